@@ -1,0 +1,45 @@
+"""Sound-Groove: speaker verification with ECAPA-TDNN.
+
+    import sound_groove
+
+    result = sound_groove.compare("a.wav", "b.wav", model="outputs/ecapa512")
+    print(result.verdict, result.probability)
+
+Importing the package is light: each name below is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sound_groove.audio import load_audio
+    from sound_groove.encoder import SpeakerEncoder
+    from sound_groove.errors import SoundGrooveError
+    from sound_groove.verifier import Comparison, compare
+
+__version__ = "0.1.0"
+
+__all__ = ["Comparison", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "load_audio"]
+
+_HOMES = {
+    "Comparison": "verifier",
+    "SoundGrooveError": "errors",
+    "SpeakerEncoder": "encoder",
+    "compare": "verifier",
+    "load_audio": "audio",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sound_groove' has no attribute '{name}'")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"sound_groove.{_HOMES[name]}"), name)
+    globals()[name] = value  # found directly from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return sorted({*globals(), *__all__})

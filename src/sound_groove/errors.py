@@ -1,0 +1,147 @@
+"""Every error that Sound-Groove raises on purpose, drawn in one place.
+
+    SoundGrooveError
+    ├── AudioError            a recording that cannot be used
+    ├── CorpusError           a corpus, manifest or list that is not laid out as it should be
+    ├── ConfigurationError    a recipe with mistakes in it, all of them at once
+    ├── CheckpointError       a model file that is missing, damaged or of another kind
+    ├── TrainingError         training that cannot start or go on
+    ├── TrialError            a trial list that cannot be read, or trials that cannot be scored
+    ├── MetricError           scores from which a figure cannot be computed
+    ├── OutputError           a result that cannot be written, or would overwrite another
+    ├── UsageError            an argument out of its range, or one that is needed and was not given
+    └── MissingExtraError     an optional dependency that is not installed
+
+The message of each is one sentence that says what, where and what to do. The command line prints it and exits with 1
+(with 2 for a UsageError).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class SoundGrooveError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class AudioError(SoundGrooveError):
+    """A recording cannot be used.
+
+    Attributes:
+        path: the file, or None for samples that came from memory.
+        reason: one clause in lower case, such as "is digital silence".
+    """
+
+    def __init__(self, path: str | Path | None, reason: str) -> None:
+        self.path = None if path is None else Path(path)
+        self.reason = reason
+        # A name with control characters or undecodable bytes must not break the terminal or the one-line promise.
+        name = "the recording" if path is None else printable(str(path))
+        super().__init__(f"{name}: {reason}")
+
+    def __reduce__(self) -> tuple[type["AudioError"], tuple[Path | None, str]]:
+        """Let the error cross process borders (the default would pass the message as the path)."""
+        return type(self), (self.path, self.reason)
+
+
+class CorpusError(SoundGrooveError):
+    """A corpus, manifest or list is not laid out as it should be."""
+
+
+class ConfigurationError(SoundGrooveError):
+    """A recipe has mistakes in it.
+
+    Attributes:
+        problems: one sentence for each mistake.
+    """
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        count = "1 mistake" if len(self.problems) == 1 else f"{len(self.problems)} mistakes"
+        super().__init__(f"{source}: {count}\n" + "\n".join(f"  - {problem}" for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type["ConfigurationError"], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.source, self.problems)
+
+
+class CheckpointError(SoundGrooveError):
+    """A model file is missing, damaged, or not one of ours."""
+
+
+class TrainingError(SoundGrooveError):
+    """Training cannot start or cannot go on."""
+
+
+class TrialError(SoundGrooveError):
+    """A trial list cannot be read, or trials in it cannot be scored."""
+
+
+class MetricError(SoundGrooveError):
+    """A figure cannot be computed from these scores."""
+
+
+class OutputError(SoundGrooveError):
+    """A result cannot be written, or would overwrite an earlier one."""
+
+
+class UsageError(SoundGrooveError):
+    """An argument lies out of its range, or one that is needed was not given."""
+
+
+class MissingExtraError(SoundGrooveError):
+    """An optional dependency is not installed.
+
+    Attributes:
+        extra: the extra of the package that brings it.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.what = what
+        self.extra = extra
+        super().__init__(f"{what} needs the '{extra}' extra: pip install 'sound-groove[{extra}]'")
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return type(self), (self.what, self.extra)
+
+
+def require_extra(what: str, extra: str, *modules: str) -> None:
+    """Check that optional modules are installed, without importing them.
+
+    Args:
+        what: what needs them, as the start of a sentence: "Training".
+        extra: the extra that brings them: "train".
+        modules: their import names.
+
+    Raises:
+        MissingExtraError: one of them is missing.
+    """
+    from importlib.util import find_spec
+
+    if any(find_spec(module) is None for module in modules):
+        raise MissingExtraError(what, extra)
+
+
+def printable(text: str) -> str:
+    r"""Text with control characters and undecodable bytes escaped, safe to print on one line.
+
+    >>> printable("a\nb")
+    'a\\nb'
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogateescape").decode("ascii", "replace") for c in text
+    )
+
+
+def nearest(given: str, valid: Sequence[str]) -> str:
+    """A hint that names the nearest valid word, or lists the valid ones.
+
+    >>> nearest("ecapa_tdn", ["ecapa_tdnn"])
+    "did you mean 'ecapa_tdnn'?"
+    >>> nearest("xyz", ["adamw", "sgd"])
+    'choose from adamw, sgd'
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(given, valid, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else "choose from " + ", ".join(valid)

@@ -1,0 +1,48 @@
+"""Fixtures that several test files share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from sound_groove.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
+from sound_groove.configuration import NetworkConfiguration
+from sound_groove.models import build_network
+
+# The same examples in every run, so that a red run is about the change that was tested. To look for new ones:
+# pytest --hypothesis-profile=search
+settings.register_profile("steady", derandomize=True)
+settings.register_profile("search", derandomize=False, print_blob=True)
+settings.load_profile("steady")
+
+CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real recordings beside the checkout; the test is skipped where it is missing."""
+    if not (CORPUS / "manifest.tsv").is_file():
+        pytest.skip("the real recordings are not beside the checkout (../shared/corpus)")
+    return CORPUS
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with random weights and a made-up score map, as a model file."""
+    configuration = NetworkConfiguration(channels=16, embedding_size=12)
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(configuration)
+    generator = torch.Generator().manual_seed(1)
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        values = torch.randn(tensor.shape, generator=generator) * 0.1
+        # batch statistics as after training: not the fresh 0 and 1, and variances above 0
+        tensors[NETWORK + name] = (
+            tensor if not tensor.is_floating_point() else values.abs() if "var" in name else values
+        )
+    path = tmp_path_factory.mktemp("model") / "best.safetensors"
+    score_map = {"scale": 10.0, "offset": -3.0, "fitted_on": "nothing: made up"}
+    facts = {"epoch": 3, "validation_eer": 0.125, "description": "random weights"}
+    save_checkpoint(path, tensors, CheckpointHeader("random", configuration.model_dump(), score_map, facts))
+    return path

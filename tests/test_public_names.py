@@ -1,0 +1,91 @@
+"""What `import sound_groove` offers, and what it does not cost."""
+
+import json
+import subprocess
+import sys
+import time
+from importlib import import_module
+
+import pytest
+
+import sound_groove
+
+HEAVY = ("torch", "accelerate", "pydantic", "sklearn", "matplotlib", "tensorboard", "onnxruntime")
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules that a fresh process has loaded after running the code."""
+    program = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_public_names_are_few_sorted_and_there() -> None:
+    names = sound_groove.__all__
+    assert names == sorted(names) and len(names) <= 12
+    assert set(names) == {"Comparison", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "load_audio"}
+    for name in names:
+        assert getattr(sound_groove, name) is not None
+        assert name in dir(sound_groove)
+
+
+def test_the_names_are_those_of_their_modules() -> None:
+    homes = {"compare": "verifier", "Comparison": "verifier", "SpeakerEncoder": "encoder", "load_audio": "audio"}
+    for name, home in homes.items():
+        assert getattr(sound_groove, name) is getattr(import_module(f"sound_groove.{home}"), name)
+
+
+def test_the_names_that_others_rely_on_exist() -> None:
+    promised = {
+        "features": ["KaldiFbank"],
+        "metrics": ["eer", "min_dcf", "cllr"],
+        "errors": ["SoundGrooveError"],
+    }
+    for home, names in promised.items():
+        for name in names:
+            assert callable(getattr(import_module(f"sound_groove.{home}"), name))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'sound_groove' has no attribute 'comapre'"):
+        _ = sound_groove.comapre  # type: ignore[attr-defined]
+
+
+def test_importing_the_package_loads_nothing_beside_itself() -> None:
+    loaded = modules_after("import sound_groove")
+    assert "sound_groove" in loaded
+    assert not {"numpy", "soundfile", "sound_groove.audio", *HEAVY} & loaded
+
+
+@pytest.mark.parametrize("module", ["audio", "quality", "metrics", "scoring", "calibration", "encoder", "verifier"])
+def test_importing_what_uses_a_model_loads_no_torch(module: str) -> None:
+    loaded = modules_after(f"import sound_groove.{module}")
+    assert f"sound_groove.{module}" in loaded
+    assert not set(HEAVY) & loaded
+
+
+def test_the_public_names_load_no_torch() -> None:
+    loaded = modules_after("from sound_groove import Comparison, SpeakerEncoder, compare, load_audio")
+    assert "sound_groove.verifier" in loaded and not set(HEAVY) & loaded
+
+
+def test_preparing_without_features_loads_no_torch() -> None:
+    loaded = modules_after("import sound_groove.cli.prepare, sound_groove.data.preparation")
+    assert not set(HEAVY) & loaded
+
+
+def test_help_is_quick_and_loads_neither_numpy_nor_torch() -> None:
+    code = "from sound_groove.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass"
+    assert not {"numpy", *HEAVY} & modules_after(code)
+    durations = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "sound_groove", "--help"], capture_output=True, check=True)
+        durations.append(time.perf_counter() - start)
+    assert min(durations) < 1.0  # 0.15 s on an idle core; torch alone would take longer than this
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert sound_groove.__version__ == version("sound-groove")
