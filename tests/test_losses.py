@@ -1,0 +1,160 @@
+"""The loss: against values worked by hand, at its edges, and against the plain softmax."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sound_groove.errors import TrainingError
+from sound_groove.losses import AamSoftmax
+
+
+def at_angle(*radians: float) -> Tensor:
+    """(N, 2) unit vectors."""
+    return torch.tensor([[math.cos(angle), math.sin(angle)] for angle in radians], dtype=torch.float64).float()
+
+
+def two_classes(margin: float, scale: float = 4.0) -> AamSoftmax:
+    """Classes at the angles 0 and 90 degrees."""
+    loss = AamSoftmax(2, 2, scale=scale, margin=margin)
+    loss.load_state_dict({"weight": at_angle(0.0, math.pi / 2)})
+    return loss
+
+
+def test_a_value_worked_by_hand() -> None:
+    # At 60 degrees from its class and 30 from the other, margin 15 degrees, scale 4: the logits are
+    # 4 cos 75 = 1.035276 and 4 cos 30 = 3.464102, so the loss is ln(1 + e^2.428826) = 2.513295.
+    value, cosines = two_classes(math.radians(15))(at_angle(math.radians(60)) * 7.0, torch.tensor([0]))
+    assert value.item() == pytest.approx(2.513295, abs=1e-5)
+    assert cosines[0].tolist() == pytest.approx([0.5, math.sqrt(3.0) / 2.0], abs=1e-6)
+
+
+def test_a_value_past_the_turning_point_worked_by_hand() -> None:
+    # At 175 degrees with a margin of 15: cos 190 would be higher than cos 180, so the target's cosine is
+    # cos 175 - (1 + cos 165) = -0.996195 - 0.034074 = -1.030269, the other's is cos 85 = 0.087156, scale 1.
+    value, _ = two_classes(math.radians(15), scale=1.0)(at_angle(math.radians(175)), torch.tensor([0]))
+    assert value.item() == pytest.approx(math.log1p(math.exp(0.087156 + 1.030269)), abs=1e-5)
+
+
+def test_the_mean_over_the_batch() -> None:
+    loss = two_classes(0.2)
+    embeddings, labels = at_angle(0.3, 2.0, -1.0), torch.tensor([0, 1, 1])
+    singles = [loss(embeddings[i : i + 1], labels[i : i + 1])[0].item() for i in range(3)]
+    assert loss(embeddings, labels)[0].item() == pytest.approx(sum(singles) / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.2, 0.5])
+def test_the_target_falls_without_a_jump_from_0_to_180_degrees(margin: float) -> None:
+    angles = torch.linspace(0.0, math.pi, 20001, dtype=torch.float64)
+    target = AamSoftmax(2, 2, margin=margin)._with_margin(angles.cos())
+    steps = target.diff()
+    assert (steps < 0).all()
+    assert steps.min() > -2.0 * math.pi / 20000
+    assert target[0] == pytest.approx(math.cos(margin), abs=1e-5)
+    assert target[-1] == pytest.approx(-2.0 + math.cos(margin), abs=1e-9)  # -1 - (1 - cos m)
+
+
+def test_margin_0_is_the_plain_softmax_over_cosines() -> None:
+    generator = torch.Generator().manual_seed(1)
+    embeddings, labels = torch.randn(16, 8, generator=generator), torch.randint(5, (16,), generator=generator)
+    loss = AamSoftmax(8, 5, scale=30.0, margin=0.0)
+    value, cosines = loss(embeddings, labels)
+    expected = 30.0 * F.normalize(embeddings) @ F.normalize(loss.weight).T
+    assert value.item() == pytest.approx(F.cross_entropy(expected, labels).item(), rel=1e-5)
+    torch.testing.assert_close(30.0 * cosines, expected, rtol=0, atol=1e-5)
+
+
+def test_the_margin_can_change_between_steps() -> None:
+    loss = two_classes(0.0)
+    embeddings, labels = at_angle(0.5), torch.tensor([0])
+    before = loss(embeddings, labels)[0].item()
+    loss.margin = 0.2
+    assert loss(embeddings, labels)[0].item() == two_classes(0.2)(embeddings, labels)[0].item() > before
+
+
+def test_the_length_of_an_embedding_does_not_matter() -> None:
+    loss, labels = two_classes(0.2), torch.tensor([1])
+    assert loss(at_angle(1.0) * 1e3, labels)[0].item() == pytest.approx(loss(at_angle(1.0), labels)[0].item(), rel=1e-6)
+
+
+def test_the_nearest_subcentre_counts() -> None:
+    # Class 0 owns the angles 0 and 180 degrees, class 1 owns 90 and 270.
+    loss = AamSoftmax(2, 2, margin=0.0, subcenters=2)
+    loss.load_state_dict({"weight": at_angle(0.0, math.pi, math.pi / 2, -math.pi / 2)})
+    _, cosines = loss(at_angle(math.radians(150)), torch.tensor([0]))
+    assert cosines[0].tolist() == pytest.approx([math.cos(math.radians(30)), 0.5], abs=1e-6)
+    loss(at_angle(math.radians(150)), torch.tensor([0]))[0].backward()
+    assert loss.weight.grad is not None
+    assert loss.weight.grad.abs().sum(dim=1).gt(0).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.2, 0.5])
+@pytest.mark.parametrize("angle", [0.0, math.pi, math.pi - 0.2, 1e-4, math.pi - 1e-4])
+def test_gradients_are_finite_at_the_ends(angle: float, margin: float) -> None:
+    loss = two_classes(margin, scale=32.0)
+    embeddings = at_angle(angle).requires_grad_()
+    value, _ = loss(embeddings, torch.tensor([0]))
+    value.backward()
+    assert value.isfinite()
+    assert loss.weight.grad is not None and loss.weight.grad.isfinite().all()
+    assert embeddings.grad is not None and embeddings.grad.isfinite().all()
+    assert embeddings.grad.norm() < 100.0
+
+
+def test_a_zero_embedding_has_a_finite_gradient() -> None:
+    embeddings = torch.zeros(1, 2, requires_grad=True)
+    loss = two_classes(0.2)
+    value, cosines = loss(embeddings, torch.tensor([0]))
+    value.backward()
+    assert cosines.tolist() == [[0.0, 0.0]]
+    assert embeddings.grad is not None and embeddings.grad.isfinite().all()
+    assert loss.weight.grad is not None and loss.weight.grad.isfinite().all()
+
+
+def test_the_gradient_is_the_slope() -> None:
+    loss = two_classes(0.2).double()
+    embeddings = torch.tensor([[0.3, 1.0], [-2.0, 0.1]], dtype=torch.float64, requires_grad=True)
+    # float32 inside: the slope is taken over a step that float32 can see
+    value, _ = loss(embeddings, torch.tensor([0, 1]))
+    (gradient,) = torch.autograd.grad(value, embeddings)
+    for row in range(2):
+        for column in range(2):
+            step = torch.zeros_like(embeddings)
+            step[row, column] = 1e-2
+            up, down = (loss(embeddings + sign * step, torch.tensor([0, 1]))[0].item() for sign in (1, -1))
+            assert gradient[row, column].item() == pytest.approx((up - down) / 2e-2, rel=1e-2, abs=1e-3)
+
+
+def test_half_precision_around_it_changes_nothing() -> None:
+    loss = AamSoftmax(64, 10)
+    embeddings = torch.randn(4, 64, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([0, 3, 9, 3])
+    with torch.autocast("cpu", torch.bfloat16):
+        value, cosines = loss(embeddings, labels)
+    assert value.dtype == cosines.dtype == torch.float32
+    assert torch.equal(value, loss(embeddings, labels)[0])
+    assert loss(embeddings.bfloat16(), labels)[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("labels", [[0, 2], [-1, 0], [-100, 1]])
+def test_a_label_out_of_range_is_refused(labels: list[int]) -> None:
+    with pytest.raises(
+        TrainingError,
+        match=rf"labels from {min(labels)} to {max(labels)}, and the loss has 2 classes \(0 to 1\)",
+    ):
+        two_classes(0.2)(at_angle(0.0, 1.0), torch.tensor(labels))
+
+
+def test_it_learns_to_tell_two_voices_apart() -> None:
+    loss = two_classes(0.2)
+    embeddings = at_angle(1.0, 0.6).requires_grad_()  # each nearer to the other's class
+    labels = torch.tensor([0, 1])
+    optimizer = torch.optim.SGD([embeddings], lr=0.1)
+    for _ in range(100):
+        optimizer.zero_grad()
+        value, cosines = loss(embeddings, labels)
+        value.backward()
+        optimizer.step()
+    assert cosines.argmax(dim=1).tolist() == [0, 1]
