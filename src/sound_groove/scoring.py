@@ -1,0 +1,65 @@
+"""Scores of trials: the cosine between two embeddings. numpy only."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.errors import MetricError
+from sound_groove.types import Embeddings, Scores
+
+CHUNK = 16_384  # trials at a time: two gathered blocks of 12 MB for 192 values
+
+
+def cosine(a: Embeddings, b: Embeddings) -> float:
+    """Cosine of two unit-length embeddings of shape (D,), in [-1, 1].
+
+    >>> cosine(np.array([1.0, 0.0], dtype=np.float32), np.array([0.0, 1.0], dtype=np.float32))
+    0.0
+    """
+    return float(np.clip(np.dot(a.astype(np.float64), b.astype(np.float64)), -1.0, 1.0))
+
+
+def score_trials(
+    embeddings: Embeddings, enrolments: NDArray[np.integer], tests: NDArray[np.integer], chunk: int = CHUNK
+) -> Scores:
+    """Cosine of each trial, in chunks, so that millions of trials fit in memory.
+
+    Args:
+        embeddings: (N, D) unit length.
+        enrolments: (trials,) rows of `embeddings`.
+        tests: (trials,) rows of `embeddings`.
+        chunk: trials at a time; it changes nothing but memory.
+
+    Returns:
+        (trials,) in [-1, 1], the same for a trial and its mirror image.
+
+    Raises:
+        MetricError: the two sides differ in length, or an index is out of range.
+    """
+    if len(enrolments) != len(tests):
+        raise MetricError(f"there are {len(enrolments)} enrolments but {len(tests)} tests")
+    for side in (enrolments, tests):
+        if len(side) and not (side.min() >= 0 and side.max() < len(embeddings)):
+            raise MetricError(f"a trial names an embedding outside the {len(embeddings)} there are")
+    scores = np.empty(len(enrolments), dtype=np.float64)
+    for start in range(0, len(scores), chunk):
+        part = slice(start, start + chunk)
+        scores[part] = np.einsum("nd,nd->n", embeddings[enrolments[part]], embeddings[tests[part]])
+    return np.clip(scores, -1.0, 1.0)  # rounding may leave 1.0000001
+
+
+def mean_embedding(embeddings: Embeddings) -> Embeddings:
+    """The direction of the mean of several unit-length embeddings (N, D): one embedding (D,), unit length.
+
+    Raises:
+        MetricError: there are none, or they cancel out.
+
+    >>> mean_embedding(np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32))
+    array([0.70710677, 0.70710677], dtype=float32)
+    """
+    if len(embeddings) == 0:
+        raise MetricError("the mean of no embeddings is not defined")
+    mean = embeddings.astype(np.float64).mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    if not length > 1e-6:
+        raise MetricError("the embeddings cancel out, so that their mean has no direction")
+    return np.asarray(mean / length, dtype=np.float32)

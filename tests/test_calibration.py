@@ -1,0 +1,150 @@
+"""The map from score to log-likelihood ratio, against scikit-learn and against distributions whose ratio is known."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from sound_groove.calibration import RIDGE, ScoreMap, fit_score_map, probability
+from sound_groove.errors import MetricError
+from sound_groove.metrics import cllr
+from sound_groove.scoring import cosine, mean_embedding, score_trials
+
+
+def normal_trials(
+    targets: int = 300, nontargets: int = 3000, distance: float = 2.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets N(distance, 1) and nontargets N(0, 1), shifted and scaled to look like cosines."""
+    rng = np.random.default_rng(seed)
+    scores = np.concatenate((rng.normal(distance, 1, targets), rng.normal(0, 1, nontargets)))
+    return 0.1 * scores + 0.2, np.arange(targets + nontargets) < targets
+
+
+@pytest.mark.parametrize("prior", [0.01, 0.5, 0.9])
+def test_the_fit_is_that_of_scikit_learn(prior: float) -> None:
+    scores, labels = normal_trials()
+    weights = np.where(labels, prior / labels.sum(), (1 - prior) / (~labels).sum())
+    # The same objective: standardised scores, ridge on the slope only. The intercept takes in the prior's log odds.
+    standard = (scores - scores.mean()) / scores.std()
+    oracle = LogisticRegression(C=1 / RIDGE, tol=1e-12, max_iter=10_000)
+    oracle.fit(standard[:, None], labels, sample_weight=weights)
+    scale = oracle.coef_[0, 0] / scores.std()
+    offset = oracle.intercept_[0] - math.log(prior / (1 - prior)) - scale * scores.mean()
+    fitted = fit_score_map(scores, labels, "normal", prior)
+    assert fitted.scale == pytest.approx(scale, rel=1e-4)
+    assert fitted.offset == pytest.approx(offset, rel=1e-4, abs=1e-4)
+    assert fitted.fitted_on == "normal"
+
+
+def test_the_known_ratio_of_two_normal_distributions_is_found() -> None:
+    # N(2, 1) against N(0, 1) has llr 2 x - 2; with s = 0.1 x + 0.2 that is 20 s - 6
+    fitted = fit_score_map(*normal_trials(100_000, 200_000), "normal")
+    assert fitted.scale == pytest.approx(20, rel=0.02)
+    assert fitted.offset == pytest.approx(-6, rel=0.02)
+
+
+def test_no_other_line_has_a_lower_cllr() -> None:
+    scores, labels = normal_trials()
+    fitted = fit_score_map(scores, labels, "normal")
+    best = cllr(fitted.llr(scores), labels)
+    for scale, offset in ((1.02, 0), (0.98, 0), (1, 0.05), (1, -0.05)):
+        assert cllr(ScoreMap(fitted.scale * scale, fitted.offset + offset, "").llr(scores), labels) > best
+
+
+def test_class_sizes_do_not_move_the_map() -> None:
+    scores, labels = normal_trials()
+    repeated = np.concatenate((scores, np.tile(scores[labels], 9)))
+    more = np.concatenate((labels, np.ones(9 * labels.sum(), dtype=bool)))
+    once, again = fit_score_map(scores, labels, ""), fit_score_map(repeated, more, "")
+    assert again.scale == pytest.approx(once.scale, rel=1e-3)
+    assert again.offset == pytest.approx(once.offset, rel=1e-2)
+
+
+def test_a_map_follows_the_scale_of_its_scores() -> None:
+    scores, labels = normal_trials()
+    once, scaled = fit_score_map(scores, labels, ""), fit_score_map(1000 * scores + 5, labels, "")
+    np.testing.assert_allclose(scaled.llr(1000 * scores + 5), once.llr(scores), atol=1e-6)
+
+
+def test_separable_trials_give_a_finite_confident_map() -> None:
+    for scores in ([0.9, 0.8, 0.1, 0.0], [0.9, 0.1], np.repeat([0.7, 0.3], 5000)):
+        labels = np.asarray(scores) > 0.5
+        fitted = fit_score_map(scores, labels, "")
+        llrs = fitted.llr(scores)
+        assert np.isfinite(llrs).all() and llrs[labels].min() > 3 and llrs[~labels].max() < -3
+
+
+def test_an_outlier_far_away_does_not_break_the_fit() -> None:
+    scores, labels = normal_trials()
+    fitted = fit_score_map(np.append(scores, [1e6, -1e6]), np.append(labels, [True, False]), "")
+    assert math.isfinite(fitted.scale) and fitted.scale >= 0
+
+
+def test_scores_the_wrong_way_round_or_all_equal_say_nothing() -> None:
+    scores, labels = normal_trials()
+    for said in (fit_score_map(-scores, labels, ""), fit_score_map(np.full(4, 0.3), [1, 0, 1, 0], "")):
+        assert (said.scale, said.offset) == (0.0, 0.0)
+
+
+def test_trials_that_cannot_calibrate_are_refused() -> None:
+    with pytest.raises(MetricError, match="infinite scores"):
+        fit_score_map([np.inf, 0.0], [1, 0], "")
+    with pytest.raises(MetricError, match="both kinds"):
+        fit_score_map([1.0, 0.0], [1, 1], "")
+    with pytest.raises(MetricError, match="prior must lie between 0 and 1"):
+        fit_score_map([1.0, 0.0], [1, 0], "", prior=1.0)
+    with pytest.raises(MetricError, match="scale of at least 0"):
+        ScoreMap(-1.0, 0.0, "")
+    with pytest.raises(MetricError, match="finite"):
+        ScoreMap(1.0, math.nan, "")
+
+
+def test_probability_is_bayes_rule() -> None:
+    # odds 1:1 before, evidence 3:1 for 'same' -> 3/4; from odds 1:3 -> 1/2
+    assert probability(math.log(3), 0.5) == pytest.approx(0.75)
+    assert probability(math.log(3), 0.25) == pytest.approx(0.5)
+    assert probability(-math.log(3), 0.5) == pytest.approx(0.25)
+    assert probability(1e4, 0.01) == 1.0
+    assert probability(-1e4, 0.99) == 0.0
+    assert probability(math.inf, 0.5) == 1.0
+    for prior in (0.0, 1.0, -1.0, math.nan):
+        with pytest.raises(MetricError, match="prior must lie between 0 and 1"):
+            probability(0.0, prior)
+    with pytest.raises(MetricError, match="NaN"):
+        probability(math.nan, 0.5)
+
+
+# --- cosine scoring
+
+
+def unit_rows(count: int, size: int = 16) -> np.ndarray:
+    rows = np.random.default_rng(3).normal(size=(count, size))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_trial_scores_are_cosines_whatever_the_chunk() -> None:
+    embeddings = unit_rows(20)
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 20, (2, 101))
+    scores = score_trials(embeddings, first, second)
+    np.testing.assert_allclose(scores, (embeddings @ embeddings.T)[first, second], atol=1e-6)
+    assert np.array_equal(scores, score_trials(embeddings, first, second, chunk=7))
+    assert np.array_equal(scores, score_trials(embeddings, second, first))
+    assert np.abs(scores).max() <= 1.0
+    assert scores[0] == pytest.approx(cosine(embeddings[first[0]], embeddings[second[0]]), abs=1e-6)
+
+
+def test_trials_of_embeddings_that_do_not_exist_are_refused() -> None:
+    for first, second in (([0], [20]), ([-1], [0])):
+        with pytest.raises(MetricError, match="outside the 20"):
+            score_trials(unit_rows(20), np.array(first), np.array(second))
+    with pytest.raises(MetricError, match="1 enrolments but 2 tests"):
+        score_trials(unit_rows(20), np.array([0]), np.array([0, 1]))
+
+
+def test_opposite_embeddings_have_no_mean() -> None:
+    with pytest.raises(MetricError, match="cancel out"):
+        mean_embedding(np.array([[1, 0], [-1, 0]], dtype=np.float32))
+    with pytest.raises(MetricError, match="no embeddings"):
+        mean_embedding(np.empty((0, 2), dtype=np.float32))
