@@ -1,0 +1,210 @@
+"""Comparison: are two recordings of the same speaker?
+
+    recording -> embedding -> score (cosine) -> log-likelihood ratio -> probability, given a prior -> verdict
+
+A cosine is not a probability, and the same cosine means different things to different models: the map from one to the
+other comes with the model. Where the model has none, or the audio is too poor, there is a score but no verdict.
+"""
+
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sound_groove.audio import SAMPLE_RATE, check_samples, read_recording
+from sound_groove.calibration import ScoreMap, probability
+from sound_groove.encoder import SpeakerEncoder, default_model
+from sound_groove.errors import UsageError, printable
+from sound_groove.quality import assess
+from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Samples
+
+DEFAULT_PRIOR = 0.5
+# A verdict needs odds of at least four to one; between these probabilities it is inconclusive.
+LOWEST_UNDECIDED, HIGHEST_UNDECIDED = 0.2, 0.8
+MINIMUM_SPEECH_S = 0.5  # with less speech than this in either recording there is no verdict
+
+Verdict = Literal["same", "different", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """What one recording of a comparison was.
+
+    Attributes:
+        duration_s: its length.
+        speech_s: how much of it is speech.
+        sample_rate: the file's own rate, in Hz.
+    """
+
+    duration_s: float
+    speech_s: float
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The answer to "are these the same speaker?".
+
+    Attributes:
+        score: cosine of the two embeddings, in [-1, 1]; higher = more likely the same speaker.
+        llr: log-likelihood ratio (natural logarithm), or None when the model has no score map.
+        probability: of the same speaker, at `prior`; None without a score map.
+        prior: probability of the same speaker before listening.
+        threshold: the score at which the probability is one half; None without a score map, or when the map is flat.
+        verdict: "same", "different", or "inconclusive".
+        model: name and hash of the model that scored.
+        warnings: what makes the answer less trustworthy, and why there is no verdict when there is none.
+        audio: of the first and the second recording.
+    """
+
+    score: float
+    llr: float | None
+    probability: float | None
+    prior: float
+    threshold: float | None
+    verdict: Verdict
+    model: ModelIdentity
+    warnings: tuple[QualityWarning, ...]
+    audio: tuple[AudioFacts, AudioFacts]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison as JSON can hold it, with these very names."""
+        record = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One of the two recordings: what warnings call it, its samples at 16 kHz, and its own rate in Hz."""
+
+    name: str
+    samples: Samples
+    sample_rate: int
+
+
+def compare(
+    a: str | Path | Samples,
+    b: str | Path | Samples,
+    model: str | Path | SpeakerEncoder | None = None,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    crops: CropAveraging | None = None,
+) -> Comparison:
+    """Compare two recordings.
+
+    The answer is deterministic, and the same when the two change places. A probability between 0.2 and 0.8 gives no
+    verdict, nor does a recording with less than half a second of speech.
+
+    Args:
+        a: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        b: the same.
+        model: a model file, a run folder, or an encoder (which saves loading it again); None takes the model that the
+            environment variable SOUND_GROOVE_MODEL names.
+        prior: probability of the same speaker before listening, in (0, 1).
+        crops: average evenly spaced crops; None embeds whole recordings.
+
+    Raises:
+        AudioError: a recording cannot be used.
+        CheckpointError: the model cannot be used.
+        MissingExtraError: what the model needs is not installed.
+        UsageError: the prior is out of range, or there is no model.
+
+    Example:
+        result = compare("a.wav", "b.wav", model="outputs/ecapa512")
+        print(result.verdict, result.probability)
+    """
+    check_prior(prior)
+    # What is cheap to refuse comes first: recordings that cannot be read, then a model that cannot.
+    sides = (_read(a, "the first recording"), _read(b, "the second recording"))
+    encoder = (
+        model if isinstance(model, SpeakerEncoder) else SpeakerEncoder.load(default_model() if model is None else model)
+    )
+    first_warnings, first_facts = _judge(sides[0])
+    second_warnings, second_facts = _judge(sides[1])
+    # One at a time: an embedding that does not depend on what it is compared with makes the score symmetric to the bit.
+    first, second = (encoder.embed([side.samples], crops)[0].astype(np.float64) for side in sides)
+    score = min(1.0, max(-1.0, float(first @ second)))
+    too_short = min(first_facts.speech_s, second_facts.speech_s) < MINIMUM_SPEECH_S
+    llr, chance, threshold = _weigh(score, encoder.score_map, prior)
+    return Comparison(
+        score=score,
+        llr=llr,
+        probability=chance,
+        prior=prior,
+        threshold=threshold,
+        verdict="inconclusive" if too_short or chance is None else decide(chance),
+        model=encoder.identity,
+        warnings=(*first_warnings, *second_warnings, _uncalibrated(encoder.score_map)),
+        audio=(first_facts, second_facts),
+    )
+
+
+def decide(chance: float) -> Verdict:
+    """The verdict at a probability.
+
+    >>> decide(0.9), decide(0.5), decide(0.1)
+    ('same', 'inconclusive', 'different')
+    """
+    if chance > HIGHEST_UNDECIDED:
+        return "same"
+    return "different" if chance < LOWEST_UNDECIDED else "inconclusive"
+
+
+def check_prior(prior: float) -> float:
+    """The prior itself, when it is a probability that evidence can move.
+
+    Raises:
+        UsageError: it does not lie between 0 and 1, exclusive.
+    """
+    if not 0 < prior < 1:
+        raise UsageError(f"the prior must lie between 0 and 1, exclusive; {prior} was given")
+    return prior
+
+
+def _read(recording: str | Path | Samples, place: str) -> _Side:
+    """Read one recording; `place` names it when it has no path."""
+    if isinstance(recording, str | os.PathLike):
+        loaded = read_recording(recording)
+        return _Side(printable(str(recording)), loaded.samples, loaded.source_sample_rate)
+    return _Side(place, check_samples(recording), SAMPLE_RATE)
+
+
+def _judge(side: _Side) -> tuple[tuple[QualityWarning, ...], AudioFacts]:
+    """The quality's warnings under the recording's name, and one more if they allow no verdict; and the facts."""
+    quality = assess(side.samples, side.sample_rate)
+    facts = AudioFacts(len(side.samples) / SAMPLE_RATE, quality.speech_s, side.sample_rate)
+    named = [QualityWarning(warning.code, f"{side.name}: {warning.message}") for warning in quality.warnings]
+    if facts.speech_s >= MINIMUM_SPEECH_S:
+        return tuple(named), facts
+    amount = f"only {facts.speech_s:.1f} s of speech was" if facts.speech_s > 0 else "no speech was"
+    reason = f"{side.name}: {amount} found, and a verdict needs {MINIMUM_SPEECH_S} s; give a longer recording"
+    # It says what little_speech says, and what follows from it.
+    others = [warning for warning in named if warning.code != "little_speech"]
+    return (QualityWarning("too_little_speech", reason), *others), facts
+
+
+def _weigh(score: float, score_map: ScoreMap | None, prior: float) -> tuple[float | None, float | None, float | None]:
+    """Log-likelihood ratio, probability and threshold; all None without a score map."""
+    if score_map is None:
+        return None, None, None
+    llr = float(score_map.llr(score))
+    # A flat map says that the model's scores tell nothing: every score has the prior's probability.
+    threshold = (
+        (math.log1p(-prior) - math.log(prior) - score_map.offset) / score_map.scale if score_map.scale > 0 else None
+    )
+    return llr, probability(llr, prior), threshold
+
+
+def _uncalibrated(score_map: ScoreMap | None) -> QualityWarning:
+    """Why the probability is not to be relied on; no model is calibrated yet."""
+    if score_map is None:
+        message = "the model carries no map from score to probability, so there is a score and no verdict"
+    else:
+        message = (
+            "the probability is uncalibrated: its map was fitted on the validation speakers that also chose the "
+            "checkpoint; calibrate on pairs of your own before relying on it"
+        )
+    return QualityWarning("uncalibrated", message)

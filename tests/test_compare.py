@@ -1,0 +1,332 @@
+"""Comparison: the numbers by hand, the contract's JSON, and what happens when there is no answer to give."""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sound_groove.verifier as verifier
+from broken_audio import write_broken_files
+from sound_groove.calibration import ScoreMap
+from sound_groove.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.cli import main
+from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import AudioError, UsageError
+from sound_groove.quality import Quality
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Samples
+from sound_groove.verifier import Comparison, compare
+
+MAP = ScoreMap(10.0, -3.0, "an example")
+
+
+class Scripted(SpeakerEncoder):
+    """An encoder that gives recordings of n samples the unit vector at (n % 1000) degrees."""
+
+    def __init__(self, score_map: ScoreMap | None = MAP) -> None:
+        self.identity = ModelIdentity("scripted", "0" * 64)
+        self.embedding_size = 2
+        self.score_map = score_map
+
+    def embed(
+        self, recordings: Sequence[Samples], crops: CropAveraging | None = None, batch_seconds: float = 0.0
+    ) -> Embeddings:
+        angles = np.deg2rad([len(recording) % 1000 for recording in recordings])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def at_degrees(angle: int) -> Samples:
+    """A recording to which `Scripted` gives the embedding at this angle."""
+    return np.random.default_rng(angle).uniform(-0.5, 0.5, 32000 + angle).astype(np.float32)
+
+
+@pytest.fixture
+def enough_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every recording passes for three seconds of good speech."""
+    monkeypatch.setattr(verifier, "assess", lambda samples, rate: Quality(3.0, ()))
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two recordings of made-up voices."""
+    folder = tmp_path_factory.mktemp("voices")
+    paths = [folder / "first.wav", folder / "second.flac"]
+    for index, path in enumerate(paths):
+        soundfile.write(path, speak(made_up_speaker(1, index), 0, 3.0 + index), 16000)
+    return paths
+
+
+@pytest.mark.usefixtures("enough_speech")
+def test_score_llr_probability_and_threshold_are_those_worked_by_hand() -> None:
+    result = compare(at_degrees(0), at_degrees(60), Scripted())
+    assert result.score == pytest.approx(0.5, abs=1e-6)  # cos 60
+    assert result.llr == pytest.approx(2.0, abs=1e-5)  # 10 x 0.5 - 3
+    assert result.probability == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-6)  # 0.88
+    assert result.threshold == pytest.approx(0.3, abs=1e-9)  # where 10 x score - 3 = 0
+    assert (result.prior, result.verdict) == (0.5, "same")
+    # At a prior of 1 in 10 the odds are e^2 / 9, and even chances need an llr of ln 9.
+    result = compare(at_degrees(0), at_degrees(60), Scripted(), prior=0.1)
+    assert result.probability == pytest.approx(math.exp(2) / (math.exp(2) + 9), abs=1e-6)
+    assert result.threshold == pytest.approx((math.log(9) + 3) / 10, abs=1e-9)
+    assert result.verdict == "inconclusive"
+
+
+@pytest.mark.usefixtures("enough_speech")
+def test_the_verdict_follows_the_probability() -> None:
+    # llr = 10 cos - 3: 0.8 and 0.2 lie at llr = +-1.386, cos = 0.4386 and 0.1614, angles 63.98 and 80.71 degrees
+    verdicts = {
+        angle: compare(at_degrees(0), at_degrees(angle), Scripted()).verdict for angle in (0, 63, 65, 80, 81, 180)
+    }
+    assert verdicts == {
+        0: "same", 63: "same", 65: "inconclusive", 80: "inconclusive", 81: "different", 180: "different"
+    }  # fmt: skip
+
+
+@given(
+    prior=st.floats(1e-6, 1 - 1e-6),
+    scale=st.floats(0.5, 100),
+    offset=st.floats(-50, 50),
+)
+def test_at_the_threshold_the_probability_is_one_half(prior: float, scale: float, offset: float) -> None:
+    score_map = ScoreMap(scale, offset, "an example")
+    _, _, threshold = verifier._weigh(0.0, score_map, prior)
+    assert threshold is not None
+    assert verifier._weigh(threshold, score_map, prior)[1] == pytest.approx(0.5, abs=1e-9)
+
+
+@pytest.mark.usefixtures("enough_speech")
+def test_the_two_recordings_may_change_places(model_path: Path) -> None:
+    encoder = SpeakerEncoder.load(model_path)
+    a, b = speak(made_up_speaker(1, 0), 0, 3.0), speak(made_up_speaker(1, 1), 0, 2.2)
+    there, back = compare(a, b, encoder), compare(b, a, encoder)
+    assert (there.score, there.llr, there.probability) == (back.score, back.llr, back.probability)  # to the bit
+    assert (there.verdict, there.threshold) == (back.verdict, back.threshold)
+    assert there.audio == back.audio[::-1]
+
+
+def test_a_recording_against_itself_scores_one(model_path: Path, voices: list[Path]) -> None:
+    result = compare(voices[0], voices[0], model_path)
+    assert result.score == pytest.approx(1.0, abs=1e-6) and result.score <= 1.0
+    assert result.verdict == "same"
+
+
+def test_paths_and_samples_give_the_same_answer(model_path: Path, voices: list[Path]) -> None:
+    by_path = compare(*voices, model_path)
+    samples = [soundfile.read(path, dtype="float32")[0] for path in voices]
+    assert compare(samples[0], samples[1], model_path).score == by_path.score
+    assert compare(str(voices[0]), samples[1], model_path).score == by_path.score
+
+
+def test_without_a_score_map_there_is_a_score_and_no_verdict(voices: list[Path]) -> None:
+    result = compare(*voices, Scripted(None))
+    assert (result.llr, result.probability, result.threshold, result.verdict) == (None, None, None, "inconclusive")
+    assert math.isfinite(result.score)
+    assert [warning.code for warning in result.warnings][-1] == "uncalibrated"
+    assert "a score and no verdict" in result.warnings[-1].message
+
+
+@pytest.mark.usefixtures("enough_speech")
+def test_a_flat_score_map_says_that_nothing_is_known() -> None:
+    result = compare(at_degrees(0), at_degrees(0), Scripted(ScoreMap(0.0, 0.0, "useless scores")), prior=0.3)
+    assert result.probability == pytest.approx(0.3) and result.threshold is None and result.verdict == "inconclusive"
+
+
+def test_every_probability_is_said_to_be_uncalibrated(voices: list[Path], model_path: Path) -> None:
+    codes = {warning.code: warning.message for warning in compare(*voices, model_path).warnings}
+    assert "validation speakers that also chose the checkpoint; calibrate on pairs of your own" in codes["uncalibrated"]
+
+
+@pytest.mark.parametrize(
+    ("speech_s", "amount"), [(0.0, "no speech was found"), (0.3, "only 0.3 s of speech was found")]
+)
+def test_too_little_speech_gives_a_score_and_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, speech_s: float, amount: str
+) -> None:
+    poor = Quality(speech_s, (QualityWarning("little_speech", "little"), QualityWarning("clipping", "clipped")))
+    good = Quality(3.0, ())
+    monkeypatch.setattr(verifier, "assess", lambda samples, rate: poor if len(samples) % 1000 == 5 else good)
+    result = compare(at_degrees(0), at_degrees(5), Scripted())
+    assert result.score == pytest.approx(math.cos(math.radians(5)), abs=1e-6)
+    assert result.probability is not None and result.probability > 0.99
+    assert result.verdict == "inconclusive"
+    assert [(w.code, w.message.split(":")[0]) for w in result.warnings[:2]] == [
+        ("too_little_speech", "the second recording"),
+        ("clipping", "the second recording"),
+    ]
+    assert amount in result.warnings[0].message
+
+
+def test_noise_without_a_voice_is_inconclusive_rather_than_different(tmp_path: Path, model_path: Path) -> None:
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 48000), 16000)
+    result = compare(path, path, model_path)
+    assert result.verdict == "inconclusive" and result.score > 0.99
+    assert f"{path}: no speech was found" in result.warnings[0].message
+
+
+def test_warnings_name_the_file_that_they_speak_of(tmp_path: Path, voices: list[Path], model_path: Path) -> None:
+    telephone = tmp_path / "telephone.wav"
+    soundfile.write(telephone, speak(made_up_speaker(1, 0), 0, 4.0)[::2], 8000)
+    result = compare(voices[0], telephone, model_path)
+    narrow = [warning.message for warning in result.warnings if warning.code == "narrow_band"]
+    assert len(narrow) == 1 and narrow[0].startswith(f"{telephone}: ")
+    assert result.audio[1].sample_rate == 8000 and result.audio[0].sample_rate == 16000
+
+
+def test_the_record_is_the_contract_of_the_command_line(voices: list[Path], model_path: Path) -> None:
+    record = compare(*voices, model_path).as_dict()
+    assert list(record) == [
+        "score", "llr", "probability", "prior", "threshold", "verdict", "model", "warnings", "audio"
+    ]  # fmt: skip
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["model"] == {"name": "random", "hash": load_checkpoint(model_path).hash}
+    assert [list(audio) for audio in record["audio"]] == [["duration_s", "speech_s", "sample_rate"]] * 2
+    assert [audio["duration_s"] for audio in record["audio"]] == [3.0, 4.0]
+    assert all(list(warning) == ["code", "message"] for warning in record["warnings"])
+
+
+def test_wrong_arguments_are_refused(voices: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    for prior in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(UsageError, match="the prior must lie between 0 and 1"):
+            compare(*voices, Scripted(), prior=prior)
+    monkeypatch.delenv("SOUND_GROOVE_MODEL", raising=False)
+    with pytest.raises(UsageError, match="no model was given"):
+        compare(*voices)
+    with pytest.raises(AudioError):
+        compare(voices[0], np.zeros((2, 16000), dtype=np.float32), Scripted())
+
+
+def test_the_model_of_the_environment_is_used_when_none_is_given(
+    voices: list[Path], model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOUND_GROOVE_MODEL", str(model_path.parent))
+    assert compare(*voices) == compare(*voices, model_path)
+
+
+def test_a_broken_recording_is_refused_before_the_model_is_loaded(tmp_path: Path, voices: list[Path]) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match=r"broken\.wav"):
+        compare(voices[0], tmp_path / "broken.wav", tmp_path / "no model here")
+
+
+def test_crops_change_the_answer_and_stay_deterministic(voices: list[Path], model_path: Path) -> None:
+    crops = CropAveraging(count=3, frames=200)
+    cropped = compare(*voices, model_path, crops=crops)
+    assert cropped == compare(*voices, model_path, crops=crops)
+    assert cropped.score != compare(*voices, model_path).score
+
+
+# --- the command line ---
+
+
+def test_json_goes_to_stdout_and_warnings_to_stderr(
+    voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *map(str, voices), "--model", str(model_path), "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out) == compare(*voices, model_path).as_dict()
+    assert err.splitlines()[-1].startswith("warning: the probability is uncalibrated")
+
+
+def test_people_get_the_verdict_first(voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compare", *map(str, voices), "--model", str(model_path), "--prior", "0.2", "--crops", "2"]
+    assert main(arguments) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["verdict", "score", "probability", "model"]
+    assert "(uncalibrated, at a prior of 0.2)" in lines[2]
+    assert main([*arguments, "--crop-frames", "200"]) == 0
+
+
+def test_another_process_gives_the_same_answer(voices: list[Path], model_path: Path) -> None:
+    command = [sys.executable, "-m", "sound_groove", "compare", *map(str, voices), "--model", str(model_path), "--json"]
+    outputs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2)]
+    assert outputs[0] == outputs[1]
+    assert json.loads(outputs[0])["model"]["name"] == "random"
+
+
+def test_wrong_use_exits_with_2_and_one_sentence(
+    voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOUND_GROOVE_MODEL", raising=False)
+    files = [str(path) for path in voices]
+    cases = [
+        (files, "no model was given: name a model file or run folder with --model or SOUND_GROOVE_MODEL"),
+        ([*files, "--prior", "1.5"], "the prior must lie between 0 and 1, exclusive; 1.5 was given"),
+        ([*files, "--prior", "half"], "argument --prior: needs a number, and 'half' was given"),
+        ([*files, "--crops", "0"], "argument --crops: needs a whole number of at least 1, and '0' was given"),
+        ([*files, "--model", str(model_path), "--crop-frames", "9"], "--crop-frames needs --crops"),
+        (files[:1], "the following arguments are required: B"),
+        ([*files, "--jsno"], "there is no option '--jsno'; did you mean '--json'?"),
+        ([*files, "third.wav"], "unexpected 'third.wav'"),
+    ]
+    for words, expected in cases:
+        assert status_of(["compare", *words]) == 2, words
+        out, err = capfd.readouterr()
+        assert out == "" and err.startswith(f"error: {expected}") and err.count("\n") == 1
+
+
+def status_of(words: list[str]) -> int:
+    """The exit status, however it is given."""
+    try:
+        return main(words)
+    except SystemExit as leaving:
+        assert isinstance(leaving.code, int)
+        return leaving.code
+
+
+def test_a_model_that_cannot_be_used_exits_with_1(
+    tmp_path: Path, voices: list[Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.pt").write_bytes(b"PK\x03\x04" + bytes(100))
+    for model in (tmp_path / "model.pt", tmp_path / "nothing", tmp_path):
+        assert main(["compare", *map(str, voices), "--model", str(model)]) == 1
+        out, err = capfd.readouterr()
+        assert out == "" and err.startswith(f"error: {model}: ") and err.count("\n") == 1
+
+
+def test_every_broken_file_gets_one_line_that_names_it(
+    tmp_path: Path, voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = write_broken_files(tmp_path / "broken")
+    assert len(broken) >= 100
+    capfd.readouterr()
+    for index, path in enumerate(broken):
+        pair = [str(path), str(voices[0])] if index % 2 else [str(voices[0]), str(path)]
+        status = main(["compare", *pair, "--model", str(model_path)])
+        out, err = capfd.readouterr()
+        assert status == 1 and out == "", path.name
+        assert err.startswith("error: ") and path.name in err and err.count("\n") == 1, (path.name, err)
+
+
+def test_the_record_cannot_be_changed() -> None:
+    result = Comparison(0.1, None, None, 0.5, None, "inconclusive", ModelIdentity("n", "h"), (), ())  # type: ignore[arg-type]
+    assert replace(result, score=0.2).score == 0.2
+    with pytest.raises(AttributeError):
+        result.score = 0.2  # type: ignore[misc]
+
+
+def test_a_model_without_a_score_map_can_be_compared_with(
+    tmp_path: Path, voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = load_checkpoint(model_path)
+    save_checkpoint(tmp_path / "m.safetensors", checkpoint.tensors, replace(checkpoint.header, score_map=None))
+    assert main(["compare", *map(str, voices), "--model", str(tmp_path / "m.safetensors")]) == 0
+    out, _ = capfd.readouterr()
+    assert "verdict      inconclusive" in out and "probability  unknown" in out
+
+
+@pytest.mark.corpus
+def test_real_recordings_can_be_compared(corpus: Path, model_path: Path) -> None:
+    a, b = sorted((corpus / "val").glob("*/*.opus"))[:2]
+    result = compare(a, b, model_path)
+    assert min(audio.speech_s for audio in result.audio) > 0.5
+    assert result == compare(a, b, model_path)
