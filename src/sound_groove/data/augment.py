@@ -1,0 +1,193 @@
+"""Noise and reverberation made up inside the batch, on the training device.
+
+Every function takes an explicit generator, which lies on the waveforms' device and is the only source of randomness.
+Waveforms are (B, samples); each item draws for itself.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sound_groove.audio import SAMPLE_RATE
+from sound_groove.configuration import AugmentationConfiguration
+
+BABBLE_TALKERS = (3, 7)  # as in the MUSAN recipes of Snyder et al. 2018, section 3.3
+TELEPHONE_BAND_HZ = (250.0, 3400.0)
+DIRECT_TO_REVERBERANT_DB = (0.0, 15.0)
+SILENT_POWER = 1e-10  # mean square below which an item is left as it is: no ratio to it means anything
+
+
+class Augmentation:
+    """What a recipe asks to be done to the crops of a batch: first the room, then the noise in it, then the line.
+
+    Args:
+        configuration: probabilities and ranges.
+    """
+
+    def __init__(self, configuration: AugmentationConfiguration) -> None:
+        self.configuration = configuration
+
+    def __call__(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
+        """Augmented copies (B, samples); the input is left as it is."""
+        settings = self.configuration
+        if not settings.changes_waveforms:
+            return waveforms
+        clean, augmented = waveforms, waveforms.clone()
+        chosen = _choose(len(clean), settings.reverberation_probability, generator)
+        if len(chosen):
+            rt60_s = uniform(len(chosen), settings.rt60_s, generator)
+            augmented[chosen] = reverberate(augmented[chosen], room_responses(rt60_s, generator))
+        chosen = _choose(len(clean), settings.noise_probability, generator)
+        if len(chosen):
+            is_babble = torch.rand(len(chosen), 1, generator=generator, device=clean.device) < settings.babble_share
+            noise = torch.where(is_babble, babble(clean, chosen, generator), coloured_noise(clean[chosen], generator))
+            augmented[chosen] = mix(augmented[chosen], noise, uniform(len(chosen), settings.snr_db, generator))
+        chosen = _choose(len(clean), settings.telephone_probability, generator)
+        if len(chosen):
+            augmented[chosen] = limit_band(augmented[chosen], *TELEPHONE_BAND_HZ)
+        gain_db = uniform(len(clean), settings.gain_db, generator)
+        return augmented * (10.0 ** (gain_db / 20.0)).unsqueeze(1)
+
+
+def mix(signals: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
+    """Add noise at a signal-to-noise ratio, measured over the whole crop.
+
+    Args:
+        signals: (B, samples).
+        noise: (B, samples), of any level.
+        snr_db: (B,) ratio of the mean squares.
+
+    Returns:
+        (B, samples). Silent signals, and signals whose noise is silent, come back as they are.
+
+    >>> signal, noise = torch.ones(1, 4), torch.full((1, 4), 5.0)
+    >>> mix(signal, noise, torch.tensor([20.0])).tolist()  # 20 dB: a tenth of the amplitude
+    [[1.100000023841858, 1.100000023841858, 1.100000023841858, 1.100000023841858]]
+    """
+    signal_power, noise_power = _power(signals), _power(noise)  # (B, 1)
+    factor = (signal_power / noise_power.clamp(min=SILENT_POWER) * 10.0 ** (-snr_db.unsqueeze(1) / 10.0)).sqrt()
+    factor = torch.where((signal_power > SILENT_POWER) & (noise_power > SILENT_POWER), factor, torch.zeros_like(factor))
+    return signals + factor * noise
+
+
+def coloured_noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Gaussian noise whose power falls as 1 / f^a, a drawn from 0 (white) to 2 (brown) for each item.
+
+    Args:
+        like: (B, samples), for shape and device.
+        generator: source of the draws.
+
+    Returns:
+        (B, samples).
+    """
+    count, samples = like.shape
+    white = torch.randn(count, samples, generator=generator, device=like.device)
+    slope = uniform(count, (0.0, 2.0), generator).unsqueeze(1)
+    frequency = torch.fft.rfftfreq(samples, 1.0 / SAMPLE_RATE, device=like.device).clamp(min=20.0)  # (bins,)
+    noise: Tensor = torch.fft.irfft(torch.fft.rfft(white) * frequency ** (-slope / 2.0), n=samples)
+    return noise
+
+
+def babble(batch: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
+    """The sum of a few other items of the batch, for each chosen item.
+
+    Args:
+        batch: (B, samples) to take talkers from.
+        chosen: (N,) indices of the items that are to hear babble; an item never hears itself.
+        generator: source of the draws.
+
+    Returns:
+        (N, samples); silence when the batch has a single item.
+    """
+    count, talkers = len(batch), min(BABBLE_TALKERS[1], len(batch) - 1)
+    if talkers < 1:
+        return torch.zeros_like(batch[chosen])
+    # Distinct talkers: the smallest of random keys, where the item's own key is too large to be among them.
+    keys = torch.rand(len(chosen), count, generator=generator, device=batch.device)
+    keys.scatter_(1, chosen.unsqueeze(1), 2.0)
+    talker = keys.topk(talkers, dim=1, largest=False).indices  # (N, talkers)
+    wanted = torch.randint(
+        min(BABBLE_TALKERS[0], talkers), talkers + 1, (len(chosen), 1), generator=generator, device=batch.device
+    )
+    weight = (torch.arange(talkers, device=batch.device) < wanted).float()  # (N, talkers)
+    mixture = torch.zeros(len(chosen), count, device=batch.device).scatter_(1, talker, weight)
+    level = _power(batch).clamp(min=SILENT_POWER).rsqrt()  # every talker equally loud
+    return mixture @ (batch * level)  # (N, B) @ (B, samples)
+
+
+def room_responses(rt60_s: Tensor, generator: torch.Generator) -> Tensor:
+    """Synthetic room impulse responses: a direct path, and behind it noise that decays by 60 dB in `rt60_s`.
+
+    Polack's statistical model of late reverberation (1988), with the direct-to-reverberant ratio drawn for each room.
+
+    Args:
+        rt60_s: (B,) reverberation times.
+        generator: source of the draws.
+
+    Returns:
+        (B, L) with the direct path, of height 1, at the first sample.
+    """
+    length = max(2, int(float(rt60_s.max()) * SAMPLE_RATE))
+    time_s = torch.arange(length, device=rt60_s.device) / SAMPLE_RATE  # (L,)
+    decay = torch.exp(-3.0 * math.log(10.0) * time_s / rt60_s.unsqueeze(1))  # amplitude: -60 dB = 10^-3
+    tail = torch.randn(len(rt60_s), length, generator=generator, device=rt60_s.device) * decay
+    delay_s = uniform(len(rt60_s), (0.001, 0.01), generator).unsqueeze(1)  # the first reflection
+    tail = tail * (time_s >= delay_s)
+    ratio_db = uniform(len(rt60_s), DIRECT_TO_REVERBERANT_DB, generator).unsqueeze(1)
+    energy = tail.square().sum(dim=1, keepdim=True).clamp(min=SILENT_POWER)
+    response = tail * (10.0 ** (-ratio_db / 10.0) / energy).sqrt()
+    response[:, 0] = 1.0
+    return response
+
+
+def reverberate(waveforms: Tensor, responses: Tensor) -> Tensor:
+    """Convolve each waveform with its room; the length and the level (mean square) stay as they were.
+
+    Args:
+        waveforms: (B, samples).
+        responses: (B, L), of any L.
+
+    Returns:
+        (B, samples): the convolution from the first sample on, cut where the waveform ended.
+    """
+    samples = waveforms.shape[1]
+    size = samples + responses.shape[1] - 1
+    size = 1 << (size - 1).bit_length()  # a power of two: fast, and room for the whole convolution
+    spectrum = torch.fft.rfft(waveforms, n=size) * torch.fft.rfft(responses, n=size)
+    wet: Tensor = torch.fft.irfft(spectrum, n=size)[:, :samples]
+    return wet * (_power(waveforms) / _power(wet).clamp(min=SILENT_POWER)).sqrt()
+
+
+def limit_band(waveforms: Tensor, low_hz: float, high_hz: float) -> Tensor:
+    """Keep a band of frequencies, with the slopes of an eighth-order Butterworth filter and no phase shift.
+
+    Args:
+        waveforms: (B, samples).
+        low_hz: lower corner, where the power is halved.
+        high_hz: upper corner.
+
+    Returns:
+        (B, samples).
+    """
+    samples = waveforms.shape[1]
+    frequency = torch.fft.rfftfreq(samples, 1.0 / SAMPLE_RATE, device=waveforms.device).clamp(min=1e-3)
+    gain = ((1 + (frequency / high_hz) ** 16) * (1 + (low_hz / frequency) ** 16)).rsqrt()
+    limited: Tensor = torch.fft.irfft(torch.fft.rfft(waveforms) * gain, n=samples)
+    return limited
+
+
+def uniform(count: int, bounds: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """Uniform draws (count,) on the generator's device."""
+    low, high = bounds
+    return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
+
+
+def _choose(count: int, probability: float, generator: torch.Generator) -> Tensor:
+    """The indices of the items that are chosen, each with the given probability."""
+    return (torch.rand(count, generator=generator, device=generator.device) < probability).nonzero().squeeze(1)
+
+
+def _power(waveforms: Tensor) -> Tensor:
+    """Mean square of each waveform (B, 1)."""
+    return waveforms.square().mean(dim=1, keepdim=True)

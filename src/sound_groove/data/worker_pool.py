@@ -1,0 +1,158 @@
+"""Work spread over processes that outlives its workers: a bad file may kill a process, but not the night's run."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing.connection import wait as wait_for_handles
+from typing import TypeVar
+
+from sound_groove.errors import SoundGrooveError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BATCH = 16  # items a task: enough to hide its cost, few enough that Ctrl-C is obeyed within a second or two
+AHEAD = 3  # tasks in flight for each worker
+
+
+def spread(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    crashed: Callable[[Item], Result],
+) -> Iterator[tuple[Item, Result]]:
+    """Do one thing to many items in several processes.
+
+    A worker that dies (a decoder that crashes, the system that runs out of memory) takes the tasks in flight with it.
+    Their items are then tried again one at a time in a process of their own: those that kill it again are given up.
+
+    Args:
+        work: a function of a module, so that it can be found in another process.
+        items: taken up as they are needed, never all at once.
+        workers: number of processes, at least 1.
+        crashed: gives the result of an item that kills its process.
+
+    Yields:
+        Each item with its result, in no particular order.
+
+    Raises:
+        SoundGrooveError: processes die before they were given anything.
+    """
+    batches = _batches(items)
+    while True:
+        suspects: list[Item] = []
+        yield from _until_broken(work, batches, workers, suspects)
+        if not suspects:
+            return
+        yield from _one_at_a_time(work, suspects, crashed)
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _until_broken(
+    work: Callable[[Item], Result], batches: Iterator[list[Item]], workers: int, suspects: list[Item]
+) -> Iterator[tuple[Item, Result]]:
+    """Do the batches; where a worker dies, leave the items that were in flight in `suspects` and end."""
+    pending: dict[Future[list[Result]], list[Item]] = {}
+    with _Pool(workers) as pool:
+        while True:
+            for batch in islice(batches, workers * AHEAD - len(pending)):
+                pending[pool.submit(work, batch)] = batch
+            if not pending:
+                return
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            broken = False
+            for future in done:
+                batch = pending.pop(future)
+                if isinstance(future.exception(), BrokenProcessPool):
+                    broken = True
+                    suspects += batch
+                else:
+                    yield from zip(batch, future.result(), strict=True)
+            if broken:
+                # All futures of a broken pool end at once, those that had finished before with their results.
+                wait(pending)
+                for future, batch in pending.items():
+                    if future.exception() is None:
+                        yield from zip(batch, future.result(), strict=True)
+                    else:
+                        suspects += batch
+                return
+
+
+def _one_at_a_time(
+    work: Callable[[Item], Result], items: list[Item], crashed: Callable[[Item], Result]
+) -> Iterator[tuple[Item, Result]]:
+    remaining = iter(items)
+    while (item := next(remaining, None)) is not None:
+        with _Pool(1) as pool:
+            if isinstance(pool.submit(_nothing, [None]).exception(), BrokenProcessPool):
+                raise SoundGrooveError(
+                    "the worker processes die before they are given anything; free some memory or use fewer --workers",
+                )
+            while item is not None:
+                future = pool.submit(work, [item])
+                if isinstance(future.exception(), BrokenProcessPool):
+                    yield item, crashed(item)
+                    break
+                yield item, future.result()[0]
+                item = next(remaining, None)
+
+
+class _Pool:
+    """An executor that never waits for work that nobody wants any more, and reports its death in the future."""
+
+    def __init__(self, workers: int) -> None:
+        # Not fork: the parent may hold threads (progress bar, torch), and a fork would copy their locks as they are.
+        context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+        self._executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+
+    def __enter__(self) -> "_Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, work: Callable[[Item], Result], batch: list[Item]) -> Future[list[Result]]:
+        try:
+            return self._executor.submit(_do, work, batch)
+        except BrokenProcessPool as error:  # it died between two calls
+            future: Future[list[Result]] = Future()
+            future.set_exception(error)
+            return future
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
+
+
+def _do(work: Callable[[Item], Result], batch: list[Item]) -> list[Result]:
+    return [work(item) for item in batch]
+
+
+def _nothing(_: None) -> None:
+    """Show that a worker can start."""
+
+
+def _begin() -> None:
+    """Make a fresh worker leave Ctrl-C to its parent, and end when the parent is killed (it would wait for ever)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for_handles([parent.sentinel])
+        os._exit(1)
