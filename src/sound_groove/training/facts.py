@@ -1,0 +1,103 @@
+"""What a run and its model files say about where they came from."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from sound_groove.checkpoint import CheckpointHeader
+from sound_groove.configuration import Recipe
+from sound_groove.data.dataset import Batch
+from sound_groove.training.preflight import TrainingPlan
+from sound_groove.training.state import Progress
+from sound_groove.training.validation import Validation
+
+
+def run_facts(recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """What run.json holds when the run starts.
+
+    Args:
+        recipe: what is trained.
+        plan: what the preflight made of it.
+        software: versions and commit.
+        command: the command line.
+    """
+    return {
+        "name": recipe.name,
+        "command": command,
+        "manifest": str((recipe.data.prepared / "manifest.jsonl").absolute()),
+        "manifest_sha256": plan.manifest_sha256,
+        "speakers": plan.speakers,
+        "utterances": len(plan.utterances),
+        "hours": round(plan.hours, 3),
+        "validation_utterances": len(plan.validation),
+        "batches_per_epoch": plan.sampler.batches_per_epoch,
+        "network_parameters": plan.network_parameters,
+        "head_parameters": plan.head_parameters,
+        "device": str(plan.device),
+        "cpu_threads": torch.get_num_threads(),
+        **software,
+    }
+
+
+def model_header(
+    recipe: Recipe, facts: Mapping[str, Any], progress: Progress, judged: Validation | None
+) -> CheckpointHeader:
+    """What a model file says about itself.
+
+    Args:
+        recipe: what is trained.
+        facts: of the run, as `run_facts` gives them.
+        progress: the place in training.
+        judged: the validation of these very weights, if they have been validated.
+    """
+    copied = ("manifest_sha256", "speakers", "utterances", "hours", "versions", "git_commit")
+    return CheckpointHeader(
+        name=recipe.name,
+        network=recipe.network.model_dump(),
+        score_map=None if judged is None else asdict(judged.score_map),
+        training={
+            "recipe": recipe.model_dump(mode="json"),
+            "description": recipe.description,
+            **{name: facts[name] for name in copied},
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "validation_eer": progress.best_eer if judged is None else judged.eer,
+            "progress": progress.as_dict(),
+        },
+    )
+
+
+def failure_report(
+    what: str,
+    row: Mapping[str, Any],
+    batch: Batch,
+    model: nn.Module,
+    utterances: Sequence[str],
+    steps_before: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What led to a loss or a gradient that is not a number, as failure.json holds it.
+
+    Args:
+        what: "loss" or "gradient".
+        row: of the step that failed.
+        batch: that it was given.
+        model: that gave it; its weights are those before the step.
+        utterances: keys of the batch's utterances.
+        steps_before: rows of the steps before.
+    """
+    return {
+        "what": what,
+        "step": {key: value if math.isfinite(value) else str(value) for key, value in row.items()},
+        "inputs_finite": bool(torch.isfinite(batch.inputs).all()),
+        "largest_input": str(float(batch.inputs.abs().max())),
+        "weights_not_finite": [name for name, p in model.named_parameters() if not torch.isfinite(p).all()],
+        "gradients_not_finite": [
+            name for name, p in model.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()
+        ],
+        "steps_before": list(steps_before),
+        "utterances": list(utterances),
+    }

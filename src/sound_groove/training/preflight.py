@@ -1,0 +1,302 @@
+"""What is checked before training starts: every mistake is found now, and all are reported at once."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE
+from sound_groove.configuration import Recipe
+from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
+from sound_groove.data.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
+from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
+from sound_groove.models import build_network
+from sound_groove.training.model import make_head
+from sound_groove.training.resumption import check_resumption
+from sound_groove.training.run_folder import RunFolder
+from sound_groove.training.validation import can_be_paired, choose_utterances
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPlan:
+    """What is about to be trained.
+
+    Attributes:
+        utterances: of the training speakers.
+        labels: (utterances,) speaker of each.
+        speakers: number of training speakers.
+        hours: of training speech.
+        validation: utterances of held-out speakers.
+        sampler: draws the batches.
+        manifest_sha256: names the data.
+        network_parameters: of the network alone.
+        head_parameters: of the class weights.
+        device: where it will run.
+    """
+
+    utterances: Sequence[Utterance]
+    labels: NDArray[np.int64]
+    speakers: int
+    hours: float
+    validation: Sequence[Utterance]
+    sampler: Sampler
+    manifest_sha256: str
+    network_parameters: int
+    head_parameters: int
+    device: torch.device
+
+    def summary(self, recipe: Recipe) -> str:
+        """What is about to be trained, in a few lines for people."""
+        steps = self.sampler.batches_per_epoch * recipe.training.epochs
+        batch = recipe.data.sampler.total_batch
+        crops_h = steps * batch * recipe.data.crop_frames / 100 / 3600
+        held_out = len({utterance.speaker for utterance in self.validation})
+        return "\n".join(
+            [
+                f"training   {self.speakers:,} speakers, {len(self.utterances):,} utterances, {self.hours:.1f} h",
+                f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",
+                f"steps      {steps:,} = {recipe.training.epochs} epochs x {self.sampler.batches_per_epoch:,} batches "
+                f"of {batch} crops of {recipe.data.crop_frames / 100:g} s ({crops_h:.1f} h of crops)",
+                f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
+                f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
+                f"device     {self.device}, {recipe.training.precision}",
+            ]
+        )
+
+
+def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> TrainingPlan:
+    """Check a recipe against the data and the machine.
+
+    Args:
+        recipe: what to train.
+        folder: where the run will be written.
+        resume: whether to go on with an earlier run.
+        force: whether an earlier run may be replaced.
+
+    Returns:
+        What is about to be trained.
+
+    Raises:
+        ConfigurationError: with every mistake found.
+    """
+    problems = [*_check_folder(folder, resume, force), *_check_device(recipe), *_check_batches(recipe)]
+    network_parameters = _collect(
+        problems, lambda: _count_parameters(lambda: build_network(recipe.network)), 0, "network."
+    )
+    nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
+    utterances, ids = _collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
+    manifest_sha256 = manifest_hash(recipe.data.prepared) if utterances else None
+    if resume and folder.is_run:
+        problems += check_resumption(folder, recipe, manifest_sha256)
+    training = [u for u in utterances if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
+    validation = choose_utterances(
+        [u for u in utterances if u.split == "validation"], recipe.validation.maximum_utterances
+    )
+    if utterances:
+        problems += _check_utterances(recipe, training, validation)
+        problems += _check_files(recipe, training, validation)
+    # Speakers that lost all their utterances to the minimum duration get no class.
+    given = _collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
+    speaker_ids, labels = np.unique(given, return_inverse=True)
+    if len(speaker_ids):
+        problems += _check_speakers(recipe, len(speaker_ids))
+    if problems or manifest_sha256 is None:
+        raise ConfigurationError(recipe.name, problems)
+    return TrainingPlan(
+        utterances=training,
+        labels=labels.astype(np.int64),
+        speakers=len(speaker_ids),
+        hours=sum(utterance.duration_s for utterance in training) / 3600,
+        validation=validation,
+        sampler=_sampler(recipe, labels.astype(np.int64)),
+        manifest_sha256=manifest_sha256,
+        network_parameters=network_parameters,
+        head_parameters=_count_parameters(lambda: make_head(recipe, len(speaker_ids))),
+        device=choose_device(recipe),
+    )
+
+
+def read_prepared(folder: Path) -> tuple[list[Utterance], dict[str, int]]:
+    """The manifest and the speaker table of a prepared corpus.
+
+    Raises:
+        CorpusError: one of them is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise CorpusError(f"data.prepared: there is no folder {folder}; make it with 'sound-groove prepare'")
+    utterances = read_manifest(folder)
+    table = folder / "spk2id.json"
+    try:
+        ids = json.loads(table.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CorpusError(f"{table}: cannot be read ({error.strerror}); run 'sound-groove prepare' again") from None
+    except ValueError as error:
+        raise CorpusError(f"{table}: is not JSON ({error}); run 'sound-groove prepare' again") from None
+    numbers = [number for number in ids.values() if type(number) is int] if isinstance(ids, dict) else []
+    if not isinstance(ids, dict) or len(numbers) < len(ids) or sorted(numbers) != list(range(len(ids))):
+        raise CorpusError(f"{table}: must give each speaker a number from 0 on; run 'sound-groove prepare' again")
+    return utterances, ids
+
+
+def choose_device(recipe: Recipe) -> torch.device:
+    """The device that the recipe names; "auto" takes CUDA or MPS when there is one."""
+    if recipe.training.device != "auto":
+        return torch.device(recipe.training.device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _check_folder(folder: RunFolder, resume: bool, force: bool) -> list[str]:
+    if resume and force:
+        return ["--resume goes on with the run and --force begins it anew: give one of them"]
+    if resume and not folder.is_run:
+        return [f"{folder.path}: there is no run to resume; leave --resume out"]
+    if not resume and folder.is_used and not folder.is_run:
+        return [f"{folder.path}: exists and is not a run folder; choose another name or --out"]
+    if not resume and folder.is_run and not force:
+        return [f"{folder.path}: holds an earlier run; go on with --resume, or replace it with --force"]
+    parent = next(parent for parent in (folder.path.absolute(), *folder.path.absolute().parents) if parent.exists())
+    if not parent.is_dir():
+        return [f"{folder.path}: {parent} is a file, not a folder; choose another --out"]
+    return [] if os.access(parent, os.W_OK) else [f"{folder.path}: {parent} is not writable; choose another --out"]
+
+
+def _check_device(recipe: Recipe) -> list[str]:
+    problems = []
+    wanted = recipe.training.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        problems.append("training.device: cuda is asked for and this machine has none that torch can use")
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        problems.append("training.device: mps is asked for and this machine has none")
+    if recipe.training.precision == "fp16" and choose_device(recipe).type != "cuda":
+        problems.append("training.precision: fp16 needs a CUDA GPU; use bf16 or fp32 here")
+    return problems
+
+
+def _check_batches(recipe: Recipe) -> list[str]:
+    problems = []
+    batch, parts = recipe.data.sampler.total_batch, recipe.training.gradient_accumulation
+    if batch < 2:
+        problems.append("data.sampler: a batch of one utterance cannot be normalised; raise speakers or utterances")
+    elif batch % parts:
+        problems.append(f"training.gradient_accumulation: {parts} parts do not divide a batch of {batch} evenly")
+    elif batch // parts < 2:
+        problems.append(
+            f"training.gradient_accumulation: {parts} parts of a batch of {batch} are single utterances, "
+            "which cannot be normalised; take fewer parts"
+        )
+    if recipe.data.input == "features" and recipe.augmentation.changes_waveforms:
+        problems.append("augmentation: works on waveforms, and data.input is 'features'; switch one of them off")
+    if recipe.data.input == "features" and recipe.training.dither:
+        problems.append("training.dither: is added to waveforms, and data.input is 'features'; set it to 0")
+    return problems + _check_schedule(recipe)
+
+
+def _check_schedule(recipe: Recipe) -> list[str]:
+    problems = []
+    rate, epochs = recipe.learning_rate, recipe.training.epochs
+    if rate.warmup_epochs > epochs:
+        problems.append(
+            f"learning_rate.warmup_epochs: {rate.warmup_epochs:g} epochs of warm-up do not fit into {epochs}"
+        )
+    if rate.decay != "constant" and rate.final > rate.peak:
+        problems.append(
+            f"learning_rate.final: {rate.final:g} lies above learning_rate.peak ({rate.peak:g}), "
+            "so that the rate would rise where it should decay"
+        )
+    return problems
+
+
+def _check_speakers(recipe: Recipe, speakers: int) -> list[str]:
+    if speakers < 2:
+        return [f"{recipe.data.prepared}: has one speaker to train on, and telling speakers apart needs two"]
+    wanted = recipe.data.sampler.speakers
+    if recipe.data.sampler.kind == "pk" and speakers < wanted:
+        return [
+            f"data.sampler.speakers: a batch asks for {wanted} speakers and the corpus has {speakers} to train on; "
+            f"set it to {speakers} or less"
+        ]
+    return []
+
+
+def _check_utterances(recipe: Recipe, training: Sequence[Utterance], validation: Sequence[Utterance]) -> list[str]:
+    problems = []
+    if not training:
+        problems.append(f"{recipe.data.prepared}: no training utterance is left (see data.minimum_duration_s)")
+    if not can_be_paired(validation):
+        problems.append(
+            f"{recipe.data.prepared}: validation needs two held-out speakers, one of them with two utterances; "
+            "prepare again with --validation-speakers"
+        )
+    both = {u.speaker for u in training} & {u.speaker for u in validation}
+    if both:
+        problems.append(
+            f"{recipe.data.prepared}: {len(both)} speakers are in training and validation, such as {min(both)}"
+        )
+    if recipe.data.input == "features":
+        without = sum(u.feature_path is None for u in (*training, *validation))
+        if without:
+            problems.append(
+                f"data.input: {without} utterances have no stored features; prepare with --features, "
+                "or use data.input=waveform"
+            )
+    return problems
+
+
+def _check_files(recipe: Recipe, training: Sequence[Utterance], validation: Sequence[Utterance]) -> list[str]:
+    """Look for what would only be found when it is read, an epoch later; a sample of the training files will do."""
+    looked_at = [*validation, *training[:: max(1, len(training) // 200)]]
+    if recipe.data.input == "features":
+        files = [utterance.feature_path for utterance in looked_at if utterance.feature_path is not None]
+    else:
+        files = [path for utterance in looked_at for path in utterance.paths]
+    problems = []
+    missing = [path for path in files if not Path(path).is_file()]
+    if missing:
+        problems.append(
+            f"{recipe.data.prepared}: {len(missing)} of {len(files)} files looked for are missing, the first is "
+            f"{missing[0]}; bring them back, or run 'sound-groove prepare' again"
+        )
+    shortest = int(MINIMUM_DURATION_S * SAMPLE_RATE)
+    short = [utterance.key for utterance in (*training, *validation) if min(utterance.samples) < shortest]
+    if short and recipe.data.input == "waveform":
+        problems.append(
+            f"{recipe.data.prepared}: {len(short)} utterances have a recording shorter than {MINIMUM_DURATION_S} s, "
+            f"which cannot be read, the first is {short[0]}; run 'sound-groove prepare' again"
+        )
+    return problems
+
+
+def _sampler(recipe: Recipe, labels: NDArray[np.int64]) -> Sampler:
+    settings = recipe.data.sampler
+    batches = recipe.training.batches_per_epoch or -(-len(labels) // settings.total_batch)
+    if settings.kind == "pk":
+        return PkSampler(labels, settings.speakers, settings.utterances, recipe.seed, batches)
+    return ShuffledSampler(len(labels), settings.batch_size, recipe.seed, batches)
+
+
+def _count_parameters(make: Callable[[], nn.Module]) -> int:
+    """Parameters of a module, counted without taking memory for them."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in make().parameters())
+
+
+def _collect(problems: list[str], compute: Callable[[], T], otherwise: T, section: str = "") -> T:
+    """What is computed; or, when that fails, `otherwise`, with the reason (about a section) added to the problems."""
+    try:
+        return compute()
+    except ConfigurationError as error:
+        problems += [section + problem for problem in error.problems]
+    except SoundGrooveError as error:
+        problems.append(str(error))
+    return otherwise

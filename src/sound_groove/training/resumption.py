@@ -1,0 +1,51 @@
+"""Whether a run can be gone on with: the same recipe, on the same data."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sound_groove.configuration import Recipe, load_recipe
+from sound_groove.errors import SoundGrooveError
+from sound_groove.training.run_folder import RunFolder, read_json
+
+# What may differ between a run and its resumption without changing what is computed. The manifest's hash stands for
+# the data, wherever the prepared folder lies now.
+FREE_TO_CHANGE = {("data", "workers"), ("data", "prepared"), ("training", "device"), ("training", "checkpoint_every")}
+
+
+def check_resumption(run: RunFolder, recipe: Recipe, manifest_sha256: str | None) -> list[str]:
+    """What stands against going on with a run.
+
+    Args:
+        run: the folder of the run.
+        recipe: what it is to be gone on with.
+        manifest_sha256: of the data that it is to be gone on with; None where that could not be read.
+
+    Returns:
+        A sentence for each setting that differs, and for other data; none if all is well.
+    """
+    try:
+        before, after = (dict(_flat(r.model_dump(mode="json"))) for r in (load_recipe(run.recipe), recipe))
+        trained_on = read_json(run.facts).get("manifest_sha256")
+    except SoundGrooveError as error:
+        return [f"{run.path}: the run cannot be resumed, begin it anew with --force: {error}"]
+    problems = [
+        f"{'.'.join(key)}: the run was started with {before.get(key)!r}, and now it is {after.get(key)!r}; "
+        "a resumed run keeps its recipe"
+        for key in before
+        if before[key] != after.get(key) and key not in FREE_TO_CHANGE
+    ]
+    if manifest_sha256 is not None and trained_on != manifest_sha256:
+        problems.append(
+            f"{recipe.data.prepared}: the manifest is not the one that this run was trained on so far; "
+            "prepare the same corpus again, or begin a new run"
+        )
+    return problems
+
+
+def _flat(settings: dict[str, Any], parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Nested settings as pairs of key path and value."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, (*parents, key))
+        else:
+            yield (*parents, key), value

@@ -1,0 +1,48 @@
+"""Learning rate and margin as pure functions of the place in training, counted in epochs (a fraction within one)."""
+
+import math
+
+from sound_groove.configuration import LearningRateConfiguration, MarginConfiguration
+
+
+def learning_rate(settings: LearningRateConfiguration, epoch: float, epochs: int, total_batch: int) -> float:
+    """The learning rate.
+
+    Args:
+        settings: the rates for a total batch of `per_batch`.
+        epoch: place in training, from 0 to `epochs`.
+        epochs: length of training.
+        total_batch: utterances in one optimiser step over all devices and accumulation steps.
+
+    >>> rate = LearningRateConfiguration(peak=0.1, final=0.001, per_batch=64, warmup_epochs=2, decay="exponential")
+    >>> [round(learning_rate(rate, epoch, 10, 128), 6) for epoch in (1, 2, 6, 10)]  # a batch of 128: everything doubled
+    [0.1, 0.2, 0.02, 0.002]
+    """
+    factor = total_batch / settings.per_batch
+    peak, final = settings.peak * factor, settings.final * factor
+    if epoch < settings.warmup_epochs:
+        return peak * epoch / settings.warmup_epochs
+    rest = max(epochs - settings.warmup_epochs, 1e-9)
+    way = min(1.0, (epoch - settings.warmup_epochs) / rest)
+    if settings.decay == "constant":
+        return peak
+    if settings.decay == "cosine":
+        return final + (peak - final) * 0.5 * (1.0 + math.cos(math.pi * way))
+    return float(peak * (final / peak) ** way)
+
+
+def margin(settings: MarginConfiguration, epoch: float) -> float:
+    """The margin of AAM-Softmax, in radians.
+
+    >>> rise = MarginConfiguration(initial=0.0, final=0.2, start_epoch=20, end_epoch=40, growth="linear")
+    >>> [round(margin(rise, epoch), 4) for epoch in (0, 20, 30, 40, 100)]
+    [0.0, 0.0, 0.1, 0.2, 0.2]
+    """
+    if epoch >= settings.end_epoch:
+        return settings.final
+    if epoch <= settings.start_epoch:
+        return settings.initial
+    way = (epoch - settings.start_epoch) / (settings.end_epoch - settings.start_epoch)
+    if settings.growth == "exponential":
+        way = 1.0 - 0.001**way
+    return settings.initial + (settings.final - settings.initial) * way

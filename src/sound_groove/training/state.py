@@ -1,0 +1,103 @@
+"""What has to be kept so that a run goes on as if it had never stopped.
+
+Every random draw is a function of (seed, epoch, item), and learning rate and margin are functions of the place in
+training. So the state is the weights, the optimiser's tensors, the gradient scaler's numbers and the place.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sound_groove.checkpoint import HEAD, NETWORK, OPTIMIZER, Checkpoint
+from sound_groove.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The place in training.
+
+    Attributes:
+        epoch: whole epochs done, validated and logged.
+        batch: batches done of the next one.
+        step: optimiser steps done in all.
+        best_eer: lowest validation EER so far, a fraction; None before the first validation.
+        best_epoch: the number (from 1) of the epoch that gave it.
+        loss_sum: sum of the losses of the batches of the epoch under way, for its mean.
+        correct_sum: sum of their accuracies.
+        scaler: state of the fp16 gradient scaler.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_eer: float | None = None
+    best_epoch: int = 0
+    loss_sum: float = 0.0
+    correct_sum: float = 0.0
+    scaler: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the checkpoint's header."""
+        return asdict(self)
+
+    def after_batch(self, loss: float, accuracy: float) -> "Progress":
+        """One batch further."""
+        return replace(
+            self,
+            batch=self.batch + 1,
+            step=self.step + 1,
+            loss_sum=self.loss_sum + loss,
+            correct_sum=self.correct_sum + accuracy,
+        )
+
+    def after_epoch(self) -> "Progress":
+        """One epoch further."""
+        return replace(self, epoch=self.epoch + 1, batch=0, loss_sum=0.0, correct_sum=0.0)
+
+
+def model_tensors(network: nn.Module, head: nn.Module) -> dict[str, Tensor]:
+    """Network and class weights under the names of the checkpoint."""
+    named = {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
+    named.update({HEAD + name: tensor for name, tensor in head.state_dict().items()})
+    return named
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's tensors as `optimizer.<index of the parameter>.<name>`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{OPTIMIZER}{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def restore(checkpoint: Checkpoint, network: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Load weights and optimiser state, strictly.
+
+    Returns:
+        The place in training at which the checkpoint was written.
+
+    Raises:
+        CheckpointError: the file is not a resumable state of these modules.
+    """
+    try:
+        progress = Progress(**checkpoint.header.training["progress"])
+        network.load_state_dict(checkpoint.group(NETWORK), strict=True)
+        head.load_state_dict(checkpoint.group(HEAD), strict=True)
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in checkpoint.group(OPTIMIZER).items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = tensor
+        whole = optimizer.state_dict()
+        keeps_state = any(group.get("momentum", 1.0) for group in whole["param_groups"])  # all but SGD without momentum
+        if keeps_state and len(state) != sum(len(group["params"]) for group in whole["param_groups"]):
+            raise ValueError("the optimiser's state is missing or not whole")
+        optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{checkpoint.path}: is not a state that this run can go on from: {reason}") from None
+    return progress

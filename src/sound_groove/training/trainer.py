@@ -1,0 +1,372 @@
+"""The training loop: one loop, on Accelerate, that can be read from top to bottom.
+
+    crops -> augmentation -> filterbanks -> mean removal -> network -> AAM-Softmax -> gradient -> step
+
+Everything random is a function of (seed, epoch, item), everything scheduled a function of the place in training, and
+what is left is in the state that `last.safetensors` holds. So a run that was killed and resumed gives, on a CPU, the
+losses of the run that was not, bit for bit.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
+from torch import Tensor
+from tqdm import tqdm
+
+from sound_groove.checkpoint import HEAD, NETWORK, OPTIMIZER, load_checkpoint, save_checkpoint
+from sound_groove.configuration import Recipe
+from sound_groove.data.augment import Augmentation
+from sound_groove.data.dataset import DEAD_WORKER, Batch, CropReader, training_batches
+from sound_groove.data.draws import Draw, torch_seed
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import OutputError, TrainingError
+from sound_groove.features import KaldiFbank, remove_mean
+from sound_groove.training.facts import failure_report, model_header, run_facts
+from sound_groove.training.log import RunLog
+from sound_groove.training.model import TrainingModel, make_modules, make_optimizer
+from sound_groove.training.preflight import TrainingPlan, preflight
+from sound_groove.training.run_folder import RunFolder, software, write_json
+from sound_groove.training.schedule import learning_rate, margin
+from sound_groove.training.state import Progress, model_tensors, optimizer_tensors, restore
+from sound_groove.training.validation import Validation, validate
+from sound_groove.types import ModelIdentity
+
+PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run gave.
+
+    Attributes:
+        folder: the run folder.
+        model: the best checkpoint.
+        best_eer: its EER on the held-out speakers, a fraction.
+        best_epoch: the number of the epoch that gave it, from 1.
+        steps: optimiser steps done in all.
+    """
+
+    folder: Path
+    model: Path
+    best_eer: float
+    best_epoch: int
+    steps: int
+
+
+def train(
+    recipe: Recipe,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    command: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> TrainingResult:
+    """Train a recipe into a run folder.
+
+    Args:
+        recipe: what to train, and how.
+        folder: the run folder; `outputs/<name>` when None.
+        resume: go on with the run that lies there.
+        force: replace the run that lies there.
+        command: the command line, to be kept with the run.
+        say: is given what a person would want to read: the preflight's summary and a line for each epoch.
+
+    Raises:
+        ConfigurationError: the preflight found mistakes; all of them at once.
+        TrainingError: the loss became something other than a number, or a file cannot be read any more.
+        CheckpointError: the state to go on from is damaged.
+        OutputError: the run folder cannot be written.
+    """
+    run = RunFolder(Path("outputs") / recipe.name if folder is None else folder)
+    plan = preflight(recipe, run, resume, force)
+    with _accelerator(recipe, plan.device) as accelerator:
+        trainer = Trainer(recipe, plan, run, accelerator, command, say)
+        try:
+            return trainer.run(resume)
+        except KeyboardInterrupt:
+            trainer.say(f"stopped after step {trainer.progress.step}; --resume goes on from the last checkpoint")
+            raise
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(DEAD_WORKER) from error
+
+
+class Trainer:
+    """One run in progress; `train` is the way in.
+
+    Args:
+        recipe: what to train.
+        plan: what the preflight made of it.
+        folder: where to.
+        accelerator: device, precision and processes.
+        command: kept with the run.
+        say: talks to a person.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        plan: TrainingPlan,
+        folder: RunFolder,
+        accelerator: Accelerator,
+        command: str,
+        say: Callable[[str], None],
+    ) -> None:
+        self.recipe, self.plan, self.folder, self.accelerator = recipe, plan, folder, accelerator
+        self.command, self.say = command, say if accelerator.is_main_process else lambda line: None
+        self.network, self.head = make_modules(recipe, plan.speakers)
+        optimizer = make_optimizer(recipe.optimizer, [*self.network.parameters(), *self.head.parameters()])
+        if recipe.training.compile:
+            self.network.compile()
+        self.model, self.optimizer = accelerator.prepare(TrainingModel(self.network, self.head), optimizer)
+        self.front_end = KaldiFbank(recipe.network.feature_size, recipe.training.dither).to(accelerator.device)
+        self.augmentation = Augmentation(recipe.augmentation)
+        self.encoder = SpeakerEncoder(
+            self.network, ModelIdentity(recipe.name, ""), recipe.network.embedding_size, recipe.network.feature_size
+        )
+        self.facts = run_facts(recipe, plan, software(), command)
+        self.progress = Progress()
+        self.log: RunLog | None = None  # of the main process
+
+    def run(self, resume: bool) -> TrainingResult:
+        """Train from the start, or from where the run folder's state leaves off, to the end."""
+        self.say(self.plan.summary(self.recipe))
+        if resume:
+            self._resume()
+        elif self.accelerator.is_main_process:
+            self.folder.start(self.recipe, self.facts)
+        self.accelerator.wait_for_everyone()
+        with closing(self._batches()) as batches, self._logging():
+            while self.progress.epoch < self.recipe.training.epochs:
+                self._epoch(batches)
+        if self.progress.best_eer is None:
+            raise TrainingError(f"{self.folder.path}: the run ended without a validation")
+        return TrainingResult(
+            self.folder.path, self.folder.best, self.progress.best_eer, self.progress.best_epoch, self.progress.step
+        )
+
+    def _epoch(self, source: Iterator[Batch]) -> None:
+        """One epoch: its batches, its validation, its line in the log, its checkpoints."""
+        batches, first, started = self.plan.sampler.batches_per_epoch, self.progress.batch, time.monotonic()
+        with tqdm(
+            islice(source, batches - first),
+            desc=f"epoch {self.progress.epoch + 1}/{self.recipe.training.epochs}",
+            initial=first,
+            total=batches,
+            unit="batch",
+            leave=False,
+            disable=None if self.accelerator.is_main_process else True,
+        ) as bar:
+            for batch in bar:
+                row = self._step(batch)
+                bar.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{100 * row['accuracy']:.0f}%", refresh=False)
+                every = self.recipe.training.checkpoint_every
+                if every and self.progress.step % every == 0 and self.progress.batch < batches:
+                    self._save_last()
+        crops = (batches - first) * self.recipe.data.sampler.total_batch
+        speed = crops / max(time.monotonic() - started, 1e-9)
+        loss, accuracy = self.progress.loss_sum / batches, self.progress.correct_sum / batches
+        self.progress = self.progress.after_epoch()
+        judged = self._validate()
+        self._log_epoch(loss, accuracy, judged, speed)
+        self._save_last()
+
+    def _batches(self) -> Generator[Batch, None, None]:
+        """This process's share of all the batches from where the progress stands to the end of the run."""
+        reader = CropReader(
+            self.plan.utterances,
+            self.plan.labels,
+            self.recipe.data.crop_frames,
+            self.recipe.seed,
+            self.recipe.data.input == "features",
+        )
+        return training_batches(
+            reader,
+            self.plan.sampler,
+            range(self.progress.epoch, self.recipe.training.epochs),
+            first_batch=self.progress.batch,
+            workers=self.recipe.data.workers,
+            rank=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+            pin_memory=self.accelerator.device.type == "cuda",
+        )
+
+    def _step(self, batch: Batch) -> dict[str, Any]:
+        """One optimiser step on one total batch; returns its row for the log."""
+        place = self.progress.epoch + self.progress.batch / self.plan.sampler.batches_per_epoch
+        next_place = (
+            place + 1 / self.plan.sampler.batches_per_epoch
+        )  # so that the first step moves, and the last is last
+        total_batch = self.recipe.data.sampler.total_batch
+        rate = learning_rate(self.recipe.learning_rate, next_place, self.recipe.training.epochs, total_batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.head.margin = margin(self.recipe.loss.margin, place)
+        self.model.train()
+        batch = batch.to(self.accelerator.device)
+        loss, accuracy = self._gradient(batch)
+        clip = self.recipe.training.gradient_clip or math.inf
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
+        row = {
+            "step": self.progress.step + 1,
+            "epoch": self.progress.epoch + 1,
+            "place": next_place,
+            "loss": loss,
+            "accuracy": accuracy,
+            "learning_rate": rate,
+            "margin": self.head.margin,
+            "gradient_norm": float(norm),
+        }
+        self._check_finite(row, batch)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.progress = self.progress.after_batch(loss, accuracy)
+        if self.log is not None and self.progress.step % self.recipe.training.log_every == 0:
+            self.log.add_step(row)
+        return row
+
+    def _gradient(self, batch: Batch) -> tuple[float, float]:
+        """Compute the gradient of a total batch, part by part; returns its mean loss and its accuracy."""
+        parts = replace(batch, inputs=self._features(batch)).split(self.recipe.training.gradient_accumulation)
+        sums = torch.zeros(2, device=self.accelerator.device)
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss, cosines = self.model(part.inputs, part.labels)
+                self.accelerator.backward(loss / len(parts))
+            correct = (cosines.detach().argmax(dim=1) == part.labels).float().mean()
+            sums += torch.stack((loss.detach(), correct)) / len(parts)
+        mean_loss, accuracy = self.accelerator.reduce(sums, reduction="mean").tolist()
+        return mean_loss, accuracy
+
+    @torch.no_grad()
+    def _features(self, batch: Batch) -> Tensor:
+        """Augmented features of a batch (B, T, F), the mean of each crop removed."""
+        if self.recipe.data.input == "features":
+            return remove_mean(batch.inputs)
+        place = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
+        generator = torch.Generator(device=self.accelerator.device)
+        generator.manual_seed(torch_seed(self.recipe.seed, Draw.AUGMENTATION, *place))
+        waveforms = self.augmentation(batch.inputs, generator)
+        return remove_mean(self.front_end(waveforms, generator=generator))
+
+    def _check_finite(self, row: dict[str, Any], batch: Batch) -> None:
+        """Stop before a loss or gradient that is not a number reaches the weights, and say what led to it.
+
+        An fp16 gradient that overflowed is ordinary: the scaler skips the step and lowers its scale.
+        """
+        if math.isfinite(row["loss"]) and (
+            math.isfinite(row["gradient_norm"]) or self.recipe.training.precision == "fp16"
+        ):
+            return
+        what = "gradient" if math.isfinite(row["loss"]) else "loss"
+        if self.log is not None:
+            keys = [self.plan.utterances[int(index)].key for index in batch.utterances]
+            before = self.log.last_steps(20)
+            write_json(self.folder.failure, failure_report(what, row, batch, self.model, keys, before))
+        raise TrainingError(
+            f"the {what} is not a finite number at step {row['step']} (epoch {row['epoch']}, learning rate "
+            f"{row['learning_rate']:.3g}, margin {row['margin']:.3g}); {self.folder.failure} says what led to it; "
+            "a lower learning_rate.peak, a longer warm-up or training.gradient_clip may help"
+        )
+
+    def _validate(self) -> Validation | None:
+        """Judge the network if it is this epoch's turn, and keep it if it is the best so far."""
+        done, settings = self.progress.epoch, self.recipe.validation
+        if done % settings.every_epochs and done < self.recipe.training.epochs:
+            return None
+        judged = None
+        if self.accelerator.is_main_process:
+            judged = validate(self.encoder, self.plan.validation, settings, self.recipe.data.input == "features")
+            if self.progress.best_eer is None or judged.eer < self.progress.best_eer:
+                self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=done)
+                tensors = model_tensors(self.network, self.head)
+                header = model_header(self.recipe, self.facts, self.progress, judged)
+                save_checkpoint(self.folder.best, tensors, header)
+        # The other processes wait here, and learn what the first one found.
+        best_eer, best_epoch = broadcast_object_list([self.progress.best_eer, self.progress.best_epoch])
+        self.progress = replace(self.progress, best_eer=best_eer, best_epoch=best_epoch)
+        return judged
+
+    def _save_last(self) -> None:
+        """Write the state from which the run can go on, its log first."""
+        if self.log is not None:
+            self.log.flush()
+            scaler = self.accelerator.scaler
+            self.progress = replace(self.progress, scaler=None if scaler is None else scaler.state_dict())
+            tensors = model_tensors(self.network, self.head)
+            tensors.update(optimizer_tensors(self.optimizer.optimizer))
+            save_checkpoint(self.folder.last, tensors, model_header(self.recipe, self.facts, self.progress, None))
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        """Go back to the newest state; a run that was killed before its first one begins again."""
+        if not self.folder.last.exists():
+            self.say("the run has no checkpoint yet: it begins again")
+        else:
+            checkpoint = load_checkpoint(self.folder.last, (NETWORK, HEAD, OPTIMIZER))
+            self.progress = restore(checkpoint, self.network, self.head, self.optimizer.optimizer)
+            if self.progress.scaler is not None and self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(self.progress.scaler)
+            self.say(f"resumed after step {self.progress.step} (epoch {self.progress.epoch + 1})")
+        if self.accelerator.is_main_process:
+            self.folder.resume(self.progress.step, self.progress.epoch)
+
+    @contextmanager
+    def _logging(self) -> Iterator[None]:
+        """The log, open in the main process while the block runs."""
+        if not self.accelerator.is_main_process:
+            yield
+            return
+        self.log = RunLog(self.folder, self.recipe.name, self.progress.step)
+        try:
+            yield
+        except BaseException:
+            with suppress(OutputError):  # the first error is the one to report
+                self.log.close()
+            raise
+        self.log.close()
+
+    def _log_epoch(self, loss: float, accuracy: float, judged: Validation | None, speed: float) -> None:
+        """Write the epoch's line, and say it."""
+        if self.log is None:
+            return
+        row: dict[str, Any] = {
+            "epoch": self.progress.epoch,
+            "step": self.progress.step,
+            "loss": loss,
+            "accuracy": accuracy,
+            "validation_eer": None if judged is None else judged.eer,
+            "crops_per_second": round(speed, 1),
+        }
+        line = f"epoch {row['epoch']}: loss {loss:.3f}, accuracy {100 * accuracy:.1f} %"
+        if judged is not None:
+            row |= {"targets": judged.targets, "nontargets": judged.nontargets}
+            mark = " (best)" if self.progress.best_epoch == self.progress.epoch else ""
+            line += f", validation EER {100 * judged.eer:.2f} %{mark}"
+        self.log.add_epoch(row)
+        self.say(f"{line}, {speed:.0f} crops/s")
+
+
+@contextmanager
+def _accelerator(recipe: Recipe, device: torch.device) -> Iterator[Accelerator]:
+    """Accelerate's state is one per process and outlives its maker: it is put away when this run made it."""
+    fresh = not AcceleratorState._shared_state
+    accelerator = Accelerator(mixed_precision=PRECISIONS[recipe.training.precision], cpu=device.type == "cpu")
+    try:
+        yield accelerator
+    finally:
+        accelerator.free_memory()
+        if fresh:
+            AcceleratorState._reset_state(reset_partial_state=True)

@@ -1,0 +1,97 @@
+"""Judging a network on held-out speakers, through the same encoder that serves."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+from tqdm import tqdm
+
+from sound_groove.audio import SAMPLE_RATE
+from sound_groove.calibration import ScoreMap, fit_score_map
+from sound_groove.configuration import ValidationConfiguration
+from sound_groove.data.dataset import load_features, read_crop
+from sound_groove.data.manifest import Utterance
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import TrainingError
+from sound_groove.metrics import eer
+
+CHUNK = 64  # recordings in memory at a time
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How well a network tells held-out speakers apart.
+
+    Attributes:
+        eer: equal error rate over all pairs, a fraction.
+        targets: pairs of one speaker.
+        nontargets: pairs of two.
+        score_map: from score to log-likelihood ratio, fitted on these very pairs, and so provisional.
+    """
+
+    eer: float
+    targets: int
+    nontargets: int
+    score_map: ScoreMap
+
+
+def choose_utterances(utterances: Sequence[Utterance], maximum: int) -> list[Utterance]:
+    """At most `maximum` utterances, as evenly spread over the speakers as can be: first one of each, then a second...
+
+    The choice depends on the manifest's order alone.
+    """
+    by_speaker: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        by_speaker[utterance.speaker].append(utterance)
+    rounds = zip_longest(*by_speaker.values())
+    chosen = [utterance for one_round in rounds for utterance in one_round if utterance is not None]
+    return chosen[:maximum]
+
+
+def can_be_paired(utterances: Sequence[Utterance]) -> bool:
+    """Whether there is a pair of one speaker and a pair of two."""
+    speakers = [utterance.speaker for utterance in utterances]
+    return len(set(speakers)) >= 2 and len(set(speakers)) < len(speakers)
+
+
+def validate(
+    encoder: SpeakerEncoder, utterances: Sequence[Utterance], settings: ValidationConfiguration, stored_features: bool
+) -> Validation:
+    """Embed the utterances whole and score all their pairs.
+
+    Args:
+        encoder: around the network in training.
+        utterances: of held-out speakers, as `choose_utterances` gives them.
+        settings: how long an utterance may be.
+        stored_features: embed the `.pt` features instead of the audio.
+
+    Raises:
+        AudioError, TrainingError: a file cannot be read.
+    """
+    if not can_be_paired(utterances):
+        raise TrainingError("validation needs two held-out speakers, one of them with two utterances")
+    parts = []
+    for start in tqdm(range(0, len(utterances), CHUNK), desc="validating", unit="batch", leave=False, disable=None):
+        chunk = utterances[start : start + CHUNK]
+        if stored_features:
+            frames = int(settings.maximum_duration_s * 100)
+            features = [load_features(str(u.feature_path))[:frames].float().numpy() for u in chunk]
+            parts.append(encoder.embed_features(features))
+        else:
+            samples = int(settings.maximum_duration_s * SAMPLE_RATE)
+            parts.append(encoder.embed([read_crop(u, min(samples, sum(u.samples)), 0.0) for u in chunk]))
+    embeddings = np.concatenate(parts)  # (N, D)
+    speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)[1]
+    first, second = np.triu_indices(len(embeddings), k=1)
+    scores = (embeddings @ embeddings.T)[first, second].astype(np.float64)  # (N (N - 1) / 2,)
+    labels = speakers[first] == speakers[second]
+    count = len(np.unique(speakers))
+    about = f"{len(labels)} pairs of {count} held-out speakers, which also chose the checkpoint: provisional"
+    return Validation(
+        eer=eer(scores, labels),
+        targets=int(labels.sum()),
+        nontargets=int((~labels).sum()),
+        score_map=fit_score_map(scores, labels, fitted_on=about),
+    )

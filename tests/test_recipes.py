@@ -1,0 +1,62 @@
+"""The recipes that come with the project: each loads, says what it trains, and holds the numbers that it promises."""
+
+from pathlib import Path
+
+import pytest
+
+from sound_groove.configuration import Recipe, dump_recipe, load_recipe
+from sound_groove.models import build_network
+from sound_groove.training.preflight import _check_batches
+from sound_groove.training.schedule import learning_rate, margin
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
+
+
+def named(name: str) -> Recipe:
+    return load_recipe(next(path for path in RECIPES if path.stem == name))
+
+
+def test_there_are_recipes() -> None:
+    assert {path.stem for path in RECIPES} >= {"ecapa512", "6gb", "ecapa-small"}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_loads_and_has_nothing_against_itself(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.description
+    assert _check_batches(recipe) == []
+    build_network(recipe.network)
+    (tmp_path / "again.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(tmp_path / "again.yaml") == recipe
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_says_how_its_data_is_prepared_and_how_it_is_trained(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "sound-groove prepare " in text
+    assert f"sound-groove train recipes/{path.parent.name}/{path.name}" in text
+    if path.parent.name == "cnceleb":
+        assert "research only" in load_recipe(path).description
+
+
+def test_the_strongest_published_recipe_has_the_published_numbers() -> None:
+    recipe = named("ecapa512")
+    assert (recipe.network.channels, recipe.network.embedding_size, recipe.data.crop_frames) == (512, 192, 200)
+    assert (recipe.loss.scale, recipe.loss.subcenters) == (32, 1)
+    assert [round(margin(recipe.loss.margin, epoch), 3) for epoch in (0, 20, 30, 40, 149)] == [0, 0, 0.194, 0.2, 0.2]
+    assert recipe.optimizer.model_dump() == {"kind": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
+    factor = recipe.data.sampler.total_batch / 64
+    rates = [learning_rate(recipe.learning_rate, epoch, 150, recipe.data.sampler.total_batch) for epoch in (3, 6, 150)]
+    assert rates == pytest.approx([0.05 * factor, 0.1 * factor, 5e-5 * factor])
+    assert recipe.training.epochs == 150
+
+
+def test_the_first_versions_settings_are_kept() -> None:
+    recipe = named("6gb")
+    assert (recipe.data.sampler.kind, recipe.data.sampler.speakers, recipe.data.sampler.utterances) == ("pk", 32, 4)
+    assert (recipe.network.embedding_size, recipe.data.crop_frames) == (256, 200)
+    assert recipe.training.precision == "fp16" and recipe.training.gradient_clip > 0
+    assert 60 <= recipe.training.epochs <= 150 and 30 <= recipe.loss.scale <= 35
+    assert margin(recipe.loss.margin, 0) == pytest.approx(0.30)
+    assert margin(recipe.loss.margin, recipe.training.epochs) == pytest.approx(0.35)

@@ -1,0 +1,835 @@
+"""Training, end to end on a tiny corpus of made-up voices: what a run leaves, and what it survives."""
+
+import json
+import math
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState, PartialState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+
+from processes import heed_interrupts
+from sound_groove.audio import load_audio
+from sound_groove.checkpoint import HEAD, NETWORK, OPTIMIZER, load_checkpoint
+from sound_groove.cli import main
+from sound_groove.configuration import Recipe, ValidationConfiguration, dump_recipe, load_recipe
+from sound_groove.data.augment import Augmentation
+from sound_groove.data.dataset import Batch
+from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import CheckpointError, ConfigurationError, OutputError, TrainingError
+from sound_groove.training import log
+from sound_groove.training.curves import draw_curves
+from sound_groove.training.preflight import preflight
+from sound_groove.training.run_folder import RunFolder, append_rows, read_rows, truncate_rows
+from sound_groove.training.schedule import learning_rate, margin
+from sound_groove.training.trainer import Trainer, TrainingResult, _accelerator, train
+from sound_groove.training.validation import can_be_paired, choose_utterances, validate
+from sound_groove.types import ModelIdentity
+from sound_groove.verifier import compare
+from training_corpus import draw_nothing, prepare_corpus, tiny_recipe, train_until_killed, write_prepared
+
+RANDOM_PARTS: dict[str, Any] = {  # everything that draws
+    "augmentation": {
+        "noise_probability": 0.5,
+        "snr_db": [0, 15],
+        "reverberation_probability": 0.5,
+        "rt60_s": [0.1, 0.2],
+        "telephone_probability": 0.3,
+        "gain_db": [-3, 3],
+    },
+    "training__dither": 1.0,
+    "training__gradient_clip": 1.0,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """One thread, as the processes that are killed have (tiny batches are slower on several), and no pictures."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "draw_curves", draw_nothing)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_corpus(tmp_path_factory.mktemp("corpus"), features=True)
+
+
+@pytest.fixture(scope="module")
+def recipe(prepared: Path) -> Recipe:
+    return tiny_recipe(prepared, **RANDOM_PARTS)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, list[str]]:
+    """A run that came to its end, and what it said."""
+    said: list[str] = []
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "draw_curves", draw_curves)
+        return train(recipe, folder, command="sound-groove train tiny.yaml", say=said.append), said
+
+
+def rows(folder: Path, name: str = "steps") -> list[dict[str, Any]]:
+    return list(read_rows(folder / f"{name}.jsonl"))
+
+
+def steps_text(folder: Path) -> str:
+    return (folder / "steps.jsonl").read_text(encoding="utf-8")
+
+
+def recipe_file(recipe: Recipe, folder: Path) -> Path:
+    path = folder / "tiny.yaml"
+    path.write_text(dump_recipe(recipe), encoding="utf-8")
+    return path
+
+
+# What a run leaves
+
+
+def test_a_run_leaves_its_files_and_nothing_half_written(finished: tuple[TrainingResult, list[str]]) -> None:
+    result, _ = finished
+    assert sorted(path.name for path in result.folder.iterdir()) == [
+        "best.safetensors",
+        "curves.png",
+        "epochs.jsonl",
+        "last.safetensors",
+        "recipe.yaml",
+        "run.json",
+        "steps.jsonl",
+        "tensorboard",
+    ]
+    assert result.model == result.folder / "best.safetensors"
+    assert (result.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_recipe_that_a_run_keeps_is_the_resolved_one(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe
+) -> None:
+    assert load_recipe(finished[0].folder / "recipe.yaml") == recipe
+    header = load_checkpoint(finished[0].model).header
+    assert header.training["recipe"] == recipe.model_dump(mode="json")
+
+
+def test_a_run_knows_its_data_its_software_and_its_command(
+    finished: tuple[TrainingResult, list[str]], prepared: Path
+) -> None:
+    facts = json.loads((finished[0].folder / "run.json").read_text(encoding="utf-8"))
+    assert facts["manifest_sha256"] == manifest_hash(prepared)
+    assert facts["speakers"] == 8 and facts["utterances"] == 24 and facts["validation_utterances"] == 12
+    hours = sum(u.duration_s for u in read_manifest(prepared) if u.split == "train") / 3600
+    assert facts["hours"] == pytest.approx(hours, abs=6e-4)
+    assert facts["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert facts["command"] == "sound-groove train tiny.yaml"
+    assert facts["device"] == "cpu" and facts["cpu_threads"] == 1 and len(facts["started"]) == 1
+    assert facts["network_parameters"] > 100_000 and facts["head_parameters"] == 8 * 16
+
+
+def test_the_log_of_steps_follows_the_schedule(finished: tuple[TrainingResult, list[str]], recipe: Recipe) -> None:
+    logged = rows(finished[0].folder)
+    assert [row["step"] for row in logged] == list(range(1, 11)) and finished[0].steps == 10
+    assert [row["epoch"] for row in logged] == [1] * 5 + [2] * 5
+    for number, row in enumerate(logged):
+        assert row["place"] == pytest.approx((number + 1) / 5)
+        assert row["learning_rate"] == pytest.approx(learning_rate(recipe.learning_rate, (number + 1) / 5, 2, 8))
+        assert row["margin"] == pytest.approx(margin(recipe.loss.margin, number / 5))
+        assert 0 <= row["accuracy"] <= 1 and math.isfinite(row["loss"]) and row["gradient_norm"] > 0
+    assert logged[-1]["learning_rate"] == pytest.approx(0.0003)  # the last step has the last rate
+
+
+def test_the_log_of_epochs_holds_the_means_of_the_steps(finished: tuple[TrainingResult, list[str]]) -> None:
+    result, said = finished
+    steps, epochs = rows(result.folder), rows(result.folder, "epochs")
+    for number, row in enumerate(epochs):
+        of_epoch = steps[5 * number : 5 * number + 5]
+        assert row["epoch"] == number + 1 and row["step"] == 5 * number + 5
+        assert row["loss"] == pytest.approx(sum(step["loss"] for step in of_epoch) / 5)
+        assert row["accuracy"] == pytest.approx(sum(step["accuracy"] for step in of_epoch) / 5)
+        assert row["targets"] == 4 * 3 and row["nontargets"] == 66 - 12  # 4 speakers x 3 utterances
+    errors = [row["validation_eer"] for row in epochs]
+    assert result.best_eer == min(errors) and result.best_epoch == 1 + errors.index(min(errors))
+    assert said[0].startswith("training   8 speakers, 24 utterances")
+    assert "10 = 2 epochs x 5 batches of 8 crops of 0.5 s" in said[0]
+    assert [line.split(":")[0] for line in said[1:]] == ["epoch 1", "epoch 2"]
+
+
+def test_tensorboard_can_read_the_curves(finished: tuple[TrainingResult, list[str]]) -> None:
+    folder = finished[0].folder
+    read = EventAccumulator(str(folder / "tensorboard")).Reload()
+    losses = read.Scalars("train/loss")
+    assert [event.step for event in losses] == list(range(1, 11))
+    assert [event.value for event in losses] == pytest.approx([row["loss"] for row in rows(folder)], rel=1e-6)
+    assert [event.step for event in read.Scalars("validation/eer")] == [5, 10]
+
+
+def test_the_best_model_gives_embeddings_and_comparisons(
+    finished: tuple[TrainingResult, list[str]], prepared: Path
+) -> None:
+    result, _ = finished
+    encoder = SpeakerEncoder.load(result.model)
+    assert encoder.score_map is not None and "provisional" in encoder.score_map.fitted_on
+    paths = [u.paths[0] for u in read_manifest(prepared) if u.split == "validation"][:2]
+    embeddings = encoder.embed([load_audio(path) for path in paths])
+    assert embeddings.shape == (2, 16)
+    assert np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-6)
+    compared = compare(paths[0], paths[1], encoder)
+    assert compared.score == pytest.approx(float(embeddings[0] @ embeddings[1]), abs=1e-5)
+
+
+def test_the_best_model_is_lean_and_the_last_state_is_whole(finished: tuple[TrainingResult, list[str]]) -> None:
+    result, _ = finished
+    prefixes = (NETWORK, HEAD, OPTIMIZER)
+    best, last = (load_checkpoint(result.folder / f"{name}.safetensors", prefixes) for name in ("best", "last"))
+    assert not best.group(OPTIMIZER) and best.group(HEAD)
+    assert len(last.group(OPTIMIZER)) == 3 * len(last.group(HEAD) | dict(_parameters(last.group(NETWORK))))
+    assert best.header.training["validation_eer"] == result.best_eer
+    assert best.header.training["epoch"] == result.best_epoch
+    assert last.header.training["progress"]["epoch"] == 2
+
+
+def _parameters(state: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    return [(name, tensor) for name, tensor in state.items() if not name.endswith(statistics)]
+
+
+def test_made_up_voices_are_learnt(tmp_path: Path) -> None:
+    """Enough to see that it learns: utterances that were held out are given to their voices, one of eight.
+
+    Voices that were held out take longer, and are the demo's.
+    """
+    corpus = prepare_corpus(tmp_path, training=8, validation=1, utterances=9, duration_s=(1.0, 1.5))
+    heard = [u for u in read_manifest(corpus) if u.split == "train"]
+    held_out = [
+        replace(u, key=f"again-{u.key}", speaker=f"again-{u.speaker}", split="validation")
+        for u in heard
+        if u.name >= "006"
+    ]
+    write_prepared(corpus, [u for u in heard if u.name < "006"] + held_out)
+    recipe = tiny_recipe(
+        corpus,
+        data__sampler={"speakers": 8, "utterances": 2},
+        network={"channels": 32, "embedding_size": 32},
+        loss={"scale": 15, "margin": {"initial": 0.0, "final": 0.1}},
+        learning_rate={"peak": 0.0015, "final": 0.0001, "per_batch": 16, "warmup_epochs": 0.5, "decay": "cosine"},
+        training__epochs=3,
+        training__batches_per_epoch=18,
+        validation__maximum_utterances=48,
+    )
+    result = train(recipe, tmp_path / "run")
+    first, _, last = rows(tmp_path / "run", "epochs")
+    assert last["loss"] < 0.4 * first["loss"] and last["accuracy"] > max(0.7, 0.15 + first["accuracy"])
+    assert result.best_eer < 0.97 * first["validation_eer"]
+    checkpoint = load_checkpoint(tmp_path / "run" / "last.safetensors", (HEAD,))
+    classes = nn.functional.normalize(checkpoint.group(HEAD)["weight"]).numpy()
+    embeddings = SpeakerEncoder.load(checkpoint.path).embed([load_audio(u.paths[0]) for u in held_out])
+    voices = [int(u.speaker[-4:]) for u in held_out]
+    assert np.mean((embeddings @ classes.T).argmax(axis=1) == voices) > 0.4  # 0.125 by chance
+
+
+# What changes nothing
+
+
+def test_the_number_of_workers_changes_no_loss(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe, tmp_path: Path
+) -> None:
+    data = recipe.data.model_copy(update={"workers": 2})
+    train(recipe.model_copy(update={"data": data}), tmp_path / "run")
+    assert steps_text(tmp_path / "run") == steps_text(finished[0].folder)
+
+
+def test_training_touches_no_global_state_and_precisions_may_follow_each_other(prepared: Path, tmp_path: Path) -> None:
+    def state() -> list[object]:
+        numpy_state = np.random.get_state()[1].tobytes()  # type: ignore[union-attr]
+        settings = (torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled())
+        return [torch.get_rng_state().tolist(), numpy_state, random.getstate(), dict(os.environ), *settings]
+
+    before = state()
+    losses = []
+    for number, precision in enumerate(["fp32", "bf16", "fp32"]):
+        recipe = tiny_recipe(prepared, training__precision=precision, training__epochs=1, training__batches_per_epoch=2)
+        train(recipe, tmp_path / f"run{number}")
+        assert not AcceleratorState._shared_state and not PartialState._shared_state
+        losses.append([row["loss"] for row in rows(tmp_path / f"run{number}")])
+    assert state() == before
+    assert losses[0] == losses[2] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient(prepared: Path, tmp_path: Path) -> None:
+    """The halves are alike, so that each has the normalisation of the whole."""
+    gradients = []
+    for parts in (1, 2):
+        recipe = tiny_recipe(prepared, training__gradient_accumulation=parts)
+        plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
+        with _accelerator(recipe, plan.device) as accelerator:
+            trainer = Trainer(recipe, plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
+            half = torch.randn(4, 8240, generator=torch.Generator().manual_seed(1)) * 0.1
+            labels = torch.arange(4)
+            trainer.model.train()
+            loss, _ = trainer._gradient(Batch(half.repeat(2, 1), labels.repeat(2), torch.zeros(8)))
+            gradients.append((loss, [p.grad.clone() for p in trainer.network.parameters() if p.grad is not None]))
+    (whole_loss, whole), (parts_loss, parts_sum) = gradients
+    assert parts_loss == pytest.approx(whole_loss, rel=1e-5)
+    for one, other in zip(whole, parts_sum, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-5 + 1e-4 * float(one.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "data__input": "features",
+            "optimizer": {"kind": "sgd"},
+            "data__sampler": {"kind": "shuffled", "batch_size": 6},
+        },
+        {"training__precision": "bf16", "training__gradient_accumulation": 2, "loss__subcenters": 2},
+        {"data__sampler": {"speakers": 1, "utterances": 2}, "optimizer": {"kind": "sgd", "momentum": 0.0}},
+        {"data__sampler": {"speakers": 8, "utterances": 1}, "training__gradient_clip": 0},
+        {"data__sampler": {"kind": "shuffled", "batch_size": 40}, "training__batches_per_epoch": None},  # of 24
+    ],
+)
+def test_other_recipes_train_as_well(prepared: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    recipe = tiny_recipe(prepared, **{"training__epochs": 1, "training__batches_per_epoch": 2, **changes})
+    result = train(recipe, tmp_path / "run")
+    assert 0 <= result.best_eer <= 1
+    assert all(math.isfinite(row["loss"]) for row in rows(result.folder))
+
+
+# Killed and resumed
+
+
+@pytest.mark.parametrize(
+    ("changes", "moments"),
+    [
+        (
+            {"training__precision": "fp32"},
+            # Before the first checkpoint; mending the log; validating; with the best model half written; in an epoch.
+            [("step", 2), ("write", 3), ("validation", 4), ("write", 7), ("step", 1)],
+        ),
+        (
+            {
+                "training__precision": "bf16",
+                "optimizer": {"kind": "sgd"},
+                "data__sampler": {"kind": "shuffled", "batch_size": 6},
+                "data__workers": 1,
+                "training__gradient_accumulation": 2,
+            },
+            [("step", 4), ("write", 5)],
+        ),
+    ],
+    ids=["fp32-adamw-pk", "bf16-sgd-shuffled-worker"],
+)
+def test_a_run_that_was_killed_many_times_gives_the_losses_of_one_that_was_not(
+    prepared: Path, tmp_path: Path, changes: dict[str, Any], moments: list[tuple[str, int]]
+) -> None:
+    recipe = tiny_recipe(prepared, **RANDOM_PARTS, **changes, training__checkpoint_every=3)
+    whole = train(recipe, tmp_path / "whole")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sound_groove.training.trainer"])
+    folder = tmp_path / "killed"
+    for moment, count in (*moments, ("never", 1)):
+        process = context.Process(
+            target=train_until_killed, args=(recipe, str(folder), folder.exists(), moment, count), daemon=False
+        )
+        process.start()
+        process.join(120)
+        assert process.exitcode == (0 if moment == "never" else -signal.SIGKILL), (moment, count)
+    assert steps_text(folder) == steps_text(whole.folder)
+    assert [row["validation_eer"] for row in rows(folder, "epochs")] == [
+        row["validation_eer"] for row in rows(whole.folder, "epochs")
+    ]
+    prefixes = (NETWORK, HEAD, OPTIMIZER)
+    for name in ("best.safetensors", "last.safetensors"):
+        one, other = (load_checkpoint(run / name, prefixes) for run in (folder, whole.folder))
+        assert one.hash == other.hash
+        assert all(torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors | other.tensors)
+    assert not list(folder.glob("*.partial")) + list(folder.glob(".*.partial"))
+    assert len(json.loads((folder / "run.json").read_text(encoding="utf-8"))["started"]) > 2
+
+
+def test_the_command_can_be_killed_from_outside_and_interrupted_from_the_keyboard(
+    prepared: Path, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(prepared, training__checkpoint_every=2, training__batches_per_epoch=1000, training__epochs=1)
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "sound_groove", "train", str(recipe_file(recipe, tmp_path)), "data.workers=1"]
+
+    def start(*words: str) -> "subprocess.Popen[str]":
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [*command, "--out", str(folder), *words],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=heed_interrupts,
+        )
+
+    def wait_until_saved(process: "subprocess.Popen[str]", after: float) -> int:
+        last, deadline = folder / "last.safetensors", time.monotonic() + 120
+        while not last.exists() or last.stat().st_mtime <= after:
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.05)
+        return int(load_checkpoint(last).header.training["step"])
+
+    process = start()
+    wait_until_saved(process, 0.0)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    killed_at = int(load_checkpoint(folder / "last.safetensors").header.training["step"])
+    process = start("--resume")
+    wait_until_saved(process, (folder / "last.safetensors").stat().st_mtime)
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches the reading processes too
+    printed, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and printed == ""
+    assert f"resumed after step {killed_at} " in said
+    assert "--resume goes on from the last checkpoint" in said and said.endswith("\ninterrupted\n")
+    assert "Traceback" not in said
+    assert [row["step"] for row in rows(folder)] == list(range(1, len(rows(folder)) + 1))
+    assert load_checkpoint(folder / "last.safetensors").header.training["step"] > killed_at
+
+
+def test_a_finished_run_can_be_resumed_and_stays_as_it_is(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe
+) -> None:
+    before = steps_text(finished[0].folder)
+    assert train(recipe, finished[0].folder, resume=True) == finished[0]
+    assert steps_text(finished[0].folder) == before
+
+
+def test_a_run_is_not_resumed_with_another_recipe_or_other_data(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe, prepared: Path, tmp_path: Path
+) -> None:
+    other_corpus = tmp_path / "prepared"
+    other_corpus.mkdir()
+    write_prepared(other_corpus, read_manifest(prepared)[1:])
+    other = tiny_recipe(
+        other_corpus, **{**RANDOM_PARTS, "training__dither": 0.5}, training__epochs=3, seed=4, data__workers=1
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        train(other, finished[0].folder, resume=True)
+    assert sorted(problem.split(":")[0] for problem in caught.value.problems) == [
+        str(other_corpus),
+        "seed",
+        "training.dither",
+        "training.epochs",
+    ]
+    assert "seed: the run was started with 3, and now it is 4" in str(caught.value)
+
+
+def test_a_state_that_is_damaged_is_refused(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("run.json", "recipe.yaml", "steps.jsonl"):
+        (folder / name).write_bytes((finished[0].folder / name).read_bytes())
+    (folder / "last.safetensors").write_bytes(finished[0].model.read_bytes())  # whole, but without the optimiser
+    with pytest.raises(CheckpointError, match="not a state that this run can go on from"):
+        train(recipe, folder, resume=True)
+    (folder / "last.safetensors").write_bytes(finished[0].model.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"last\.safetensors"):
+        train(recipe, folder, resume=True)
+    (folder / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"begin it anew with --force: .*run\.json: cannot be read"):
+        train(recipe, folder, resume=True)
+
+
+def test_the_log_of_a_run_that_was_killed_while_writing_it_is_mended(tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    append_rows(path, [{"step": step, "gradient_norm": math.inf} for step in (1, 2, 3)])
+    with path.open("a") as file:
+        file.write('{"step": 4, "loss"')
+    assert [row["step"] for row in read_rows(path)] == [1, 2, 3]
+    truncate_rows(path, "step", 2)
+    append_rows(path, [{"step": 3, "gradient_norm": 1.5}])
+    assert path.read_text() == (
+        '{"step": 1, "gradient_norm": null}\n{"step": 2, "gradient_norm": null}\n{"step": 3, "gradient_norm": 1.5}\n'
+    )
+
+
+# Losses that are not numbers
+
+
+def poison_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Make the augmentation of one step return NaN."""
+    calls = []
+
+    def poisoned(self: Augmentation, waveforms: Tensor, generator: torch.Generator) -> Tensor:
+        calls.append(1)
+        return waveforms * math.nan if len(calls) == step else waveforms
+
+    monkeypatch.setattr(Augmentation, "__call__", poisoned)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_leaves_the_last_good_checkpoint(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poison_step(monkeypatch, 4)
+    recipe = tiny_recipe(prepared, training__checkpoint_every=2)
+    folder = tmp_path / "run"
+    assert main(["train", str(recipe_file(recipe, tmp_path)), "--out", str(folder)]) == 1
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    *_, last_line = said.splitlines()
+    assert last_line.startswith("error: the loss is not a finite number at step 4 (epoch 1, learning rate 0.00")
+    assert str(folder / "failure.json") in last_line
+    report = json.loads((folder / "failure.json").read_text(encoding="utf-8"))
+    assert report["what"] == "loss" and report["step"]["step"] == 4 and report["step"]["loss"] == "nan"
+    assert [row["step"] for row in report["steps_before"]] == [1, 2, 3]
+    assert len(report["utterances"]) == 8 and set(report["utterances"]) <= {u.key for u in read_manifest(prepared)}
+    assert report["weights_not_finite"] == [] and report["inputs_finite"] is True
+    state = load_checkpoint(folder / "last.safetensors", (NETWORK, HEAD, OPTIMIZER))
+    assert state.header.training["step"] == 2
+    assert all(torch.isfinite(tensor).all() for tensor in state.tensors.values() if tensor.is_floating_point())
+    # What was wrong has gone away: the run can go on, and ends as if nothing had happened.
+    monkeypatch.undo()
+    train(recipe, folder, resume=True)
+    train(recipe, tmp_path / "whole")
+    assert steps_text(folder) == steps_text(tmp_path / "whole")
+    assert not (folder / "failure.json").exists()
+
+
+def test_weights_that_run_away_stop_the_run(prepared: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        prepared,
+        optimizer={"kind": "sgd"},
+        learning_rate={"peak": 1e38, "final": 1e30, "per_batch": 8, "warmup_epochs": 0},
+        training__gradient_clip=0,
+    )
+    with pytest.raises(TrainingError, match=r"not a finite number at step [2-9]"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+
+
+# What is refused before anything is written
+
+
+def problems_of(recipe: Recipe, folder: Path, resume: bool = False, force: bool = False) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        preflight(recipe, RunFolder(folder), resume, force)
+    return caught.value.problems
+
+
+def test_all_that_stands_against_a_recipe_is_said_at_once(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    recipe = tiny_recipe(
+        prepared,
+        network__architecture="ecapa_tdn",
+        data__sampler={"speakers": 9, "utterances": 2},
+        training__precision="fp16",
+        training__gradient_accumulation=4,
+        learning_rate={"peak": 1e-5, "final": 1e-4, "warmup_epochs": 3},
+        data__minimum_duration_s=0.1,
+    )
+    found = problems_of(recipe, tmp_path / "full")
+    assert [problem.split(": ")[0] for problem in found] == [
+        str(tmp_path / "full"),
+        "training.precision",
+        "training.gradient_accumulation",
+        "learning_rate.warmup_epochs",
+        "learning_rate.final",
+        "network.architecture",
+        "data.sampler.speakers",
+    ]
+    assert "did you mean 'ecapa_tdnn'?" in found[5]
+    assert "a batch asks for 9 speakers and the corpus has 8" in found[6]
+    assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["thesis.txt"]
+
+
+def test_stored_features_do_not_go_with_what_works_on_waveforms(tmp_path: Path) -> None:
+    corpus = prepare_corpus(tmp_path, training=3, validation=2, utterances=2)
+    recipe = tiny_recipe(corpus, **RANDOM_PARTS, data__input="features", data__sampler={"speakers": 2, "utterances": 2})
+    found = problems_of(recipe, tmp_path / "run")
+    assert [problem.split(": ")[0] for problem in found] == ["augmentation", "training.dither", "data.input"]
+    assert "10 utterances have no stored features; prepare with --features" in found[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"data__sampler": {"speakers": 1, "utterances": 1}}, "data.sampler: a batch of one utterance cannot"),
+        ({"training__gradient_accumulation": 8}, "training.gradient_accumulation: 8 parts of a batch of 8 are single"),
+        ({"training__gradient_accumulation": 3}, "training.gradient_accumulation: 3 parts do not divide a batch of 8"),
+        ({"training__device": "cuda"}, "training.device: cuda is asked for and this machine has none"),
+        ({"data__minimum_duration_s": 60}, "no training utterance is left (see data.minimum_duration_s)"),
+        ({"data__prepared": "nowhere"}, "data.prepared: there is no folder nowhere; make it with"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(
+    prepared: Path, tmp_path: Path, changes: dict[str, Any], expected: str
+) -> None:
+    if "training__device" in changes and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    (problem,) = problems_of(tiny_recipe(prepared, **changes), tmp_path / "run")
+    assert expected in problem
+
+
+def reprepared(prepared: Path, folder: Path, utterances: list[Utterance]) -> Recipe:
+    """The tiny recipe on another choice of the utterances."""
+    folder.mkdir()
+    write_prepared(folder, utterances)
+    return tiny_recipe(folder, data__sampler={"speakers": 1, "utterances": 2})
+
+
+def test_a_corpus_that_cannot_be_trained_on_is_refused(prepared: Path, tmp_path: Path) -> None:
+    listed = read_manifest(prepared)
+    training = [u for u in listed if u.split == "train"]
+    validation = [u for u in listed if u.split == "validation"]
+    one_speaker = [u for u in training if u.speaker == training[0].speaker]
+    cases = {
+        "has one speaker to train on": one_speaker + validation,
+        "validation needs two held-out speakers": training,
+        "validation needs two": training + [u for u in validation if u.key.endswith("000")],
+        "no training utterance is left": validation,
+    }
+    for number, (expected, utterances) in enumerate(cases.items()):
+        (problem,) = problems_of(reprepared(prepared, tmp_path / str(number), utterances), tmp_path / "run")
+        assert expected in problem
+    both = [*training, *validation, *(replace(u, split="validation") for u in one_speaker)]
+    (problem,) = problems_of(reprepared(prepared, tmp_path / "both", both), tmp_path / "run")
+    assert f"1 speakers are in training and validation, such as {training[0].speaker}" in problem
+
+
+def test_files_that_are_missing_or_too_short_are_found_before_the_first_step(prepared: Path, tmp_path: Path) -> None:
+    listed = read_manifest(prepared)
+    listed[-1] = replace(listed[-1], paths=("/nowhere/a.wav",))
+    listed[0] = replace(listed[0], samples=(1599,))
+    found = problems_of(reprepared(prepared, tmp_path / "prepared", listed), tmp_path / "run")
+    assert "1 of 36 files looked for are missing, the first is /nowhere/a.wav" in found[0]
+    assert (
+        f"1 utterances have a recording shorter than 0.1 s, which cannot be read, the first is {listed[0].key}"
+        in found[1]
+    )
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": "b"}', '{"a": [1]}', '{"a": 1}', '{"a": true}', "\xff"])
+def test_a_damaged_speaker_table_is_refused(prepared: Path, tmp_path: Path, content: str) -> None:
+    recipe = reprepared(prepared, tmp_path / "prepared", read_manifest(prepared))
+    (tmp_path / "prepared" / "spk2id.json").write_text(content, encoding="latin-1")
+    (problem,) = problems_of(recipe, tmp_path / "run")
+    assert "spk2id.json: " in problem and "run 'sound-groove prepare' again" in problem
+    (tmp_path / "prepared" / "spk2id.json").unlink()
+    assert "spk2id.json: cannot be read (No such file" in problems_of(recipe, tmp_path / "run")[0]
+
+
+def test_a_speaker_of_whom_all_utterances_are_too_short_gets_no_class(prepared: Path, tmp_path: Path) -> None:
+    listed = read_manifest(prepared)
+    gone = listed[3].speaker
+    listed = [replace(u, samples=(2000,)) if u.speaker == gone else u for u in listed]
+    recipe = reprepared(prepared, tmp_path / "prepared", listed)
+    shortened = recipe.model_copy(update={"data": recipe.data.model_copy(update={"minimum_duration_s": 0.5})})
+    plan = preflight(shortened, RunFolder(tmp_path / "run"), resume=False, force=False)
+    assert plan.speakers == 7 and sorted(set(plan.labels.tolist())) == list(range(7))
+    assert gone not in {u.speaker for u in plan.utterances}
+
+
+def test_an_earlier_run_is_replaced_only_when_asked_and_nothing_else_with_it(prepared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    recipe = tiny_recipe(prepared, training__epochs=1, training__batches_per_epoch=1)
+    assert "there is no run to resume" in problems_of(recipe, folder, resume=True)[0]
+    train(recipe, folder)
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    (folder / "tensorboard" / "old").touch()
+    assert "holds an earlier run; go on with --resume, or replace it with --force" in problems_of(recipe, folder)[0]
+    assert "give one of them" in problems_of(recipe, folder, resume=True, force=True)[0]
+    again = recipe.model_copy(update={"seed": 9})
+    train(again, folder, force=True)
+    assert load_recipe(folder / "recipe.yaml") == again
+    assert len(rows(folder)) == 1 and not (folder / "tensorboard" / "old").exists()
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_folder_that_is_no_run_is_never_written_into(prepared: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(prepared)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "run.json").touch()
+    for name in ("file", "folder"):
+        for force in (False, True):
+            assert "exists and is not a run folder" in problems_of(recipe, tmp_path / name, force=force)[0]
+    assert "is a file, not a folder" in problems_of(recipe, tmp_path / "file" / "run")[0]
+
+
+# What goes wrong on the way
+
+
+@pytest.mark.parametrize("name", ["steps.jsonl", "epochs.jsonl", "curves.png", "last.safetensors", "best.safetensors"])
+def test_a_run_folder_that_cannot_be_written_stops_the_run_in_one_sentence(
+    prepared: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "run"
+
+    def spoil(line: str) -> None:
+        if line.startswith("training "):
+            return
+        for path in (folder / name, folder / f"{name}.partial"):
+            path.unlink(missing_ok=True)
+        if name.endswith("jsonl"):
+            (folder / name).symlink_to("/dev/full")  # a disk without space
+        else:
+            (folder / name).mkdir()
+            (folder / name / "in the way").touch()
+
+    recipe = tiny_recipe(prepared, training__batches_per_epoch=1)
+    with pytest.raises(OutputError, match=name) as caught:
+        # An EER that only falls, so that the best model is written after every epoch.
+        train(recipe, folder, say=spoil) if name != "best.safetensors" else spoil_best(recipe, folder, spoil)
+    assert "\n" not in str(caught.value)
+
+
+def spoil_best(recipe: Recipe, folder: Path, spoil: Any) -> None:
+    plan = preflight(recipe, RunFolder(folder), resume=False, force=False)
+    with _accelerator(recipe, plan.device) as accelerator:
+        trainer = Trainer(recipe, plan, RunFolder(folder), accelerator, "", lambda line: None)
+        trainer.folder.start(recipe, trainer.facts)
+        spoil("epoch")
+        trainer._validate()
+
+
+def test_a_reading_process_that_dies_is_a_sentence(prepared: Path, tmp_path: Path) -> None:
+    def kill_a_worker(line: str) -> None:
+        if line.startswith("epoch"):
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    recipe = tiny_recipe(prepared, data__workers=1, training__epochs=3, training__batches_per_epoch=20)
+    with pytest.raises(TrainingError, match=r"a reading process died.*go on with --resume and fewer data\.workers"):
+        train(recipe, tmp_path / "run", say=kill_a_worker)
+
+
+def test_a_file_that_vanishes_on_the_way_stops_the_run_and_names_itself(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = read_manifest(prepared)
+    cut = {u.key: u for u in listed if u.speaker == listed[0].speaker}  # shorter than the manifest says
+    listed = [replace(u, samples=(10**6,)) if u.key in cut else u for u in listed]
+    recipe = reprepared(prepared, tmp_path / "prepared", listed)
+    path = recipe_file(recipe, tmp_path)
+    for workers in (0, 1):
+        words = [f"data.workers={workers}", "--out", str(tmp_path / f"run{workers}")]
+        assert main(["train", str(path), *words]) == 1
+        last_line = capsys.readouterr().err.splitlines()[-1]
+        named = [u for u in cut.values() if last_line.startswith(f"error: {u.paths[0]}: has ")]
+        assert len(named) == 1
+        assert f"(utterance {named[0].key}); run 'sound-groove prepare' again" in last_line
+
+
+# The command line
+
+
+def test_the_command_trains_and_prints_where_the_model_lies(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe_file(tiny_recipe(prepared, training__epochs=1), tmp_path)
+    folder = tmp_path / "run"
+    assert main(["train", str(path), "training.batches_per_epoch=2", "--out", str(folder)]) == 0
+    printed, said = capsys.readouterr()
+    assert printed == f"{folder / 'best.safetensors'}\n"
+    assert "epoch 1: loss" in said and "best validation EER" in said and "curves.png" in said
+    assert load_recipe(folder / "recipe.yaml").training.batches_per_epoch == 2
+    assert main(["train", str(path), "training.batches_per_epoch=2", "--out", str(folder)]) == 1
+    assert "go on with --resume, or replace it with --force" in capsys.readouterr().err
+
+
+def test_check_says_what_would_be_trained_and_writes_nothing(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = recipe_file(tiny_recipe(prepared), tmp_path)
+    assert main(["train", str(path), "--check"]) == 0
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    for words in ("8 speakers, 24 utterances", "4 held-out speakers, 12 utterances", "10 = 2 epochs x 5 batches of 8"):
+        assert words in said
+    assert "0.89 M parameters" in said and "cpu, fp32" in said
+    assert [entry.name for entry in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+def test_mistakes_end_the_command_with_1_and_wrong_use_with_2(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe_file(tiny_recipe(prepared), tmp_path)
+    assert main(["train", str(path), "trainning.epochs=3", "seed=x", "--check"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {path}: 2 mistakes",
+        "  - seed: must be a whole number, given 'x'",
+        "  - trainning: there is no such setting; did you mean 'training'?",
+    ]
+    assert main(["train", str(tmp_path / "missing.yaml")]) == 1
+    assert "there is no such file" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["train", str(path), "--resum"])
+    assert caught.value.code == 2
+
+
+# Validation
+
+
+def utterances_of(*speakers: str) -> list[Utterance]:
+    return [
+        Utterance(f"{speaker}/{number}", speaker, ("x.wav",), (16000,), "validation", None, None, None)
+        for number, speaker in enumerate(speakers)
+    ]
+
+
+def test_utterances_are_chosen_evenly_over_the_speakers() -> None:
+    listed = utterances_of("a", "a", "a", "a", "b", "b", "c")
+    assert [u.key for u in choose_utterances(listed, 5)] == ["a/0", "b/4", "c/6", "a/1", "b/5"]
+    assert len(choose_utterances(listed, 100)) == 7
+    assert choose_utterances([], 5) == []
+
+
+def test_pairs_of_both_kinds_are_needed() -> None:
+    assert can_be_paired(utterances_of("a", "a", "b"))
+    assert not can_be_paired(utterances_of("a", "b", "c"))
+    assert not can_be_paired(utterances_of("a", "a"))
+
+
+class Direction(nn.Module):
+    """A stand-in for a network: the mean of the features' first bins over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(80))
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        return torch.stack([row[:length].abs().mean(0) for row, length in zip(features, lengths, strict=True)])
+
+
+def test_validation_scores_all_pairs(tmp_path: Path) -> None:
+    """Two speakers whose features point in two directions, and one utterance that is on the wrong side."""
+    made = []
+    for number, (speaker, bin_) in enumerate([("a", 0), ("a", 0), ("a", 9), ("b", 9), ("b", 9)]):
+        features = torch.zeros(200, 80)
+        features[:100, bin_], features[100:, bin_] = 1.0, -1.0  # mean 0, so that its removal changes nothing
+        torch.save(features, tmp_path / f"{number}.pt")
+        stored = str(tmp_path / f"{number}.pt")
+        made.append(Utterance(f"{speaker}/{number}", speaker, ("x.wav",), (16000,), "validation", None, None, stored))
+    encoder = SpeakerEncoder(Direction(), ModelIdentity("direction", ""), 80)
+    judged = validate(encoder, made, ValidationConfiguration(), stored_features=True)
+    # Targets: (0,1) and (3,4) score 1, (0,2) and (1,2) score 0. Nontargets: (2,3) and (2,4) score 1, four score 0.
+    assert (judged.targets, judged.nontargets) == (4, 6)
+    # Accepting 1: 2 of 4 targets missed, 2 of 6 nontargets accepted. The line from there, (1/3, 1/2), to accepting
+    # everything, (1, 0), meets miss = false alarm where 1/2 - 3/4 (t - 1/3) = t.
+    assert judged.eer == pytest.approx(3 / 7)

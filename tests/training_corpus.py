@@ -1,0 +1,151 @@
+"""A tiny prepared corpus of made-up voices, as `sound-groove prepare` would leave it, and recipes that train on it."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+
+from sound_groove.audio import load_audio
+from sound_groove.configuration import Recipe, parse_recipe
+from sound_groove.data.manifest import Utterance, write_manifest
+from sound_groove.data.synthesis import write_corpus
+from sound_groove.features import KaldiFbank
+from sound_groove.training import log, trainer, validation
+
+
+def prepare_corpus(
+    folder: Path,
+    training: int = 8,
+    validation: int = 4,
+    utterances: int = 3,
+    seed: int = 0,
+    duration_s: tuple[float, float] = (0.6, 1.2),
+    features: bool = False,
+) -> Path:
+    """Write made-up recordings and their manifest.
+
+    Args:
+        folder: where to.
+        training: speakers to train on.
+        validation: speakers held out.
+        utterances: of each speaker.
+        seed: of the voices.
+        duration_s: shortest and longest utterance.
+        features: also write the filterbanks.
+
+    Returns:
+        The prepared folder, as `data.prepared` names it.
+    """
+    paths = write_corpus(folder / "audio", training + validation, utterances, seed, duration_s=duration_s, workers=1)
+    prepared = folder / "prepared"
+    prepared.mkdir()
+    listed = [
+        Utterance(
+            key=f"{path.parent.name}/{path.stem}",
+            speaker=path.parent.name,
+            paths=(str(path),),
+            samples=(soundfile.info(path).frames,),
+            split="train" if number < training * utterances else "validation",
+            genre=None,
+            session=None,
+            feature_path=write_features(path) if features else None,
+        )
+        for number, path in enumerate(paths)
+    ]
+    write_prepared(prepared, listed)
+    return prepared
+
+
+def write_prepared(prepared: Path, utterances: list[Utterance]) -> None:
+    """Write manifest.jsonl and spk2id.json."""
+    write_manifest(prepared / "manifest.jsonl", utterances)
+    speakers = sorted({utterance.speaker for utterance in utterances if utterance.split == "train"})
+    ids = {speaker: number for number, speaker in enumerate(speakers)}
+    (prepared / "spk2id.json").write_text(json.dumps(ids), encoding="utf-8")
+
+
+def write_features(path: Path) -> str:
+    """Write the filterbanks of a recording beside it."""
+    target = path.with_suffix(".pt")
+    torch.save(KaldiFbank()(torch.from_numpy(load_audio(path)).unsqueeze(0))[0].clone(), target)
+    return str(target)
+
+
+def tiny_recipe(prepared: Path, **changes: Any) -> Recipe:
+    """A recipe that trains in a second or two; a change is named `section__setting`."""
+    settings: dict[str, Any] = {
+        "name": "tiny",
+        "seed": 3,
+        "data": {
+            "prepared": str(prepared),
+            "crop_frames": 50,
+            "workers": 0,
+            "sampler": {"speakers": 4, "utterances": 2},
+        },
+        "network": {"channels": 8, "embedding_size": 16},
+        "loss": {"scale": 20, "margin": {"initial": 0.0, "final": 0.1, "start_epoch": 0, "end_epoch": 2}},
+        "optimizer": {"kind": "adamw"},
+        "learning_rate": {"peak": 0.003, "final": 0.0003, "per_batch": 8, "warmup_epochs": 0.5, "decay": "cosine"},
+        "training": {
+            "epochs": 2,
+            "batches_per_epoch": 5,
+            "device": "cpu",
+            "precision": "fp32",
+            "log_every": 1,
+            "checkpoint_every": 0,
+        },
+        "validation": {"maximum_utterances": 20, "maximum_duration_s": 2.0},
+    }
+    for name, value in changes.items():
+        *parents, last = name.split("__")
+        section = settings
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[last] = value
+    return parse_recipe(settings)
+
+
+def draw_nothing(path: Path, steps: list[Any], epochs: list[Any], title: str) -> None:
+    """In place of `draw_curves`, which takes longer than everything else in a tiny epoch."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(b"not a picture")
+    partial.replace(path)
+
+
+def train_until_killed(recipe: Recipe, folder: str, resume: bool, moment: str, count: int) -> None:
+    """Train in this process, and kill it (SIGKILL, to itself) at a moment; to be run in a process of its own.
+
+    Args:
+        recipe: what to train.
+        folder: the run folder.
+        resume: go on with the run that lies there.
+        moment: "step" (after an optimiser step), "write" (when a file's content has been written and not yet taken its
+            place), "validation" (in the middle of it), or "never".
+        count: at which of these moments, from 1.
+    """
+    torch.set_num_threads(1)
+    log.draw_curves = draw_nothing  # type: ignore[assignment]
+    left = [count]
+
+    def deadly(function: Callable[..., Any], after: bool) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            result = function(*arguments, **named) if after else None
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result if after else function(*arguments, **named)
+
+        return wrapped
+
+    if moment == "step":
+        trainer.Trainer._step = deadly(trainer.Trainer._step, after=True)  # type: ignore[method-assign]
+    elif moment == "write":
+        os.fsync = deadly(os.fsync, after=False)
+    elif moment == "validation":
+        validation.read_crop = deadly(validation.read_crop, after=True)
+    trainer.train(recipe, folder, resume=resume)
