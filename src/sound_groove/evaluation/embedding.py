@@ -1,0 +1,128 @@
+"""Embedding many recordings: each once, read by threads, in bounded memory, with what failed set apart."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from sound_groove.audio import SAMPLE_RATE, load_audio
+from sound_groove.calibration import ScoreMap
+from sound_groove.errors import AudioError, printable
+from sound_groove.evaluation.sources import Recording
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
+
+WINDOW_S = 600.0  # audio given to the encoder at a time, from which it makes batches of similar length: 38 MB
+READ_AHEAD = 4  # recordings that each reading thread may be ahead
+
+
+class Encoder(Protocol):
+    """What evaluation needs of a model; `sound_groove.encoder.SpeakerEncoder` is one."""
+
+    identity: ModelIdentity
+    embedding_size: int
+    score_map: ScoreMap | None
+
+    def embed(self, recordings: Sequence[Samples], crops: CropAveraging | None = None) -> Embeddings:
+        """(N, D) unit-length embeddings of recordings at 16 kHz."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The outcome for a sequence of recordings.
+
+    Attributes:
+        embeddings: (N, D); rows of recordings that failed are zero, and so are all after a failure that ended the work.
+        problems: why recordings failed, by index.
+        audio_s: seconds of audio read.
+    """
+
+    embeddings: Embeddings
+    problems: dict[int, AudioError]
+    audio_s: float
+
+
+def embed_recordings(
+    encoder: Encoder,
+    recordings: Sequence[Recording],
+    crops: CropAveraging | None = None,
+    threads: int = 1,
+    allow_failures: bool = False,
+    reading_only: bool = False,
+) -> Embedded:
+    """Read and embed recordings.
+
+    Without `allow_failures`, the first recording that fails ends the embedding but not the reading: all that is wrong
+    with the files is found in one go, and no time is spent on embeddings that nobody will use.
+
+    Args:
+        encoder: the model.
+        recordings: each one or several files, the latter joined without a gap.
+        crops: how to cut them; None takes them whole.
+        threads: that read and decode.
+        allow_failures: go on embedding after a failure.
+        reading_only: embed nothing from the start, because a recording is known to be missing.
+    """
+    embeddings = np.zeros((len(recordings), encoder.embedding_size), dtype=np.float32)
+    problems: dict[int, AudioError] = {}
+    window: dict[int, Samples] = {}
+    held, total = 0, 0  # samples in the window, and of all recordings so far
+
+    def embed_window() -> None:
+        if window and not reading_only and (allow_failures or not problems):
+            embeddings[list(window)] = encoder.embed(list(window.values()), crops)
+        window.clear()
+
+    with (
+        tqdm(
+            total=len(recordings), desc="checking" if reading_only else "embedding", unit="recording", disable=None
+        ) as progress,
+        closing(_read_ahead(recordings, threads)) as outcomes,
+    ):
+        for index, outcome in enumerate(outcomes):
+            progress.update()
+            if isinstance(outcome, AudioError):
+                problems[index] = outcome
+                continue
+            window[index] = outcome
+            held, total = held + len(outcome), total + len(outcome)
+            if held >= WINDOW_S * SAMPLE_RATE:
+                embed_window()
+                held = 0
+        embed_window()
+    return Embedded(embeddings, problems, total / SAMPLE_RATE)
+
+
+def _read(recording: Recording) -> Samples | AudioError:
+    try:
+        parts = [load_audio(path) for path in recording]
+    except AudioError as error:
+        return error
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _read_ahead(recordings: Sequence[Recording], threads: int) -> Generator[Samples | AudioError, None, None]:
+    """What each recording holds, in order, a bounded number of them read in advance."""
+    waiting: deque[Future[Samples | AudioError]] = deque()
+    executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="reader")
+    remaining = iter(recordings)
+    read: Callable[[Recording], Samples | AudioError] = _read
+    try:
+        waiting.extend(executor.submit(read, item) for item in islice(remaining, threads * READ_AHEAD))
+        while waiting:
+            outcome = waiting.popleft().result()
+            waiting.extend(executor.submit(read, item) for item in islice(remaining, 1))
+            yield outcome
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def describe(recording: Recording) -> str:
+    """The file or files of a recording, for people."""
+    return " + ".join(printable(str(path)) for path in recording)

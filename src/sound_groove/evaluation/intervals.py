@@ -1,0 +1,154 @@
+"""How far a figure may be from the truth: bootstrap over speakers.
+
+Trials of one speaker rise and fall together, so that thousands of trials of twenty people are twenty observations, not
+thousands. The bootstrap therefore draws speakers, with replacement, as many as there are: a speaker drawn w times
+weighs w in its same-speaker trials, and a different-speaker trial of a and b weighs w_a x w_b.
+
+Millions of trials stay fast because scores are sorted once. Each draw then costs one weight per pair of speakers, one
+look-up and one running sum per trial; the ROC is kept at its corners only, the thresholds next to a target's score.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.errors import MetricError
+from sound_groove.evaluation.trials import Indices
+from sound_groove.metrics import Roc, check_trials, trial_costs
+from sound_groove.types import Labels, Scores
+
+MAXIMUM_DRAWS = 10  # times as many as wanted: draws without a trial of each kind say nothing and are drawn again
+
+
+def find_speakers(ids: int, enrolments: Indices, tests: Indices, labels: Labels) -> NDArray[np.int64]:
+    """Who speaks, from what a list says: names joined by same-speaker trials, directly or in a chain, are one speaker.
+
+    Names of files are not interpreted. A name without a same-speaker trial is a speaker of its own.
+
+    Args:
+        ids: number of names.
+        enrolments: (trials,) index of a name.
+        tests: (trials,) index of a name.
+        labels: (trials,) True = same speaker.
+
+    Returns:
+        (ids,) speaker of each name, numbered from 0.
+
+    >>> find_speakers(4, np.array([0, 2, 0]), np.array([1, 1, 3]), np.array([True, True, False])).tolist()
+    [0, 0, 0, 1]
+    """
+    parent = list(range(ids))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = node = parent[parent[node]]  # halve the path on the way up
+        return node
+
+    for a, b in zip(enrolments[labels].tolist(), tests[labels].tolist(), strict=True):
+        low, high = sorted((root(a), root(b)))
+        parent[high] = low
+    return np.unique([root(node) for node in range(ids)], return_inverse=True)[1].astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Resample:
+    """The figures of one draw of speakers.
+
+    Attributes:
+        roc: error rates at the thresholds that matter.
+        cllr: in bits; None without log-likelihood ratios.
+    """
+
+    roc: Roc
+    cllr: float | None
+
+
+class SpeakerBootstrap:
+    """Trials, sorted once, from which speakers are drawn again and again.
+
+    Args:
+        scores: (trials,) higher = more likely the same speaker.
+        labels: (trials,) True = same speaker.
+        enrolment_speakers: (trials,) numbered from 0.
+        test_speakers: (trials,) numbered from 0.
+        llrs: (trials,) natural log-likelihood ratios, or None.
+
+    Raises:
+        MetricError: see `metrics.check_trials`; or lengths differ.
+    """
+
+    def __init__(
+        self,
+        scores: Scores,
+        labels: Labels,
+        enrolment_speakers: NDArray[np.int64],
+        test_speakers: NDArray[np.int64],
+        llrs: Scores | None = None,
+    ) -> None:
+        scores, labels = check_trials(scores, labels)
+        if not len(scores) == len(enrolment_speakers) == len(test_speakers):
+            raise MetricError("each trial needs the speakers of both its sides")
+        present, sides = np.unique(np.concatenate((enrolment_speakers, test_speakers)), return_inverse=True)
+        self.speakers = len(present)
+        first, second = sides[: len(scores)], sides[len(scores) :]
+        keys, pair_of_trial = np.unique(
+            np.minimum(first, second) * self.speakers + np.maximum(first, second), return_inverse=True
+        )
+        self._first, self._second = np.divmod(keys, self.speakers)
+        self._within = self._first == self._second
+
+        order = np.argsort(-scores)
+        ranked, same = scores[order], labels[order]
+        last = np.append(ranked[1:] != ranked[:-1], True)  # the last of each group of ties
+        targets = np.cumsum(same)[last]
+        # Corners: a threshold at which a target is accepted, or just before one; all others lie on straight lines.
+        accepts = np.diff(targets, prepend=0) > 0
+        corner = accepts | np.append(accepts[1:], True)
+        self._thresholds = ranked[last][corner]
+        self._targets_accepted = targets[corner]
+        self._nontargets_accepted = np.flatnonzero(last)[corner] + 1 - targets[corner]
+        pairs = pair_of_trial[order].astype(np.int32)
+        self._target_pairs, self._nontarget_pairs = pairs[same], pairs[~same]
+        self._counts = self._per_pair(pair_of_trial, labels, np.ones(len(scores)))
+        self._costs = None if llrs is None else self._per_pair(pair_of_trial, labels, trial_costs(llrs, labels))
+
+    def _per_pair(self, pairs: NDArray[np.int64], labels: Labels, values: Scores) -> NDArray[np.float64]:
+        """(2, pairs) sums over the nontargets, and over the targets, of each pair of speakers."""
+        return np.stack(
+            [np.bincount(pairs[labels == kind], values[labels == kind], len(self._first)) for kind in (False, True)]
+        )
+
+    def draw(self, count: int, seed: int) -> Iterator[Resample]:
+        """Draw speakers again and again.
+
+        Args:
+            count: number of draws that have trials of both kinds; fewer come only where nearly none has.
+            seed: of the draws.
+        """
+        rng = np.random.default_rng(seed)
+        given = 0
+        for _ in range(MAXIMUM_DRAWS * count):
+            if given == count:
+                return
+            drawn = rng.multinomial(self.speakers, np.full(self.speakers, 1 / self.speakers))
+            weights = np.where(self._within, drawn[self._first], drawn[self._first] * drawn[self._second])
+            totals = self._counts @ weights
+            if totals.min() > 0:
+                given += 1
+                yield self._resample(weights.astype(np.float64), totals)
+
+    def _resample(self, weights: NDArray[np.float64], totals: NDArray[np.float64]) -> Resample:
+        targets = _running(weights, self._target_pairs)[self._targets_accepted]
+        nontargets = _running(weights, self._nontarget_pairs)[self._nontargets_accepted]
+        cost = None if self._costs is None else float((self._costs @ weights / totals).mean())
+        return Resample(Roc.from_accepted(self._thresholds, targets, nontargets), cost)
+
+
+def _running(weights: NDArray[np.float64], pairs: NDArray[np.int32]) -> NDArray[np.float64]:
+    """(trials + 1,) total weight of the first n trials."""
+    totals = np.empty(len(pairs) + 1)
+    totals[0] = 0.0
+    np.cumsum(weights[pairs], out=totals[1:])
+    return totals

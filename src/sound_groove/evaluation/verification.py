@@ -1,0 +1,402 @@
+"""Judging a model on trials: embed each recording once, score each trial, measure, draw, write.
+
+trial set (a list, or pairs of a validation set) -> embeddings -> scores -> figures with intervals -> result folder
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.errors import MetricError, OutputError, TrialError, UsageError, printable
+from sound_groove.evaluation import results
+from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
+from sound_groove.evaluation.figures import FEW_SPEAKERS, measure, measure_recall
+from sound_groove.evaluation.intervals import find_speakers
+from sound_groove.evaluation.pairs import pair_trials, read_validation_set
+from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
+from sound_groove.evaluation.trials import TrialList, file_sha256, read_trials
+from sound_groove.metrics import roc
+from sound_groove.scoring import mean_embedding, score_trials
+from sound_groove.types import CropAveraging, Embeddings, Scores
+
+MOST_NAMED = 20  # unusable recordings named on the terminal; the file names all
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSet:
+    """Trials, and what their names stand for.
+
+    Attributes:
+        trials: the trials.
+        sources: (ids,) the recordings behind each name.
+        speakers: (ids,) who speaks, numbered from 0.
+        origin: where the trials come from, for metrics.json: path, sha256, format.
+        protocol: how enrolments or pairs were made.
+        notes: what a reader of the figures should know about the list.
+    """
+
+    trials: TrialList
+    sources: tuple[Source, ...]
+    speakers: NDArray[np.int64]
+    origin: dict[str, Any]
+    protocol: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to evaluate.
+
+    Attributes:
+        crops: how recordings are cut; None takes them whole.
+        allow_missing: score the rest when recordings are missing or unreadable.
+        resamples: draws of speakers for the intervals; 0 gives none.
+        seed: of these draws.
+        threads: that read recordings.
+    """
+
+    crops: CropAveraging | None = None
+    allow_missing: bool = False
+    resamples: int = 1000
+    seed: int = 0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        if self.resamples < 0 or self.threads < 1 or self.seed < 0:
+            raise UsageError("resamples and seed must be at least 0, and threads at least 1")
+        if self.crops is not None and (self.crops.count < 1 or self.crops.frames < 1):
+            raise UsageError("crops need a count and a length of at least 1")
+
+
+@dataclass(slots=True)
+class Usable:
+    """What could be embedded.
+
+    Attributes:
+        embeddings: (ids, D) one for each name; zero where there is a problem.
+        reasons: by name's index, why it cannot be used.
+        problems: by file or name, why, and the indices of the names that it costs.
+        recordings: number of recordings that the names stand for.
+        audio_s: seconds of audio read.
+    """
+
+    embeddings: Embeddings
+    reasons: dict[int, str] = field(default_factory=dict)
+    problems: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
+    recordings: int = 0
+    audio_s: float = 0.0
+
+    def add_problem(self, what: str, why: str, index: int) -> None:
+        """Note that a file or name cannot be used, and that this costs the name of that index."""
+        self.problems.setdefault(what, (why, []))[1].append(index)
+        self.reasons.setdefault(index, f"{what}: {why}")
+
+
+def trials_from_list(
+    path: str | Path,
+    audio_root: str | Path,
+    enrollment: Enrollment | None = None,
+    speaker_table: str | Path | None = None,
+) -> TrialSet:
+    """The trials of a list, and the files that it means.
+
+    Args:
+        path: a list in the VoxCeleb, CN-Celeb or Kaldi format.
+        audio_root: where its names start.
+        enrollment: which of CN-Celeb's protocols.
+        speaker_table: a file that says who speaks in each name ('name speaker', Kaldi's utt2spk); None finds out from
+            the same-speaker trials, see `find_speakers`.
+
+    Raises:
+        TrialError, UsageError: see `read_trials`, `locate` and `read_table`; or the table lacks a name or contradicts
+            the list.
+    """
+    path = Path(path)
+    trials, form = read_trials(path)
+    sources = locate(trials, form, path, Path(audio_root), enrollment)
+    notes = []
+    if speaker_table is not None:
+        speakers = _speakers_from_table(trials, Path(speaker_table))
+    else:
+        speakers = find_speakers(len(trials.ids), trials.enrolments, trials.tests, trials.labels)
+        if alone := int((np.bincount(speakers) == 1).sum()):
+            notes.append(
+                f"who speaks was found out from the same-speaker trials, which leaves {alone} of {speakers.max() + 1} "
+                "'speakers' with a single recording; name the speakers with --utt2spk for sharper intervals and recall"
+            )
+    if trials.duplicates:
+        notes.append(f"{trials.duplicates} trials repeat an earlier one; all were scored, as listed")
+    if itself := int(np.count_nonzero(trials.enrolments == trials.tests)):
+        notes.append(f"{itself} trials compare a recording with itself")
+    within = (speakers[trials.enrolments] == speakers[trials.tests]) & ~trials.labels
+    if within.any():
+        notes.append(
+            f"{np.count_nonzero(within)} different-speaker trials (first: line {trials.lines[np.argmax(within)]}) are "
+            "of recordings that the list's same-speaker trials join into one speaker; some labels must be wrong"
+        )
+    origin = {"path": str(path), "sha256": file_sha256(path), "format": form.name}
+    if sources.explained_by:
+        origin["names"] = str(sources.explained_by)
+    return TrialSet(trials, sources.by_id, speakers, origin, sources.protocol, tuple(notes))
+
+
+def _speakers_from_table(trials: TrialList, path: Path) -> NDArray[np.int64]:
+    """(ids,) who speaks, as a table says."""
+    try:
+        table = read_table(path)
+    except OSError as error:
+        raise TrialError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if lacking := [name for name in trials.ids if name not in table]:
+        raise TrialError(f"{path}: does not say who speaks in '{printable(lacking[0])}' ({len(lacking)} names lack)")
+    speakers = np.unique([table[name] for name in trials.ids], return_inverse=True)[1].astype(np.int64)
+    wrong = np.flatnonzero((speakers[trials.enrolments] == speakers[trials.tests]) != trials.labels)
+    if len(wrong):
+        raise TrialError(
+            f"{path}: contradicts {len(wrong)} labels of the trial list, first that of line {trials.lines[wrong[0]]}"
+        )
+    return speakers
+
+
+def trials_from_validation(
+    path: str | Path, pairs: int = 20_000, seed: int = 0, audio_root: str | Path | None = None
+) -> TrialSet:
+    """Pairs drawn from a validation set; see `pairs.draw_pairs`.
+
+    Args:
+        path: a `val_meta.jsonl`.
+        pairs: most pairs to draw.
+        seed: of the draw.
+        audio_root: where relative paths start; the file's folder when None.
+
+    Raises:
+        TrialError: the file cannot be used, or gives no pair of a kind.
+        UsageError: fewer than 2 pairs, or a negative seed.
+    """
+    if pairs < 2 or seed < 0:
+        raise UsageError(f"--pairs must be at least 2 and --seed at least 0; {pairs} and {seed} were given")
+    path = Path(path)
+    utterances = read_validation_set(path, audio_root)
+    trials = pair_trials(utterances, pairs, seed)
+    speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)[1].astype(np.int64)
+    every = len(utterances) * (len(utterances) - 1) // 2
+    drawn = "all pairs" if every == len(trials) else f"{len(trials)} of {every} pairs, drawn with seed {seed}"
+    origin = {"path": str(path), "sha256": file_sha256(path), "format": "validation set"}
+    sources = tuple(Source((utterance.paths,)) for utterance in utterances)
+    return TrialSet(trials, sources, speakers, origin, drawn)
+
+
+def embed_names(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Usable:
+    """Embed what the names of a trial set stand for, each recording once.
+
+    Raises:
+        TrialError: not one recording was found.
+    """
+    wanted = np.unique(np.concatenate((trial_set.trials.enrolments, trial_set.trials.tests))).tolist()
+    rows: dict[Recording, int] = {}
+    for index in wanted:
+        for recording in trial_set.sources[index].recordings:
+            rows.setdefault(recording, len(rows))
+    if not rows:
+        first = trial_set.sources[wanted[0]].problem
+        name = printable(trial_set.trials.ids[wanted[0]])
+        raise TrialError(f"none of the {len(wanted)} names is a recording; '{name}': {first}; is --audio-root right?")
+    unfound = any(trial_set.sources[index].problem for index in wanted)
+    embedded = embed_recordings(
+        encoder,
+        list(rows),
+        settings.crops,
+        settings.threads,
+        allow_failures=settings.allow_missing,
+        reading_only=unfound and not settings.allow_missing,
+    )
+    vectors = np.zeros((len(trial_set.sources), encoder.embedding_size), dtype=np.float32)
+    usable = Usable(vectors, recordings=len(rows), audio_s=embedded.audio_s)
+    for index in wanted:
+        source = trial_set.sources[index]
+        if source.problem:
+            usable.add_problem(printable(trial_set.trials.ids[index]), source.problem, index)
+            continue
+        for recording in source.recordings:
+            if error := embedded.problems.get(rows[recording]):
+                what = describe((error.path,)) if error.path else describe(recording)
+                usable.add_problem(what, error.reason, index)
+        own = embedded.embeddings[[rows[recording] for recording in source.recordings]]
+        if index not in usable.reasons and own.any():  # all zero: embedding was given up, and a problem tells why
+            vectors[index] = own[0] if len(own) == 1 else mean_embedding(own)
+    return usable
+
+
+def evaluate(
+    encoder: Encoder,
+    trial_set: TrialSet,
+    out: str | Path,
+    settings: Settings | None = None,
+    command: str = "",
+    force: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Judge a model on a trial set and write the result folder.
+
+    Args:
+        encoder: the model.
+        trial_set: what to judge it on.
+        out: folder for metrics.json, scores.tsv, the pictures and report.html.
+        settings: how.
+        command: the command line, for the record.
+        force: replace an earlier result.
+        say: is told what went wrong with single files and how far the work is, line by line.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        OutputError: `out` holds a result already, or cannot be written.
+        TrialError: recordings are missing or unreadable, and that is not allowed; failed_trials.tsv names the trials.
+        MetricError: the trials are all of one kind.
+    """
+    settings, out, started = settings or Settings(), Path(out), time.monotonic()
+    results.check_folder(out, force)
+    trials = trial_set.trials
+    if trials.labels.all() or not trials.labels.any():
+        kind = "same-speaker" if trials.labels.all() else "different-speaker"
+        raise MetricError(f"all {len(trials)} trials are {kind} trials; both kinds are needed")
+    usable = embed_names(encoder, trial_set, settings)
+    embedding_s = time.monotonic() - started
+    failed = results.failed_mask(trials, usable.reasons)
+    if usable.reasons:
+        _report_problems(usable, trials, failed, out, settings.allow_missing, say)
+        trials = _kept(trials, ~failed)
+    scores = score_trials(usable.embeddings, trials.enrolments, trials.tests)
+    llrs = None if encoder.score_map is None else encoder.score_map.llr(scores)
+    metrics = measure(trials, scores, llrs, trial_set.speakers, settings.resamples, settings.seed)
+    shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
+    embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
+    recall, no_recall = measure_recall(embeddings, speakers)
+    notes = [*trial_set.notes, *([no_recall] if no_recall else [])]
+    if metrics["interval"]["speakers"] < FEW_SPEAKERS:
+        notes.append(f"there are only {metrics['interval']['speakers']} speakers, so the intervals are rough")
+    if failed.any():
+        notes.append(f"{np.count_nonzero(failed)} of {len(failed)} trials could not be scored and are left out")
+    metrics |= recall | _circumstances(encoder, trial_set, usable, failed, settings)
+    metrics |= {"command": command, "elapsed_s": {"embedding": round(embedding_s, 2)}, "notes": notes}
+    try:
+        with results.result_folder(out) as folder:
+            say("drawing and writing")
+            if usable.reasons:
+                results.write_failed(folder / results.FAILED, trial_set.trials, usable.reasons)
+            results.write_scores(folder / results.SCORES, trials, scores, llrs)
+            _draw(folder, trials, scores, embeddings, speakers, metrics)
+            metrics["elapsed_s"]["total"] = round(time.monotonic() - started, 2)
+            from sound_groove.evaluation.report import write_report
+
+            write_report(folder / results.REPORT, metrics, [folder / name for name in results.PICTURES])
+            results.write_metrics(folder / results.METRICS, metrics)
+    except OSError as error:
+        raise OutputError(f"{out}: the result cannot be written: {error.strerror or error}") from error
+    return metrics
+
+
+def _circumstances(
+    encoder: Encoder, trial_set: TrialSet, usable: Usable, failed: NDArray[np.bool_], settings: Settings
+) -> dict[str, Any]:
+    """What a reader needs to know to repeat the figures."""
+    crops, score_map, labels = settings.crops, encoder.score_map, trial_set.trials.labels
+    return {
+        "protocol": trial_set.protocol,
+        "crops": None if crops is None else {"count": crops.count, "frames": crops.frames},
+        "model": {"name": encoder.identity.name, "hash": encoder.identity.hash},
+        "score_map": None
+        if score_map is None
+        else {"scale": score_map.scale, "offset": score_map.offset, "fitted_on": score_map.fitted_on},
+        "trial_list": trial_set.origin,
+        "recordings": usable.recordings,
+        "audio_s": round(usable.audio_s, 1),
+        "duplicates": trial_set.trials.duplicates,
+        "missing": {
+            "recordings": len(usable.problems),
+            "trials": int(failed.sum()),
+            "targets": int((failed & labels).sum()),
+            "nontargets": int((failed & ~labels).sum()),
+        },
+        "machine": results.machine(settings.threads),
+    }
+
+
+def _kept(trials: TrialList, mask: NDArray[np.bool_]) -> TrialList:
+    return replace(
+        trials,
+        enrolments=trials.enrolments[mask],
+        tests=trials.tests[mask],
+        labels=trials.labels[mask],
+        lines=trials.lines[mask],
+    )
+
+
+def _draw(
+    folder: Path,
+    trials: TrialList,
+    scores: Scores,
+    embeddings: Embeddings,
+    speakers: NDArray[np.int64],
+    metrics: dict[str, Any],
+) -> None:
+    """The pictures; the reason for one that is left out goes into the notes."""
+    from sound_groove.evaluation import plots
+
+    curve = plots.corners(roc(scores, trials.labels))
+    title = f"{metrics['model']['name']} on {Path(metrics['trial_list']['path']).name}, {len(trials):,} trials"
+    roc_path, det_path, histogram_path, tsne_path = (folder / name for name in results.PICTURES)
+    plots.plot_roc(roc_path, curve, title)
+    plots.plot_det(det_path, curve, title, metrics["targets"], metrics["nontargets"])
+    plots.plot_histogram(histogram_path, scores, trials.labels, curve, title)
+    if reason := plots.plot_tsne(tsne_path, embeddings, speakers, title):
+        metrics["notes"].append(reason)
+
+
+def _report_problems(
+    usable: Usable,
+    trials: TrialList,
+    failed: NDArray[np.bool_],
+    out: Path,
+    allowed: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Tell which recordings cannot be used and what that costs; end here unless that is allowed."""
+    for number, (what, (why, indices)) in enumerate(usable.problems.items()):
+        if number == MOST_NAMED:
+            say(f"... and {len(usable.problems) - MOST_NAMED} more recordings")
+            break
+        costs = np.flatnonzero(np.isin(trials.enrolments, indices) | np.isin(trials.tests, indices))
+        say(f"{what}: {why}; costs {_count(len(costs), 'trial')} ({_lines(trials.lines[costs[:3]], len(costs))})")
+    lost = int(failed.sum())
+    summary = (
+        f"{_count(len(usable.problems), 'recording')} cannot be used, "
+        f"which costs {lost} of {_count(len(trials), 'trial')}"
+    )
+    if allowed:
+        if lost == len(trials):
+            raise TrialError(f"{summary}: there is nothing to measure")
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        results.write_failed(out / results.FAILED, trials, usable.reasons)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    raise TrialError(
+        f"{summary}, named in {out / results.FAILED}; mend them, or pass --allow-missing to score the rest"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _lines(first: Sequence[int] | NDArray[np.int32], total: int) -> str:
+    listed = ", ".join(str(line) for line in first)
+    return f"line {listed}" if total == 1 else f"lines {listed}" + (", ..." if total > len(first) else "")

@@ -1,0 +1,90 @@
+"""The bootstrap over speakers, against drawing trials out by hand; speakers told from the trials."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sound_groove.evaluation.intervals import SpeakerBootstrap, find_speakers
+from sound_groove.metrics import cllr, eer, min_dcf
+
+patient = settings(deadline=None)  # a busy machine must not fail a test
+
+
+def some_trials(seed: int, speakers: int = 5, trials: int = 120) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, speakers, (2, trials))
+    labels = first == second
+    scores = np.round(rng.normal(size=trials) + labels, 1)  # rounded: many ties
+    return scores, labels, first, second
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_draw_equals_trials_repeated_by_their_weights(seed: int) -> None:
+    scores, labels, first, second = some_trials(seed)
+    draws = list(SpeakerBootstrap(scores, labels, first, second, 2 * scores - 1).draw(6, seed))
+    rng = np.random.default_rng(seed)
+    for draw in draws:
+        while True:  # the same stream of draws, those without a kind of trial passed over
+            w = rng.multinomial(5, np.full(5, 0.2))
+            repeats = np.where(first == second, w[first], w[first] * w[second])
+            if (repeats * labels).sum() and (repeats * ~labels).sum():
+                break
+        s, y = np.repeat(scores, repeats), np.repeat(labels, repeats)
+        assert draw.roc.eer == pytest.approx(eer(s, y), abs=1e-12)
+        assert draw.roc.min_dcf() == pytest.approx(min_dcf(s, y), abs=1e-12)
+        assert draw.roc.min_dcf(0.3, 2, 1) == pytest.approx(min_dcf(s, y, 0.3, 2, 1), abs=1e-12)
+        assert draw.cllr == pytest.approx(cllr(2 * s - 1, y), abs=1e-12)
+
+
+def test_draws_are_a_function_of_the_seed() -> None:
+    bootstrap = SpeakerBootstrap(*some_trials(0))
+    one, same, other = ([draw.roc.eer for draw in bootstrap.draw(20, seed)] for seed in (1, 1, 2))
+    assert one == same != other
+    assert next(bootstrap.draw(1, 0)).cllr is None
+
+
+def test_few_speakers_give_wider_intervals_than_many_with_the_same_trials() -> None:
+    def width(speakers: int) -> float:
+        # every speaker has an own difficulty, and all have the same number of trials
+        rng = np.random.default_rng(5)
+        shift = rng.normal(1.5, 1, speakers)
+        first, second = rng.integers(0, speakers, (2, 20_000))
+        second[:4000] = first[:4000]
+        labels = first == second
+        scores = rng.normal(size=20_000) + np.where(labels, shift[first], 0)
+        eers = [draw.roc.eer for draw in SpeakerBootstrap(scores, labels, first, second).draw(200, 0)]
+        return float(np.ptp(np.quantile(eers, [0.025, 0.975])))
+
+    assert width(6) > 2 * width(150)
+
+
+def test_draws_without_trials_of_both_kinds_are_drawn_again() -> None:
+    # a target of speaker 0 and a nontarget of 0 and 1: half of the draws hold only one of them, and have no nontarget
+    bootstrap = SpeakerBootstrap(np.array([1.0, 0.0]), np.array([True, False]), np.array([0, 0]), np.array([0, 1]))
+    assert bootstrap.speakers == 2
+    assert len(list(bootstrap.draw(20, 0))) == 20
+
+
+def test_speakers_are_joined_in_chains() -> None:
+    # 0-1, 2-3 and 1-2 are targets: one speaker; 4 only ever stands in nontargets; 5 stands with itself
+    first, second = np.array([0, 2, 1, 4, 5]), np.array([1, 3, 2, 0, 5])
+    labels = np.array([True, True, True, False, True])
+    assert find_speakers(6, first, second, labels).tolist() == [0, 0, 0, 0, 1, 2]
+
+
+@patient
+@given(st.integers(0, 10_000))
+def test_speakers_are_found_from_enough_targets(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    who = rng.integers(0, 4, 30)
+    # a chain through each speaker's names, in any order and direction
+    pairs = []
+    for speaker in range(4):
+        own = rng.permutation(np.flatnonzero(who == speaker))
+        pairs += [(a, b) if rng.random() < 0.5 else (b, a) for a, b in pairwise(own)]
+    first, second = np.array(pairs, dtype=np.int64)[rng.permutation(len(pairs))].T
+    found = find_speakers(30, first, second, np.ones(len(pairs), dtype=bool))
+    assert np.array_equal(found[:, None] == found[None, :], who[:, None] == who[None, :])
