@@ -1,0 +1,166 @@
+"""The command line: parse, call, print. No logic lives here.
+
+Each verb is a module of this package with two functions: `register(verbs)` adds its parser, and `run(arguments)` does
+the work and returns the exit status. Modules of the library are imported inside `run`, so that `--help` and a wrong
+option answer at once.
+
+The contract: data to stdout, talk and progress to stderr; exit 0 = done, 1 = could not, 2 = wrong use; an error is one
+sentence, and a traceback appears only with `--debug`.
+"""
+
+import argparse
+import io
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, NoReturn
+
+from sound_groove import __version__
+from sound_groove.errors import ConfigurationError, SoundGrooveError, UsageError, nearest, printable
+
+VERBS = ("demo", "prepare", "train", "verify", "compare", "info")  # one module each
+
+EXAMPLES = """examples:
+  sound-groove demo                                   the whole way on made-up voices, in a few minutes
+  sound-groove prepare folder speech --out data/mine  list the recordings of speech/<speaker>/**
+  sound-groove train recipes/cnceleb/ecapa512.yaml    train a model into outputs/<run>/
+  sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root DIR
+  sound-groove compare a.wav b.wav --model outputs/ecapa512
+
+'sound-groove VERB --help' explains each verb and shows an example.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one sentence with the nearest valid word."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and complain about what is left over here, where the verb's own options are known."""
+        parsed, rest = super().parse_known_args(args, namespace)
+        if rest:
+            options = [option for action in self._actions for option in action.option_strings]
+            if rest[0].startswith("-"):
+                self.error(f"there is no option '{rest[0]}'; {nearest(rest[0].split('=')[0], options)}")
+            self.error(f"unexpected '{rest[0]}'; words come before the options")
+        return parsed, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Print the complaint and where to look, and exit with 2."""
+        choice = re.fullmatch(
+            r"(?:argument )?(.*?): invalid choice: (['\"])(.*)\2 \(choose from (.*)\)", message, re.DOTALL
+        )
+        if choice:
+            subject, _, given, listed = choice.groups()
+            choices = [word.strip(" '") for word in listed.split(",")]
+            message = f"{subject}: there is no '{given}'; {nearest(given, choices)}"
+        self.exit(2, f"error: {printable(message)} (see '{self.prog} --help')\n")
+
+
+def build_parser() -> Parser:
+    """The parser of the whole command line."""
+    parser = Parser(
+        prog="sound-groove",
+        description="Speaker verification: prepare a corpus, train a model, judge it, compare two voices.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sound-groove {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        import_module(f"sound_groove.cli.{verb}").register(verbs)
+    return parser
+
+
+def positive_integer(text: str) -> int:
+    """The type of an option that counts something."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"needs a whole number of at least 1, and '{text}' was given")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        argv: the words after the program's name; those of the process when None.
+
+    Returns:
+        The exit status: 0 = done, 1 = could not, 2 = wrong use, 130 = interrupted. What the parser itself refuses
+        (2), and `--help` (0), leave by SystemExit.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words  # accepted after the verb too
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that the terminal cannot show must not become an error of its own.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return _answer([word for word in words if word != "--debug"])
+    except BrokenPipeError:
+        _abandon_stdout()  # the reader (head, less) went away: that is its right
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if isinstance(error, OSError):
+            _abandon_stdout()  # it may be what failed: a full disk
+        if debug:
+            raise
+        _say(f"error: {describe(error)}")
+        return 2 if isinstance(error, UsageError) else 1
+
+
+def describe(error: BaseException) -> str:
+    """One sentence for whatever went wrong (for a recipe with mistakes, one line for each of them)."""
+    if isinstance(error, ConfigurationError):
+        return str(error)
+    if isinstance(error, SoundGrooveError):
+        return printable(str(error))
+    if isinstance(error, OSError):
+        reason = printable(error.strerror or str(error))
+        return (
+            f"{printable(os.fsdecode(error.filename))}: {reason}" if isinstance(error.filename, str | bytes) else reason
+        )
+    # torch has its own: OutOfMemoryError on a GPU, and a plain RuntimeError on a CPU
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator" in str(error)
+    ):
+        return "out of memory; use a smaller batch, fewer workers or shorter recordings"
+    what = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+    return f"this is a bug in Sound-Groove ({what}); run it again with --debug and report what it shows"
+
+
+def _answer(words: list[str]) -> int:
+    """Parse and run; whatever happens, what was printed has left the process, or its failure is known."""
+    try:
+        arguments = build_parser().parse_args(words)
+        status: int = arguments.run(arguments)
+        return status
+    finally:
+        sys.stdout.flush()
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # stderr may be gone as well
+        print(line, file=sys.stderr)
+
+
+def _abandon_stdout() -> None:
+    """Keep the interpreter from complaining at exit about output that cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

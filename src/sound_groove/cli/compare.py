@@ -1,0 +1,97 @@
+"""`sound-groove compare`: are two recordings of the same speaker?"""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from sound_groove.cli import positive_integer
+
+if TYPE_CHECKING:
+    from sound_groove.verifier import Comparison
+
+EXAMPLES = """examples:
+  sound-groove compare a.wav b.wav --model outputs/ecapa512
+  sound-groove compare a.wav b.wav --model best.safetensors --json
+  SOUND_GROOVE_MODEL=best.safetensors sound-groove compare a.wav b.wav --prior 0.01
+
+The verdict is 'same', 'different' or 'inconclusive'; the last when the probability lies between 0.2 and 0.8, or when a
+recording has less than half a second of speech. --prior is the probability of the same speaker before listening.
+"""
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb's parser."""
+    parser = verbs.add_parser(
+        "compare",
+        help="two recordings: same speaker, different, or inconclusive",
+        description="Compare two recordings: same speaker, different speakers, or inconclusive.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("a", metavar="A", help="a recording: wav, flac, ogg, opus, mp3")
+    parser.add_argument("b", metavar="B", help="another")
+    parser.add_argument("--model", metavar="M", help="model file or run folder (default: $SOUND_GROOVE_MODEL)")
+    parser.add_argument("--prior", metavar="P", type=_number, default=0.5, help="default: 0.5")
+    parser.add_argument(
+        "--crops",
+        metavar="N",
+        type=positive_integer,
+        help="average N evenly spaced crops instead of taking the whole recording",
+    )
+    parser.add_argument(
+        "--crop-frames",
+        metavar="F",
+        type=positive_integer,
+        help="length of a crop in 10 ms (default: 400)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, print the answer, and say what weakens it."""
+    from sound_groove.encoder import default_model
+    from sound_groove.errors import UsageError
+    from sound_groove.types import CropAveraging
+    from sound_groove.verifier import check_prior, compare
+
+    check_prior(arguments.prior)
+    if arguments.crop_frames and not arguments.crops:
+        raise UsageError("--crop-frames needs --crops")
+    model = arguments.model or default_model()
+    crops = CropAveraging(arguments.crops, arguments.crop_frames or 400) if arguments.crops else None
+    comparison = compare(arguments.a, arguments.b, model, prior=arguments.prior, crops=crops)
+    if arguments.json:
+        print(json.dumps(comparison.as_dict(), indent=2, allow_nan=False))
+    else:
+        print(summary(comparison))
+    for warning in comparison.warnings:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    return 0
+
+
+def summary(comparison: "Comparison") -> str:
+    """The answer for people, on four lines."""
+    verdict = {"same": "same speaker", "different": "different speakers", "inconclusive": "inconclusive"}
+    threshold = "" if comparison.threshold is None else f"  (even chances at {comparison.threshold:.3f})"
+    if comparison.probability is None:
+        probability = "unknown"
+    else:
+        probability = f"{comparison.probability:.3f}  (uncalibrated, at a prior of {comparison.prior:g})"
+    return "\n".join(
+        (
+            f"verdict      {verdict[comparison.verdict]}",
+            f"score        {comparison.score:.3f}{threshold}",
+            f"probability  {probability}",
+            f"model        {comparison.model.name} ({comparison.model.hash[:12]})",
+        )
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs a number, and '{text}' was given") from None

@@ -1,0 +1,116 @@
+"""`sound-groove verify`: judge a model on trials."""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from sound_groove.errors import UsageError, require_extra
+
+EXAMPLES = """examples:
+  sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root wav
+  sound-groove verify --model outputs/ecapa512 --trials CN-Celeb_flac/eval/lists/trials.lst \\
+      --audio-root CN-Celeb_flac/eval --enrollment average --out outputs_eval/average
+  sound-groove verify --model outputs/ecapa512 --val-meta data/mine/val_meta.jsonl --pairs 10000
+
+Trial lists: '1 a.wav b.wav' (VoxCeleb), 'enrolment test.wav 1' (CN-Celeb), 'enrolment test target' (Kaldi).
+"""
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb's parser."""
+    parser = verbs.add_parser(
+        "verify",
+        help="judge a model on a trial list",
+        description="Score trials with a model, and write its error rates, pictures and a report.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--model", metavar="M", help="a .safetensors file or a run folder (default: $SOUND_GROOVE_MODEL)"
+    )
+    trials = parser.add_mutually_exclusive_group(required=True)
+    trials.add_argument("--trials", metavar="FILE", type=Path, help="a trial list")
+    trials.add_argument(
+        "--val-meta", metavar="FILE", type=Path, help="draw pairs from this val_meta.jsonl of 'prepare'"
+    )
+    parser.add_argument(
+        "--audio-root", metavar="DIR", type=Path, help="where the list's names start (default: the list's folder)"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("outputs_eval"), help="(default: outputs_eval)")
+    parser.add_argument("--force", action="store_true", help="replace the result that lies there")
+    parser.add_argument(
+        "--enrollment",
+        choices=("concatenated", "average"),
+        help="CN-Celeb: embed the recordings of enroll.lst (default), or average those of enroll.map",
+    )
+    parser.add_argument(
+        "--utt2spk", metavar="FILE", type=Path, help="who speaks: 'name speaker' lines (default: told from the trials)"
+    )
+    parser.add_argument(
+        "--crops", metavar="N", type=int, help="average N evenly spaced crops (default: whole recordings)"
+    )
+    parser.add_argument("--crop-frames", metavar="N", type=int, help="their length in frames of 10 ms (default: 400)")
+    parser.add_argument("--pairs", metavar="N", type=int, help="with --val-meta: most pairs to draw (default: 20000)")
+    parser.add_argument("--allow-missing", action="store_true", help="score the rest when recordings cannot be used")
+    parser.add_argument(
+        "--resamples", metavar="N", type=int, default=1000, help="draws of speakers for the intervals (default: 1000)"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of pairs and intervals (default: 0)")
+    parser.add_argument("--threads", metavar="N", type=int, help="(default: as many as there are processors)")
+    parser.add_argument(
+        "--device", metavar="NAME", default="cpu", help="where the network runs: cpu, cuda (default: cpu)"
+    )
+    parser.add_argument("--json", action="store_true", help="print what metrics.json holds, instead of a table")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, and print the figures."""
+    require_extra("verify", "train", "torch", "safetensors", "pydantic", "matplotlib", "sklearn")
+    from tqdm import tqdm
+
+    from sound_groove.cli.allocator import keep_freed_memory
+    from sound_groove.cli.threads import spin_briefly
+
+    spin_briefly()  # before torch is imported
+    keep_freed_memory()
+    from sound_groove.encoder import SpeakerEncoder, default_model
+    from sound_groove.evaluation.report import summary
+    from sound_groove.evaluation.results import check_folder
+    from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list, trials_from_validation
+    from sound_groove.types import CropAveraging
+
+    def say(line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
+
+    if arguments.crop_frames is not None and arguments.crops is None:
+        raise UsageError("--crop-frames needs --crops")
+    if arguments.pairs is not None and arguments.val_meta is None:
+        raise UsageError("--pairs needs --val-meta; a trial list is scored as it is")
+    if arguments.enrollment is not None and arguments.val_meta is not None:
+        raise UsageError("--enrollment needs --trials; pairs of a validation set have no enrolment")
+    if arguments.utt2spk is not None and arguments.val_meta is not None:
+        raise UsageError("--utt2spk needs --trials; a validation set names its speakers itself")
+    threads = arguments.threads if arguments.threads is not None else os.cpu_count() or 1
+    crops = None
+    if arguments.crops is not None:
+        crops = CropAveraging(arguments.crops, 400 if arguments.crop_frames is None else arguments.crop_frames)
+    settings = Settings(crops, arguments.allow_missing, arguments.resamples, arguments.seed, threads)
+    check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
+    if arguments.val_meta is not None:
+        pairs = 20_000 if arguments.pairs is None else arguments.pairs
+        trial_set = trials_from_validation(arguments.val_meta, pairs, arguments.seed, arguments.audio_root)
+    else:
+        root = arguments.audio_root if arguments.audio_root is not None else arguments.trials.parent
+        trial_set = trials_from_list(arguments.trials, root, arguments.enrollment, arguments.utt2spk)
+    say(f"protocol: {trial_set.protocol}")
+    encoder = SpeakerEncoder.load(arguments.model or default_model(), arguments.device, threads)
+    command = shlex.join(["sound-groove", *sys.argv[1:]])
+    metrics = evaluate(encoder, trial_set, arguments.out, settings, command, arguments.force, say)
+    print(json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) if arguments.json else summary(metrics))
+    say(f"results in {arguments.out}, to be read in {arguments.out / 'report.html'}")
+    return 0
