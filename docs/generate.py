@@ -1,0 +1,222 @@
+"""Write the pages of this folder that are derived from the code: recipes.md and commands.md.
+
+    python docs/generate.py
+
+The settings come from the schema of the recipe, the options from the parser of the command line; a test fails while a
+page differs from what this script gives.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from sound_groove.cli import build_parser
+from sound_groove.configuration import Recipe
+
+FOLDER = Path(__file__).resolve().parent
+NOTICE = "<!-- Written by docs/generate.py: change the code or that script, not this page. -->\n"
+
+RECIPES = """# Settings of a recipe
+
+A recipe is a YAML file that says what is trained, on what, and how; ready ones lie in [recipes/](../recipes).
+A setting that a recipe leaves out has the default below. The command line overrides the file:
+
+```bash
+sound-groove train recipes/cnceleb/6gb.yaml training.epochs=3 data.prepared=data/mine --out outputs/try
+```
+
+A setting is named by its section and its name, joined by a dot. The value is read as YAML, so lists are written
+`augmentation.snr_db=[5,15]`. An unknown name, a value of the wrong type or out of range is refused before training
+starts, and all mistakes are reported at once, each with the nearest valid name. With `--check`, `train` also checks the
+data and the machine, says how much is about to be trained, and stops.
+
+The smallest recipe names itself and the prepared corpus:
+
+```yaml
+name: mine
+data:
+  prepared: data/mine
+```
+
+The resolved recipe, defaults included, is saved in the run folder as `recipe.yaml` and inside the model file.
+"""
+
+COMMANDS = """# The command line
+
+`sound-groove VERB`, or `python -m sound_groove VERB`. Results go to stdout, talk, warnings and progress to stderr;
+`--json` prints one JSON object where a program may want to read. Progress bars appear on a terminal only.
+
+| exit status | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | could not: one sentence on stderr says what, where and what to do |
+| 2 | wrong use: an unknown option, a missing argument, a value out of range |
+| 130 | interrupted with Ctrl-C |
+
+`--debug`, before or after the verb, shows the traceback of an error. What the verbs write is described in
+[files.md](files.md).
+"""
+
+
+def recipes_page() -> str:
+    """The page of all settings of a recipe."""
+    schema = Recipe.model_json_schema()
+    parts = [NOTICE, RECIPES]
+    for prefix, model in _sections(Recipe):
+        text, meanings = _docstring(model)
+        lines = [f"## {prefix or 'Top level'}\n", text, "| setting | type and range | default | meaning |"]
+        lines.append("| --- | --- | --- | --- |")
+        properties = (schema if model is Recipe else schema["$defs"][model.__name__])["properties"]
+        for name, field in model.model_fields.items():
+            if _is_section(field.annotation):
+                continue
+            key = f"{prefix}.{name}" if prefix else name
+            default = "required" if field.is_required() else f"`{_value(field.default)}`"
+            lines.append(f"| `{key}` | {_range(properties[name])} | {default} | {_cell(meanings[name])} |")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """The model and, depth first, the sections in it, each with the prefix of its settings."""
+    yield prefix, model
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _sections(inner, f"{prefix}.{name}" if prefix else name)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _docstring(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
+    """The text above 'Attributes:' and what it says of each attribute."""
+    paragraphs, _, listed = (model.__doc__ or "").partition("Attributes:")
+    text = "\n".join(line.strip() for line in paragraphs.strip().splitlines())
+    meanings = {
+        match[1]: " ".join(match[2].split())
+        for match in re.finditer(r"^ {8}(\w+): (.*(?:\n {9,}.*)*)", listed, re.MULTILINE)
+    }
+    return text + "\n", meanings
+
+
+def _range(schema: dict[str, Any]) -> str:
+    """The type of a setting and what values it takes, from its JSON schema."""
+    if "anyOf" in schema:
+        return " or ".join(_range(choice) for choice in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema["type"] == "array":
+        positive = any("exclusiveMinimum" in item for item in schema["prefixItems"])
+        return "two numbers, low and high" + (", > 0" if positive else "")
+    kinds = {"integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}
+    kind = kinds.get(schema["type"], "path" if schema.get("format") == "path" else "text")
+    bounds = [
+        f"{sign} {schema[word]:,}"
+        for word, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
+        if word in schema
+    ]
+    if "multipleOf" in schema:
+        bounds.append(f"a multiple of {schema['multipleOf']}")
+    if "pattern" in schema:
+        bounds.append("of letters, digits, `.`, `_` and `-`")
+    return " ".join([kind, ", ".join(bounds)]).strip()
+
+
+def _value(value: Any) -> str:
+    """A default as it would stand in a recipe."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(f'{item:g}' for item in value)}]"
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def commands_page() -> str:
+    """The page of all verbs and their options."""
+    parts = [NOTICE, COMMANDS]
+    for verb, parser in _parsers(build_parser()):
+        lines = [f"## {verb}\n", f"{parser.description}\n"]
+        nested = list(_parsers(parser))
+        if nested:
+            lines += _nested_options(verb, nested)
+        else:
+            lines += [f"`{_synopsis(f'sound-groove {verb}', parser)}`\n", _table(_arguments(parser))]
+        if parser.epilog:
+            lines.append(f"```text\n{parser.epilog.strip()}\n```\n")
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.items()
+
+
+def _nested_options(verb: str, parsers: Sequence[tuple[str, argparse.ArgumentParser]]) -> Iterator[str]:
+    """The arguments of each kind, and, once, those that all kinds have."""
+    arguments = [dict(_arguments(parser)) for _, parser in parsers]
+    shared = {name: text for name, text in arguments[0].items() if all(name in other for other in arguments)}
+    for (name, parser), own in zip(parsers, arguments, strict=True):
+        yield f"### {verb} {name}\n\n{parser.description}\n"
+        yield f"`{_synopsis(f'sound-groove {verb} {name}', parser)}`\n"
+        yield _table((name, text) for name, text in own.items() if name not in shared)
+    yield f"### Options of every {verb}\n"
+    yield _table(shared.items())
+
+
+def _synopsis(command: str, parser: argparse.ArgumentParser) -> str:
+    """The command with what it cannot do without."""
+    either = [group for group in parser._mutually_exclusive_groups if group.required]
+    grouped = {id(action) for group in either for action in group._group_actions}
+    needed = [_written(a) for a in parser._actions if a.required and a.option_strings and id(a) not in grouped]
+    needed += [f"({' | '.join(map(_written, group._group_actions))})" for group in either]
+    positional = [_written(action) for action in parser._actions if not action.option_strings]
+    return " ".join([command, *positional, *needed, "[options]"])
+
+
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    """Each argument as it is written, and what it means."""
+    for action in parser._actions:
+        if not isinstance(action, argparse._HelpAction):
+            yield _written(action), (action.help or "") % {"default": action.default, "prog": parser.prog}
+
+
+def _written(action: argparse.Action) -> str:
+    metavar = str(action.metavar or "|".join(action.choices or []) or action.dest.upper())
+    if not action.option_strings:
+        return f"[{metavar} ...]" if action.nargs == "*" else metavar
+    return "/".join(action.option_strings) + ("" if action.nargs == 0 else f" {metavar}")
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    listed = [f"| `{_cell(name)}` | {_cell(text)} |" for name, text in rows]
+    return "\n".join(["| argument | meaning |", "| --- | --- |", *listed]) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end a cell of a table or be taken for markup; text with code in it keeps its angle brackets."""
+    text = text.replace("|", "\\|")
+    return text if "`" in text else text.replace("<", "&lt;").replace("**", "\\*\\*")
+
+
+PAGES = {"recipes.md": recipes_page, "commands.md": commands_page}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
