@@ -530,6 +530,20 @@ def problems_of(recipe: Recipe, folder: Path, resume: bool = False, force: bool 
     return caught.value.problems
 
 
+@pytest.mark.parametrize(
+    ("precision", "has_instructions", "slow"), [("bf16", False, True), ("bf16", True, False), ("fp32", False, False)]
+)
+def test_a_precision_that_this_cpu_computes_slowly_is_said_before_training(
+    precision: str, has_instructions: bool, slow: bool, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sound_groove.training.preflight._cpu_computes_bf16", lambda: has_instructions)
+    recipe = tiny_recipe(prepared, **{"training__precision": precision})
+    plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
+    device = plan.summary(recipe).splitlines()[-1]
+    assert device.startswith(f"device     cpu, {precision}")
+    assert ("training.precision=fp32" in device) == slow
+
+
 def test_all_that_stands_against_a_recipe_is_said_at_once(prepared: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()

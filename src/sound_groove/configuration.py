@@ -229,7 +229,7 @@ class TrainingConfiguration(Section):
         epochs: passes over the data.
         batches_per_epoch: optimiser steps an epoch; by default as many as the utterances fill.
         device: "auto" takes a GPU when there is one.
-        precision: "bf16", "fp16" (GPU only) or "fp32".
+        precision: "bf16", "fp16" (GPU only) or "fp32"; on a CPU without AVX-512 or AMX, "fp32" is much faster.
         gradient_clip: largest norm of the gradient; 0 switches clipping off.
         gradient_accumulation: parts into which each batch is cut, to fit into memory.
         dither: standard deviation of the features' dither, in 16-bit steps.

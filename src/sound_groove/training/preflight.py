@@ -68,7 +68,7 @@ class TrainingPlan:
                 f"of {batch} crops of {recipe.data.crop_frames / 100:g} s ({crops_h:.1f} h of crops)",
                 f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
-                f"device     {self.device}, {recipe.training.precision}",
+                f"device     {self.device}, {recipe.training.precision}{_precision_hint(recipe, self.device)}",
             ]
         )
 
@@ -181,6 +181,18 @@ def _check_device(recipe: Recipe) -> list[str]:
     if recipe.training.precision == "fp16" and choose_device(recipe).type != "cuda":
         problems.append("training.precision: fp16 needs a CUDA GPU; use bf16 or fp32 here")
     return problems
+
+
+def _precision_hint(recipe: Recipe, device: torch.device) -> str:
+    """What to say of a precision that this machine computes slowly."""
+    if device.type != "cpu" or recipe.training.precision != "bf16" or _cpu_computes_bf16():
+        return ""
+    return " (slow: this CPU has no instructions for it, training.precision=fp32 is several times as fast)"
+
+
+def _cpu_computes_bf16() -> bool:
+    # oneDNN, which computes the convolutions, is asked itself; torch has no public name for the question.
+    return bool(torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _check_batches(recipe: Recipe) -> list[str]:
