@@ -243,7 +243,7 @@ def test_the_verb_prints_the_folder_and_talks_on_the_other_stream(
 def test_waiting_threads_sleep_soon_unless_the_user_chose_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {})
     spin_briefly()
-    assert os.environ == {"GOMP_SPINCOUNT": "3000"}
+    assert os.environ == {"GOMP_SPINCOUNT": "30000"}
     for chosen in ({"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}):
         monkeypatch.setattr(os, "environ", dict(chosen))
         spin_briefly()
