@@ -114,6 +114,8 @@ def _range(schema: dict[str, Any]) -> str:
         return f"`{schema['const']}`"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "items" in schema:
+        return f"numbers, each {_range(schema['items']).removeprefix('number ')}"
     if schema["type"] == "array":
         positive = any("exclusiveMinimum" in item for item in schema["prefixItems"])
         return "two numbers, low and high" + (", > 0" if positive else "")

@@ -28,8 +28,10 @@ from sound_groove.data.dataset import (
 )
 from sound_groove.data.manifest import Utterance
 from sound_groove.data.sampler import PkSampler, ShuffledSampler
+from sound_groove.data.speed import source_samples
 from sound_groove.errors import TrainingError
 
+COLUMNS = ("inputs", "labels", "speeds", "utterances")
 LAST = 1.0 - 2.0**-53  # the largest number below 1 that a generator gives
 
 
@@ -70,8 +72,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
     return made
 
 
-def reader_of(corpus: Sequence[Utterance], seed: int = 0, stored_features: bool = False) -> CropReader:
-    return CropReader(corpus, np.arange(12, dtype=np.int64) % 4, 20, seed, stored_features)
+def reader_of(
+    corpus: Sequence[Utterance], seed: int = 0, stored_features: bool = False, speeds: tuple[float, ...] = (1.0,)
+) -> CropReader:
+    return CropReader(corpus, np.arange(12, dtype=np.int64) % 4, 20, seed, stored_features, speeds)
 
 
 def sampler_of(seed: int = 0, batches: int = 3) -> PkSampler:
@@ -80,10 +84,7 @@ def sampler_of(seed: int = 0, batches: int = 3) -> PkSampler:
 
 def same(first: Sequence[Batch], second: Sequence[Batch]) -> bool:
     pairs = list(zip(first, second, strict=True))
-    return all(
-        torch.equal(a.inputs, b.inputs) and torch.equal(a.labels, b.labels) and torch.equal(a.utterances, b.utterances)
-        for a, b in pairs
-    )
+    return all(torch.equal(getattr(a, column), getattr(b, column)) for a, b in pairs for column in COLUMNS)
 
 
 # Where a crop lies
@@ -179,6 +180,37 @@ def test_starting_in_mid_epoch_gives_the_rest_of_what_starting_at_the_beginning_
         assert same(list(rest), whole[done:])
 
 
+def test_a_crop_is_as_long_as_its_speed_takes_and_its_class_is_that_of_its_speaker_at_that_speed(
+    corpus: list[Utterance],
+) -> None:
+    speeds, samples = (1.0, 0.5, 1.1), 400 + 19 * 160
+    plain = list(training_batches(reader_of(corpus), sampler_of(batches=40), range(1)))
+    counts = Counter[int]()
+    for batch, same_batch in zip(
+        training_batches(reader_of(corpus, speeds=speeds), sampler_of(batches=40), range(1)), plain, strict=True
+    ):
+        counts.update(batch.speeds.tolist())
+        assert batch.inputs.shape[1] == max(source_samples(samples, speeds[speed]) for speed in batch.speeds.tolist())
+        assert batch.labels.tolist() == (same_batch.labels + 4 * batch.speeds).tolist()
+        for crop, speed in zip(batch.inputs, batch.speeds.tolist(), strict=True):
+            wanted = source_samples(samples, speeds[speed])
+            assert not crop[wanted:].any()
+            assert crop[:wanted].count_nonzero() >= wanted - 3  # the first file's first sample is 0, and is repeated
+    assert set(counts) == {0, 1, 2} and min(counts.values()) > 55  # of 240: 80 each, were the drawing perfectly even
+
+
+def test_the_speeds_of_an_epoch_are_a_function_of_seed_epoch_and_place(corpus: list[Utterance]) -> None:
+    speeds = (0.9, 1.0, 1.1)
+    whole = list(training_batches(reader_of(corpus, speeds=speeds), sampler_of(), range(2)))
+    assert same(list(training_batches(reader_of(corpus, speeds=speeds), sampler_of(), range(1, 2))), whole[3:])
+    shares = [
+        list(training_batches(reader_of(corpus, speeds=speeds), sampler_of(), range(2), rank=rank, processes=2))
+        for rank in range(2)
+    ]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert torch.equal(torch.stack([part.labels for part in parts], dim=1).flatten(), batch.labels)
+
+
 @pytest.mark.parametrize("processes", [2, 3])
 def test_several_processes_together_read_the_crops_that_one_would_read(corpus: list[Utterance], processes: int) -> None:
     whole = list(training_batches(reader_of(corpus), sampler_of(), range(2)))
@@ -206,7 +238,7 @@ class WorkerReader(CropReader):
     """Says which process reads."""
 
     def read_batch(self, items: Sequence[Item]) -> Batch:
-        return Batch(torch.zeros(1), torch.zeros(1), torch.tensor([os.getpid()]))
+        return Batch(torch.zeros(1), torch.zeros(1), torch.zeros(1), torch.tensor([os.getpid()]))
 
 
 def test_the_workers_live_through_all_epochs_and_end_with_the_batches(corpus: list[Utterance]) -> None:

@@ -44,6 +44,7 @@ def test_the_strongest_published_recipe_has_the_published_numbers() -> None:
     recipe = named("ecapa512")
     assert (recipe.network.channels, recipe.network.embedding_size, recipe.data.crop_frames) == (512, 192, 200)
     assert (recipe.loss.scale, recipe.loss.subcenters) == (32, 1)
+    assert recipe.augmentation.speeds == (0.9, 1.0, 1.1)
     assert [round(margin(recipe.loss.margin, epoch), 3) for epoch in (0, 20, 30, 40, 149)] == [0, 0, 0.194, 0.2, 0.2]
     assert recipe.optimizer.model_dump() == {"kind": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
     factor = recipe.data.sampler.total_batch / 64

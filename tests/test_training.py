@@ -283,7 +283,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(prepared: Path, tmp_path: Path)
             half = torch.randn(4, 8240, generator=torch.Generator().manual_seed(1)) * 0.1
             labels = torch.arange(4)
             trainer.model.train()
-            loss, _ = trainer._gradient(Batch(half.repeat(2, 1), labels.repeat(2), torch.zeros(8)))
+            loss, _ = trainer._gradient(Batch(half.repeat(2, 1), labels.repeat(2), torch.zeros(8), torch.zeros(8)))
             gradients.append((loss, [p.grad.clone() for p in trainer.network.parameters() if p.grad is not None]))
     (whole_loss, whole), (parts_loss, parts_sum) = gradients
     assert parts_loss == pytest.approx(whole_loss, rel=1e-5)
@@ -302,6 +302,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(prepared: Path, tmp_path: Path)
         {"training__precision": "bf16", "training__gradient_accumulation": 2, "loss__subcenters": 2},
         {"data__sampler": {"speakers": 1, "utterances": 2}, "optimizer": {"kind": "sgd", "momentum": 0.0}},
         {"data__sampler": {"speakers": 8, "utterances": 1}, "training__gradient_clip": 0},
+        {"augmentation": {"speeds": [0.9, 1.0, 1.1], "noise_probability": 1.0, "babble_share": 1.0}},
         {"data__sampler": {"kind": "shuffled", "batch_size": 40}, "training__batches_per_epoch": None},  # of 24
     ],
 )
@@ -330,6 +331,7 @@ def test_other_recipes_train_as_well(prepared: Path, tmp_path: Path, changes: di
                 "data__sampler": {"kind": "shuffled", "batch_size": 6},
                 "data__workers": 1,
                 "training__gradient_accumulation": 2,
+                "augmentation__speeds": [0.9, 1.0, 1.1],
             },
             [("step", 4), ("write", 5)],
         ),
@@ -645,6 +647,17 @@ def test_a_damaged_speaker_table_is_refused(prepared: Path, tmp_path: Path, cont
     assert "spk2id.json: " in problem and "run 'sound-groove prepare' again" in problem
     (tmp_path / "prepared" / "spk2id.json").unlink()
     assert "spk2id.json: cannot be read (No such file" in problems_of(recipe, tmp_path / "run")[0]
+
+
+def test_every_speed_of_every_speaker_is_a_class(prepared: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(prepared, augmentation={"speeds": [0.9, 1.0, 1.1]}, training__epochs=1)
+    plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
+    assert (plan.speakers, plan.classes, plan.head_parameters) == (8, 24, 24 * recipe.network.embedding_size)
+    assert "8 speakers (24 classes, by speed), 24 utterances" in plan.summary(recipe)
+    assert "8 speakers, 24 utterances" in replace(plan, classes=8).summary(recipe)
+    train(recipe, tmp_path / "run")
+    head = load_checkpoint(tmp_path / "run" / "last.safetensors", (HEAD,)).group(HEAD)
+    assert head["weight"].shape == (24, recipe.network.embedding_size)
 
 
 def test_a_speaker_of_whom_all_utterances_are_too_short_gets_no_class(prepared: Path, tmp_path: Path) -> None:

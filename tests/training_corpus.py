@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def tiny_recipe(prepared: Path, **changes: Any) -> Recipe:
         section = settings
         for parent in parents:
             section = section.setdefault(parent, {})
-        section[last] = value
+        section[last] = deepcopy(value)  # or a later change would reach into the caller
     return parse_recipe(settings)
 
 

@@ -33,7 +33,16 @@ def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _distinct_with_one(speeds: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(speeds)) < len(speeds):
+        raise ValueError("must be different from each other")
+    if 1.0 not in speeds:
+        raise ValueError("must have 1.0 among them, the speed at which the model will be used")
+    return speeds
+
+
 Probability = Annotated[float, Field(ge=0, le=1)]
+Speed = Annotated[float, Field(ge=0.5, le=2, multiple_of=0.01)]
 Range = Annotated[tuple[float, float], AfterValidator(_in_order)]
 PositiveRange = Annotated[tuple[Annotated[float, Field(gt=0)], float], AfterValidator(_in_order)]
 
@@ -115,12 +124,14 @@ class DataConfiguration(Section):
 
 
 class AugmentationConfiguration(Section):
-    """Noise and reverberation made up inside the batch, on the training device.
+    """Speed, and noise and reverberation made up inside the batch, on the training device.
 
-    Each item draws for itself. Noise is coloured Gaussian noise, or babble of other items of the batch.
+    Each item draws for itself. A speed makes another voice of a voice, so each speed of each speaker is a class of its
+    own. Noise is coloured Gaussian noise, or babble of other items of the batch.
     Reverberation is a synthetic room response: exponentially decaying noise behind a direct path (Polack 1988).
 
     Attributes:
+        speeds: at which crops are played, each as likely as the others, such as 0.9, 1.0 and 1.1; steps of 0.01.
         noise_probability: share of items that get noise.
         babble_share: of those, the share whose noise is babble.
         snr_db: range of the signal-to-noise ratio.
@@ -130,6 +141,7 @@ class AugmentationConfiguration(Section):
         gain_db: range of the gain; it matters only beside dither, since the mean of the features is removed.
     """
 
+    speeds: Annotated[tuple[Speed, ...], AfterValidator(_distinct_with_one)] = (1.0,)
     noise_probability: Probability = 0.0
     babble_share: Probability = 0.3
     snr_db: Range = (0.0, 20.0)

@@ -7,18 +7,21 @@ device. Which process reads an item, and how many there are, changes nothing.
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from sound_groove.audio import read_segment
 from sound_groove.data.draws import Draw, generator
 from sound_groove.data.manifest import Utterance
 from sound_groove.data.sampler import Sampler, shard
+from sound_groove.data.speed import source_samples
 from sound_groove.errors import SoundGrooveError, TrainingError
 from sound_groove.features import FRAME_LENGTH, FRAME_SHIFT
 from sound_groove.types import Samples
@@ -38,31 +41,36 @@ class Batch:
 
     Attributes:
         inputs: (B, samples) waveforms in [-1, 1], or (B, T, F) stored features.
-        labels: (B,) speaker of each.
+        labels: (B,) class of each: its speaker at its speed.
+        speeds: (B,) index of the speed at which each is to be played.
         utterances: (B,) index of each in the training list.
     """
 
     inputs: Tensor
     labels: Tensor
+    speeds: Tensor
     utterances: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
         return Batch(
-            self.inputs.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), self.utterances
+            self.inputs.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.speeds.to(device, non_blocking=True),
+            self.utterances,
         )
 
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory, from which a GPU copies without making the step wait."""
-        return Batch(self.inputs.pin_memory(), self.labels.pin_memory(), self.utterances)
+        return Batch(self.inputs.pin_memory(), self.labels.pin_memory(), self.speeds.pin_memory(), self.utterances)
 
     def split(self, parts: int) -> list["Batch"]:
         """The batch in equal parts, for gradient accumulation."""
-        columns = (self.inputs.chunk(parts), self.labels.chunk(parts), self.utterances.chunk(parts))
+        columns = (column.chunk(parts) for column in (self.inputs, self.labels, self.speeds, self.utterances))
         return [Batch(*part) for part in zip(*columns, strict=True)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CropReader:
     """Reads random crops of utterances.
 
@@ -70,8 +78,9 @@ class CropReader:
         utterances: the training list.
         labels: (utterances,) speaker of each.
         crop_frames: length of a crop in feature frames.
-        seed: of the crops' places.
+        seed: of the crops' places and speeds.
         stored_features: read `.pt` features instead of audio.
+        speeds: at which crops are to be played. Each is as likely as the others, and makes classes of its own.
     """
 
     utterances: Sequence[Utterance]
@@ -79,9 +88,27 @@ class CropReader:
     crop_frames: int
     seed: int
     stored_features: bool = False
+    speeds: tuple[float, ...] = (1.0,)
+
+    @cached_property
+    def speakers(self) -> int:
+        """How many there are."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def samples(self) -> int:
+        """Length of a crop that has been played at its speed."""
+        return FRAME_LENGTH + (self.crop_frames - 1) * FRAME_SHIFT
+
+    def speed(self, item: Item) -> int:
+        """Index of the speed at which the item is to be played."""
+        if len(self.speeds) == 1:
+            return 0
+        _, epoch, place = item
+        return int(generator(self.seed, Draw.SPEED, epoch, place).integers(len(self.speeds)))
 
     def read(self, item: Item) -> Tensor:
-        """The crop at an item's place: (samples,) or (T, F).
+        """The crop at an item's place: (T, F), or as many samples as its speed takes.
 
         Raises:
             TrainingError: the file cannot be read any more.
@@ -92,8 +119,8 @@ class CropReader:
         try:
             if self.stored_features:
                 return read_feature_crop(utterance, self.crop_frames, fraction)
-            samples = FRAME_LENGTH + (self.crop_frames - 1) * FRAME_SHIFT
-            return torch.from_numpy(read_crop(utterance, samples, fraction))
+            count = source_samples(self.samples, self.speeds[self.speed(item)])
+            return torch.from_numpy(read_crop(utterance, count, fraction))
         except SoundGrooveError as error:
             # A file that was sound when it was prepared and is not any more: stop, and name it. Inventing a
             # replacement would silently change what is trained on.
@@ -106,8 +133,10 @@ class CropReader:
             TrainingError: a file cannot be read any more.
         """
         indices = [index for index, _, _ in items]
-        crops = torch.stack([self.read(item) for item in items])  # (B, samples) or (B, T, F)
-        return Batch(crops, torch.from_numpy(self.labels[indices]), torch.tensor(indices))
+        speeds = np.array([self.speed(item) for item in items])
+        crops = pad_sequence([self.read(item) for item in items], batch_first=True)  # (B, samples) or (B, T, F)
+        classes = self.labels[indices] + self.speakers * speeds
+        return Batch(crops, torch.from_numpy(classes), torch.from_numpy(speeds), torch.tensor(indices))
 
 
 def read_crop(utterance: Utterance, count: int, fraction: float) -> Samples:

@@ -17,6 +17,7 @@ class Draw(IntEnum):
     SHUFFLED_ORDER = 3
     CROP_PLACE = 4
     AUGMENTATION = 5
+    SPEED = 6
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:

@@ -31,6 +31,7 @@ def run_facts(recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], c
         "manifest": str((recipe.data.prepared / "manifest.jsonl").absolute()),
         "manifest_sha256": plan.manifest_sha256,
         "speakers": plan.speakers,
+        "classes": plan.classes,
         "utterances": len(plan.utterances),
         "hours": round(plan.hours, 3),
         "validation_utterances": len(plan.validation),

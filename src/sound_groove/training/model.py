@@ -27,18 +27,18 @@ class TrainingModel(nn.Module):
         return loss, cosines
 
 
-def make_head(recipe: Recipe, speakers: int) -> AamSoftmax:
-    """The loss, with a class for each speaker."""
+def make_head(recipe: Recipe, classes: int) -> AamSoftmax:
+    """The loss, with a centre for each class."""
     return AamSoftmax(
-        recipe.network.embedding_size, speakers, scale=recipe.loss.scale, subcenters=recipe.loss.subcenters
+        recipe.network.embedding_size, classes, scale=recipe.loss.scale, subcenters=recipe.loss.subcenters
     )
 
 
-def make_modules(recipe: Recipe, speakers: int) -> tuple[nn.Module, AamSoftmax]:
+def make_modules(recipe: Recipe, classes: int) -> tuple[nn.Module, AamSoftmax]:
     """The network and its classes, with first weights that are a function of the recipe's seed and of nothing else."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would seed the GPUs too
-        return build_network(recipe.network), make_head(recipe, speakers)
+        return build_network(recipe.network), make_head(recipe, classes)
 
 
 def make_optimizer(settings: OptimizerConfiguration, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

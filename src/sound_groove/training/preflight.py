@@ -34,6 +34,7 @@ class TrainingPlan:
         utterances: of the training speakers.
         labels: (utterances,) speaker of each.
         speakers: number of training speakers.
+        classes: that the network learns to tell apart: each speaker at each speed.
         hours: of training speech.
         validation: utterances of held-out speakers.
         sampler: draws the batches.
@@ -46,6 +47,7 @@ class TrainingPlan:
     utterances: Sequence[Utterance]
     labels: NDArray[np.int64]
     speakers: int
+    classes: int
     hours: float
     validation: Sequence[Utterance]
     sampler: Sampler
@@ -59,10 +61,12 @@ class TrainingPlan:
         steps = self.sampler.batches_per_epoch * recipe.training.epochs
         batch = recipe.data.sampler.total_batch
         crops_h = steps * batch * recipe.data.crop_frames / 100 / 3600
+        at_speeds = f" ({self.classes:,} classes, by speed)" if self.classes > self.speakers else ""
         held_out = len({utterance.speaker for utterance in self.validation})
         return "\n".join(
             [
-                f"training   {self.speakers:,} speakers, {len(self.utterances):,} utterances, {self.hours:.1f} h",
+                f"training   {self.speakers:,} speakers{at_speeds}, {len(self.utterances):,} utterances, "
+                f"{self.hours:.1f} h",
                 f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",
                 f"steps      {steps:,} = {recipe.training.epochs} epochs x {self.sampler.batches_per_epoch:,} batches "
                 f"of {batch} crops of {recipe.data.crop_frames / 100:g} s ({crops_h:.1f} h of crops)",
@@ -111,16 +115,18 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         problems += _check_speakers(recipe, len(speaker_ids))
     if problems or manifest_sha256 is None:
         raise ConfigurationError(recipe.name, problems)
+    classes = len(speaker_ids) * len(recipe.augmentation.speeds)
     return TrainingPlan(
         utterances=training,
         labels=labels.astype(np.int64),
         speakers=len(speaker_ids),
+        classes=classes,
         hours=sum(utterance.duration_s for utterance in training) / 3600,
         validation=validation,
         sampler=_sampler(recipe, labels.astype(np.int64)),
         manifest_sha256=manifest_sha256,
         network_parameters=network_parameters,
-        head_parameters=_count_parameters(lambda: make_head(recipe, len(speaker_ids))),
+        head_parameters=_count_parameters(lambda: make_head(recipe, classes)),
         device=choose_device(recipe),
     )
 
@@ -207,7 +213,8 @@ def _check_batches(recipe: Recipe) -> list[str]:
             f"training.gradient_accumulation: {parts} parts of a batch of {batch} are single utterances, "
             "which cannot be normalised; take fewer parts"
         )
-    if recipe.data.input == "features" and recipe.augmentation.changes_waveforms:
+    speeds_differ = len(recipe.augmentation.speeds) > 1
+    if recipe.data.input == "features" and (recipe.augmentation.changes_waveforms or speeds_differ):
         problems.append("augmentation: works on waveforms, and data.input is 'features'; switch one of them off")
     if recipe.data.input == "features" and recipe.training.dither:
         problems.append("training.dither: is added to waveforms, and data.input is 'features'; set it to 0")

@@ -28,6 +28,7 @@ from sound_groove.configuration import Recipe
 from sound_groove.data.augment import Augmentation
 from sound_groove.data.dataset import DEAD_WORKER, Batch, CropReader, training_batches
 from sound_groove.data.draws import Draw, torch_seed
+from sound_groove.data.speed import play
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError, TrainingError
 from sound_groove.features import KaldiFbank, remove_mean
@@ -125,12 +126,20 @@ class Trainer:
     ) -> None:
         self.recipe, self.plan, self.folder, self.accelerator = recipe, plan, folder, accelerator
         self.command, self.say = command, say if accelerator.is_main_process else lambda line: None
-        self.network, self.head = make_modules(recipe, plan.speakers)
+        self.network, self.head = make_modules(recipe, plan.classes)
         optimizer = make_optimizer(recipe.optimizer, [*self.network.parameters(), *self.head.parameters()])
         if recipe.training.compile:
             self.network.compile()
         self.model, self.optimizer = accelerator.prepare(TrainingModel(self.network, self.head), optimizer)
         self.front_end = KaldiFbank(recipe.network.feature_size, recipe.training.dither).to(accelerator.device)
+        self.reader = CropReader(
+            plan.utterances,
+            plan.labels,
+            recipe.data.crop_frames,
+            recipe.seed,
+            recipe.data.input == "features",
+            recipe.augmentation.speeds,
+        )
         self.augmentation = Augmentation(recipe.augmentation)
         self.encoder = SpeakerEncoder(
             self.network, ModelIdentity(recipe.name, ""), recipe.network.embedding_size, recipe.network.feature_size
@@ -184,15 +193,8 @@ class Trainer:
 
     def _batches(self) -> Generator[Batch, None, None]:
         """This process's share of all the batches from where the progress stands to the end of the run."""
-        reader = CropReader(
-            self.plan.utterances,
-            self.plan.labels,
-            self.recipe.data.crop_frames,
-            self.recipe.seed,
-            self.recipe.data.input == "features",
-        )
         return training_batches(
-            reader,
+            self.reader,
             self.plan.sampler,
             range(self.progress.epoch, self.recipe.training.epochs),
             first_batch=self.progress.batch,
@@ -258,7 +260,8 @@ class Trainer:
         place = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
         generator = torch.Generator(device=self.accelerator.device)
         generator.manual_seed(torch_seed(self.recipe.seed, Draw.AUGMENTATION, *place))
-        waveforms = self.augmentation(batch.inputs, generator)
+        waveforms = play(batch.inputs, batch.speeds, self.reader.speeds, self.reader.samples)
+        waveforms = self.augmentation(waveforms, generator)
         return remove_mean(self.front_end(waveforms, generator=generator))
 
     def _check_finite(self, row: dict[str, Any], batch: Batch) -> None:
