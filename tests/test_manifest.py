@@ -9,7 +9,6 @@ from sound_groove.data.manifest import (
     Utterance,
     manifest_hash,
     read_manifest,
-    replaced,
     utterance_record,
     write_manifest,
 )
@@ -104,16 +103,3 @@ def test_a_missing_or_empty_manifest_says_what_to_do(tmp_path):
     (tmp_path / "manifest.jsonl").touch()
     with pytest.raises(CorpusError, match="empty"):
         read_manifest(tmp_path)
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "list.txt"
-    path.write_text("old")
-    with pytest.raises(ZeroDivisionError), replaced(path) as file:
-        file.write("half of the new")
-        raise ZeroDivisionError
-    assert path.read_text() == "old"
-    with replaced(path) as file:
-        file.write("new")
-    assert path.read_text() == "new"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["list.txt"]

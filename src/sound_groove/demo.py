@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 from sound_groove.configuration import Recipe, parse_recipe
 from sound_groove.data.corpora import Folder
-from sound_groove.data.manifest import replaced
 from sound_groove.data.preparation import prepare
 from sound_groove.data.preparation_report import PreparationOptions
 from sound_groove.data.synthesis import write_corpus
@@ -25,6 +24,7 @@ from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError
 from sound_groove.evaluation.results import SCORES
 from sound_groove.evaluation.verification import evaluate, trials_from_list
+from sound_groove.files import replaced, write_json
 from sound_groove.training.trainer import train
 from sound_groove.verifier import Comparison, compare
 
@@ -121,9 +121,7 @@ class DemoFolder:
 
     def write_summary(self, content: dict[str, Any]) -> None:
         """Write demo.json in one piece."""
-        with replaced(self.summary) as file:
-            json.dump(content, file, indent=2, ensure_ascii=False)
-            file.write("\n")
+        write_json(self.summary, content)
 
     def _clear(self) -> None:
         # The summary first replaced by "not finished": a kill in the middle leaves a folder that claims nothing.

@@ -77,17 +77,6 @@ def build_parser() -> Parser:
     return parser
 
 
-def positive_integer(text: str) -> int:
-    """The type of an option that counts something."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"needs a whole number of at least 1, and '{text}' was given")
-    return value
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line.
 

@@ -5,9 +5,11 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from sound_groove.cli import positive_integer
+from sound_groove.cli.options import number, positive_integer
+from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
     from sound_groove.verifier import Comparison
 
 EXAMPLES = """examples:
@@ -20,20 +22,20 @@ recording has less than half a second of speech. --prior is the probability of t
 """
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def register(verbs: "Verbs") -> None:
     """Add the verb's parser."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "compare",
-        help="two recordings: same speaker, different, or inconclusive",
-        description="Compare two recordings: same speaker, different speakers, or inconclusive.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "two recordings: same speaker, different, or inconclusive",
+        "Compare two recordings: same speaker, different speakers, or inconclusive.",
+        EXAMPLES,
+        run,
     )
     parser.add_argument("a", metavar="A", help="a recording: wav, flac, ogg, opus, mp3")
     parser.add_argument("b", metavar="B", help="another")
     parser.add_argument("--model", metavar="M", help="model file or run folder (default: $SOUND_GROOVE_MODEL)")
-    parser.add_argument("--prior", metavar="P", type=_number, default=0.5, help="default: 0.5")
+    parser.add_argument("--prior", metavar="P", type=number, default=0.5, help="default: 0.5")
     parser.add_argument(
         "--crops",
         metavar="N",
@@ -47,7 +49,6 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="length of a crop in 10 ms (default: 400)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,10 +89,3 @@ def summary(comparison: "Comparison") -> str:
             f"model        {comparison.model.name} ({comparison.model.hash[:12]})",
         )
     )
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"needs a number, and '{text}' was given") from None

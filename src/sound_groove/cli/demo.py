@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
 from sound_groove.errors import require_extra
 
 if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
     from sound_groove.demo import DemoResult
 
 EXAMPLES = """examples:
@@ -22,20 +24,19 @@ figures are those of made-up voices and say nothing about real ones.
 """
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def register(verbs: "Verbs") -> None:
     """Add the verb's parser."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "demo",
-        help="the whole way on made-up voices, in a few minutes",
-        description="Go the whole way on made-up voices: corpus, training, evaluation, comparison.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "the whole way on made-up voices, in a few minutes",
+        "Go the whole way on made-up voices: corpus, training, evaluation, comparison.",
+        EXAMPLES,
+        run,
     )
     parser.add_argument("--out", metavar="DIR", default="outputs/demo", help="folder to write (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an earlier demo in that folder")
     parser.add_argument("--seed", type=_seed, default=0, help="of every draw (default: %(default)s)")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,23 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
         "matplotlib",
         "sklearn",
     )
-    from tqdm import tqdm
-
-    from sound_groove.cli.allocator import keep_freed_memory
-    from sound_groove.cli.threads import spin_briefly
-
-    spin_briefly()  # before torch is imported
+    ready_for_computing()
     from sound_groove.demo import demo
 
-    def say(line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
-
-    keep_freed_memory()
     result = demo(
         arguments.out,
         seed=arguments.seed,
         force=arguments.force,
-        command=shlex.join(["sound-groove", *sys.argv[1:]]),
+        command=command_line(),
         say=say,
     )
     say(_closing(result))

@@ -3,7 +3,12 @@
 import argparse
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sound_groove.cli.verb import add_verb
+
+if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
 
 EXAMPLES = """examples:
   sound-groove info outputs/ecapa512
@@ -13,19 +18,18 @@ EXAMPLES = """examples:
 LONG = ("training.recipe", "training.progress")  # only in --json
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def register(verbs: "Verbs") -> None:
     """Add the verb's parser."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "info",
-        help="what is in a model file",
-        description="Say what is in a model file: its network, how it was trained, and what its scores mean.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "what is in a model file",
+        "Say what is in a model file: its network, how it was trained, and what its scores mean.",
+        EXAMPLES,
+        run,
     )
     parser.add_argument("model", metavar="MODEL", help="model file or run folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sound_groove.cli.options import number, positive_integer
+from sound_groove.cli.verb import add_verb
+
 if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
     from sound_groove.data.corpora import Corpus
     from sound_groove.data.preparation_report import Report
 
@@ -28,15 +32,14 @@ KINDS = {
 }
 
 
-def register(verbs: Any) -> None:
+def register(verbs: "Verbs") -> None:
     """Add the verb's parser."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "prepare",
-        help="list, check and split a corpus",
-        description="List a corpus, check every file, and hold speakers out for validation.",
-        epilog="\n  ".join(["examples:", *EXAMPLES.values()]) + f"\n\n{RESUMES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "list, check and split a corpus",
+        "List a corpus, check every file, and hold speakers out for validation.",
+        "\n  ".join(["examples:", *EXAMPLES.values()]) + f"\n\n{RESUMES}",
     )
     corpora = parser.add_subparsers(dest="corpus", metavar="CORPUS", required=True)
     cnceleb = _add(corpora, "cnceleb", "CN-Celeb1, with or without CN-Celeb2", cnceleb_corpus)
@@ -60,16 +63,9 @@ def register(verbs: Any) -> None:
         _add_options(corpus)
 
 
-def _add(corpora: Any, name: str, text: str, build: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = corpora.add_parser(
-        name,
-        help=text,
-        description=f"Prepare {text}.",
-        epilog=f"example:\n  {EXAMPLES[name]}\n\n{RESUMES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=run, build_corpus=build)
+def _add(corpora: "Verbs", name: str, text: str, build: Any) -> argparse.ArgumentParser:
+    parser = add_verb(corpora, name, text, f"Prepare {text}.", f"example:\n  {EXAMPLES[name]}\n\n{RESUMES}", run)
+    parser.set_defaults(build_corpus=build)
     return parser
 
 
@@ -88,7 +84,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--features", action="store_true", help="also write log-mel features (fbank_pt/); needs the 'train' extra")
     add("--wav", action="store_true", help="also write 16 kHz wav copies (wav/), from which crops are read fastest")
     add("--quick", action="store_true", help="look at headers only, instead of decoding every file once")
-    add("--workers", metavar="N", type=_workers, help="processes (default: all cores)")
+    add("--workers", metavar="N", type=positive_integer, help="processes (default: all cores)")
     add("--strict", action="store_true", help="exit with 1 when any file is missing or cannot be read")
     add("--force", action="store_true", help="start over where --out holds a preparation")
     add("--json", action="store_true", help="print the report as one JSON object")
@@ -176,28 +172,14 @@ def _talk(report: "Report") -> None:
 
 
 def _seconds(text: str) -> float:
-    value = _number(text)
+    value = number(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, not '{text}'")
     return value
 
 
 def _speakers(text: str) -> int:
-    value = _number(text)
+    value = number(text)
     if value < 0 or value == 1 or not value.is_integer():
         raise argparse.ArgumentTypeError(f"must be 0, or 2 and more (one speaker gives no impostor), not '{text}'")
     return int(value)
-
-
-def _workers(text: str) -> int:
-    value = _number(text)
-    if value < 1 or not value.is_integer():
-        raise argparse.ArgumentTypeError(f"must be at least 1, not '{text}'")
-    return int(value)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, not '{text}'") from None

@@ -1,11 +1,14 @@
 """`sound-groove train`: train a recipe."""
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
 from sound_groove.errors import require_extra
+
+if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
 
 EXAMPLES = """examples:
   sound-groove train recipes/corpus/ecapa-small.yaml
@@ -17,15 +20,15 @@ The run is written to outputs/<name>: checkpoints, logs, TensorBoard, curves.png
 """
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def register(verbs: "Verbs") -> None:
     """Add the verb's parser."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "train",
-        help="train a model",
-        description="Train a model from a recipe, into a run folder.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "train a model",
+        "Train a model from a recipe, into a run folder.",
+        EXAMPLES,
+        run,
     )
     parser.add_argument("recipe", metavar="RECIPE.yaml", help="the recipe")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="settings that override the recipe's")
@@ -33,7 +36,6 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--resume", action="store_true", help="go on with the run that lies there")
     parser.add_argument("--force", action="store_true", help="replace the run that lies there")
     parser.add_argument("--check", action="store_true", help="check recipe, data and machine, and stop")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,20 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
     require_extra(
         "Training", "train", "torch", "accelerate", "safetensors", "pydantic", "yaml", "tensorboard", "matplotlib"
     )
-    from tqdm import tqdm
-
-    from sound_groove.cli.allocator import keep_freed_memory
-    from sound_groove.cli.threads import spin_briefly
-
-    spin_briefly()  # before torch is imported
-    keep_freed_memory()
+    ready_for_computing()
     from sound_groove.configuration import load_recipe
     from sound_groove.training.preflight import preflight
     from sound_groove.training.run_folder import RunFolder
     from sound_groove.training.trainer import train
-
-    def say(line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     if arguments.check:
@@ -66,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder=arguments.out,
         resume=arguments.resume,
         force=arguments.force,
-        command=shlex.join(["sound-groove", *sys.argv[1:]]),
+        command=command_line(),
         say=say,
     )
     say(

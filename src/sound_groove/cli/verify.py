@@ -3,11 +3,14 @@
 import argparse
 import json
 import os
-import shlex
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
 from sound_groove.errors import UsageError, require_extra
+
+if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
 
 EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root wav
@@ -19,15 +22,15 @@ Trial lists: '1 a.wav b.wav' (VoxCeleb), 'enrolment test.wav 1' (CN-Celeb), 'enr
 """
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def register(verbs: "Verbs") -> None:
     """Add the verb's parser."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "verify",
-        help="judge a model on a trial list",
-        description="Score trials with a model, and write its error rates, pictures and a report.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "judge a model on a trial list",
+        "Score trials with a model, and write its error rates, pictures and a report.",
+        EXAMPLES,
+        run,
     )
     parser.add_argument(
         "--model", metavar="M", help="a .safetensors file or a run folder (default: $SOUND_GROOVE_MODEL)"
@@ -65,27 +68,17 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--device", metavar="NAME", default="cpu", help="where the network runs: cpu, cuda (default: cpu)"
     )
     parser.add_argument("--json", action="store_true", help="print what metrics.json holds, instead of a table")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, and print the figures."""
     require_extra("verify", "train", "torch", "safetensors", "pydantic", "matplotlib", "sklearn")
-    from tqdm import tqdm
-
-    from sound_groove.cli.allocator import keep_freed_memory
-    from sound_groove.cli.threads import spin_briefly
-
-    spin_briefly()  # before torch is imported
-    keep_freed_memory()
+    ready_for_computing()
     from sound_groove.encoder import SpeakerEncoder, default_model
     from sound_groove.evaluation.report import summary
     from sound_groove.evaluation.results import check_folder
     from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list, trials_from_validation
     from sound_groove.types import CropAveraging
-
-    def say(line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
 
     if arguments.crop_frames is not None and arguments.crops is None:
         raise UsageError("--crop-frames needs --crops")
@@ -109,8 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         trial_set = trials_from_list(arguments.trials, root, arguments.enrollment, arguments.utt2spk)
     say(f"protocol: {trial_set.protocol}")
     encoder = SpeakerEncoder.load(arguments.model or default_model(), arguments.device, threads)
-    command = shlex.join(["sound-groove", *sys.argv[1:]])
-    metrics = evaluate(encoder, trial_set, arguments.out, settings, command, arguments.force, say)
+    metrics = evaluate(encoder, trial_set, arguments.out, settings, command_line(), arguments.force, say)
     print(json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) if arguments.json else summary(metrics))
     say(f"results in {arguments.out}, to be read in {arguments.out / 'report.html'}")
     return 0

@@ -3,8 +3,7 @@
 import errno
 import io
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
@@ -13,6 +12,7 @@ import numpy as np
 
 from sound_groove.audio import SAMPLE_RATE, load_audio, probe
 from sound_groove.errors import AudioError
+from sound_groove.files import replaced_bytes
 from sound_groove.types import Samples
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def extract_features(samples: Samples) -> "Tensor":
 
 def _write_wav(path: str, samples: Samples) -> None:
     # Not soundfile, which hides why a file could not be written.
-    with _replaced(path) as file, wave.open(file, "wb") as writer:
+    with _new_file(path) as file, wave.open(file, "wb") as writer:
         writer.setnchannels(1)
         writer.setsampwidth(2)
         writer.setframerate(SAMPLE_RATE)
@@ -141,7 +141,7 @@ def _write_features(path: str, samples: Samples) -> None:
 
     buffer = io.BytesIO()  # torch's own file writer, too, hides a full disk
     torch.save(extract_features(samples), buffer)
-    with _replaced(path) as file:
+    with _new_file(path) as file:
         file.write(buffer.getbuffer())
 
 
@@ -155,17 +155,8 @@ def _fbank() -> "KaldiFbank":
     return KaldiFbank().eval()
 
 
-@contextmanager
-def _replaced(path: str) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
-    partial = Path(f"{path}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    except BaseException:
-        # Where the name is too long even this fails, and the first error is the one to tell.
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
+def _new_file(path: str) -> AbstractContextManager[IO[bytes]]:
+    # Not durable: half a million of them would take hours, and what a power cut takes is made again.
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return replaced_bytes(target, durable=False)

@@ -6,16 +6,15 @@ know of a corpus, and its SHA-256 names the data that a model was trained on.
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.errors import CorpusError
+from sound_groove.files import replaced
 
 MANIFEST_NAME = "manifest.jsonl"
 
@@ -135,21 +134,6 @@ def encode_line(record: object) -> str:
     '{"speaker": "张三", "samples": [1, 2]}\\n'
     """
     return json.dumps(record, ensure_ascii=False) + "\n"
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[IO[str]]:
-    """A text file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _utterance(record: dict[str, Any]) -> Utterance:

@@ -9,8 +9,9 @@ from typing import Any
 
 from sound_groove.data.corpora.listing import Corpus, Listing, Skipped
 from sound_groove.data.journal import JOURNAL_NAME, Journal
-from sound_groove.data.manifest import MANIFEST_NAME, Utterance, encode_line, replaced, utterance_record
+from sound_groove.data.manifest import MANIFEST_NAME, Utterance, encode_line, utterance_record
 from sound_groove.errors import OutputError, printable
+from sound_groove.files import replaced
 
 SPEAKERS_NAME = "spk2id.json"
 FEATURE_LIST_NAME = "train_fbank_list.txt"

@@ -97,7 +97,8 @@ def _one_at_a_time(
         with _Pool(1) as pool:
             if isinstance(pool.submit(_nothing, [None]).exception(), BrokenProcessPool):
                 raise SoundGrooveError(
-                    "the worker processes die before they are given anything; free some memory or use fewer --workers",
+                    "the worker processes die before they are given anything; free some memory or use fewer workers; "
+                    "a script of your own must call this under 'if __name__ == \"__main__\":', which they import",
                 )
             while item is not None:
                 future = pool.submit(work, [item])

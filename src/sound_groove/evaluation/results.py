@@ -1,8 +1,5 @@
 """What an evaluation leaves on disk, written so that no file under a final name is ever partial."""
 
-import json
-import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +12,7 @@ from tqdm import tqdm
 
 from sound_groove.errors import OutputError, printable
 from sound_groove.evaluation.trials import TrialList
+from sound_groove.files import json_text
 from sound_groove.types import Scores
 
 METRICS, SCORES, REPORT, FAILED = "metrics.json", "scores.tsv", "report.html", "failed_trials.tsv"
@@ -102,28 +100,4 @@ def failed_mask(trials: TrialList, reasons: dict[int, str]) -> np.ndarray[Any, n
 
 def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
     """metrics.json: one object, strictly JSON."""
-    path.write_text(json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def machine(threads: int) -> dict[str, Any]:
-    """What a reader needs to judge a time or to repeat a figure: processor, threads, versions, commit."""
-    from sound_groove.training.run_folder import software
-
-    return {
-        "cpu": _processor(),
-        "cpus": os.cpu_count(),
-        "threads": threads,
-        "system": platform.platform(),
-        **software(),
-    }
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:  # not Linux
-        pass
-    return platform.processor() or platform.machine()
+    path.write_text(json_text(metrics), encoding="utf-8")

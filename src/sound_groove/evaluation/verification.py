@@ -21,6 +21,7 @@ from sound_groove.evaluation.pairs import pair_trials, read_validation_set
 from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
 from sound_groove.evaluation.trials import TrialList, file_sha256, read_trials
 from sound_groove.metrics import roc
+from sound_groove.provenance import machine
 from sound_groove.scoring import mean_embedding, score_trials
 from sound_groove.types import CropAveraging, Embeddings, Scores
 
@@ -324,7 +325,7 @@ def _circumstances(
             "targets": int((failed & labels).sum()),
             "nontargets": int((failed & ~labels).sum()),
         },
-        "machine": results.machine(settings.threads),
+        "machine": machine(settings.threads),
     }
 
 

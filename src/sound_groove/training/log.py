@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
+from sound_groove.files import writing
 from sound_groove.training.curves import draw_curves
 from sound_groove.training.events import EventFile
-from sound_groove.training.run_folder import RunFolder, append_rows, read_rows, writing
+from sound_groove.training.run_folder import RunFolder, append_rows, read_rows
 
 CURVES = ("loss", "accuracy", "learning_rate", "margin", "gradient_norm")
 MOST_ROWS = 100  # kept in memory

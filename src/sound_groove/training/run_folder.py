@@ -14,23 +14,16 @@ failure.json         what led to a loss that was not a number, if that happened
 import json
 import math
 import os
-import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sound_groove import __version__
 from sound_groove.checkpoint import BEST_NAME, LAST_NAME
 from sound_groove.configuration import Recipe, dump_recipe
-from sound_groove.data.manifest import replaced
 from sound_groove.errors import OutputError, printable
-
-PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "soundfile", "soxr")
+from sound_groove.files import read_json, replaced, write_json, write_text, writing
+from sound_groove.provenance import now
 
 
 class RunFolder:
@@ -98,19 +91,6 @@ class RunFolder:
             shutil.rmtree(self.tensorboard)
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write, such as a full disk, into a sentence.
-
-    Raises:
-        OutputError: something in the block could not be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{printable(str(path))}: cannot be written: {error.strerror or error}") from error
-
-
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Append lines to a log, durably: they are on the disk when this returns.
 
@@ -159,71 +139,3 @@ def _line(row: dict[str, Any]) -> str:
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
     }
     return json.dumps(finite) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one piece.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    with writing(path), replaced(path) as file:
-        file.write(text)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file in one piece.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        OutputError: it cannot be read.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise OutputError(f"{path}: does not hold an object")
-    return content
-
-
-def now() -> str:
-    """The time, to the second, in UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def software() -> dict[str, Any]:
-    """Versions, and the git commit where the package runs from a checkout."""
-    versions = {"sound-groove": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return {"versions": versions, "git_commit": git_commit()}
-
-
-def git_commit() -> str | None:
-    """The checkout's commit, with '+changes' when files differ from it; None outside a checkout."""
-    folder = Path(__file__).resolve().parents[3]
-    if not (folder / ".git").exists():
-        return None
-
-    def git(*words: str) -> str:
-        # No optional locks: a training that is killed at this moment must not leave the checkout locked.
-        command = ["git", "--no-optional-locks", "-C", str(folder), *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

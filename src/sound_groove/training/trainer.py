@@ -32,11 +32,13 @@ from sound_groove.data.speed import play
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError, TrainingError
 from sound_groove.features import KaldiFbank, remove_mean
+from sound_groove.files import write_json
+from sound_groove.provenance import software
 from sound_groove.training.facts import failure_report, model_header, run_facts
 from sound_groove.training.log import RunLog
 from sound_groove.training.model import TrainingModel, make_modules, make_optimizer
 from sound_groove.training.preflight import TrainingPlan, preflight
-from sound_groove.training.run_folder import RunFolder, software, write_json
+from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.schedule import learning_rate, margin
 from sound_groove.training.state import Progress, model_tensors, optimizer_tensors, restore
 from sound_groove.training.validation import Validation, validate

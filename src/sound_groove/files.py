@@ -1,0 +1,100 @@
+"""Writing files in one piece: under its final name a file is whole or is not there."""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from sound_groove.errors import OutputError, printable
+
+
+@contextmanager
+def replaced_bytes(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not.
+
+    Args:
+        path: its final name; the folder must exist.
+        durable: whether it is to be on the disk, and not only in the system's memory, before it takes the name.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        # Where the name is too long even this fails, and the first error is the one to tell.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[IO[str]]:
+    """The same for text in UTF-8, durable."""
+    with replaced_bytes(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        yield text
+        text.detach()  # flushes, and leaves closing to the block
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write, such as a full disk, into a sentence.
+
+    Raises:
+        OutputError: something in the block could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{printable(str(path))}: cannot be written: {error.strerror or error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one piece.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path), replaced(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file in one piece.
+
+    Raises:
+        OutputError: it cannot be written.
+        ValueError: a number in it is not finite.
+    """
+    write_text(path, json_text(content))
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """What a JSON file of ours holds.
+
+    Raises:
+        ValueError: a number in it is not finite, which JSON cannot say.
+    """
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        OutputError: it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise OutputError(f"{path}: does not hold an object")
+    return content
