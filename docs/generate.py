@@ -114,6 +114,8 @@ def _range(schema: dict[str, Any]) -> str:
         return f"`{schema['const']}`"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("items", {}).get("type") == "object":
+        return "a list of sections"
     if "items" in schema:
         return f"numbers, each {_range(schema['items']).removeprefix('number ')}"
     if schema["type"] == "array":

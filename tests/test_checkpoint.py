@@ -350,3 +350,28 @@ def test_the_facts_of_a_model_are_json_and_count_its_parameters(model_path: Path
     weights = {k: t for k, t in load_file(model_path).items() if "running_" not in k and "num_batches" not in k}
     assert facts["parameters"] == sum(tensor.numel() for tensor in weights.values())
     assert (facts["name"], facts["embedding_size"], facts["training"]["epoch"]) == ("random", 12, 3)
+    assert facts["centred"] is False
+
+
+def with_centre(path: Path, target: Path, centre: torch.Tensor) -> Path:
+    checkpoint = load_checkpoint(path)
+    save_checkpoint(target, {**checkpoint.tensors, "centre.mean": centre}, checkpoint.header)
+    return target
+
+
+def test_a_centre_belongs_to_what_a_model_is(tmp_path: Path, model_path: Path) -> None:
+    centre = torch.linspace(-0.1, 0.1, 12)
+    centred = load_checkpoint(with_centre(model_path, tmp_path / "m.safetensors", centre))
+    plain = load_checkpoint(model_path)
+    assert plain.centre is None and describe_checkpoint(centred)["centred"] is True
+    assert centred.centre is not None and torch.equal(torch.from_numpy(centred.centre), centre)
+    assert centred.hash != plain.hash  # it gives other embeddings
+    other = load_checkpoint(with_centre(model_path, tmp_path / "n.safetensors", 2 * centre))
+    assert other.hash not in (centred.hash, plain.hash)
+
+
+def test_a_damaged_centre_is_refused(tmp_path: Path, model_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="its centre is not one of its embeddings"):
+        _ = load_checkpoint(with_centre(model_path, tmp_path / "m.safetensors", torch.zeros(5))).centre
+    with pytest.raises(CheckpointError, match=r"'centre\.mean' holds values that are not finite"):
+        load_checkpoint(with_centre(model_path, tmp_path / "n.safetensors", torch.full((12,), torch.nan)))

@@ -218,6 +218,24 @@ def test_an_output_that_is_not_finite_is_an_error() -> None:
             encoder.embed([noise(3.0)])
 
 
+def test_a_centre_is_subtracted_from_the_unit_embedding_of_every_piece() -> None:
+    encoder, _ = recorder()
+    recordings = [noise(2.5), noise(4.0, seed=1)]
+    plain = encoder.embed(recordings).astype(np.float64)
+    encoder.centre = np.array([0.5, 0.1, -0.2, 0.3], dtype=np.float32)
+    expected = plain - encoder.centre
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert np.allclose(encoder.embed(recordings), expected, atol=1e-6)
+    assert not np.allclose(plain, expected, atol=1e-2)
+    crops = CropAveraging(2, 200)
+    encoder.centre, centre = None, encoder.centre
+    pieces = [recordings[1][:32240], recordings[1][-32240:]]  # what two crops of 2 s are
+    first, second = encoder.embed(pieces).astype(np.float64) - centre
+    mean = first / np.linalg.norm(first) + second / np.linalg.norm(second)
+    encoder.centre = centre
+    assert np.allclose(encoder.embed(recordings[1:], crops)[0], mean / np.linalg.norm(mean), atol=1e-6)
+
+
 def test_a_loaded_model_knows_its_name_size_and_score_map(encoder: SpeakerEncoder) -> None:
     assert encoder.identity.name == "random" and len(encoder.identity.hash) == 64
     assert encoder.embedding_size == 12

@@ -90,6 +90,63 @@ def test_the_nearest_subcentre_counts() -> None:
     assert loss.weight.grad.abs().sum(dim=1).gt(0).tolist() == [False, True, True, False]
 
 
+# The inter-top-k penalty
+
+
+def four_classes(top_k: int, penalty: float = math.radians(10), scale: float = 4.0) -> AamSoftmax:
+    """Classes at the angles 0, 90, 180 and 270 degrees, no margin."""
+    loss = AamSoftmax(2, 4, scale=scale, margin=0.0, top_k=top_k, penalty=penalty)
+    loss.load_state_dict({"weight": at_angle(0.0, math.pi / 2, math.pi, 3 * math.pi / 2)})
+    return loss
+
+
+def test_the_nearest_wrong_class_seems_nearer_by_the_penalty() -> None:
+    # At 30 degrees, class 0: the wrong ones lie 60, 150 and 120 degrees away. With one of them penalised by 10 degrees
+    # the logits are 4 cos 30, 4 cos 50, 4 cos 150, 4 cos 120 = 3.464102, 2.571150, -3.464102, -2.
+    logits = [3.464102, 2.571150, -3.464102, -2.0]
+    expected = math.log(sum(map(math.exp, logits))) - logits[0]
+    value, cosines = four_classes(1)(at_angle(math.radians(30)), torch.tensor([0]))
+    assert value.item() == pytest.approx(expected, abs=1e-5)
+    assert cosines[0].tolist() == pytest.approx([math.cos(math.radians(a)) for a in (30, 60, 150, 120)], abs=1e-6)
+    logits[3] = 4 * math.cos(math.radians(110))  # two of them
+    value, _ = four_classes(2)(at_angle(math.radians(30)), torch.tensor([0]))
+    assert value.item() == pytest.approx(math.log(sum(map(math.exp, logits))) - logits[0], abs=1e-5)
+
+
+@pytest.mark.parametrize(("top_k", "penalty"), [(0, 0.3), (2, 0.0)])
+def test_without_a_count_or_a_penalty_it_is_the_plain_loss(top_k: int, penalty: float) -> None:
+    embeddings, labels = at_angle(0.3, 2.0, -1.0), torch.tensor([0, 1, 3])
+    assert four_classes(top_k, penalty)(embeddings, labels)[0] == four_classes(0, 0.0)(embeddings, labels)[0]
+
+
+def test_all_wrong_classes_are_penalised_at_most_and_the_right_one_never() -> None:
+    embeddings, labels = at_angle(0.3, 2.0, -1.0), torch.tensor([0, 1, 3])
+    assert four_classes(3)(embeddings, labels)[0] == four_classes(50)(embeddings, labels)[0]
+    cosines = torch.tensor([[0.9, 0.8, 0.1, -0.2]])
+    penalised = four_classes(50)._with_penalty(cosines, torch.tensor([[0]]))
+    assert penalised[0, 0] == cosines[0, 0] and bool((penalised[0, 1:] > cosines[0, 1:]).all())
+
+
+@pytest.mark.parametrize("penalty", [0.06, 0.2])
+def test_a_penalised_cosine_falls_without_a_jump_from_0_to_180_degrees(penalty: float) -> None:
+    angles = torch.linspace(0.0, math.pi, 20001, dtype=torch.float64)
+    cosines = torch.stack((torch.zeros_like(angles), angles.cos()), dim=1)
+    loss = AamSoftmax(2, 2, top_k=1, penalty=penalty)
+    wrong = loss._with_penalty(cosines, torch.zeros(len(angles), 1, dtype=torch.int64))[:, 1]
+    assert (wrong.diff() < 0).all() and wrong.diff().min() > -2.0 * math.pi / 20000
+    assert wrong[0] == pytest.approx(2 - math.cos(penalty), abs=1e-9)
+    assert wrong[-1] == pytest.approx(math.cos(math.pi - penalty), abs=1e-5)
+
+
+def test_the_gradient_of_the_penalty_is_finite_on_top_of_a_class_and_opposite_to_it() -> None:
+    for angle in (0.0, math.pi / 2, math.pi):
+        embeddings = at_angle(angle, angle).requires_grad_()
+        loss = four_classes(3)
+        loss(embeddings, torch.tensor([0, 1]))[0].backward()  # type: ignore[no-untyped-call]
+        assert embeddings.grad is not None and bool(torch.isfinite(embeddings.grad).all())
+        assert loss.weight.grad is not None and bool(torch.isfinite(loss.weight.grad).all())
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.2, 0.5])
 @pytest.mark.parametrize("angle", [0.0, math.pi, math.pi - 0.2, 1e-4, math.pi - 1e-4])
 def test_gradients_are_finite_at_the_ends(angle: float, margin: float) -> None:

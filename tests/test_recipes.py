@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sound_groove.configuration import Recipe, dump_recipe, load_recipe
+from sound_groove.configuration import Recipe, dump_recipe, load_recipe, stage_recipes
 from sound_groove.models import build_network
 from sound_groove.training.preflight import _check_batches
 from sound_groove.training.schedule import learning_rate, margin
@@ -50,7 +50,12 @@ def test_the_strongest_published_recipe_has_the_published_numbers() -> None:
     factor = recipe.data.sampler.total_batch / 64
     rates = [learning_rate(recipe.learning_rate, epoch, 150, recipe.data.sampler.total_batch) for epoch in (3, 6, 150)]
     assert rates == pytest.approx([0.05 * factor, 0.1 * factor, 5e-5 * factor])
-    assert recipe.training.epochs == 150
+    assert (recipe.training.epochs, recipe.training.average_epochs) == (150, 10)
+    _, tuning = stage_recipes(recipe)
+    assert (tuning.training.epochs, tuning.data.crop_frames, tuning.augmentation.speeds) == (5, 600, (1.0,))
+    assert {margin(tuning.loss.margin, epoch) for epoch in (0, 1, 5)} == {0.5}
+    rates = [learning_rate(tuning.learning_rate, epoch, 5, tuning.data.sampler.total_batch) for epoch in (0, 5)]
+    assert rates == pytest.approx([1e-4 * factor, 2.5e-5 * factor])
 
 
 def test_the_first_versions_settings_are_kept() -> None:

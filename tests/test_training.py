@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from processes import heed_interrupts
 from sound_groove.audio import load_audio
-from sound_groove.checkpoint import HEAD, NETWORK, OPTIMIZER, load_checkpoint
+from sound_groove.checkpoint import GROUPS, HEAD, NETWORK, OPTIMIZER, load_checkpoint
 from sound_groove.cli import main
 from sound_groove.configuration import Recipe, ValidationConfiguration, dump_recipe, load_recipe
 from sound_groove.data.augment import Augmentation
@@ -37,7 +37,7 @@ from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder, append_rows, read_rows, truncate_rows
 from sound_groove.training.schedule import learning_rate, margin
 from sound_groove.training.trainer import Trainer, TrainingResult, _accelerator, train
-from sound_groove.training.validation import can_be_paired, choose_utterances, validate
+from sound_groove.training.validation import can_be_paired, choose_utterances, find_centre, validate
 from sound_groove.types import ModelIdentity
 from sound_groove.verifier import compare
 from training_corpus import draw_nothing, prepare_corpus, tiny_recipe, train_until_killed, write_prepared
@@ -50,6 +50,7 @@ RANDOM_PARTS: dict[str, Any] = {  # everything that draws
         "rt60_s": [0.1, 0.2],
         "telephone_probability": 0.3,
         "gain_db": [-3, 3],
+        "masking": {"time_masks": 1, "frequency_masks": 1},
     },
     "training__dither": 1.0,
     "training__gradient_clip": 1.0,
@@ -291,6 +292,31 @@ def test_parts_of_a_batch_add_up_to_its_gradient(prepared: Path, tmp_path: Path)
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-5 + 1e-4 * float(one.abs().max()))
 
 
+def test_margin_and_penalty_rise_together_and_an_adaptive_margin_follows_the_accuracy(
+    prepared: Path, tmp_path: Path
+) -> None:
+    rise = {"initial": 0.1, "final": 0.2, "start_epoch": 0, "end_epoch": 2, "growth": "adaptive", "accuracy": 0.5}
+    recipe = tiny_recipe(prepared, loss={"margin": rise, "top_k": 3, "penalty": 0.08, "scale": 25})
+    plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
+    with _accelerator(recipe, plan.device) as accelerator:
+        trainer = Trainer(recipe, plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
+        margins = []
+        for accuracy in [1.0] * 80 + [0.0] * 150:
+            trainer._set_loss(0.0)
+            margins.append(trainer.head.margin)
+            assert trainer.head.penalty == pytest.approx(0.08 * trainer.head.margin / 0.2)
+            trainer.progress = trainer.progress.after_batch(1.0, accuracy)
+            trainer._adapt_margin(0.0)
+        assert (trainer.head.scale, trainer.head.top_k) == (25, 3)
+    # The whole way takes 2 epochs of 5 batches. It begins when 1 - 0.99^n reaches 0.5, which is after 69 right batches.
+    assert margins[:69] == pytest.approx([0.1] * 69)
+    assert margins[69:79] == pytest.approx([0.11 + 0.01 * number for number in range(10)])
+    # After 80 right batches the mean is 0.5525; it is below 0.5 - 0.1 after 33 wrong ones.
+    assert margins[79:113] == pytest.approx([0.2] * 34)
+    assert margins[113:123] == pytest.approx([0.19 - 0.01 * number for number in range(10)])
+    assert margins[123:] == pytest.approx([0.1] * len(margins[123:]))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -335,8 +361,23 @@ def test_other_recipes_train_as_well(prepared: Path, tmp_path: Path, changes: di
             },
             [("step", 4), ("write", 5)],
         ),
+        (
+            {
+                "augmentation__speeds": [0.9, 1.0],
+                "training__average_epochs": 2,
+                "loss": {
+                    "margin": {"final": 0.3, "end_epoch": 2, "growth": "adaptive", "accuracy": 0.02},
+                    "top_k": 2,
+                },
+                "training__epochs": 3,
+                "training__batches_per_epoch": 4,
+                "stages": [{"training": {"epochs": 2, "average_epochs": 1}, "data": {"crop_frames": 80}}],
+            },
+            # In the first epoch of the mean, after it, at the border, and in the second stage.
+            [("step", 6), ("step", 4), ("validation", 2), ("step", 1), ("write", 3)],
+        ),
     ],
-    ids=["fp32-adamw-pk", "bf16-sgd-shuffled-worker"],
+    ids=["fp32-adamw-pk", "bf16-sgd-shuffled-worker", "stages"],
 )
 def test_a_run_that_was_killed_many_times_gives_the_losses_of_one_that_was_not(
     prepared: Path, tmp_path: Path, changes: dict[str, Any], moments: list[tuple[str, int]]
@@ -354,12 +395,10 @@ def test_a_run_that_was_killed_many_times_gives_the_losses_of_one_that_was_not(
         process.join(120)
         assert process.exitcode == (0 if moment == "never" else -signal.SIGKILL), (moment, count)
     assert steps_text(folder) == steps_text(whole.folder)
-    assert [row["validation_eer"] for row in rows(folder, "epochs")] == [
-        row["validation_eer"] for row in rows(whole.folder, "epochs")
-    ]
-    prefixes = (NETWORK, HEAD, OPTIMIZER)
+    for judged in ("validation_eer", "mean_validation_eer"):
+        assert [row[judged] for row in rows(folder, "epochs")] == [row[judged] for row in rows(whole.folder, "epochs")]
     for name in ("best.safetensors", "last.safetensors"):
-        one, other = (load_checkpoint(run / name, prefixes) for run in (folder, whole.folder))
+        one, other = (load_checkpoint(run / name, GROUPS) for run in (folder, whole.folder))
         assert one.hash == other.hash
         assert all(torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors | other.tensors)
     assert not list(folder.glob("*.partial")) + list(folder.glob(".*.partial"))
@@ -844,15 +883,21 @@ class Direction(nn.Module):
         return torch.stack([row[:length].abs().mean(0) for row, length in zip(features, lengths, strict=True)])
 
 
-def test_validation_scores_all_pairs(tmp_path: Path) -> None:
-    """Two speakers whose features point in two directions, and one utterance that is on the wrong side."""
+def pointing(folder: Path, *pairs: tuple[str, int]) -> list[Utterance]:
+    """Utterances whose features point in one direction each: (speaker, bin)."""
     made = []
-    for number, (speaker, bin_) in enumerate([("a", 0), ("a", 0), ("a", 9), ("b", 9), ("b", 9)]):
+    for number, (speaker, bin_) in enumerate(pairs):
         features = torch.zeros(200, 80)
         features[:100, bin_], features[100:, bin_] = 1.0, -1.0  # mean 0, so that its removal changes nothing
-        torch.save(features, tmp_path / f"{number}.pt")
-        stored = str(tmp_path / f"{number}.pt")
+        torch.save(features, folder / f"{number}.pt")
+        stored = str(folder / f"{number}.pt")
         made.append(Utterance(f"{speaker}/{number}", speaker, ("x.wav",), (16000,), "validation", None, None, stored))
+    return made
+
+
+def test_validation_scores_all_pairs(tmp_path: Path) -> None:
+    """Two speakers whose features point in two directions, and one utterance that is on the wrong side."""
+    made = pointing(tmp_path, ("a", 0), ("a", 0), ("a", 9), ("b", 9), ("b", 9))
     encoder = SpeakerEncoder(Direction(), ModelIdentity("direction", ""), 80)
     judged = validate(encoder, made, ValidationConfiguration(), stored_features=True)
     # Targets: (0,1) and (3,4) score 1, (0,2) and (1,2) score 0. Nontargets: (2,3) and (2,4) score 1, four score 0.
@@ -860,3 +905,30 @@ def test_validation_scores_all_pairs(tmp_path: Path) -> None:
     # Accepting 1: 2 of 4 targets missed, 2 of 6 nontargets accepted. The line from there, (1/3, 1/2), to accepting
     # everything, (1, 0), meets miss = false alarm where 1/2 - 3/4 (t - 1/3) = t.
     assert judged.eer == pytest.approx(3 / 7)
+
+
+def test_a_centre_is_the_mean_of_the_unit_embeddings_of_utterances_spread_over_the_speakers(tmp_path: Path) -> None:
+    made = pointing(tmp_path, ("a", 0), ("a", 1), ("a", 2), ("b", 9), ("b", 8))
+    encoder = SpeakerEncoder(Direction(), ModelIdentity("direction", ""), 80)
+    encoder.centre = np.full(80, 0.1, dtype=np.float32)  # of an earlier validation: must not be heeded
+    centre = find_centre(encoder, made, ValidationConfiguration(centre_utterances=3), stored_features=True)
+    expected = np.zeros(80)
+    expected[[0, 9, 1]] = 1 / 3  # the first of a, the first of b, the second of a
+    assert centre is not None and np.allclose(centre, expected, atol=1e-6)
+    assert find_centre(encoder, made, ValidationConfiguration(centre_utterances=0), stored_features=True) is None
+
+
+def test_the_best_model_has_its_centre_and_its_validation_was_made_with_it(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe, prepared: Path, tmp_path: Path
+) -> None:
+    best = load_checkpoint(finished[0].model)
+    encoder = SpeakerEncoder.load(finished[0].model)
+    training = [utterance for utterance in read_manifest(prepared) if utterance.split == "train"]
+    found = find_centre(SpeakerEncoder.load(finished[0].model), training, recipe.validation, stored_features=False)
+    assert best.centre is not None and found is not None and np.allclose(best.centre, found, atol=1e-5)
+    held_out = [utterance for utterance in read_manifest(prepared) if utterance.split == "validation"]
+    judged = validate(encoder, held_out, recipe.validation, stored_features=False)
+    assert judged.eer == pytest.approx(finished[0].best_eer, abs=1e-6)
+    plain = train(tiny_recipe(prepared, **RANDOM_PARTS, validation__centre_utterances=0), tmp_path / "run")
+    assert load_checkpoint(plain.model).centre is None
+    assert steps_text(plain.folder) == steps_text(finished[0].folder)  # training itself knows nothing of it

@@ -1,9 +1,10 @@
 """Model files: one safetensors file that knows how to build its own network.
 
 The tensors are grouped by the first word of their names: `network.` (always there), `head.` (the class weights, when
-kept) and `optimizer.` (only in the state from which training resumes). The file's header carries, as JSON under one
-key, the network's configuration, the model's name, the map from score to log-likelihood ratio, and the facts of its
-training.
+kept), and, only in the state from which training resumes, `optimizer.` and `mean.` (sums of weights to be averaged).
+`centre.` holds what is subtracted from embeddings, when something is.
+The file's header carries, as JSON under one key, the network's configuration, the model's name, the map from score to
+log-likelihood ratio, and the facts of its training.
 
 Nothing is ever unpickled, and loading a file runs no code from it.
 """
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -27,11 +29,14 @@ from torch import Tensor, nn
 from sound_groove.calibration import ScoreMap
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
-from sound_groove.types import ModelIdentity
+from sound_groove.types import Embeddings, ModelIdentity
 
 NETWORK = "network."
 HEAD = "head."
 OPTIMIZER = "optimizer."
+MEAN = "mean."
+CENTRE = "centre."
+GROUPS = (NETWORK, CENTRE, HEAD, OPTIMIZER, MEAN)
 
 BEST_NAME = "best.safetensors"
 LAST_NAME = "last.safetensors"
@@ -66,7 +71,7 @@ class Checkpoint:
         path: where it was read from.
         header: what it says about itself.
         tensors: by full name, prefix included, on the CPU, in memory of their own.
-        hash: SHA-256 of the network's tensors (`network_hash`), hexadecimal.
+        hash: SHA-256 of what makes the embeddings, the network's tensors and the centre (`network_hash`), hexadecimal.
     """
 
     path: Path
@@ -94,6 +99,20 @@ class Checkpoint:
         except (KeyError, TypeError, ValueError, MetricError) as error:
             raise CheckpointError(f"{printable(str(self.path))}: its score map is damaged: {error}") from error
 
+    @property
+    def centre(self) -> Embeddings | None:
+        """What is subtracted from unit embeddings (D,), or None.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        centre = self.tensors.get(f"{CENTRE}mean")
+        if centre is None:
+            return None
+        if centre.shape != (self.header.network.get("embedding_size"),):
+            raise CheckpointError(f"{printable(str(self.path))}: its centre is not one of its embeddings")
+        return np.asarray(centre.float().numpy())
+
     def group(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names start with `prefix`, by the rest of their names: a state dict."""
         return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
@@ -108,7 +127,7 @@ def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], header: Che
 
     Args:
         path: the file; its folder must exist. An earlier file is replaced.
-        tensors: by full name; each starts with `network.`, `head.` or `optimizer.`.
+        tensors: by full name; each starts with the name of its group.
         header: what the file says about itself.
 
     Raises:
@@ -117,8 +136,8 @@ def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], header: Che
     """
     path = Path(path)
     for name in tensors:
-        if not name.startswith((NETWORK, HEAD, OPTIMIZER)):
-            raise CheckpointError(f"{path}: tensor '{name}' belongs to none of network., head., optimizer.")
+        if not name.startswith(GROUPS):
+            raise CheckpointError(f"{path}: tensor '{name}' belongs to none of {', '.join(GROUPS)}")
     if not any(name.startswith(NETWORK) for name in tensors):
         raise CheckpointError(f"{path}: there is no network tensor to write")
     content = save(_own_memory(tensors), metadata={_HEADER_KEY: _header_json(path, header)})
@@ -141,7 +160,7 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
 
     Args:
         path: a file, or a run folder (see `find_checkpoint`).
-        prefixes: which groups of tensors to keep; the network's are always read, for the hash.
+        prefixes: which groups of tensors to keep; those of network and centre are always read, for the hash.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, of a newer format, or holds weights that are not
@@ -149,7 +168,7 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
     """
     path = find_checkpoint(path)
     name = printable(str(path))
-    wanted = (NETWORK, *prefixes)
+    wanted = (NETWORK, CENTRE, *prefixes)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = _parse_header(name, file.metadata())
@@ -159,13 +178,13 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
         raise CheckpointError(f"{name}: {_why_not_safetensors(path, str(error))}") from error
     except OSError as error:
         raise CheckpointError(f"{name}: cannot be read: {error.strerror or error}") from error
-    network = {key: tensor for key, tensor in tensors.items() if key.startswith(NETWORK)}
-    if not network:
+    embedder = {key: tensor for key, tensor in tensors.items() if key.startswith((NETWORK, CENTRE))}
+    if not any(key.startswith(NETWORK) for key in embedder):
         raise CheckpointError(f"{name}: holds no network weights; it is not a whole model file")
-    for key, tensor in network.items():
+    for key, tensor in embedder.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name}: weight '{printable(key)}' holds values that are not finite numbers")
-    return Checkpoint(path, header, tensors, network_hash(network))
+    return Checkpoint(path, header, tensors, network_hash(embedder))
 
 
 def restore_network(checkpoint: Checkpoint) -> nn.Module:
@@ -198,10 +217,11 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
 
 
 def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The facts of a model file, as JSON can hold them: file, name, hash, network, parameters, training, score map.
+    """The facts of a model file, as JSON can hold them: file, name, hash, network, parameters, training, score
+    map, and whether a mean is subtracted from embeddings.
 
     Raises:
-        CheckpointError: the network cannot be built, or the score map is damaged.
+        CheckpointError: the network cannot be built, or score map or centre are damaged.
     """
     network = restore_network(checkpoint)
     score_map = checkpoint.score_map
@@ -212,6 +232,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "embedding_size": NetworkConfiguration.model_validate(checkpoint.header.network).embedding_size,
         "network": checkpoint.header.network,
+        "centred": checkpoint.centre is not None,
         "score_map": None if score_map is None else asdict(score_map),
         "training": checkpoint.header.training,
     }
@@ -237,7 +258,7 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def network_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of network tensors: their names, types, shapes and bytes, in the order of their names.
+    """SHA-256 of tensors: their names, types, shapes and bytes, in the order of their names.
 
     It names the weights, not the file: renaming it, dropping the optimiser's state or fitting another calibration
     changes nothing.

@@ -10,7 +10,7 @@ the number of devices and of accumulation steps changes nothing (Goyal et al. 20
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from sound_groove.errors import ConfigurationError
-from sound_groove.settings import apply_override, read_yaml, sentence, write_yaml
+from sound_groove.settings import apply_override, leaves, merged, read_yaml, sentence, write_yaml
 
 
 def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -123,6 +123,29 @@ class DataConfiguration(Section):
     sampler: SamplerConfiguration = SamplerConfiguration()
 
 
+class MaskingConfiguration(Section):
+    """SpecAugment (Park et al. 2019): stretches of time and bands of frequency are hidden from the network.
+
+    Attributes:
+        probability: share of items that are masked; each draws its own masks.
+        time_masks: stretches of time an item.
+        time_mask_frames: longest of them, in frames of 10 ms; each is drawn from 0 to this.
+        frequency_masks: bands of frequency an item.
+        frequency_mask_bins: widest of them, in mel bins; each is drawn from 0 to this.
+    """
+
+    probability: Probability = 1.0
+    time_masks: Annotated[int, Field(ge=0, le=20)] = 0
+    time_mask_frames: Annotated[int, Field(ge=1)] = 10
+    frequency_masks: Annotated[int, Field(ge=0, le=20)] = 0
+    frequency_mask_bins: Annotated[int, Field(ge=1, le=80)] = 8
+
+    @property
+    def changes_features(self) -> bool:
+        """Whether it is switched on."""
+        return self.probability > 0 and self.time_masks + self.frequency_masks > 0
+
+
 class AugmentationConfiguration(Section):
     """Speed, and noise and reverberation made up inside the batch, on the training device.
 
@@ -139,6 +162,7 @@ class AugmentationConfiguration(Section):
         rt60_s: range of the reverberation time.
         telephone_probability: share of items limited to the telephone band (below about 3.4 kHz).
         gain_db: range of the gain; it matters only beside dither, since the mean of the features is removed.
+        masking: of the features; it works on stored ones too.
     """
 
     speeds: Annotated[tuple[Speed, ...], AfterValidator(_distinct_with_one)] = (1.0,)
@@ -149,10 +173,11 @@ class AugmentationConfiguration(Section):
     rt60_s: PositiveRange = (0.1, 0.8)
     telephone_probability: Probability = 0.0
     gain_db: Range = (0.0, 0.0)
+    masking: MaskingConfiguration = MaskingConfiguration()
 
     @property
     def changes_waveforms(self) -> bool:
-        """Whether any of it is switched on."""
+        """Whether anything that works on waveforms of one speed is switched on."""
         return any((self.noise_probability, self.reverberation_probability, self.telephone_probability)) or (
             self.gain_db != (0.0, 0.0)
         )
@@ -166,14 +191,18 @@ class MarginConfiguration(Section):
         final: margin in radians after it.
         start_epoch: epoch (may be a fraction, counted from 0) at which the rise begins.
         end_epoch: epoch at which it ends.
-        growth: "linear", or "exponential": fast first, as 1 - 0.001^x of the way at the fraction x of the rise.
+        growth: "linear"; or "exponential": fast first, as 1 - 0.001^x of the way at the fraction x of the rise; or
+            "adaptive": linear while the network keeps up with it, and down again where it does not.
+        accuracy: for "adaptive", the training accuracy (without margin, over about the last 100 batches) at which the
+            margin rises; it falls where the accuracy is more than 0.1 below.
     """
 
     initial: Annotated[float, Field(ge=0, lt=1.5)] = 0.0
     final: Annotated[float, Field(ge=0, lt=1.5)] = 0.2
     start_epoch: Annotated[float, Field(ge=0)] = 0.0
     end_epoch: Annotated[float, Field(ge=0)] = 0.0
-    growth: Literal["linear", "exponential"] = "exponential"
+    growth: Literal["linear", "exponential", "adaptive"] = "exponential"
+    accuracy: Probability = 0.7
 
     @field_validator("end_epoch")
     @classmethod
@@ -183,21 +212,34 @@ class MarginConfiguration(Section):
             raise ValueError(f"must not lie before start_epoch ({start_epoch:g})")
         return end_epoch
 
+    @field_validator("growth")
+    @classmethod
+    def _rise_takes_time(cls, growth: str, info: ValidationInfo) -> str:
+        if growth == "adaptive" and info.data.get("end_epoch", 1.0) <= info.data.get("start_epoch", 0.0):
+            raise ValueError("'adaptive' needs an end_epoch after start_epoch: together they say how fast it may rise")
+        return growth
+
 
 class LossConfiguration(Section):
-    """AAM-Softmax (Deng et al. 2019).
+    """AAM-Softmax (Deng et al. 2019), with the options of sub-centres and of the inter-top-k penalty.
 
     Attributes:
         kind: the only one so far.
         scale: s, by which cosines are multiplied.
         subcenters: centres per speaker (Deng et al. 2020); 1 is plain AAM-Softmax.
         margin: the margin over the epochs.
+        top_k: how many wrong speakers, those nearest to the utterance, are penalised (inter-top-k, Zhao et al. 2022);
+            0 = none.
+        penalty: how much nearer they are made to seem, in radians. It rises as the margin does: it is in full force
+            when the margin has reached its final value.
     """
 
     kind: Literal["aam_softmax"] = "aam_softmax"
     scale: Annotated[float, Field(gt=0, le=128)] = 32.0
     subcenters: Annotated[int, Field(ge=1, le=16)] = 1
     margin: MarginConfiguration = MarginConfiguration()
+    top_k: Annotated[int, Field(ge=0, le=100)] = 0
+    penalty: Annotated[float, Field(ge=0, lt=1.5)] = 0.06
 
 
 class OptimizerConfiguration(Section):
@@ -245,6 +287,8 @@ class TrainingConfiguration(Section):
         gradient_clip: largest norm of the gradient; 0 switches clipping off.
         gradient_accumulation: parts into which each batch is cut, to fit into memory.
         dither: standard deviation of the features' dither, in 16-bit steps.
+        average_epochs: after the last epoch, the mean of the weights of this many epochs is judged as well, and kept if
+            it is the best; a next stage starts from it. 0 switches it off.
         checkpoint_every: steps between writings of last.safetensors, beside the end of each epoch; 0 = only there.
         log_every: steps between entries in steps.jsonl and TensorBoard.
         compile: whether to compile the network with torch.compile.
@@ -257,6 +301,7 @@ class TrainingConfiguration(Section):
     gradient_clip: Annotated[float, Field(ge=0)] = 5.0
     gradient_accumulation: Annotated[int, Field(ge=1)] = 1
     dither: Annotated[float, Field(ge=0)] = 0.0
+    average_epochs: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Annotated[int, Field(ge=0)] = 500
     log_every: Annotated[int, Field(ge=1)] = 10
     compile: bool = False
@@ -269,11 +314,14 @@ class ValidationConfiguration(Section):
         every_epochs: epochs between validations; the last epoch is always validated.
         maximum_utterances: at most this many utterances are embedded, spread evenly over the speakers.
         maximum_duration_s: longer utterances are cut to their first part.
+        centre_utterances: training utterances, spread evenly over the speakers, whose mean embedding the model
+            subtracts from every embedding; it is found anew for each validation. 0 subtracts nothing.
     """
 
     every_epochs: Annotated[int, Field(ge=1)] = 1
     maximum_utterances: Annotated[int, Field(ge=4, le=10_000)] = 2000
     maximum_duration_s: Annotated[float, Field(ge=0.5)] = 20.0
+    centre_utterances: Annotated[int, Field(ge=0, le=100_000)] = 500
 
 
 class Recipe(Section):
@@ -283,6 +331,10 @@ class Recipe(Section):
         name: the run is written to `outputs/<name>`, and the model bears it.
         seed: of every random draw.
         description: a sentence for the model file, such as data and licence.
+        stages: later stages of training. Each is a mapping of the settings that differ in it, written as in the recipe;
+            its `training.epochs` must be among them. It starts from the weights of the stage before (from their mean,
+            where `training.average_epochs` asks for one) with a fresh optimiser, and the best model of all stages is
+            kept.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -296,6 +348,57 @@ class Recipe(Section):
     learning_rate: LearningRateConfiguration = LearningRateConfiguration()
     training: TrainingConfiguration = TrainingConfiguration()
     validation: ValidationConfiguration = ValidationConfiguration()
+    stages: tuple[dict[str, Any], ...] = ()
+
+
+# What a stage may change; a name stands for everything below it.
+STAGE_SETTINGS = (
+    "data.crop_frames",
+    "data.sampler",
+    "augmentation",
+    "loss.scale",
+    "loss.margin",
+    "loss.top_k",
+    "loss.penalty",
+    "learning_rate",
+    "training.epochs",
+    "training.batches_per_epoch",
+    "training.gradient_clip",
+    "training.gradient_accumulation",
+    "training.average_epochs",
+)
+
+
+def stage_recipes(recipe: Recipe) -> list[Recipe]:
+    """The recipe of each stage, the first of which is the recipe itself; none of them has stages of its own.
+
+    Raises:
+        ConfigurationError: a stage is wrong; all mistakes at once.
+    """
+    base = recipe.model_copy(update={"stages": ()})
+    stages, problems = [base], []
+    for index, changes in enumerate(recipe.stages):
+        found = [f"{name}: a stage cannot change it" for name in leaves(changes) if not _may_change(name)]
+        if "training.epochs" not in leaves(changes):
+            found.append("training.epochs: a stage must say how long it is")
+        try:
+            stages.append(Recipe.model_validate(merged(base.model_dump(mode="json"), changes)))
+        except ValidationError as error:
+            wrong = [sentence(dict(problem), Recipe) for problem in error.errors(include_url=False)]
+            found = [problem for problem in found if problem.split(":")[0] not in {w.split(":")[0] for w in wrong}]
+            found += wrong
+        else:
+            unknown = sorted(set(stages[-1].augmentation.speeds) - set(base.augmentation.speeds))
+            if unknown:
+                found.append(f"augmentation.speeds: the recipe has no classes for the speed {unknown[0]:g}")
+        problems += [f"stages.{index}.{problem}" for problem in found]
+    if problems:
+        raise ConfigurationError(recipe.name, problems)
+    return stages
+
+
+def _may_change(name: str) -> bool:
+    return any(name == setting or name.startswith(f"{setting}.") for setting in STAGE_SETTINGS)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -341,6 +444,11 @@ def parse_recipe(content: Mapping[str, object], source: str = "recipe", problems
         recipe = Recipe.model_validate({str(key): value for key, value in content.items()})
     except ValidationError as error:
         found += [sentence(dict(problem), Recipe) for problem in error.errors(include_url=False)]
+    else:
+        try:
+            stage_recipes(recipe)
+        except ConfigurationError as error:
+            found += error.problems
     if found:
         raise ConfigurationError(source, found)
     return recipe

@@ -252,6 +252,7 @@ def recipe(folder: DemoFolder, size: DemoSize, seed: int) -> Recipe:
                 "precision": "fp32",  # bf16 is slow on CPUs without instructions for it
                 "checkpoint_every": 0,
             },
+            "validation": {"centre_utterances": size.training_speakers},  # one of each
         },
         source="the demo's recipe",
     )

@@ -9,6 +9,9 @@ embeddings of a recording's pieces are averaged and brought back to unit length:
 - longer than 60 s: the fewest windows of equal length that are each at most 60 s, so that memory stays bounded;
 - with `CropAveraging`: evenly spaced crops.
 
+A model may carry a centre: the mean of unit embeddings of training speakers. It is subtracted from the unit embedding
+of every piece, which is then brought back to unit length: what all voices have in common tells none of them apart.
+
 The mean of the features is removed over each piece, as in training over each crop. Nothing is drawn at random: the same
 recording gives the same embedding, and a batch gives what its members give alone.
 
@@ -47,6 +50,7 @@ class SpeakerEncoder:
         identity: the model's name and hash.
         embedding_size: values in an embedding.
         score_map: from cosine score to log-likelihood ratio, or None when the model carries none.
+        centre: (D,) what is subtracted from unit embeddings, or None; it may be set.
 
     Example:
         encoder = SpeakerEncoder.load("outputs/ecapa512")
@@ -62,6 +66,7 @@ class SpeakerEncoder:
         feature_size: int = 80,
         score_map: ScoreMap | None = None,
         threads: int | None = None,
+        centre: Embeddings | None = None,
     ) -> None:
         """Wrap a network that is in memory already, such as the one in training.
 
@@ -73,12 +78,14 @@ class SpeakerEncoder:
             feature_size: F, mel bins.
             score_map: from score to log-likelihood ratio.
             threads: CPU threads to use while it embeds; None leaves torch's own setting.
+            centre: (D,) mean of unit embeddings, to be subtracted.
         """
         from sound_groove.features import KaldiFbank
 
         self.identity = identity
         self.embedding_size = embedding_size
         self.score_map = score_map
+        self.centre = centre
         self._network = network
         self._front_end = KaldiFbank(num_mel_bins=feature_size).eval()
         self._feature_size = feature_size
@@ -115,6 +122,7 @@ class SpeakerEncoder:
             configuration.feature_size,
             checkpoint.score_map,
             threads,
+            checkpoint.centre,
         )
 
     def embed(
@@ -198,7 +206,8 @@ class SpeakerEncoder:
         outputs = np.zeros((len(pieces), self.embedding_size), dtype=np.float64)
         with self._ready():
             for batch in _batches([len(piece) for piece in pieces], batch_length):
-                outputs[batch] = _unit(self._run([pieces[i] for i in batch], front_end), self.identity)
+                embeddings = _unit(self._run([pieces[i] for i in batch], front_end), self.identity)
+                outputs[batch] = embeddings if self.centre is None else _unit(embeddings - self.centre, self.identity)
         sums = np.zeros((len(items), self.embedding_size), dtype=np.float64)
         np.add.at(
             sums, np.array(owners, dtype=np.intp), outputs

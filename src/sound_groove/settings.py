@@ -4,7 +4,7 @@ Nothing here knows which settings there are; that is the schema's, in `configura
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import yaml
@@ -122,6 +122,34 @@ def apply_override(content: dict[str, Any], word: str) -> Iterator[str]:
         section[parent] = dict(inner or {})  # a copy: an alias in the file (`*name`) may stand for it elsewhere
         section = section[parent]
     section[last] = parsed
+
+
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings with some of them changed; both are left as they were.
+
+    >>> merged({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 4}})
+    {'a': 1, 'b': {'c': 2, 'd': 4}}
+    """
+    result = dict(settings)
+    for name, value in changes.items():
+        before = result.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            result[name] = merged(before, value)
+        else:
+            result[name] = value
+    return result
+
+
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The full names of the settings that are given.
+
+    >>> leaves({"a": 1, "b": {"c": 2, "d": [3]}})
+    ['a', 'b.c', 'b.d']
+    """
+    names = []
+    for name, value in settings.items():
+        names += leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [f"{prefix}{name}"]
+    return names
 
 
 def sentence(problem: dict[str, Any], root: type[BaseModel]) -> str:

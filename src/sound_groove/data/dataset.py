@@ -80,7 +80,8 @@ class CropReader:
         crop_frames: length of a crop in feature frames.
         seed: of the crops' places and speeds.
         stored_features: read `.pt` features instead of audio.
-        speeds: at which crops are to be played. Each is as likely as the others, and makes classes of its own.
+        speeds: at which crops may be played; each makes classes of its own.
+        drawn: indices of the speeds that are drawn, each as likely as the others.
     """
 
     utterances: Sequence[Utterance]
@@ -89,6 +90,7 @@ class CropReader:
     seed: int
     stored_features: bool = False
     speeds: tuple[float, ...] = (1.0,)
+    drawn: tuple[int, ...] = (0,)
 
     @cached_property
     def speakers(self) -> int:
@@ -102,10 +104,10 @@ class CropReader:
 
     def speed(self, item: Item) -> int:
         """Index of the speed at which the item is to be played."""
-        if len(self.speeds) == 1:
-            return 0
+        if len(self.drawn) == 1:
+            return self.drawn[0]
         _, epoch, place = item
-        return int(generator(self.seed, Draw.SPEED, epoch, place).integers(len(self.speeds)))
+        return self.drawn[int(generator(self.seed, Draw.SPEED, epoch, place).integers(len(self.drawn)))]
 
     def read(self, item: Item) -> Tensor:
         """The crop at an item's place: (T, F), or as many samples as its speed takes.

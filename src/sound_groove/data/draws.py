@@ -18,6 +18,7 @@ class Draw(IntEnum):
     CROP_PLACE = 4
     AUGMENTATION = 5
     SPEED = 6
+    MASKING = 7
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:

@@ -35,7 +35,7 @@ def run_facts(recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], c
         "utterances": len(plan.utterances),
         "hours": round(plan.hours, 3),
         "validation_utterances": len(plan.validation),
-        "batches_per_epoch": plan.sampler.batches_per_epoch,
+        "steps": [stage.steps for stage in plan.stages],
         "network_parameters": plan.network_parameters,
         "head_parameters": plan.head_parameters,
         "device": str(plan.device),
@@ -45,7 +45,7 @@ def run_facts(recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], c
 
 
 def model_header(
-    recipe: Recipe, facts: Mapping[str, Any], progress: Progress, judged: Validation | None
+    recipe: Recipe, facts: Mapping[str, Any], progress: Progress, judged: Validation | None, averaged: int = 0
 ) -> CheckpointHeader:
     """What a model file says about itself.
 
@@ -54,6 +54,7 @@ def model_header(
         facts: of the run, as `run_facts` gives them.
         progress: the place in training.
         judged: the validation of these very weights, if they have been validated.
+        averaged: epochs of whose weights these are the mean; 0 = they are those of the epoch itself.
     """
     copied = ("manifest_sha256", "speakers", "utterances", "hours", "versions", "git_commit")
     return CheckpointHeader(
@@ -66,6 +67,7 @@ def model_header(
             **{name: facts[name] for name in copied},
             "epoch": progress.epoch,
             "step": progress.step,
+            "averaged_epochs": averaged,
             "validation_eer": progress.best_eer if judged is None else judged.eer,
             "progress": progress.as_dict(),
         },

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE
-from sound_groove.configuration import Recipe
+from sound_groove.configuration import Recipe, stage_recipes
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.data.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
 from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
@@ -21,6 +21,7 @@ from sound_groove.models import build_network
 from sound_groove.training.model import make_head
 from sound_groove.training.resumption import check_resumption
 from sound_groove.training.run_folder import RunFolder
+from sound_groove.training.stages import Stage, line_up
 from sound_groove.training.validation import can_be_paired, choose_utterances
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class TrainingPlan:
         classes: that the network learns to tell apart: each speaker at each speed.
         hours: of training speech.
         validation: utterances of held-out speakers.
-        sampler: draws the batches.
+        stages: what is trained, one after the other.
         manifest_sha256: names the data.
         network_parameters: of the network alone.
         head_parameters: of the class weights.
@@ -50,17 +51,26 @@ class TrainingPlan:
     classes: int
     hours: float
     validation: Sequence[Utterance]
-    sampler: Sampler
+    stages: tuple[Stage, ...]
     manifest_sha256: str
     network_parameters: int
     head_parameters: int
     device: torch.device
 
+    @property
+    def epochs(self) -> int:
+        """Of all stages together."""
+        return self.stages[-1].end_epoch
+
+    def _label(self, stage: Stage) -> str:
+        return "steps" if len(self.stages) == 1 else f"stage {stage.number}"
+
+    def stage_at(self, epoch: int) -> Stage | None:
+        """The stage that is under way when so many epochs are done; None when all are."""
+        return next((stage for stage in self.stages if epoch < stage.end_epoch), None)
+
     def summary(self, recipe: Recipe) -> str:
         """What is about to be trained, in a few lines for people."""
-        steps = self.sampler.batches_per_epoch * recipe.training.epochs
-        batch = recipe.data.sampler.total_batch
-        crops_h = steps * batch * recipe.data.crop_frames / 100 / 3600
         at_speeds = f" ({self.classes:,} classes, by speed)" if self.classes > self.speakers else ""
         held_out = len({utterance.speaker for utterance in self.validation})
         return "\n".join(
@@ -68,8 +78,7 @@ class TrainingPlan:
                 f"training   {self.speakers:,} speakers{at_speeds}, {len(self.utterances):,} utterances, "
                 f"{self.hours:.1f} h",
                 f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",
-                f"steps      {steps:,} = {recipe.training.epochs} epochs x {self.sampler.batches_per_epoch:,} batches "
-                f"of {batch} crops of {recipe.data.crop_frames / 100:g} s ({crops_h:.1f} h of crops)",
+                *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),
                 f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
                 f"device     {self.device}, {recipe.training.precision}{_precision_hint(recipe, self.device)}",
@@ -92,7 +101,11 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     Raises:
         ConfigurationError: with every mistake found.
     """
-    problems = [*_check_folder(folder, resume, force), *_check_device(recipe), *_check_batches(recipe)]
+    problems = [*_check_folder(folder, resume, force), *_check_device(recipe)]
+    recipes = _collect(problems, lambda: stage_recipes(recipe), [recipe])
+    for index, stage in enumerate(recipes):
+        known = set(problems)
+        problems += [f"stages.{index - 1}.{p}" if index else p for p in _check_batches(stage) if p not in known]
     network_parameters = _collect(
         problems, lambda: _count_parameters(lambda: build_network(recipe.network)), 0, "network."
     )
@@ -112,7 +125,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     given = _collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
     speaker_ids, labels = np.unique(given, return_inverse=True)
     if len(speaker_ids):
-        problems += _check_speakers(recipe, len(speaker_ids))
+        problems += dict.fromkeys(p for stage in recipes for p in _check_speakers(stage, len(speaker_ids)))
     if problems or manifest_sha256 is None:
         raise ConfigurationError(recipe.name, problems)
     classes = len(speaker_ids) * len(recipe.augmentation.speeds)
@@ -123,7 +136,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         classes=classes,
         hours=sum(utterance.duration_s for utterance in training) / 3600,
         validation=validation,
-        sampler=_sampler(recipe, labels.astype(np.int64)),
+        stages=line_up(recipes, [_sampler(stage, labels.astype(np.int64)) for stage in recipes]),
         manifest_sha256=manifest_sha256,
         network_parameters=network_parameters,
         head_parameters=_count_parameters(lambda: make_head(recipe, classes)),

@@ -31,13 +31,20 @@ def learning_rate(settings: LearningRateConfiguration, epoch: float, epochs: int
     return float(peak * (final / peak) ** way)
 
 
-def margin(settings: MarginConfiguration, epoch: float) -> float:
+def margin(settings: MarginConfiguration, epoch: float, way: float = 0.0) -> float:
     """The margin of AAM-Softmax, in radians.
+
+    Args:
+        settings: where it begins and ends.
+        epoch: place in training.
+        way: for an adaptive margin, how far it has risen, from 0 to 1, as `adapted_way` finds.
 
     >>> rise = MarginConfiguration(initial=0.0, final=0.2, start_epoch=20, end_epoch=40, growth="linear")
     >>> [round(margin(rise, epoch), 4) for epoch in (0, 20, 30, 40, 100)]
     [0.0, 0.0, 0.1, 0.2, 0.2]
     """
+    if settings.growth == "adaptive":
+        return settings.initial + (settings.final - settings.initial) * way
     if epoch >= settings.end_epoch:
         return settings.final
     if epoch <= settings.start_epoch:
@@ -46,3 +53,29 @@ def margin(settings: MarginConfiguration, epoch: float) -> float:
     if settings.growth == "exponential":
         way = 1.0 - 0.001**way
     return settings.initial + (settings.final - settings.initial) * way
+
+
+def adapted_way(settings: MarginConfiguration, epoch: float, way: float, accuracy: float, batches: int) -> float:
+    """How far an adaptive margin has risen after one more batch, from 0 to 1.
+
+    It is a function of training's course, and so a part of its state.
+
+    Args:
+        settings: between which epochs it may rise, and at which accuracy.
+        epoch: place in training.
+        way: how far it had risen.
+        accuracy: of the last batches, without margin.
+        batches: of an epoch.
+
+    >>> rise = MarginConfiguration(final=0.2, start_epoch=1, end_epoch=3, growth="adaptive", accuracy=0.7)
+    >>> adapted_way(rise, 0.9, 0.0, accuracy=0.9, batches=50), adapted_way(rise, 1.0, 0.0, accuracy=0.9, batches=50)
+    (0.0, 0.01)
+    >>> adapted_way(rise, 2.0, 0.5, accuracy=0.65, batches=50), adapted_way(rise, 2.0, 0.5, accuracy=0.5, batches=50)
+    (0.5, 0.49)
+    """
+    step = 1.0 / ((settings.end_epoch - settings.start_epoch) * batches)
+    if epoch < settings.start_epoch:
+        return way
+    if accuracy >= settings.accuracy:
+        return min(way + step, 1.0)
+    return max(way - step, 0.0) if accuracy < settings.accuracy - 0.1 else way

@@ -1,7 +1,8 @@
 """What has to be kept so that a run goes on as if it had never stopped.
 
 Every random draw is a function of (seed, epoch, item), and learning rate and margin are functions of the place in
-training. So the state is the weights, the optimiser's tensors, the gradient scaler's numbers and the place.
+training. So the state is the weights, their mean under way, the optimiser's tensors, the gradient scaler's numbers and
+the place.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -10,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sound_groove.checkpoint import HEAD, NETWORK, OPTIMIZER, Checkpoint
+from sound_groove.checkpoint import CENTRE, HEAD, MEAN, NETWORK, OPTIMIZER, Checkpoint
 from sound_groove.errors import CheckpointError
+from sound_groove.training.averaging import WeightMean
+from sound_groove.types import Embeddings
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Progress:
         best_epoch: the number (from 1) of the epoch that gave it.
         loss_sum: sum of the losses of the batches of the epoch under way, for its mean.
         correct_sum: sum of their accuracies.
+        margin_way: how far an adaptive margin has risen in the stage under way, from 0 to 1.
+        recent_accuracy: of about the last 100 batches of the stage.
+        averaged: epochs of the stage under way whose weights are in the mean.
         scaler: state of the fp16 gradient scaler.
     """
 
@@ -36,6 +42,9 @@ class Progress:
     best_epoch: int = 0
     loss_sum: float = 0.0
     correct_sum: float = 0.0
+    margin_way: float = 0.0
+    recent_accuracy: float = 0.0
+    averaged: int = 0
     scaler: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,11 +59,16 @@ class Progress:
             step=self.step + 1,
             loss_sum=self.loss_sum + loss,
             correct_sum=self.correct_sum + accuracy,
+            recent_accuracy=self.recent_accuracy + (accuracy - self.recent_accuracy) / 100,
         )
 
     def after_epoch(self) -> "Progress":
         """One epoch further."""
         return replace(self, epoch=self.epoch + 1, batch=0, loss_sum=0.0, correct_sum=0.0)
+
+    def in_new_stage(self) -> "Progress":
+        """The same place, as the beginning of a stage."""
+        return replace(self, margin_way=0.0, recent_accuracy=0.0, averaged=0)
 
 
 def model_tensors(network: nn.Module, head: nn.Module) -> dict[str, Tensor]:
@@ -73,6 +87,29 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         for name, value in values.items()
         if value is not None
     }
+
+
+def centre_tensors(centre: Embeddings | None) -> dict[str, Tensor]:
+    """What is subtracted from embeddings (D,) under its name of the checkpoint; nothing for None."""
+    return {} if centre is None else {f"{CENTRE}mean": torch.from_numpy(centre)}
+
+
+def mean_tensors(mean: WeightMean) -> dict[str, Tensor]:
+    """The sums of a mean under way under the names of the checkpoint."""
+    return {MEAN + name: tensor for name, tensor in mean.sums.items()}
+
+
+def restore_mean(checkpoint: Checkpoint, progress: Progress, model: nn.Module) -> WeightMean:
+    """The mean under way.
+
+    Raises:
+        CheckpointError: the file holds no mean of this model's weights, and should.
+    """
+    sums = checkpoint.group(MEAN) if progress.averaged else {}
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if progress.averaged and {name: tensor.shape for name, tensor in sums.items()} != shapes:
+        raise CheckpointError(f"{checkpoint.path}: the mean of the weights is missing or not whole")
+    return WeightMean(sums, progress.averaged)
 
 
 def restore(checkpoint: Checkpoint, network: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:

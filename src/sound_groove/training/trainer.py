@@ -23,25 +23,36 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from tqdm import tqdm
 
-from sound_groove.checkpoint import HEAD, NETWORK, OPTIMIZER, load_checkpoint, save_checkpoint
+from sound_groove.checkpoint import GROUPS, load_checkpoint, save_checkpoint
 from sound_groove.configuration import Recipe
 from sound_groove.data.augment import Augmentation
 from sound_groove.data.dataset import DEAD_WORKER, Batch, CropReader, training_batches
 from sound_groove.data.draws import Draw, torch_seed
+from sound_groove.data.masking import mask_features
 from sound_groove.data.speed import play
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError, TrainingError
 from sound_groove.features import KaldiFbank, remove_mean
 from sound_groove.files import write_json
 from sound_groove.provenance import software
+from sound_groove.training.averaging import WeightMean
 from sound_groove.training.facts import failure_report, model_header, run_facts
 from sound_groove.training.log import RunLog
 from sound_groove.training.model import TrainingModel, make_modules, make_optimizer
 from sound_groove.training.preflight import TrainingPlan, preflight
 from sound_groove.training.run_folder import RunFolder
-from sound_groove.training.schedule import learning_rate, margin
-from sound_groove.training.state import Progress, model_tensors, optimizer_tensors, restore
-from sound_groove.training.validation import Validation, validate
+from sound_groove.training.schedule import adapted_way, learning_rate, margin
+from sound_groove.training.stages import Stage
+from sound_groove.training.state import (
+    Progress,
+    centre_tensors,
+    mean_tensors,
+    model_tensors,
+    optimizer_tensors,
+    restore,
+    restore_mean,
+)
+from sound_groove.training.validation import Validation, find_centre, validate
 from sound_groove.types import ModelIdentity
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -134,20 +145,13 @@ class Trainer:
             self.network.compile()
         self.model, self.optimizer = accelerator.prepare(TrainingModel(self.network, self.head), optimizer)
         self.front_end = KaldiFbank(recipe.network.feature_size, recipe.training.dither).to(accelerator.device)
-        self.reader = CropReader(
-            plan.utterances,
-            plan.labels,
-            recipe.data.crop_frames,
-            recipe.seed,
-            recipe.data.input == "features",
-            recipe.augmentation.speeds,
-        )
-        self.augmentation = Augmentation(recipe.augmentation)
         self.encoder = SpeakerEncoder(
             self.network, ModelIdentity(recipe.name, ""), recipe.network.embedding_size, recipe.network.feature_size
         )
         self.facts = run_facts(recipe, plan, software(), command)
         self.progress = Progress()
+        self.mean = WeightMean()
+        self._set_stage(plan.stages[0])
         self.log: RunLog | None = None  # of the main process
 
     def run(self, resume: bool) -> TrainingResult:
@@ -158,21 +162,49 @@ class Trainer:
         elif self.accelerator.is_main_process:
             self.folder.start(self.recipe, self.facts)
         self.accelerator.wait_for_everyone()
-        with closing(self._batches()) as batches, self._logging():
-            while self.progress.epoch < self.recipe.training.epochs:
-                self._epoch(batches)
+        with self._logging():
+            while (stage := self.plan.stage_at(self.progress.epoch)) is not None:
+                self._enter(stage)
+                with closing(self._batches()) as batches:
+                    while self.progress.epoch < stage.end_epoch:
+                        self._epoch(batches)
         if self.progress.best_eer is None:
             raise TrainingError(f"{self.folder.path}: the run ended without a validation")
         return TrainingResult(
             self.folder.path, self.folder.best, self.progress.best_eer, self.progress.best_epoch, self.progress.step
         )
 
+    def _set_stage(self, stage: Stage) -> None:
+        """Read, augment and schedule as the stage says."""
+        self.stage, self.settings = stage, stage.recipe
+        speeds = self.recipe.augmentation.speeds  # of the classes; a stage may draw fewer
+        self.reader = CropReader(
+            self.plan.utterances,
+            self.plan.labels,
+            self.settings.data.crop_frames,
+            self.recipe.seed,
+            self.recipe.data.input == "features",
+            speeds,
+            tuple(speeds.index(speed) for speed in self.settings.augmentation.speeds),
+        )
+        self.augmentation = Augmentation(self.settings.augmentation)
+
+    def _enter(self, stage: Stage) -> None:
+        """Go on in a stage, or begin it: from the mean of the weights, if there is one, with a fresh optimiser."""
+        self._set_stage(stage)
+        if stage.number > 1 and (self.progress.epoch, self.progress.batch) == (stage.first_epoch, 0):
+            self.say(f"stage {stage.number}, steps {stage.summary()}")
+            if self.mean.count:
+                self.mean.load_into(self.accelerator.unwrap_model(self.model))
+            self.mean, self.progress = WeightMean(), self.progress.in_new_stage()
+            self.optimizer.optimizer.state.clear()
+
     def _epoch(self, source: Iterator[Batch]) -> None:
         """One epoch: its batches, its validation, its line in the log, its checkpoints."""
-        batches, first, started = self.plan.sampler.batches_per_epoch, self.progress.batch, time.monotonic()
+        batches, first, started = self.stage.sampler.batches_per_epoch, self.progress.batch, time.monotonic()
         with tqdm(
             islice(source, batches - first),
-            desc=f"epoch {self.progress.epoch + 1}/{self.recipe.training.epochs}",
+            desc=f"epoch {self.progress.epoch + 1}/{self.plan.epochs}",
             initial=first,
             total=batches,
             unit="batch",
@@ -185,20 +217,29 @@ class Trainer:
                 every = self.recipe.training.checkpoint_every
                 if every and self.progress.step % every == 0 and self.progress.batch < batches:
                     self._save_last()
-        crops = (batches - first) * self.recipe.data.sampler.total_batch
+        crops = (batches - first) * self.settings.data.sampler.total_batch
         speed = crops / max(time.monotonic() - started, 1e-9)
         loss, accuracy = self.progress.loss_sum / batches, self.progress.correct_sum / batches
         self.progress = self.progress.after_epoch()
+        self._add_to_mean()
         judged = self._validate()
-        self._log_epoch(loss, accuracy, judged, speed)
+        judged_mean = self._validate_mean()
+        self._log_epoch(loss, accuracy, judged, judged_mean, speed)
         self._save_last()
+
+    def _add_to_mean(self) -> None:
+        """Add the weights to the mean, if this is one of the stage's last epochs that it is made of."""
+        wanted = self.settings.training.average_epochs
+        if wanted and self.progress.epoch > self.stage.end_epoch - wanted:
+            self.mean.add(self.accelerator.unwrap_model(self.model))
+            self.progress = replace(self.progress, averaged=self.mean.count)
 
     def _batches(self) -> Generator[Batch, None, None]:
         """This process's share of all the batches from where the progress stands to the end of the run."""
         return training_batches(
             self.reader,
-            self.plan.sampler,
-            range(self.progress.epoch, self.recipe.training.epochs),
+            self.stage.sampler,
+            range(self.progress.epoch, self.stage.end_epoch),
             first_batch=self.progress.batch,
             workers=self.recipe.data.workers,
             rank=self.accelerator.process_index,
@@ -208,24 +249,24 @@ class Trainer:
 
     def _step(self, batch: Batch) -> dict[str, Any]:
         """One optimiser step on one total batch; returns its row for the log."""
-        place = self.progress.epoch + self.progress.batch / self.plan.sampler.batches_per_epoch
-        next_place = (
-            place + 1 / self.plan.sampler.batches_per_epoch
-        )  # so that the first step moves, and the last is last
-        total_batch = self.recipe.data.sampler.total_batch
-        rate = learning_rate(self.recipe.learning_rate, next_place, self.recipe.training.epochs, total_batch)
+        settings = self.settings
+        place = self.stage.place(self.progress.epoch, self.progress.batch)
+        # The rate is that of the step's end, so that the first step moves, and the last is last.
+        next_place = self.stage.place(self.progress.epoch, self.progress.batch + 1)
+        total_batch = settings.data.sampler.total_batch
+        rate = learning_rate(settings.learning_rate, next_place, settings.training.epochs, total_batch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.head.margin = margin(self.recipe.loss.margin, place)
+        self._set_loss(place)
         self.model.train()
         batch = batch.to(self.accelerator.device)
         loss, accuracy = self._gradient(batch)
-        clip = self.recipe.training.gradient_clip or math.inf
+        clip = settings.training.gradient_clip or math.inf
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
         row = {
             "step": self.progress.step + 1,
             "epoch": self.progress.epoch + 1,
-            "place": next_place,
+            "place": self.stage.first_epoch + next_place,
             "loss": loss,
             "accuracy": accuracy,
             "learning_rate": rate,
@@ -236,13 +277,30 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress = self.progress.after_batch(loss, accuracy)
+        self._adapt_margin(place)
         if self.log is not None and self.progress.step % self.recipe.training.log_every == 0:
             self.log.add_step(row)
         return row
 
+    def _set_loss(self, place: float) -> None:
+        """Let the loss be what the stage says that it is at a place in it."""
+        settings = self.settings.loss
+        self.head.scale, self.head.top_k = settings.scale, settings.top_k
+        self.head.margin = margin(settings.margin, place, self.progress.margin_way)
+        risen = self.head.margin / settings.margin.final if settings.margin.final else 1.0
+        self.head.penalty = settings.penalty * min(risen, 1.0)
+
+    def _adapt_margin(self, place: float) -> None:
+        """Let an adaptive margin follow the accuracy."""
+        settings, progress = self.settings.loss.margin, self.progress
+        if settings.growth == "adaptive":
+            batches = self.stage.sampler.batches_per_epoch
+            way = adapted_way(settings, place, progress.margin_way, progress.recent_accuracy, batches)
+            self.progress = replace(progress, margin_way=way)
+
     def _gradient(self, batch: Batch) -> tuple[float, float]:
         """Compute the gradient of a total batch, part by part; returns its mean loss and its accuracy."""
-        parts = replace(batch, inputs=self._features(batch)).split(self.recipe.training.gradient_accumulation)
+        parts = replace(batch, inputs=self._features(batch)).split(self.settings.training.gradient_accumulation)
         sums = torch.zeros(2, device=self.accelerator.device)
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
@@ -257,14 +315,21 @@ class Trainer:
     @torch.no_grad()
     def _features(self, batch: Batch) -> Tensor:
         """Augmented features of a batch (B, T, F), the mean of each crop removed."""
+        masking = self.settings.augmentation.masking
         if self.recipe.data.input == "features":
-            return remove_mean(batch.inputs)
-        place = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
-        generator = torch.Generator(device=self.accelerator.device)
-        generator.manual_seed(torch_seed(self.recipe.seed, Draw.AUGMENTATION, *place))
+            return mask_features(remove_mean(batch.inputs), masking, self._generator(Draw.MASKING))
+        generator = self._generator(Draw.AUGMENTATION)
         waveforms = play(batch.inputs, batch.speeds, self.reader.speeds, self.reader.samples)
         waveforms = self.augmentation(waveforms, generator)
-        return remove_mean(self.front_end(waveforms, generator=generator))
+        features = remove_mean(self.front_end(waveforms, generator=generator))
+        return mask_features(features, masking, self._generator(Draw.MASKING))
+
+    def _generator(self, draw: Draw) -> torch.Generator:
+        """A generator on the training device for what is drawn in this batch of this process."""
+        place = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
+        generator = torch.Generator(device=self.accelerator.device)
+        generator.manual_seed(torch_seed(self.recipe.seed, draw, *place))
+        return generator
 
     def _check_finite(self, row: dict[str, Any], batch: Batch) -> None:
         """Stop before a loss or gradient that is not a number reaches the weights, and say what led to it.
@@ -288,16 +353,33 @@ class Trainer:
 
     def _validate(self) -> Validation | None:
         """Judge the network if it is this epoch's turn, and keep it if it is the best so far."""
-        done, settings = self.progress.epoch, self.recipe.validation
-        if done % settings.every_epochs and done < self.recipe.training.epochs:
+        if self.progress.epoch % self.recipe.validation.every_epochs and self.progress.epoch < self.stage.end_epoch:
             return None
+        return self._judge()
+
+    def _validate_mean(self) -> Validation | None:
+        """At the end of a stage, judge the mean of its last weights in the same way, if there is one."""
+        if self.progress.epoch < self.stage.end_epoch or not self.mean.count:
+            return None
+        model = self.accelerator.unwrap_model(self.model)
+        weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        self.mean.load_into(model)
+        judged = self._judge(averaged=self.mean.count)
+        model.load_state_dict(weights)
+        return judged
+
+    def _judge(self, averaged: int = 0) -> Validation | None:
+        """Judge the present weights and keep them if they are the best so far; what is found, in the main process."""
         judged = None
         if self.accelerator.is_main_process:
-            judged = validate(self.encoder, self.plan.validation, settings, self.recipe.data.input == "features")
+            settings = self.recipe.validation
+            stored = self.recipe.data.input == "features"
+            self.encoder.centre = find_centre(self.encoder, self.plan.utterances, settings, stored)
+            judged = validate(self.encoder, self.plan.validation, settings, stored)
             if self.progress.best_eer is None or judged.eer < self.progress.best_eer:
-                self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=done)
-                tensors = model_tensors(self.network, self.head)
-                header = model_header(self.recipe, self.facts, self.progress, judged)
+                self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=self.progress.epoch)
+                tensors = model_tensors(self.network, self.head) | centre_tensors(self.encoder.centre)
+                header = model_header(self.recipe, self.facts, self.progress, judged, averaged)
                 save_checkpoint(self.folder.best, tensors, header)
         # The other processes wait here, and learn what the first one found.
         best_eer, best_epoch = broadcast_object_list([self.progress.best_eer, self.progress.best_epoch])
@@ -312,6 +394,7 @@ class Trainer:
             self.progress = replace(self.progress, scaler=None if scaler is None else scaler.state_dict())
             tensors = model_tensors(self.network, self.head)
             tensors.update(optimizer_tensors(self.optimizer.optimizer))
+            tensors.update(mean_tensors(self.mean))
             save_checkpoint(self.folder.last, tensors, model_header(self.recipe, self.facts, self.progress, None))
         self.accelerator.wait_for_everyone()
 
@@ -320,8 +403,9 @@ class Trainer:
         if not self.folder.last.exists():
             self.say("the run has no checkpoint yet: it begins again")
         else:
-            checkpoint = load_checkpoint(self.folder.last, (NETWORK, HEAD, OPTIMIZER))
+            checkpoint = load_checkpoint(self.folder.last, GROUPS)
             self.progress = restore(checkpoint, self.network, self.head, self.optimizer.optimizer)
+            self.mean = restore_mean(checkpoint, self.progress, self.accelerator.unwrap_model(self.model))
             if self.progress.scaler is not None and self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
             self.say(f"resumed after step {self.progress.step} (epoch {self.progress.epoch + 1})")
@@ -343,7 +427,9 @@ class Trainer:
             raise
         self.log.close()
 
-    def _log_epoch(self, loss: float, accuracy: float, judged: Validation | None, speed: float) -> None:
+    def _log_epoch(
+        self, loss: float, accuracy: float, judged: Validation | None, judged_mean: Validation | None, speed: float
+    ) -> None:
         """Write the epoch's line, and say it."""
         if self.log is None:
             return
@@ -353,15 +439,21 @@ class Trainer:
             "loss": loss,
             "accuracy": accuracy,
             "validation_eer": None if judged is None else judged.eer,
+            "mean_validation_eer": None if judged_mean is None else judged_mean.eer,
             "crops_per_second": round(speed, 1),
         }
         line = f"epoch {row['epoch']}: loss {loss:.3f}, accuracy {100 * accuracy:.1f} %"
         if judged is not None:
             row |= {"targets": judged.targets, "nontargets": judged.nontargets}
-            mark = " (best)" if self.progress.best_epoch == self.progress.epoch else ""
-            line += f", validation EER {100 * judged.eer:.2f} %{mark}"
+            line += f", validation EER {100 * judged.eer:.2f} %{self._mark(judged)}"
+        if judged_mean is not None:
+            line += f" (mean of {self.mean.count} epochs: {100 * judged_mean.eer:.2f} %{self._mark(judged_mean)})"
         self.log.add_epoch(row)
         self.say(f"{line}, {speed:.0f} crops/s")
+
+    def _mark(self, judged: Validation) -> str:
+        best = self.progress.best_epoch == self.progress.epoch and self.progress.best_eer == judged.eer
+        return " (best)" if best else ""
 
 
 @contextmanager

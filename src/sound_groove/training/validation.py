@@ -16,6 +16,7 @@ from sound_groove.data.manifest import Utterance
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import TrainingError
 from sound_groove.metrics import eer
+from sound_groove.types import Embeddings
 
 CHUNK = 64  # recordings in memory at a time
 
@@ -72,17 +73,7 @@ def validate(
     """
     if not can_be_paired(utterances):
         raise TrainingError("validation needs two held-out speakers, one of them with two utterances")
-    parts = []
-    for start in tqdm(range(0, len(utterances), CHUNK), desc="validating", unit="batch", leave=False, disable=None):
-        chunk = utterances[start : start + CHUNK]
-        if stored_features:
-            frames = int(settings.maximum_duration_s * 100)
-            features = [load_features(str(u.feature_path))[:frames].float().numpy() for u in chunk]
-            parts.append(encoder.embed_features(features))
-        else:
-            samples = int(settings.maximum_duration_s * SAMPLE_RATE)
-            parts.append(encoder.embed([read_crop(u, min(samples, sum(u.samples)), 0.0) for u in chunk]))
-    embeddings = np.concatenate(parts)  # (N, D)
+    embeddings = _embed(encoder, utterances, settings, stored_features, "validating")  # (N, D)
     speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)[1]
     first, second = np.triu_indices(len(embeddings), k=1)
     scores = (embeddings @ embeddings.T)[first, second].astype(np.float64)  # (N (N - 1) / 2,)
@@ -95,3 +86,46 @@ def validate(
         nontargets=int((~labels).sum()),
         score_map=fit_score_map(scores, labels, fitted_on=about),
     )
+
+
+def find_centre(
+    encoder: SpeakerEncoder, utterances: Sequence[Utterance], settings: ValidationConfiguration, stored_features: bool
+) -> Embeddings | None:
+    """The mean of the unit embeddings of some training utterances (D,), evenly spread over the speakers.
+
+    Args:
+        encoder: around the network in training; its own centre is not heeded.
+        utterances: of the training speakers.
+        settings: how many, and how long an utterance may be.
+        stored_features: embed the `.pt` features instead of the audio.
+
+    Returns:
+        What is to be subtracted; None when the settings ask for nothing.
+    """
+    chosen = choose_utterances(utterances, settings.centre_utterances)
+    if not chosen:
+        return None
+    encoder.centre = None
+    embeddings = _embed(encoder, chosen, settings, stored_features, "centring")  # (N, D)
+    return np.asarray(embeddings.mean(axis=0, dtype=np.float64), dtype=np.float32)
+
+
+def _embed(
+    encoder: SpeakerEncoder,
+    utterances: Sequence[Utterance],
+    settings: ValidationConfiguration,
+    stored_features: bool,
+    doing: str,
+) -> Embeddings:
+    """The embeddings of whole utterances (N, D)."""
+    parts = []
+    for start in tqdm(range(0, len(utterances), CHUNK), desc=doing, unit="batch", leave=False, disable=None):
+        chunk = utterances[start : start + CHUNK]
+        if stored_features:
+            frames = int(settings.maximum_duration_s * 100)
+            features = [load_features(str(u.feature_path))[:frames].float().numpy() for u in chunk]
+            parts.append(encoder.embed_features(features))
+        else:
+            samples = int(settings.maximum_duration_s * SAMPLE_RATE)
+            parts.append(encoder.embed([read_crop(u, min(samples, sum(u.samples)), 0.0) for u in chunk]))
+    return np.concatenate(parts)
