@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sound_groove.configuration import Recipe, dump_recipe, load_recipe, stage_recipes
+from sound_groove.configuration import Recipe
 from sound_groove.models import build_network
+from sound_groove.recipes import dump_recipe, load_recipe, stage_recipes
 from sound_groove.training.preflight import _check_batches
 from sound_groove.training.schedule import learning_rate, margin
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from sound_groove.checkpoint import HEAD, NETWORK, Checkpoint, load_checkpoint
-from sound_groove.configuration import Recipe, dump_recipe, load_recipe, parse_recipe, stage_recipes
+from sound_groove.configuration import Recipe
 from sound_groove.data.sampler import ShuffledSampler
 from sound_groove.errors import CheckpointError, ConfigurationError
+from sound_groove.recipes import dump_recipe, load_recipe, parse_recipe, stage_recipes
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
@@ -152,7 +153,13 @@ def test_a_stage_reads_crops_of_its_own_length_and_draws_only_its_own_speeds(
     gradient = Trainer._gradient
 
     def noting(self: Trainer, batch: Any) -> tuple[float, float]:
-        seen.append((self.stage.number, tuple(self._features(batch).shape[:2]), set((batch.labels // 8).tolist())))
+        seen.append(
+            (
+                self.stage.number,
+                tuple(self.inputs.features(batch, 0, 0, 0).shape[:2]),
+                set((batch.labels // 8).tolist()),
+            )
+        )
         return gradient(self, batch)
 
     monkeypatch.setattr(Trainer, "_gradient", noting)

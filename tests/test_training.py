@@ -25,12 +25,13 @@ from processes import heed_interrupts
 from sound_groove.audio import load_audio
 from sound_groove.checkpoint import GROUPS, HEAD, NETWORK, OPTIMIZER, load_checkpoint
 from sound_groove.cli import main
-from sound_groove.configuration import Recipe, ValidationConfiguration, dump_recipe, load_recipe
+from sound_groove.configuration import Recipe, ValidationConfiguration
 from sound_groove.data.augment import Augmentation
 from sound_groove.data.dataset import Batch
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, ConfigurationError, OutputError, TrainingError
+from sound_groove.recipes import dump_recipe, load_recipe
 from sound_groove.training import log
 from sound_groove.training.curves import draw_curves
 from sound_groove.training.preflight import preflight

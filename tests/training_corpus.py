@@ -12,10 +12,11 @@ import soundfile
 import torch
 
 from sound_groove.audio import load_audio
-from sound_groove.configuration import Recipe, parse_recipe
+from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance, write_manifest
 from sound_groove.data.synthesis import write_corpus
 from sound_groove.features import KaldiFbank
+from sound_groove.recipes import parse_recipe
 from sound_groove.training import log, trainer, validation
 
 

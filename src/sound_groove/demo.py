@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from sound_groove.configuration import Recipe, parse_recipe
+from sound_groove.configuration import Recipe
 from sound_groove.data.corpora import Folder
 from sound_groove.data.preparation import prepare
 from sound_groove.data.preparation_report import PreparationOptions
@@ -25,6 +25,7 @@ from sound_groove.errors import OutputError
 from sound_groove.evaluation.results import SCORES
 from sound_groove.evaluation.verification import evaluate, trials_from_list
 from sound_groove.files import replaced, write_json
+from sound_groove.recipes import parse_recipe
 from sound_groove.training.trainer import train
 from sound_groove.verifier import Comparison, compare
 

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         "Training", "train", "torch", "accelerate", "safetensors", "pydantic", "yaml", "tensorboard", "matplotlib"
     )
     ready_for_computing()
-    from sound_groove.configuration import load_recipe
+    from sound_groove.recipes import load_recipe
     from sound_groove.training.preflight import preflight
     from sound_groove.training.run_folder import RunFolder
     from sound_groove.training.trainer import train

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE
-from sound_groove.configuration import Recipe, stage_recipes
+from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.data.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
 from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
 from sound_groove.models import build_network
+from sound_groove.recipes import stage_recipes
 from sound_groove.training.model import make_head
 from sound_groove.training.resumption import check_resumption
 from sound_groove.training.run_folder import RunFolder

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sound_groove.configuration import Recipe, load_recipe
+from sound_groove.configuration import Recipe
 from sound_groove.errors import SoundGrooveError
 from sound_groove.files import read_json
+from sound_groove.recipes import load_recipe
 from sound_groove.training.run_folder import RunFolder
 
 # What may differ between a run and its resumption without changing what is computed. The manifest's hash stands for

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from sound_groove.checkpoint import BEST_NAME, LAST_NAME
-from sound_groove.configuration import Recipe, dump_recipe
+from sound_groove.configuration import Recipe
 from sound_groove.errors import OutputError, printable
 from sound_groove.files import read_json, replaced, write_json, write_text, writing
 from sound_groove.provenance import now
+from sound_groove.recipes import dump_recipe
 
 
 class RunFolder:

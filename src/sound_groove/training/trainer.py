@@ -20,23 +20,18 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
-from torch import Tensor
 from tqdm import tqdm
 
 from sound_groove.checkpoint import GROUPS, load_checkpoint, save_checkpoint
 from sound_groove.configuration import Recipe
-from sound_groove.data.augment import Augmentation
-from sound_groove.data.dataset import DEAD_WORKER, Batch, CropReader, training_batches
-from sound_groove.data.draws import Draw, torch_seed
-from sound_groove.data.masking import mask_features
-from sound_groove.data.speed import play
+from sound_groove.data.dataset import DEAD_WORKER, Batch, training_batches
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError, TrainingError
-from sound_groove.features import KaldiFbank, remove_mean
 from sound_groove.files import write_json
 from sound_groove.provenance import software
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.facts import failure_report, model_header, run_facts
+from sound_groove.training.inputs import StageInputs
 from sound_groove.training.log import RunLog
 from sound_groove.training.model import TrainingModel, make_modules, make_optimizer
 from sound_groove.training.preflight import TrainingPlan, preflight
@@ -144,7 +139,6 @@ class Trainer:
         if recipe.training.compile:
             self.network.compile()
         self.model, self.optimizer = accelerator.prepare(TrainingModel(self.network, self.head), optimizer)
-        self.front_end = KaldiFbank(recipe.network.feature_size, recipe.training.dither).to(accelerator.device)
         self.encoder = SpeakerEncoder(
             self.network, ModelIdentity(recipe.name, ""), recipe.network.embedding_size, recipe.network.feature_size
         )
@@ -177,17 +171,7 @@ class Trainer:
     def _set_stage(self, stage: Stage) -> None:
         """Read, augment and schedule as the stage says."""
         self.stage, self.settings = stage, stage.recipe
-        speeds = self.recipe.augmentation.speeds  # of the classes; a stage may draw fewer
-        self.reader = CropReader(
-            self.plan.utterances,
-            self.plan.labels,
-            self.settings.data.crop_frames,
-            self.recipe.seed,
-            self.recipe.data.input == "features",
-            speeds,
-            tuple(speeds.index(speed) for speed in self.settings.augmentation.speeds),
-        )
-        self.augmentation = Augmentation(self.settings.augmentation)
+        self.inputs = StageInputs(self.recipe, stage.recipe, self.plan, self.accelerator.device)
 
     def _enter(self, stage: Stage) -> None:
         """Go on in a stage, or begin it: from the mean of the weights, if there is one, with a fresh optimiser."""
@@ -237,7 +221,7 @@ class Trainer:
     def _batches(self) -> Generator[Batch, None, None]:
         """This process's share of all the batches from where the progress stands to the end of the run."""
         return training_batches(
-            self.reader,
+            self.inputs.reader,
             self.stage.sampler,
             range(self.progress.epoch, self.stage.end_epoch),
             first_batch=self.progress.batch,
@@ -300,7 +284,9 @@ class Trainer:
 
     def _gradient(self, batch: Batch) -> tuple[float, float]:
         """Compute the gradient of a total batch, part by part; returns its mean loss and its accuracy."""
-        parts = replace(batch, inputs=self._features(batch)).split(self.settings.training.gradient_accumulation)
+        place = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
+        features = self.inputs.features(batch, *place)
+        parts = replace(batch, inputs=features).split(self.settings.training.gradient_accumulation)
         sums = torch.zeros(2, device=self.accelerator.device)
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
@@ -311,25 +297,6 @@ class Trainer:
             sums += torch.stack((loss.detach(), correct)) / len(parts)
         mean_loss, accuracy = self.accelerator.reduce(sums, reduction="mean").tolist()
         return mean_loss, accuracy
-
-    @torch.no_grad()
-    def _features(self, batch: Batch) -> Tensor:
-        """Augmented features of a batch (B, T, F), the mean of each crop removed."""
-        masking = self.settings.augmentation.masking
-        if self.recipe.data.input == "features":
-            return mask_features(remove_mean(batch.inputs), masking, self._generator(Draw.MASKING))
-        generator = self._generator(Draw.AUGMENTATION)
-        waveforms = play(batch.inputs, batch.speeds, self.reader.speeds, self.reader.samples)
-        waveforms = self.augmentation(waveforms, generator)
-        features = remove_mean(self.front_end(waveforms, generator=generator))
-        return mask_features(features, masking, self._generator(Draw.MASKING))
-
-    def _generator(self, draw: Draw) -> torch.Generator:
-        """A generator on the training device for what is drawn in this batch of this process."""
-        place = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
-        generator = torch.Generator(device=self.accelerator.device)
-        generator.manual_seed(torch_seed(self.recipe.seed, draw, *place))
-        return generator
 
     def _check_finite(self, row: dict[str, Any], batch: Batch) -> None:
         """Stop before a loss or gradient that is not a number reaches the weights, and say what led to it.

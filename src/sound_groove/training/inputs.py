@@ -1,0 +1,67 @@
+"""What the network is given in a stage of training: crops that are played, augmented and turned into features.
+
+    crops -> speed -> augmentation -> filterbanks -> mean removal -> masking
+
+Crops come from reading processes; the rest runs batched on the training device.
+"""
+
+import torch
+from torch import Tensor
+
+from sound_groove.configuration import Recipe
+from sound_groove.data.augment import Augmentation
+from sound_groove.data.dataset import Batch, CropReader
+from sound_groove.data.draws import Draw, torch_seed
+from sound_groove.data.masking import mask_features
+from sound_groove.data.speed import play
+from sound_groove.features import KaldiFbank, remove_mean
+from sound_groove.training.preflight import TrainingPlan
+
+
+class StageInputs:
+    """The reader of a stage's crops, and what makes features of them.
+
+    Args:
+        recipe: of the whole run, which has the classes' speeds.
+        stage: the recipe of the stage, as `stage_recipes` gives it.
+        plan: what the preflight made of them.
+        device: to compute on.
+    """
+
+    def __init__(self, recipe: Recipe, stage: Recipe, plan: TrainingPlan, device: torch.device) -> None:
+        speeds = recipe.augmentation.speeds
+        self.reader = CropReader(
+            plan.utterances,
+            plan.labels,
+            stage.data.crop_frames,
+            recipe.seed,
+            recipe.data.input == "features",
+            speeds,
+            tuple(speeds.index(speed) for speed in stage.augmentation.speeds),
+        )
+        self._seed, self._device = recipe.seed, device
+        self._augmentation = Augmentation(stage.augmentation)
+        self._masking = stage.augmentation.masking
+        self._front_end = KaldiFbank(recipe.network.feature_size, stage.training.dither).to(device)
+
+    @torch.no_grad()
+    def features(self, batch: Batch, *place: int) -> Tensor:
+        """Augmented features of a batch (B, T, F), the mean of each crop removed.
+
+        Args:
+            batch: on the device.
+            place: epoch, batch and process: all that the draws depend on, beside the seed.
+        """
+        if self.reader.stored_features:
+            features = remove_mean(batch.inputs)
+        else:
+            generator = self._generator(Draw.AUGMENTATION, *place)
+            waveforms = play(batch.inputs, batch.speeds, self.reader.speeds, self.reader.samples)
+            waveforms = self._augmentation(waveforms, generator)
+            features = remove_mean(self._front_end(waveforms, generator=generator))
+        return mask_features(features, self._masking, self._generator(Draw.MASKING, *place))
+
+    def _generator(self, draw: Draw, *place: int) -> torch.Generator:
+        generator = torch.Generator(device=self._device)
+        generator.manual_seed(torch_seed(self._seed, draw, *place))
+        return generator
