@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -86,9 +86,12 @@ def _sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, t
     """The model and, depth first, the sections in it, each with the prefix of its settings."""
     yield prefix, model
     for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _sections(inner, f"{prefix}.{name}" if prefix else name)
+        key = f"{prefix}.{name}" if prefix else name
+        if _is_section(field.annotation):
+            yield from _sections(field.annotation, key)
+        for listed in get_args(field.annotation):
+            if _is_section(listed):
+                yield from _sections(listed, f"{key}[]")
 
 
 def _is_section(annotation: Any) -> bool:
@@ -114,11 +117,13 @@ def _range(schema: dict[str, Any]) -> str:
         return f"`{schema['const']}`"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
-    if schema.get("items", {}).get("type") == "object":
+    if schema.get("items", {}).get("type") == "object" or "$ref" in schema.get("items", {}):
         return "a list of sections"
     if "items" in schema:
         return f"numbers, each {_range(schema['items']).removeprefix('number ')}"
     if schema["type"] == "array":
+        if all(item["type"] == "integer" for item in schema["prefixItems"]):
+            return "two whole numbers, from and to"
         positive = any("exclusiveMinimum" in item for item in schema["prefixItems"])
         return "two numbers, low and high" + (", > 0" if positive else "")
     kinds = {"integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}

@@ -3,7 +3,7 @@
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -117,6 +117,14 @@ def test_an_unknown_key_or_choice_gets_the_nearest_valid_name(tmp_path: Path, wo
         ("augmentation.snr_db=[9, 1]", "augmentation.snr_db: must run from low to high, given [9, 1]"),
         ("augmentation.rt60_s=[0, 1]", "augmentation.rt60_s.0: must be greater than 0, given 0"),
         ("loss.margin={growth: adaptive}", "loss.margin.growth: 'adaptive' needs an end_epoch after start_epoch"),
+        (
+            "augmentation.noise_folders=[{folder: musan, foldr: musan}]",
+            "augmentation.noise_folders.0.foldr: there is no such setting; did you mean 'folder'?",
+        ),
+        ("augmentation.noise_folders=[musan]", "augmentation.noise_folders.0: is a section with settings of its own"),
+        ("augmentation.noise_folders=musan", "augmentation.noise_folders: must be a list, given 'musan'"),
+        ("augmentation.speeds=1.1", "augmentation.speeds: must be a list, given 1.1"),
+        ("stages=3", "stages: must be a list, given 3"),
         ("augmentation.speeds=[0.9, 1.1]", "augmentation.speeds: must have 1.0 among them, the speed at which"),
         ("augmentation.speeds=[1.0, 1.1, 1]", "augmentation.speeds: must be different from each other"),
         ("augmentation.speeds=[]", "augmentation.speeds: must have 1.0 among them"),
@@ -261,6 +269,7 @@ def test_every_setting_is_explained_where_it_is_defined() -> None:
     sections: list[type[BaseModel]] = [Recipe]
     for section in sections:
         inner = [field.annotation for field in section.model_fields.values()]
+        inner += [kind for listed in inner for kind in get_args(listed)]
         sections += [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
     undocumented = [
         f"{section.__name__}.{name}"

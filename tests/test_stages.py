@@ -113,7 +113,7 @@ def test_what_does_not_fit_together_is_found_before_training(prepared: Path, tmp
 
 def test_stages_follow_each_other_and_count_their_own_epochs(prepared: Path) -> None:
     recipes = stage_recipes(staged(prepared, SECOND, {"training": {"epochs": 3}}))
-    stages = line_up(recipes, [ShuffledSampler(24, 8, 0, batches) for batches in (5, 4, 2)])
+    stages = line_up(recipes, [ShuffledSampler(24, 8, 0, batches) for batches in (5, 4, 2)], [None] * 3)
     assert [(stage.number, stage.first_epoch, stage.end_epoch, stage.steps) for stage in stages] == [
         (1, 0, 2, 10),
         (2, 2, 3, 4),

@@ -5,7 +5,7 @@ the number of devices and of accumulation steps changes nothing (Goyal et al. 20
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,8 +17,10 @@ from pydantic import (
     model_validator,
 )
 
+Bounds = TypeVar("Bounds", tuple[float, float], tuple[int, int])
 
-def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+
+def _in_order(bounds: Bounds) -> Bounds:
     if bounds[0] > bounds[1]:
         raise ValueError("must run from low to high")
     return bounds
@@ -137,6 +139,21 @@ class MaskingConfiguration(Section):
         return self.probability > 0 and self.time_masks + self.frequency_masks > 0
 
 
+class NoiseConfiguration(Section):
+    """A folder of recorded noise.
+
+    Attributes:
+        folder: searched for audio at any depth. Of MUSAN, the three parts are taken as three folders: noise at 0 to
+            15 dB, music at 5 to 15, and speech at 10 to 30, of which 3 to 7 recordings are heard at once.
+        snr_db: range of the signal-to-noise ratio; 0 to 15 by default. With a range of one's own, MUSAN is one folder.
+        voices: how many recordings are heard at once, from and to; more than one makes babble of speech.
+    """
+
+    folder: Path
+    snr_db: Range | None = None
+    voices: Annotated[tuple[Annotated[int, Field(ge=1, le=50)], int], AfterValidator(_in_order)] = (1, 1)
+
+
 class AugmentationConfiguration(Section):
     """Speed, and noise and reverberation made up inside the batch, on the training device.
 
@@ -147,10 +164,13 @@ class AugmentationConfiguration(Section):
     Attributes:
         speeds: at which crops are played, each as likely as the others, such as 0.9, 1.0 and 1.1; steps of 0.01.
         noise_probability: share of items that get noise.
-        babble_share: of those, the share whose noise is babble.
-        snr_db: range of the signal-to-noise ratio.
+        babble_share: of those, the share whose noise is babble of other items of the batch.
+        snr_db: range of the signal-to-noise ratio of noise that is made up.
+        noise_folders: recorded noise, each folder as likely as the others; it takes the place of coloured noise.
         reverberation_probability: share of items that get reverberation.
-        rt60_s: range of the reverberation time.
+        rt60_s: range of the reverberation time of rooms that are made up.
+        room_folder: recorded or simulated room responses, which take the place of made-up ones; of RIRS_NOISES, those
+            of its simulated rooms.
         telephone_probability: share of items limited to the telephone band (below about 3.4 kHz).
         gain_db: range of the gain; it matters only beside dither, since the mean of the features is removed.
         masking: of the features; it works on stored ones too.
@@ -160,8 +180,10 @@ class AugmentationConfiguration(Section):
     noise_probability: Probability = 0.0
     babble_share: Probability = 0.3
     snr_db: Range = (0.0, 20.0)
+    noise_folders: tuple[NoiseConfiguration, ...] = ()
     reverberation_probability: Probability = 0.0
     rt60_s: PositiveRange = (0.1, 0.8)
+    room_folder: Path | None = None
     telephone_probability: Probability = 0.0
     gain_db: Range = (0.0, 0.0)
     masking: MaskingConfiguration = MaskingConfiguration()

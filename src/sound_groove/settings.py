@@ -162,7 +162,9 @@ def sentence(problem: dict[str, Any], root: type[BaseModel]) -> str:
     given, kind = problem["input"], problem["type"]
     location = [str(part) for part in problem["loc"]]
     shown = "" if isinstance(given, dict | BaseModel) else f", given {given!r}"
-    if kind in ("tuple_type", "too_long") or (kind == "missing" and isinstance(problem["loc"][-1], int)):
+    if kind == "tuple_type" and _is_list(location, root):
+        message = "must be a list"
+    elif kind in ("tuple_type", "too_long") or (kind == "missing" and isinstance(problem["loc"][-1], int)):
         location, message = [part for part in location if not part.isdigit()], "must be two numbers, [low, high]"
     elif kind == "extra_forbidden":
         message, shown = f"there is no such setting; {_nearest_setting(location, root)}", ""
@@ -180,12 +182,21 @@ def _section(location: Sequence[str], root: type[BaseModel]) -> type[BaseModel]:
     """The section that keys lead to; the last one on the way where they lead further or elsewhere."""
     section = root
     for name in location:
+        if name.isdigit():  # of a list of sections, which has been entered already
+            continue
         field = section.model_fields.get(name)
         annotation = None if field is None else field.annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        inner = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+        inner = [kind for kind in inner if issubclass(kind, BaseModel)]
+        if not inner:
             break
-        section = annotation
+        section = inner[0]
     return section
+
+
+def _is_list(location: Sequence[str], root: type[BaseModel]) -> bool:
+    """Whether a setting takes any number of values."""
+    return Ellipsis in get_args(_section(location[:-1], root).model_fields[location[-1]].annotation)
 
 
 def _choices(location: Sequence[str], root: type[BaseModel]) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.configuration import AugmentationConfiguration
+from sound_groove.data.surroundings import Surroundings
 
 BABBLE_TALKERS = (3, 7)  # as in the MUSAN recipes of Snyder et al. 2018, section 3.3
 TELEPHONE_BAND_HZ = (250.0, 3400.0)
@@ -28,26 +29,66 @@ class Augmentation:
     def __init__(self, configuration: AugmentationConfiguration) -> None:
         self.configuration = configuration
 
-    def __call__(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
-        """Augmented copies (B, samples); the input is left as it is."""
+    def __call__(
+        self, waveforms: Tensor, generator: torch.Generator, surroundings: Surroundings | None = None
+    ) -> Tensor:
+        """Augmented copies (B, samples); the input is left as it is.
+
+        Args:
+            waveforms: (B, samples).
+            generator: source of the draws.
+            surroundings: recorded noise and rooms, where the recipe names folders of them.
+        """
         settings = self.configuration
         if not settings.changes_waveforms:
             return waveforms
-        clean, augmented = waveforms, waveforms.clone()
-        chosen = _choose(len(clean), settings.reverberation_probability, generator)
-        if len(chosen):
-            rt60_s = uniform(len(chosen), settings.rt60_s, generator)
-            augmented[chosen] = reverberate(augmented[chosen], room_responses(rt60_s, generator))
-        chosen = _choose(len(clean), settings.noise_probability, generator)
-        if len(chosen):
-            is_babble = torch.rand(len(chosen), 1, generator=generator, device=clean.device) < settings.babble_share
-            noise = torch.where(is_babble, babble(clean, chosen, generator), coloured_noise(clean[chosen], generator))
-            augmented[chosen] = mix(augmented[chosen], noise, uniform(len(chosen), settings.snr_db, generator))
-        chosen = _choose(len(clean), settings.telephone_probability, generator)
+        augmented = self._in_rooms(waveforms, generator, surroundings)
+        augmented = self._in_noise(augmented, waveforms, generator, surroundings)
+        chosen = _choose(len(waveforms), settings.telephone_probability, generator)
         if len(chosen):
             augmented[chosen] = limit_band(augmented[chosen], *TELEPHONE_BAND_HZ)
-        gain_db = uniform(len(clean), settings.gain_db, generator)
+        gain_db = uniform(len(waveforms), settings.gain_db, generator)
         return augmented * (10.0 ** (gain_db / 20.0)).unsqueeze(1)
+
+    def _in_rooms(self, clean: Tensor, generator: torch.Generator, surroundings: Surroundings | None) -> Tensor:
+        """Some of the items in a room each (B, samples): recorded where the recipe names a folder, else made up."""
+        settings, augmented = self.configuration, clean.clone()
+        if surroundings is not None and settings.room_folder is not None:
+            chosen = surroundings.rooms.any(dim=1).nonzero().squeeze(1)
+            responses = surroundings.rooms[chosen]
+        else:
+            chosen = _choose(len(clean), settings.reverberation_probability, generator)
+            responses = None
+        if len(chosen):
+            if responses is None:
+                responses = room_responses(uniform(len(chosen), settings.rt60_s, generator), generator)
+            augmented[chosen] = reverberate(augmented[chosen], responses)
+        return augmented
+
+    def _in_noise(
+        self, signals: Tensor, clean: Tensor, generator: torch.Generator, surroundings: Surroundings | None
+    ) -> Tensor:
+        """Some of the items in noise (B, samples): recorded where the recipe names folders, or coloured, or babble."""
+        settings = self.configuration
+        if surroundings is None or not settings.noise_folders:
+            chosen = _choose(len(clean), settings.noise_probability, generator)
+            if not len(chosen):
+                return signals
+            is_babble = torch.rand(len(chosen), 1, generator=generator, device=clean.device) < settings.babble_share
+            noise = torch.where(is_babble, babble(clean, chosen, generator), coloured_noise(clean[chosen], generator))
+            signals[chosen] = mix(signals[chosen], noise, uniform(len(chosen), settings.snr_db, generator))
+            return signals
+        # Babble goes to some of the items that got no recording, so many that both shares are what they should be.
+        babbling = settings.noise_probability * settings.babble_share
+        without = 1.0 - settings.noise_probability + babbling
+        quiet = ~surroundings.noise.any(dim=1)  # (B,)
+        draw = torch.rand(len(clean), generator=generator, device=clean.device)
+        chosen = ((draw * without < babbling) & quiet).nonzero().squeeze(1)
+        noise, snr_db = surroundings.noise.clone(), surroundings.snr_db.clone()
+        if len(chosen):
+            noise[chosen] = babble(clean, chosen, generator)
+            snr_db[chosen] = uniform(len(chosen), settings.snr_db, generator)
+        return mix(signals, noise, snr_db)
 
 
 def mix(signals: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:

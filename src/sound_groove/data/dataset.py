@@ -22,6 +22,7 @@ from sound_groove.data.draws import Draw, generator
 from sound_groove.data.manifest import Utterance
 from sound_groove.data.sampler import Sampler, shard
 from sound_groove.data.speed import source_samples
+from sound_groove.data.surroundings import Surroundings, SurroundingsReader
 from sound_groove.errors import SoundGrooveError, TrainingError
 from sound_groove.features import FRAME_LENGTH, FRAME_SHIFT
 from sound_groove.types import Samples
@@ -44,12 +45,14 @@ class Batch:
         labels: (B,) class of each: its speaker at its speed.
         speeds: (B,) index of the speed at which each is to be played.
         utterances: (B,) index of each in the training list.
+        surroundings: recorded noise and rooms around them, if any.
     """
 
     inputs: Tensor
     labels: Tensor
     speeds: Tensor
     utterances: Tensor
+    surroundings: Surroundings | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
@@ -58,14 +61,21 @@ class Batch:
             self.labels.to(device, non_blocking=True),
             self.speeds.to(device, non_blocking=True),
             self.utterances,
+            None if self.surroundings is None else self.surroundings.to(device),
         )
 
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory, from which a GPU copies without making the step wait."""
-        return Batch(self.inputs.pin_memory(), self.labels.pin_memory(), self.speeds.pin_memory(), self.utterances)
+        return Batch(
+            self.inputs.pin_memory(),
+            self.labels.pin_memory(),
+            self.speeds.pin_memory(),
+            self.utterances,
+            None if self.surroundings is None else self.surroundings.pin_memory(),
+        )
 
     def split(self, parts: int) -> list["Batch"]:
-        """The batch in equal parts, for gradient accumulation."""
+        """The batch in equal parts, for gradient accumulation, without the surroundings (they are in the features)."""
         columns = (column.chunk(parts) for column in (self.inputs, self.labels, self.speeds, self.utterances))
         return [Batch(*part) for part in zip(*columns, strict=True)]
 
@@ -82,6 +92,7 @@ class CropReader:
         stored_features: read `.pt` features instead of audio.
         speeds: at which crops may be played; each makes classes of its own.
         drawn: indices of the speeds that are drawn, each as likely as the others.
+        surroundings: reads recorded noise and rooms around the crops.
     """
 
     utterances: Sequence[Utterance]
@@ -91,6 +102,7 @@ class CropReader:
     stored_features: bool = False
     speeds: tuple[float, ...] = (1.0,)
     drawn: tuple[int, ...] = (0,)
+    surroundings: SurroundingsReader | None = None
 
     @cached_property
     def speakers(self) -> int:
@@ -138,7 +150,9 @@ class CropReader:
         speeds = np.array([self.speed(item) for item in items])
         crops = pad_sequence([self.read(item) for item in items], batch_first=True)  # (B, samples) or (B, T, F)
         classes = self.labels[indices] + self.speakers * speeds
-        return Batch(crops, torch.from_numpy(classes), torch.from_numpy(speeds), torch.tensor(indices))
+        places = [(epoch, place) for _, epoch, place in items]
+        around = None if self.surroundings is None else self.surroundings.read(places, self.samples)
+        return Batch(crops, torch.from_numpy(classes), torch.from_numpy(speeds), torch.tensor(indices), around)
 
 
 def read_crop(utterance: Utterance, count: int, fraction: float) -> Samples:

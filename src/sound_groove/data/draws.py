@@ -19,6 +19,8 @@ class Draw(IntEnum):
     AUGMENTATION = 5
     SPEED = 6
     MASKING = 7
+    NOISE = 8
+    ROOM = 9
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:

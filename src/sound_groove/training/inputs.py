@@ -16,6 +16,7 @@ from sound_groove.data.masking import mask_features
 from sound_groove.data.speed import play
 from sound_groove.features import KaldiFbank, remove_mean
 from sound_groove.training.preflight import TrainingPlan
+from sound_groove.training.stages import Stage
 
 
 class StageInputs:
@@ -23,26 +24,28 @@ class StageInputs:
 
     Args:
         recipe: of the whole run, which has the classes' speeds.
-        stage: the recipe of the stage, as `stage_recipes` gives it.
+        stage: the one.
         plan: what the preflight made of them.
         device: to compute on.
     """
 
-    def __init__(self, recipe: Recipe, stage: Recipe, plan: TrainingPlan, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, stage: Stage, plan: TrainingPlan, device: torch.device) -> None:
+        settings = stage.recipe
         speeds = recipe.augmentation.speeds
         self.reader = CropReader(
             plan.utterances,
             plan.labels,
-            stage.data.crop_frames,
+            settings.data.crop_frames,
             recipe.seed,
             recipe.data.input == "features",
             speeds,
-            tuple(speeds.index(speed) for speed in stage.augmentation.speeds),
+            tuple(speeds.index(speed) for speed in settings.augmentation.speeds),
+            stage.surroundings,
         )
         self._seed, self._device = recipe.seed, device
-        self._augmentation = Augmentation(stage.augmentation)
-        self._masking = stage.augmentation.masking
-        self._front_end = KaldiFbank(recipe.network.feature_size, stage.training.dither).to(device)
+        self._augmentation = Augmentation(settings.augmentation)
+        self._masking = settings.augmentation.masking
+        self._front_end = KaldiFbank(recipe.network.feature_size, settings.training.dither).to(device)
 
     @torch.no_grad()
     def features(self, batch: Batch, *place: int) -> Tensor:
@@ -57,7 +60,7 @@ class StageInputs:
         else:
             generator = self._generator(Draw.AUGMENTATION, *place)
             waveforms = play(batch.inputs, batch.speeds, self.reader.speeds, self.reader.samples)
-            waveforms = self._augmentation(waveforms, generator)
+            waveforms = self._augmentation(waveforms, generator, batch.surroundings)
             features = remove_mean(self._front_end(waveforms, generator=generator))
         return mask_features(features, self._masking, self._generator(Draw.MASKING, *place))
 

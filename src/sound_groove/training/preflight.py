@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE
 from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.data.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
+from sound_groove.data.surroundings import find_surroundings
 from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
 from sound_groove.models import build_network
 from sound_groove.recipes import stage_recipes
@@ -63,6 +65,10 @@ class TrainingPlan:
         """Of all stages together."""
         return self.stages[-1].end_epoch
 
+    def _surroundings(self) -> list[str]:
+        """What recordings are heard around the crops, a line for each choice of folders."""
+        return list(dict.fromkeys(str(s.surroundings) for s in self.stages if s.surroundings is not None))
+
     def _label(self, stage: Stage) -> str:
         return "steps" if len(self.stages) == 1 else f"stage {stage.number}"
 
@@ -79,6 +85,7 @@ class TrainingPlan:
                 f"training   {self.speakers:,} speakers{at_speeds}, {len(self.utterances):,} utterances, "
                 f"{self.hours:.1f} h",
                 f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",
+                *(f"around     {line}" for line in self._surroundings()),
                 *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),
                 f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
@@ -127,8 +134,12 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     speaker_ids, labels = np.unique(given, return_inverse=True)
     if len(speaker_ids):
         problems += dict.fromkeys(p for stage in recipes for p in _check_speakers(stage, len(speaker_ids)))
+    around = [
+        _collect(problems, partial(find_surroundings, stage.augmentation, recipe.seed), None, "augmentation: ")
+        for stage in recipes
+    ]
     if problems or manifest_sha256 is None:
-        raise ConfigurationError(recipe.name, problems)
+        raise ConfigurationError(recipe.name, list(dict.fromkeys(problems)))
     classes = len(speaker_ids) * len(recipe.augmentation.speeds)
     return TrainingPlan(
         utterances=training,
@@ -137,7 +148,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         classes=classes,
         hours=sum(utterance.duration_s for utterance in training) / 3600,
         validation=validation,
-        stages=line_up(recipes, [_sampler(stage, labels.astype(np.int64)) for stage in recipes]),
+        stages=line_up(recipes, [_sampler(stage, labels.astype(np.int64)) for stage in recipes], around),
         manifest_sha256=manifest_sha256,
         network_parameters=network_parameters,
         head_parameters=_count_parameters(lambda: make_head(recipe, classes)),
@@ -230,6 +241,9 @@ def _check_batches(recipe: Recipe) -> list[str]:
     speeds_differ = len(recipe.augmentation.speeds) > 1
     if recipe.data.input == "features" and (recipe.augmentation.changes_waveforms or speeds_differ):
         problems.append("augmentation: works on waveforms, and data.input is 'features'; switch one of them off")
+    for folders, share in (("noise_folders", "noise_probability"), ("room_folder", "reverberation_probability")):
+        if getattr(recipe.augmentation, folders) and not getattr(recipe.augmentation, share):
+            problems.append(f"augmentation.{folders}: is given, and augmentation.{share} is 0; set both or none")
     if recipe.data.input == "features" and recipe.training.dither:
         problems.append("training.dither: is added to waveforms, and data.input is 'features'; set it to 0")
     return problems + _check_schedule(recipe)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, count
 
 from sound_groove.configuration import Recipe
 from sound_groove.data.sampler import Sampler
+from sound_groove.data.surroundings import SurroundingsReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +18,14 @@ class Stage:
         recipe: with this stage's settings; schedules count its epochs from 0.
         sampler: draws its batches. It is given the epochs of the whole run, so that no draw is made twice.
         first_epoch: epochs of the run before it.
+        surroundings: reads the recorded noise and rooms that its recipe names, if any.
     """
 
     number: int
     recipe: Recipe
     sampler: Sampler
     first_epoch: int
+    surroundings: SurroundingsReader | None = None
 
     @property
     def end_epoch(self) -> int:
@@ -47,8 +50,10 @@ class Stage:
         )
 
 
-def line_up(recipes: Sequence[Recipe], samplers: Sequence[Sampler]) -> tuple[Stage, ...]:
-    """The stages of a run from the recipe of each, as `stage_recipes` gives them, and its sampler."""
-    starts = accumulate((recipe.training.epochs for recipe in recipes), initial=0)
-    numbered = zip(range(1, len(recipes) + 1), recipes, samplers, starts, strict=False)  # the last start is the end
-    return tuple(Stage(*stage) for stage in numbered)
+def line_up(
+    recipes: Sequence[Recipe], samplers: Sequence[Sampler], surroundings: Sequence[SurroundingsReader | None]
+) -> tuple[Stage, ...]:
+    """The stages of a run: the recipe of each, as `stage_recipes` gives them, its sampler and its surroundings."""
+    ends = list(accumulate(recipe.training.epochs for recipe in recipes))
+    columns = zip(count(1), recipes, samplers, [0, *ends], surroundings, strict=False)  # numbers and places run on
+    return tuple(Stage(*column) for column in columns)

@@ -171,7 +171,7 @@ class Trainer:
     def _set_stage(self, stage: Stage) -> None:
         """Read, augment and schedule as the stage says."""
         self.stage, self.settings = stage, stage.recipe
-        self.inputs = StageInputs(self.recipe, stage.recipe, self.plan, self.accelerator.device)
+        self.inputs = StageInputs(self.recipe, stage, self.plan, self.accelerator.device)
 
     def _enter(self, stage: Stage) -> None:
         """Go on in a stage, or begin it: from the mean of the weights, if there is one, with a fresh optimiser."""

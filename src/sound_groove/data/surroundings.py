@@ -1,0 +1,215 @@
+"""Recorded noise and recorded rooms, read beside the crops that they are to be added to.
+
+Which item gets which recording, and which part of it, is a function of (seed, epoch, place), as its crop is. Workers
+read; mixing and convolution run batched on the training device, in `sound_groove.data.augment`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from sound_groove.audio import SAMPLE_RATE, load_audio, probe, read_segment
+from sound_groove.configuration import AugmentationConfiguration, NoiseConfiguration
+from sound_groove.data.corpora.listing import is_audio
+from sound_groove.data.draws import Draw, generator
+from sound_groove.errors import CorpusError, SoundGrooveError, TrainingError
+from sound_groove.types import Samples
+
+T = TypeVar("T")
+
+LONGEST_ROOM = 2 * SAMPLE_RATE  # of a response, from its direct path on; what comes later is far below any speech
+# MUSAN (Snyder et al. 2015) and what its recordings are used for in the published CN-Celeb recipes: folder, decibels of
+# the signal-to-noise ratio, and how many recordings are heard at once.
+MUSAN = (("noise", (0.0, 15.0), (1, 1)), ("music", (5.0, 15.0), (1, 1)), ("speech", (10.0, 30.0), (3, 7)))
+SIMULATED_ROOMS = "simulated_rirs"  # in RIRS_NOISES (Ko et al. 2017), beside recorded rooms and recorded noise
+
+
+@dataclass(frozen=True)
+class NoiseSource:
+    """A folder of noise.
+
+    Attributes:
+        paths: of the recordings.
+        lengths: of each, in samples at 16 kHz.
+        snr_db: range of the signal-to-noise ratio.
+        voices: how many recordings are heard at once, from and to.
+    """
+
+    paths: tuple[str, ...]
+    lengths: tuple[int, ...]
+    snr_db: tuple[float, float]
+    voices: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is to be heard around the crops of a batch.
+
+    Attributes:
+        noise: (B, samples) of any level; silence where an item gets none.
+        snr_db: (B,) ratio at which it is to be added.
+        rooms: (B, L) impulse responses, the direct path first; silence where an item gets none.
+    """
+
+    noise: Tensor
+    snr_db: Tensor
+    rooms: Tensor
+
+    def to(self, device: torch.device) -> "Surroundings":
+        """The same on a device."""
+        return Surroundings(*(column.to(device, non_blocking=True) for column in self._columns))
+
+    def pin_memory(self) -> "Surroundings":
+        """The same in page-locked memory."""
+        return Surroundings(*(column.pin_memory() for column in self._columns))
+
+    @property
+    def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.noise, self.snr_db, self.rooms
+
+
+@dataclass(frozen=True)
+class SurroundingsReader:
+    """Reads what is to be heard around crops.
+
+    Attributes:
+        sources: folders of noise, each as likely as the others.
+        rooms: paths of impulse responses.
+        noise_probability: share of items that get recorded noise.
+        room_probability: share of items that get a recorded room.
+        seed: of every draw.
+    """
+
+    sources: tuple[NoiseSource, ...]
+    rooms: tuple[str, ...]
+    noise_probability: float
+    room_probability: float
+    seed: int
+
+    def __str__(self) -> str:
+        """What there is, for people."""
+        count = sum(len(source.paths) for source in self.sources)
+        noise = (
+            f"{count:,} recordings of noise"
+            if len(self.sources) == 1
+            else (f"{count:,} recordings of noise in {len(self.sources)} folders")
+        )
+        rooms = f"{len(self.rooms):,} room responses"
+        return ", ".join(text for text, there in ((noise, self.sources), (rooms, self.rooms)) if there)
+
+    def read(self, places: Sequence[tuple[int, int]], samples: int) -> Surroundings:
+        """The surroundings of a batch.
+
+        Args:
+            places: epoch and place of each item.
+            samples: length of the crops.
+
+        Raises:
+            TrainingError: a recording cannot be read any more.
+        """
+        noise, snr_db, rooms = torch.zeros(len(places), samples), torch.zeros(len(places)), []
+        for row, place in enumerate(places):
+            draw = generator(self.seed, Draw.NOISE, *place)
+            if self.sources and draw.random() < self.noise_probability:
+                source = self.sources[draw.integers(len(self.sources))]
+                snr_db[row] = draw.uniform(*source.snr_db)
+                noise[row] = torch.from_numpy(_read_noise(source, samples, draw))
+            draw = generator(self.seed, Draw.ROOM, *place)
+            chosen = self.rooms and draw.random() < self.room_probability
+            rooms.append(_read_room(self.rooms[draw.integers(len(self.rooms))]) if chosen else torch.zeros(1))
+        return Surroundings(noise, snr_db, pad_sequence(rooms, batch_first=True))
+
+
+def find_surroundings(settings: AugmentationConfiguration, seed: int) -> SurroundingsReader | None:
+    """What the recipe's folders hold; None when it names none.
+
+    Raises:
+        CorpusError: a folder is missing, or holds no audio that can be read.
+    """
+    sources = tuple(source for folder in settings.noise_folders for source in find_noise(folder))
+    rooms = () if settings.room_folder is None else find_rooms(settings.room_folder)
+    if not sources and not rooms:
+        return None
+    recorded = settings.noise_probability * (1.0 - settings.babble_share) if sources else 0.0
+    return SurroundingsReader(sources, rooms, recorded, settings.reverberation_probability if rooms else 0.0, seed)
+
+
+def find_noise(settings: NoiseConfiguration) -> list[NoiseSource]:
+    """The recordings of a folder; those of MUSAN as three sources, of noise, music and speech.
+
+    Raises:
+        CorpusError: the folder is missing, or holds no audio that can be read.
+    """
+    folder = settings.folder
+    if settings.snr_db is None and all((folder / name).is_dir() for name, _, _ in MUSAN):
+        return [_noise_source(folder / name, snr_db, voices) for name, snr_db, voices in MUSAN]
+    return [_noise_source(folder, settings.snr_db or (0.0, 15.0), settings.voices)]
+
+
+def find_rooms(folder: Path) -> tuple[str, ...]:
+    """The impulse responses of a folder; of RIRS_NOISES, those of the simulated rooms.
+
+    Raises:
+        CorpusError: the folder is missing, or holds no audio.
+    """
+    simulated = folder / SIMULATED_ROOMS
+    found = tuple(_audio_in(simulated if simulated.is_dir() else folder, "impulse responses"))
+    _check(_read_room, found[0])
+    return found
+
+
+def _noise_source(folder: Path, snr_db: tuple[float, float], voices: tuple[int, int]) -> NoiseSource:
+    paths = tuple(_audio_in(folder, "noise"))
+    return NoiseSource(paths, tuple(_check(lambda path: probe(path).samples, path) for path in paths), snr_db, voices)
+
+
+def _audio_in(folder: Path, what: str) -> Iterator[str]:
+    """All audio files below a folder, in the order of their names."""
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: there is no such folder of {what}")
+    found = sorted(str(path.absolute()) for path in folder.rglob("*") if is_audio(path.name) and path.is_file())
+    if not found:
+        raise CorpusError(f"{folder}: there is no audio in this folder of {what}")
+    yield from found
+
+
+def _check(read: Callable[[str], T], path: str) -> T:
+    """What reading a file gives, before training begins."""
+    try:
+        return read(path)
+    except SoundGrooveError as error:
+        raise CorpusError(f"{error}; remove it from the folder, or name another folder") from None
+
+
+def _read_noise(source: NoiseSource, samples: int, draw: np.random.Generator) -> Samples:
+    """A part of one recording, or the sum of parts of several at the same level (samples,)."""
+    count = int(draw.integers(source.voices[0], source.voices[1] + 1))
+    chosen = draw.choice(len(source.paths), size=min(count, len(source.paths)), replace=False)
+    mixture = np.zeros(samples, dtype=np.float32)
+    for index in chosen.tolist():
+        length = source.lengths[index]
+        wanted = min(samples, length)
+        start = int(draw.random() * (length - wanted + 1))
+        try:
+            part = read_segment(source.paths[index], start, wanted)
+        except SoundGrooveError as error:
+            raise TrainingError(f"{error} (recorded noise)") from None
+        level = float(np.sqrt(np.mean(np.square(part, dtype=np.float64))))
+        mixture += np.resize(part, samples) / max(level, 1e-5)  # np.resize repeats
+    return mixture
+
+
+def _read_room(path: str) -> Tensor:
+    """An impulse response from its direct path on (L,), which is 1."""
+    try:
+        response = load_audio(path)
+    except SoundGrooveError as error:
+        raise TrainingError(f"{error} (recorded room)") from None
+    direct = int(np.argmax(np.abs(response)))
+    return torch.from_numpy(response[direct : direct + LONGEST_ROOM] / response[direct])
