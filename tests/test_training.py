@@ -372,6 +372,7 @@ def test_other_recipes_train_as_well(prepared: Path, tmp_path: Path, changes: di
                 },
                 "training__epochs": 3,
                 "training__batches_per_epoch": 4,
+                "data__sampler": {"speakers": 4, "utterances": 2, "companions": 1},
                 "stages": [{"training": {"epochs": 2, "average_epochs": 1}, "data": {"crop_frames": 80}}],
             },
             # In the first epoch of the mean, after it, at the border, and in the second stage.
@@ -516,7 +517,7 @@ def poison_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Make the augmentation of one step return NaN."""
     calls = []
 
-    def poisoned(self: Augmentation, waveforms: Tensor, generator: torch.Generator) -> Tensor:
+    def poisoned(self: Augmentation, waveforms: Tensor, *_: object) -> Tensor:
         calls.append(1)
         return waveforms * math.nan if len(calls) == step else waveforms
 

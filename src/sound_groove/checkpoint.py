@@ -1,7 +1,8 @@
 """Model files: one safetensors file that knows how to build its own network.
 
 The tensors are grouped by the first word of their names: `network.` (always there), `head.` (the class weights, when
-kept), and, only in the state from which training resumes, `optimizer.` and `mean.` (sums of weights to be averaged).
+kept), and, only in the state from which training resumes, `optimizer.`, `mean.` (sums of weights to be averaged) and
+`mining.` (which speakers are confused with which).
 `centre.` holds what is subtracted from embeddings, when something is.
 The file's header carries, as JSON under one key, the network's configuration, the model's name, the map from score to
 log-likelihood ratio, and the facts of its training.
@@ -35,8 +36,9 @@ NETWORK = "network."
 HEAD = "head."
 OPTIMIZER = "optimizer."
 MEAN = "mean."
+MINING = "mining."
 CENTRE = "centre."
-GROUPS = (NETWORK, CENTRE, HEAD, OPTIMIZER, MEAN)
+GROUPS = (NETWORK, CENTRE, HEAD, OPTIMIZER, MEAN, MINING)
 
 BEST_NAME = "best.safetensors"
 LAST_NAME = "last.safetensors"

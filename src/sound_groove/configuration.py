@@ -82,12 +82,15 @@ class SamplerConfiguration(Section):
         kind: "pk" draws P speakers and K utterances of each; "shuffled" visits every utterance once an epoch.
         speakers: P, for "pk".
         utterances: K, for "pk".
+        companions: for "pk", how many speakers come with each, namely those that the network confuses most with it
+            (hard prototype mining, Thienpondt et al. 2020); found anew for each epoch. 1 + companions must divide P.
         batch_size: utterances a batch, for "shuffled".
     """
 
     kind: Literal["pk", "shuffled"] = "pk"
     speakers: Annotated[int, Field(ge=1)] = 32
     utterances: Annotated[int, Field(ge=1)] = 4
+    companions: Annotated[int, Field(ge=0, le=100)] = 0
     batch_size: Annotated[int, Field(ge=2)] = 128
 
     @property

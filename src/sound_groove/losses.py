@@ -80,6 +80,12 @@ class AamSoftmax(nn.Module):
             logits = self.scale * self._with_penalty(cosines, column).scatter(1, column, target)
             return F.cross_entropy(logits, labels), cosines
 
+    @torch.no_grad()
+    def centres(self) -> Tensor:
+        """(classes, D): the direction of each class, the mean of those of its sub-centres."""
+        directions = F.normalize(self.weight.detach().float(), eps=_SHORTEST)
+        return directions.view(self.classes, self.subcenters, -1).mean(dim=1)
+
     def _cosines(self, embeddings: Tensor) -> Tensor:
         """(B, D) -> (B, classes): cosine with the nearest sub-centre of every class."""
         directions = F.normalize(embeddings, eps=_SHORTEST)

@@ -126,4 +126,4 @@ def _program() -> str:
     if called.name == "__main__.py":
         return shlex.join([sys.executable, "-m", "sound_groove"])
     found = shutil.which("sound-groove")
-    return "sound-groove" if found and Path(found).samefile(called) else shlex.quote(str(called))
+    return "sound-groove" if found and Path(found).resolve() == called.resolve() else shlex.quote(str(called))

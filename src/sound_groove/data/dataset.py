@@ -91,7 +91,7 @@ class CropReader:
         seed: of the crops' places and speeds.
         stored_features: read `.pt` features instead of audio.
         speeds: at which crops may be played; each makes classes of its own.
-        drawn: indices of the speeds that are drawn, each as likely as the others.
+        drawn: indices of the speeds that are drawn, each as likely as the others; None = all of them.
         surroundings: reads recorded noise and rooms around the crops.
     """
 
@@ -101,7 +101,7 @@ class CropReader:
     seed: int
     stored_features: bool = False
     speeds: tuple[float, ...] = (1.0,)
-    drawn: tuple[int, ...] = (0,)
+    drawn: tuple[int, ...] | None = None
     surroundings: SurroundingsReader | None = None
 
     @cached_property
@@ -116,10 +116,11 @@ class CropReader:
 
     def speed(self, item: Item) -> int:
         """Index of the speed at which the item is to be played."""
-        if len(self.drawn) == 1:
-            return self.drawn[0]
+        drawn = range(len(self.speeds)) if self.drawn is None else self.drawn
+        if len(drawn) == 1:
+            return drawn[0]
         _, epoch, place = item
-        return self.drawn[int(generator(self.seed, Draw.SPEED, epoch, place).integers(len(self.drawn)))]
+        return drawn[int(generator(self.seed, Draw.SPEED, epoch, place).integers(len(drawn)))]
 
     def read(self, item: Item) -> Tensor:
         """The crop at an item's place: (T, F), or as many samples as its speed takes.

@@ -21,6 +21,8 @@ class Draw(IntEnum):
     MASKING = 7
     NOISE = 8
     ROOM = 9
+    COMPANIONS = 10
+    COMPANION_UTTERANCES = 11
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:

@@ -16,6 +16,7 @@ from torch import nn
 from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE
 from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
+from sound_groove.data.mining import HardSampler
 from sound_groove.data.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
 from sound_groove.data.surroundings import find_surroundings
 from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
@@ -238,6 +239,14 @@ def _check_batches(recipe: Recipe) -> list[str]:
             f"training.gradient_accumulation: {parts} parts of a batch of {batch} are single utterances, "
             "which cannot be normalised; take fewer parts"
         )
+    sampler = recipe.data.sampler
+    if sampler.companions and sampler.kind != "pk":
+        problems.append("data.sampler.companions: come with the speakers of a 'pk' batch; set kind to pk, or them to 0")
+    elif sampler.speakers % (1 + sampler.companions):
+        problems.append(
+            f"data.sampler.companions: {sampler.speakers} speakers a batch cannot be groups of "
+            f"{1 + sampler.companions}, each speaker with {sampler.companions} others"
+        )
     speeds_differ = len(recipe.augmentation.speeds) > 1
     if recipe.data.input == "features" and (recipe.augmentation.changes_waveforms or speeds_differ):
         problems.append("augmentation: works on waveforms, and data.input is 'features'; switch one of them off")
@@ -328,7 +337,9 @@ def _sampler(recipe: Recipe, labels: NDArray[np.int64]) -> Sampler:
     settings = recipe.data.sampler
     batches = recipe.training.batches_per_epoch or -(-len(labels) // settings.total_batch)
     if settings.kind == "pk":
-        return PkSampler(labels, settings.speakers, settings.utterances, recipe.seed, batches)
+        anchors = settings.speakers // (1 + settings.companions)
+        sampler = PkSampler(labels, anchors, settings.utterances, recipe.seed, batches)
+        return HardSampler(sampler, settings.companions) if settings.companions else sampler
     return ShuffledSampler(len(labels), settings.batch_size, recipe.seed, batches)
 
 

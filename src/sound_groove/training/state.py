@@ -8,10 +8,12 @@ the place.
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sound_groove.checkpoint import CENTRE, HEAD, MEAN, NETWORK, OPTIMIZER, Checkpoint
+from sound_groove.checkpoint import CENTRE, HEAD, MEAN, MINING, NETWORK, OPTIMIZER, Checkpoint
 from sound_groove.errors import CheckpointError
 from sound_groove.training.averaging import WeightMean
 from sound_groove.types import Embeddings
@@ -97,6 +99,17 @@ def centre_tensors(centre: Embeddings | None) -> dict[str, Tensor]:
 def mean_tensors(mean: WeightMean) -> dict[str, Tensor]:
     """The sums of a mean under way under the names of the checkpoint."""
     return {MEAN + name: tensor for name, tensor in mean.sums.items()}
+
+
+def mining_tensors(neighbours: NDArray[np.int64] | None) -> dict[str, Tensor]:
+    """Which speakers are confused with which (S, N) under its name of the checkpoint; nothing for None."""
+    return {} if neighbours is None else {f"{MINING}neighbours": torch.from_numpy(neighbours)}
+
+
+def restore_neighbours(checkpoint: Checkpoint) -> NDArray[np.int64] | None:
+    """Which speakers are confused with which (S, N), or None."""
+    neighbours = checkpoint.group(MINING).get("neighbours")
+    return None if neighbours is None else np.asarray(neighbours.numpy())
 
 
 def restore_mean(checkpoint: Checkpoint, progress: Progress, model: nn.Module) -> WeightMean:

@@ -16,17 +16,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.checkpoint import GROUPS, load_checkpoint, save_checkpoint
 from sound_groove.configuration import Recipe
 from sound_groove.data.dataset import DEAD_WORKER, Batch, training_batches
+from sound_groove.data.mining import SPARE, HardSampler, find_neighbours
+from sound_groove.data.sampler import Sampler
 from sound_groove.encoder import SpeakerEncoder
-from sound_groove.errors import OutputError, TrainingError
+from sound_groove.errors import CheckpointError, OutputError, TrainingError
 from sound_groove.files import write_json
 from sound_groove.provenance import software
 from sound_groove.training.averaging import WeightMean
@@ -42,10 +46,12 @@ from sound_groove.training.state import (
     Progress,
     centre_tensors,
     mean_tensors,
+    mining_tensors,
     model_tensors,
     optimizer_tensors,
     restore,
     restore_mean,
+    restore_neighbours,
 )
 from sound_groove.training.validation import Validation, find_centre, validate
 from sound_groove.types import ModelIdentity
@@ -145,6 +151,7 @@ class Trainer:
         self.facts = run_facts(recipe, plan, software(), command)
         self.progress = Progress()
         self.mean = WeightMean()
+        self.neighbours: NDArray[np.int64] | None = None  # of each speaker, where hard negatives are mined
         self._set_stage(plan.stages[0])
         self.log: RunLog | None = None  # of the main process
 
@@ -159,9 +166,13 @@ class Trainer:
         with self._logging():
             while (stage := self.plan.stage_at(self.progress.epoch)) is not None:
                 self._enter(stage)
-                with closing(self._batches()) as batches:
-                    while self.progress.epoch < stage.end_epoch:
-                        self._epoch(batches)
+                # Where hard negatives are mined, the reading processes can only know the epoch that is about to begin.
+                mines = isinstance(stage.sampler, HardSampler)
+                while self.progress.epoch < stage.end_epoch:
+                    end = self.progress.epoch + 1 if mines else stage.end_epoch
+                    with closing(self._batches(end)) as batches:
+                        while self.progress.epoch < end:
+                            self._epoch(batches)
         if self.progress.best_eer is None:
             raise TrainingError(f"{self.folder.path}: the run ended without a validation")
         return TrainingResult(
@@ -218,18 +229,31 @@ class Trainer:
             self.mean.add(self.accelerator.unwrap_model(self.model))
             self.progress = replace(self.progress, averaged=self.mean.count)
 
-    def _batches(self) -> Generator[Batch, None, None]:
-        """This process's share of all the batches from where the progress stands to the end of the run."""
+    def _batches(self, end_epoch: int) -> Generator[Batch, None, None]:
+        """This process's share of all the batches from where the progress stands to the end of an epoch."""
         return training_batches(
             self.inputs.reader,
-            self.stage.sampler,
-            range(self.progress.epoch, self.stage.end_epoch),
+            self._sampler(),
+            range(self.progress.epoch, end_epoch),
             first_batch=self.progress.batch,
             workers=self.recipe.data.workers,
             rank=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
             pin_memory=self.accelerator.device.type == "cuda",
         )
+
+    def _sampler(self) -> Sampler:
+        """The stage's sampler; one of hard negatives with what the classes say at the beginning of this epoch."""
+        sampler = self.stage.sampler
+        if not isinstance(sampler, HardSampler):
+            return sampler
+        if self.progress.batch == 0:
+            block = self.recipe.augmentation.speeds.index(1.0) * self.plan.speakers
+            centres = self.head.centres()[block : block + self.plan.speakers]  # those of the speed 1
+            self.neighbours = find_neighbours(centres, SPARE * sampler.companions)
+        if self.neighbours is None:
+            raise CheckpointError(f"{self.folder.last}: does not say which speakers this epoch's batches are made of")
+        return sampler.knowing(self.neighbours)
 
     def _step(self, batch: Batch) -> dict[str, Any]:
         """One optimiser step on one total batch; returns its row for the log."""
@@ -361,7 +385,7 @@ class Trainer:
             self.progress = replace(self.progress, scaler=None if scaler is None else scaler.state_dict())
             tensors = model_tensors(self.network, self.head)
             tensors.update(optimizer_tensors(self.optimizer.optimizer))
-            tensors.update(mean_tensors(self.mean))
+            tensors.update(mean_tensors(self.mean) | mining_tensors(self.neighbours))
             save_checkpoint(self.folder.last, tensors, model_header(self.recipe, self.facts, self.progress, None))
         self.accelerator.wait_for_everyone()
 
@@ -373,6 +397,7 @@ class Trainer:
             checkpoint = load_checkpoint(self.folder.last, GROUPS)
             self.progress = restore(checkpoint, self.network, self.head, self.optimizer.optimizer)
             self.mean = restore_mean(checkpoint, self.progress, self.accelerator.unwrap_model(self.model))
+            self.neighbours = restore_neighbours(checkpoint)
             if self.progress.scaler is not None and self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
             self.say(f"resumed after step {self.progress.step} (epoch {self.progress.epoch + 1})")
