@@ -84,7 +84,7 @@ def test_corners_keep_the_curve(trials: list[tuple[int, bool]]) -> None:
 
 def test_the_histogram_of_each_kind_sums_to_one(tmp_path: Path, figures: list[Figure]) -> None:
     scores, labels = normal_trials(2.0, 100, 5000)
-    plots.plot_histogram(tmp_path / "hist.png", scores, labels, roc(scores, labels), "x")
+    plots.plot_histogram(tmp_path / "hist.png", scores, labels, roc(scores, labels).eer_threshold, "x")
     shares = [patch.get_data().values.sum() for patch in figures[0].axes[0].patches]
     np.testing.assert_allclose(shares, 1.0)
 
@@ -95,7 +95,7 @@ def test_equal_scores_and_perfect_separation_can_be_drawn(tmp_path: Path) -> Non
         curve = plots.corners(roc(scores, labels))
         plots.plot_roc(tmp_path / "roc.png", curve, "x")
         plots.plot_det(tmp_path / "det.png", curve, "x", 2, 2)
-        plots.plot_histogram(tmp_path / "hist.png", scores, labels, curve, "x")
+        plots.plot_histogram(tmp_path / "hist.png", scores, labels, curve.eer_threshold, "x")
         assert all((tmp_path / name).stat().st_size > 5000 for name in ("roc.png", "det.png", "hist.png"))
 
 

@@ -355,7 +355,7 @@ def _draw(
     roc_path, det_path, histogram_path, tsne_path = (folder / name for name in results.PICTURES)
     plots.plot_roc(roc_path, curve, title)
     plots.plot_det(det_path, curve, title, metrics["targets"], metrics["nontargets"])
-    plots.plot_histogram(histogram_path, scores, trials.labels, curve, title)
+    plots.plot_histogram(histogram_path, scores, trials.labels, metrics["eer"]["threshold"], title)
     if reason := plots.plot_tsne(tsne_path, embeddings, speakers, title):
         metrics["notes"].append(reason)
 

@@ -33,21 +33,34 @@ def draw_curves(path: Path, steps: list[dict[str, Any]], epochs: list[dict[str, 
     beside.plot(place, [row["margin"] for row in steps], color="tab:orange")
     beside.set_ylabel("margin (radians)", color="tab:orange")
     beside.set_ylim(bottom=0)
-    judged = [row for row in epochs if row.get("validation_eer") is not None]
-    error.plot([row["epoch"] for row in judged], [100 * row["validation_eer"] for row in judged], "o-", markersize=3)
+    judged, means = (
+        [(row["epoch"], 100 * row[key]) for row in epochs if row.get(key) is not None]
+        for key in ("validation_eer", "mean_validation_eer")
+    )
+    error.plot([epoch for epoch, _ in judged], [eer for _, eer in judged], "o-", markersize=3)
+    if means:
+        error.plot(
+            [epoch for epoch, _ in means],
+            [eer for _, eer in means],
+            "D",
+            markersize=5,
+            color="tab:purple",
+            label="mean of the last weights",
+        )
+        error.legend(frameon=False)
+    error.set(title="EER on held-out speakers", xlabel="epoch", ylabel="%")
     if judged:
-        best = min(judged, key=lambda row: row["validation_eer"])
-        error.plot(best["epoch"], 100 * best["validation_eer"], "*", markersize=12, color="tab:red")
+        epoch, best = min((*judged, *means), key=lambda point: point[1])
+        error.plot(epoch, best, "*", markersize=12, color="tab:red")
         error.annotate(
-            f"{100 * best['validation_eer']:.2f} %",
-            (best["epoch"], 100 * best["validation_eer"]),
+            f"{best:.2f} %",
+            (epoch, best),
             textcoords="offset points",
             xytext=(0, 12),
             ha="center",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
         )
-    error.set(title="EER on held-out speakers", xlabel="epoch", ylabel="%")
-    error.set_ylim(bottom=0)
+        error.set_ylim(0, max(1.0, 1.15 * max(eer for _, eer in (*judged, *means))))
     for axes in (loss, accuracy, rate, error):
         axes.grid(alpha=0.3)
         axes.spines["top"].set_visible(False)
