@@ -79,7 +79,7 @@ def test_an_error_can_cross_to_another_process_and_shows_each_mistake_on_a_line(
         ("data.sampler.kind=xyz", "data.sampler.kind: there is no 'xyz'; choose from pk, shuffled"),
         (
             "optimizer.lr=1",
-            "optimizer.lr: there is no such setting; choose from kind, momentum, nesterov, weight_decay",
+            "optimizer.lr: there is no such setting; choose from kind, momentum, nesterov, weight_decay, head_rate",
         ),
     ],
 )

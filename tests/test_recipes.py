@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sound_groove.configuration import Recipe
+from sound_groove.configuration import OptimizerConfiguration, Recipe
 from sound_groove.models import build_network
 from sound_groove.recipes import dump_recipe, load_recipe, stage_recipes
 from sound_groove.training.preflight import _check_batches
@@ -47,7 +47,8 @@ def test_the_strongest_published_recipe_has_the_published_numbers() -> None:
     assert (recipe.loss.scale, recipe.loss.subcenters) == (32, 1)
     assert recipe.augmentation.speeds == (0.9, 1.0, 1.1)
     assert [round(margin(recipe.loss.margin, epoch), 3) for epoch in (0, 20, 30, 40, 149)] == [0, 0, 0.194, 0.2, 0.2]
-    assert recipe.optimizer.model_dump() == {"kind": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
+    published = OptimizerConfiguration(kind="sgd", momentum=0.9, nesterov=True, weight_decay=1e-4)
+    assert recipe.optimizer == published and published.head_rate == 1
     factor = recipe.data.sampler.total_batch / 64
     rates = [learning_rate(recipe.learning_rate, epoch, 150, recipe.data.sampler.total_batch) for epoch in (3, 6, 150)]
     assert rates == pytest.approx([0.05 * factor, 0.1 * factor, 5e-5 * factor])

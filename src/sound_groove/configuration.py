@@ -266,12 +266,15 @@ class OptimizerConfiguration(Section):
         momentum: for SGD.
         nesterov: for SGD.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW), of biases and normalisation weights too.
+        head_rate: by what the learning rate is multiplied for the class weights; more than 1 lets a new head catch up
+            with a network that has been trained before.
     """
 
     kind: Literal["sgd", "adamw"] = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = True
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    head_rate: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
 
 class LearningRateConfiguration(Section):
@@ -303,6 +306,8 @@ class TrainingConfiguration(Section):
         gradient_clip: largest norm of the gradient; 0 switches clipping off.
         gradient_accumulation: parts into which each batch is cut, to fit into memory.
         dither: standard deviation of the features' dither, in 16-bit steps.
+        start_from: a model file or run folder whose network training starts from, with a new head: fine-tuning.
+        frozen_steps: optimiser steps at first in which the network stays as it is and only the head learns.
         average_epochs: after the last epoch, the mean of the weights of this many epochs is judged as well, and kept if
             it is the best; a next stage starts from it. 0 switches it off.
         checkpoint_every: steps between writings of last.safetensors, beside the end of each epoch; 0 = only there.
@@ -317,6 +322,8 @@ class TrainingConfiguration(Section):
     gradient_clip: Annotated[float, Field(ge=0)] = 5.0
     gradient_accumulation: Annotated[int, Field(ge=1)] = 1
     dither: Annotated[float, Field(ge=0)] = 0.0
+    start_from: Path | None = None
+    frozen_steps: Annotated[int, Field(ge=0)] = 0
     average_epochs: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Annotated[int, Field(ge=0)] = 500
     log_every: Annotated[int, Field(ge=1)] = 10

@@ -38,6 +38,7 @@ def run_facts(recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], c
         "steps": [stage.steps for stage in plan.stages],
         "network_parameters": plan.network_parameters,
         "head_parameters": plan.head_parameters,
+        "start_from": None,
         "device": str(plan.device),
         "cpu_threads": torch.get_num_threads(),
         **software,
@@ -56,7 +57,7 @@ def model_header(
         judged: the validation of these very weights, if they have been validated.
         averaged: epochs of whose weights these are the mean; 0 = they are those of the epoch itself.
     """
-    copied = ("manifest_sha256", "speakers", "utterances", "hours", "versions", "git_commit")
+    copied = ("manifest_sha256", "speakers", "utterances", "hours", "start_from", "versions", "git_commit")
     return CheckpointHeader(
         name=recipe.name,
         network=recipe.network.model_dump(),

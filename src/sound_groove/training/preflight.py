@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE
+from sound_groove.checkpoint import load_checkpoint
 from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.data.mining import HardSampler
@@ -118,6 +119,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     network_parameters = _collect(
         problems, lambda: _count_parameters(lambda: build_network(recipe.network)), 0, "network."
     )
+    problems += [] if resume else _check_start(recipe)
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
     utterances, ids = _collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
     manifest_sha256 = manifest_hash(recipe.data.prepared) if utterances else None
@@ -201,6 +203,25 @@ def _check_folder(folder: RunFolder, resume: bool, force: bool) -> list[str]:
     if not parent.is_dir():
         return [f"{folder.path}: {parent} is a file, not a folder; choose another --out"]
     return [] if os.access(parent, os.W_OK) else [f"{folder.path}: {parent} is not writable; choose another --out"]
+
+
+def _check_start(recipe: Recipe) -> list[str]:
+    """Whether the network that training starts from is the one that the recipe builds."""
+    path = recipe.training.start_from
+    if path is None and recipe.training.frozen_steps:
+        return ["training.frozen_steps: freezes a network that nobody has trained; name one with training.start_from"]
+    if path is None:
+        return []
+    try:
+        there = load_checkpoint(path).header.network
+    except SoundGrooveError as error:
+        return [f"training.start_from: {error}"]
+    return [
+        f"network.{name}: the model to start from has {there.get(name)!r}, and the recipe says {value!r}; "
+        "let the recipe say the same"
+        for name, value in recipe.network.model_dump().items()
+        if there.get(name) != value
+    ]
 
 
 def _check_device(recipe: Recipe) -> list[str]:

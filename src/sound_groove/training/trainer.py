@@ -31,13 +31,13 @@ from sound_groove.data.mining import SPARE, HardSampler, find_neighbours
 from sound_groove.data.sampler import Sampler
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError, TrainingError
-from sound_groove.files import write_json
+from sound_groove.files import read_json, write_json
 from sound_groove.provenance import software
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.facts import failure_report, model_header, run_facts
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.log import RunLog
-from sound_groove.training.model import TrainingModel, make_modules, make_optimizer
+from sound_groove.training.model import TrainingModel, make_modules, make_optimizer, set_rate, start_network
 from sound_groove.training.preflight import TrainingPlan, preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.schedule import adapted_way, learning_rate, margin
@@ -141,7 +141,7 @@ class Trainer:
         self.recipe, self.plan, self.folder, self.accelerator = recipe, plan, folder, accelerator
         self.command, self.say = command, say if accelerator.is_main_process else lambda line: None
         self.network, self.head = make_modules(recipe, plan.classes)
-        optimizer = make_optimizer(recipe.optimizer, [*self.network.parameters(), *self.head.parameters()])
+        optimizer = make_optimizer(recipe.optimizer, self.network, self.head)
         if recipe.training.compile:
             self.network.compile()
         self.model, self.optimizer = accelerator.prepare(TrainingModel(self.network, self.head), optimizer)
@@ -160,8 +160,10 @@ class Trainer:
         self.say(self.plan.summary(self.recipe))
         if resume:
             self._resume()
-        elif self.accelerator.is_main_process:
-            self.folder.start(self.recipe, self.facts)
+        else:
+            self._start_from()
+            if self.accelerator.is_main_process:
+                self.folder.start(self.recipe, self.facts)
         self.accelerator.wait_for_everyone()
         with self._logging():
             while (stage := self.plan.stage_at(self.progress.epoch)) is not None:
@@ -263,10 +265,11 @@ class Trainer:
         next_place = self.stage.place(self.progress.epoch, self.progress.batch + 1)
         total_batch = settings.data.sampler.total_batch
         rate = learning_rate(settings.learning_rate, next_place, settings.training.epochs, total_batch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        frozen = self.progress.step < settings.training.frozen_steps
+        set_rate(self.optimizer.optimizer, self.recipe.optimizer, rate, frozen)
         self._set_loss(place)
         self.model.train()
+        self.network.train(not frozen)  # frozen, its normalisation keeps the statistics that it has
         batch = batch.to(self.accelerator.device)
         loss, accuracy = self._gradient(batch)
         clip = settings.training.gradient_clip or math.inf
@@ -389,15 +392,24 @@ class Trainer:
             save_checkpoint(self.folder.last, tensors, model_header(self.recipe, self.facts, self.progress, None))
         self.accelerator.wait_for_everyone()
 
+    def _start_from(self) -> None:
+        """Give the network the weights that the recipe names, if it names any."""
+        if self.recipe.training.start_from is not None:
+            origin = start_network(self.network, self.recipe.training.start_from)
+            self.facts = {**self.facts, "start_from": origin}
+            self.say(f"started from {origin['name']} ({origin['hash'][:12]}), with a new head")
+
     def _resume(self) -> None:
         """Go back to the newest state; a run that was killed before its first one begins again."""
         if not self.folder.last.exists():
             self.say("the run has no checkpoint yet: it begins again")
+            self._start_from()
         else:
             checkpoint = load_checkpoint(self.folder.last, GROUPS)
             self.progress = restore(checkpoint, self.network, self.head, self.optimizer.optimizer)
             self.mean = restore_mean(checkpoint, self.progress, self.accelerator.unwrap_model(self.model))
             self.neighbours = restore_neighbours(checkpoint)
+            self.facts = {**self.facts, "start_from": read_json(self.folder.facts).get("start_from")}
             if self.progress.scaler is not None and self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
             self.say(f"resumed after step {self.progress.step} (epoch {self.progress.epoch + 1})")
