@@ -9,6 +9,7 @@ import torch
 from scipy.signal import fftconvolve
 from torch import Tensor
 
+from signals import draws, tone
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.configuration import AugmentationConfiguration
 from sound_groove.data.augment import (
@@ -33,10 +34,6 @@ EVERYTHING = {
 }
 
 
-def draws(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def speech_like(count: int = 8, samples: int = 8000, seed: int = 1) -> Tensor:
     """Noise in bursts, each item at a level of its own (count, samples)."""
     generator = draws(seed)
@@ -52,11 +49,6 @@ def augment(waveforms: Tensor, seed: int = 0, **settings: Any) -> Tensor:
 def power_db(waveforms: Tensor) -> Tensor:
     """Mean square in decibels, in float64 (B,)."""
     return 10 * waveforms.double().square().mean(dim=-1).log10()
-
-
-def tone(frequency_hz: float, samples: int = SAMPLE_RATE) -> Tensor:
-    phase = 2 * math.pi * frequency_hz * torch.arange(samples, dtype=torch.float64) / SAMPLE_RATE
-    return phase.sin().float().unsqueeze(0)
 
 
 def test_the_ratio_that_is_asked_for_is_the_one_that_is_measured() -> None:

@@ -4,14 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from signals import draws
 from sound_groove.configuration import MaskingConfiguration
 from sound_groove.data.masking import hidden, mask_features
 
 BOTH = MaskingConfiguration(time_masks=2, time_mask_frames=20, frequency_masks=1, frequency_mask_bins=10)
-
-
-def draws(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def masked(settings: MaskingConfiguration, count: int = 64, seed: int = 0) -> Tensor:

@@ -7,17 +7,12 @@ import pytest
 import soxr
 import torch
 from scipy.signal import butter, sosfiltfilt
-from torch import Tensor
 
+from signals import tone
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.data.speed import change_speed, play, source_samples
 
 SPEEDS = [0.5, 0.9, 0.95, 1.1, 1.25, 2.0]
-
-
-def tone(frequency_hz: float, samples: int = SAMPLE_RATE) -> Tensor:
-    phase = 2 * math.pi * frequency_hz * torch.arange(samples, dtype=torch.float64) / SAMPLE_RATE
-    return phase.sin().float().unsqueeze(0)
 
 
 @pytest.mark.parametrize("speed", SPEEDS)

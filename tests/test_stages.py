@@ -1,6 +1,5 @@
 """Later stages of training, and the mean of the weights of the last epochs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.schedule import learning_rate, margin
 from sound_groove.training.stages import line_up
 from sound_groove.training.trainer import Trainer, train
-from training_corpus import prepare_corpus, tiny_recipe
+from training_corpus import prepare_corpus, rows, tiny_recipe
 
 SECOND: dict[str, Any] = {
     "data": {"crop_frames": 80, "sampler": {"speakers": 2}},
@@ -38,10 +37,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def staged(prepared: Path, *stages: dict[str, Any], **changes: Any) -> Recipe:
     return tiny_recipe(prepared, augmentation={"speeds": [0.9, 1.0]}, stages=list(stages), **changes)
-
-
-def rows(folder: Path, name: str = "steps") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def problems(prepared: Path, *stages: dict[str, Any]) -> tuple[str, ...]:

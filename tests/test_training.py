@@ -41,7 +41,7 @@ from sound_groove.training.trainer import Trainer, TrainingResult, _accelerator,
 from sound_groove.training.validation import can_be_paired, choose_utterances, find_centre, validate
 from sound_groove.types import ModelIdentity
 from sound_groove.verifier import compare
-from training_corpus import draw_nothing, prepare_corpus, tiny_recipe, train_until_killed, write_prepared
+from training_corpus import draw_nothing, prepare_corpus, rows, tiny_recipe, train_until_killed, write_prepared
 
 RANDOM_PARTS: dict[str, Any] = {  # everything that draws
     "augmentation": {
@@ -87,10 +87,6 @@ def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log, "draw_curves", draw_curves)
         return train(recipe, folder, command="sound-groove train tiny.yaml", say=said.append), said
-
-
-def rows(folder: Path, name: str = "steps") -> list[dict[str, Any]]:
-    return list(read_rows(folder / f"{name}.jsonl"))
 
 
 def steps_text(folder: Path) -> str:

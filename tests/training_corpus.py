@@ -18,6 +18,7 @@ from sound_groove.data.synthesis import write_corpus
 from sound_groove.features import KaldiFbank
 from sound_groove.recipes import parse_recipe
 from sound_groove.training import log, trainer, validation
+from sound_groove.training.run_folder import read_rows
 
 
 def prepare_corpus(
@@ -110,6 +111,11 @@ def tiny_recipe(prepared: Path, **changes: Any) -> Recipe:
             section = section.setdefault(parent, {})
         section[last] = deepcopy(value)  # or a later change would reach into the caller
     return parse_recipe(settings)
+
+
+def rows(folder: Path, name: str = "steps") -> list[dict[str, Any]]:
+    """The lines of a run's log."""
+    return list(read_rows(folder / f"{name}.jsonl"))
 
 
 def draw_nothing(path: Path, steps: list[Any], epochs: list[Any], title: str) -> None:

@@ -128,13 +128,17 @@ class CropReader:
         Raises:
             TrainingError: the file cannot be read any more.
         """
+        return self._read(item, self.speed(item))
+
+    def _read(self, item: Item, speed: int) -> Tensor:
+        """The crop of an item whose speed has been drawn."""
         index, epoch, place = item
         utterance = self.utterances[index]
         fraction = float(generator(self.seed, Draw.CROP_PLACE, epoch, place).random())
         try:
             if self.stored_features:
                 return read_feature_crop(utterance, self.crop_frames, fraction)
-            count = source_samples(self.samples, self.speeds[self.speed(item)])
+            count = source_samples(self.samples, self.speeds[speed])
             return torch.from_numpy(read_crop(utterance, count, fraction))
         except SoundGrooveError as error:
             # A file that was sound when it was prepared and is not any more: stop, and name it. Inventing a
@@ -149,7 +153,8 @@ class CropReader:
         """
         indices = [index for index, _, _ in items]
         speeds = np.array([self.speed(item) for item in items])
-        crops = pad_sequence([self.read(item) for item in items], batch_first=True)  # (B, samples) or (B, T, F)
+        drawn = zip(items, speeds.tolist(), strict=True)
+        crops = pad_sequence([self._read(*pair) for pair in drawn], batch_first=True)  # (B, samples) or (B, T, F)
         classes = self.labels[indices] + self.speakers * speeds
         places = [(epoch, place) for _, epoch, place in items]
         around = None if self.surroundings is None else self.surroundings.read(places, self.samples)

@@ -126,14 +126,26 @@ class SurroundingsReader:
         return Surroundings(noise, snr_db, pad_sequence(rooms, batch_first=True))
 
 
-def find_surroundings(settings: AugmentationConfiguration, seed: int) -> SurroundingsReader | None:
+def find_surroundings(
+    settings: AugmentationConfiguration,
+    seed: int,
+    noise_in: Callable[[NoiseConfiguration], list[NoiseSource]] | None = None,
+    rooms_in: Callable[[Path], tuple[str, ...]] | None = None,
+) -> SurroundingsReader | None:
     """What the recipe's folders hold; None when it names none.
+
+    Args:
+        settings: the folders, and how often they are heard.
+        seed: of every draw.
+        noise_in: finds the noise of a folder; `find_noise`, or one that remembers what it found.
+        rooms_in: finds the rooms of a folder; `find_rooms`, or one that remembers.
 
     Raises:
         CorpusError: a folder is missing, or holds no audio that can be read.
     """
-    sources = tuple(source for folder in settings.noise_folders for source in find_noise(folder))
-    rooms = () if settings.room_folder is None else find_rooms(settings.room_folder)
+    noise_in, rooms_in = noise_in or find_noise, rooms_in or find_rooms
+    sources = tuple(source for folder in settings.noise_folders for source in noise_in(folder))
+    rooms = () if settings.room_folder is None else rooms_in(settings.room_folder)
     if not sources and not rooms:
         return None
     recorded = settings.noise_probability * (1.0 - settings.babble_share) if sources else 0.0

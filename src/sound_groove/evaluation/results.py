@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sound_groove.errors import OutputError, printable
 from sound_groove.evaluation.trials import TrialList
-from sound_groove.files import json_text
+from sound_groove.files import json_text, replaced
 from sound_groove.types import Scores
 
 METRICS, SCORES, REPORT, FAILED = "metrics.json", "scores.tsv", "report.html", "failed_trials.tsv"
@@ -78,17 +78,15 @@ def write_failed(path: Path, trials: TrialList, reasons: dict[int, str]) -> None
         trials: all of them.
         reasons: by index of the name that cannot be used.
     """
-    partial = path.with_name(path.name + ".partial")
     names = [printable(name) for name in trials.ids]
     clauses = {index: printable(reason) for index, reason in reasons.items()}
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    with replaced(path) as file:
         file.write("line\tenrolment\ttest\tlabel\treason\n")
         for index in np.flatnonzero(failed_mask(trials, reasons)).tolist():
             enrolment, test = int(trials.enrolments[index]), int(trials.tests[index])
             why = "; ".join(dict.fromkeys(clauses[side] for side in (enrolment, test) if side in clauses))
             label = int(trials.labels[index])
             file.write(f"{trials.lines[index]}\t{names[enrolment]}\t{names[test]}\t{label}\t{why}\n")
-    partial.replace(path)
 
 
 def failed_mask(trials: TrialList, reasons: dict[int, str]) -> np.ndarray[Any, np.dtype[np.bool_]]:

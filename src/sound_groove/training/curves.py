@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from sound_groove.files import replaced_bytes
+
 
 def draw_curves(path: Path, steps: list[dict[str, Any]], epochs: list[dict[str, Any]], title: str) -> None:
     """Draw the curves of a run into a PNG, in one piece.
@@ -67,6 +69,5 @@ def draw_curves(path: Path, steps: list[dict[str, Any]], epochs: list[dict[str, 
         axes.spines["right"].set_visible(axes is rate)
     beside.spines["top"].set_visible(False)
     figure.suptitle(title)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, dpi=110, format="png")
-    partial.replace(path)
+    with replaced_bytes(path, durable=False) as file:
+        figure.savefig(file, dpi=110, format="png")

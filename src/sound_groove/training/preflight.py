@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.data.mining import HardSampler
 from sound_groove.data.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
-from sound_groove.data.surroundings import find_surroundings
+from sound_groove.data.surroundings import find_noise, find_rooms, find_surroundings
 from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
 from sound_groove.models import build_network
 from sound_groove.recipes import stage_recipes
@@ -136,13 +136,17 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     given = _collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
     speaker_ids, labels = np.unique(given, return_inverse=True)
     if len(speaker_ids):
-        problems += dict.fromkeys(p for stage in recipes for p in _check_speakers(stage, len(speaker_ids)))
+        problems += [p for stage in recipes for p in _check_speakers(stage, len(speaker_ids))]
+    finders = (
+        cache(find_noise),
+        cache(find_rooms),
+    )  # stages mostly name the same folders, and each is looked into once
     around = [
-        _collect(problems, partial(find_surroundings, stage.augmentation, recipe.seed), None, "augmentation: ")
+        _collect(problems, partial(find_surroundings, stage.augmentation, recipe.seed, *finders), None)
         for stage in recipes
     ]
     if problems or manifest_sha256 is None:
-        raise ConfigurationError(recipe.name, list(dict.fromkeys(problems)))
+        raise ConfigurationError(recipe.name, list(dict.fromkeys(problems)))  # stages share most of their mistakes
     classes = len(speaker_ids) * len(recipe.augmentation.speeds)
     return TrainingPlan(
         utterances=training,

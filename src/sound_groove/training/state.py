@@ -33,7 +33,7 @@ class Progress:
         correct_sum: sum of their accuracies.
         margin_way: how far an adaptive margin has risen in the stage under way, from 0 to 1.
         recent_accuracy: of about the last 100 batches of the stage.
-        averaged: epochs of the stage under way whose weights are in the mean.
+        averaged: epochs of the stage under way whose weights are in the mean, at the time of the checkpoint.
         scaler: state of the fp16 gradient scaler.
     """
 
@@ -70,7 +70,7 @@ class Progress:
 
     def in_new_stage(self) -> "Progress":
         """The same place, as the beginning of a stage."""
-        return replace(self, margin_way=0.0, recent_accuracy=0.0, averaged=0)
+        return replace(self, margin_way=0.0, recent_accuracy=0.0)
 
 
 def model_tensors(network: nn.Module, head: nn.Module) -> dict[str, Tensor]:

@@ -229,7 +229,6 @@ class Trainer:
         wanted = self.settings.training.average_epochs
         if wanted and self.progress.epoch > self.stage.end_epoch - wanted:
             self.mean.add(self.accelerator.unwrap_model(self.model))
-            self.progress = replace(self.progress, averaged=self.mean.count)
 
     def _batches(self, end_epoch: int) -> Generator[Batch, None, None]:
         """This process's share of all the batches from where the progress stands to the end of an epoch."""
@@ -385,7 +384,8 @@ class Trainer:
         if self.log is not None:
             self.log.flush()
             scaler = self.accelerator.scaler
-            self.progress = replace(self.progress, scaler=None if scaler is None else scaler.state_dict())
+            scaled = None if scaler is None else scaler.state_dict()
+            self.progress = replace(self.progress, scaler=scaled, averaged=self.mean.count)
             tensors = model_tensors(self.network, self.head)
             tensors.update(optimizer_tensors(self.optimizer.optimizer))
             tensors.update(mean_tensors(self.mean) | mining_tensors(self.neighbours))
