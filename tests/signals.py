@@ -6,11 +6,17 @@ import torch
 from torch import Tensor
 
 from sound_groove.audio import SAMPLE_RATE
+from sound_groove.data.batch_draws import BatchDraws
 
 
 def draws(seed: int = 0) -> torch.Generator:
     """A fresh generator."""
     return torch.Generator().manual_seed(seed)
+
+
+def batch_draws(count: int, seed: int = 0) -> BatchDraws:
+    """The draws of a batch that one process has to itself."""
+    return BatchDraws.of_whole_batch(seed, count)
 
 
 def tone(frequency_hz: float, samples: int = SAMPLE_RATE) -> Tensor:

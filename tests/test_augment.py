@@ -9,7 +9,7 @@ import torch
 from scipy.signal import fftconvolve
 from torch import Tensor
 
-from signals import draws, tone
+from signals import batch_draws, draws, tone
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.configuration import AugmentationConfiguration
 from sound_groove.data.augment import (
@@ -20,7 +20,6 @@ from sound_groove.data.augment import (
     mix,
     reverberate,
     room_responses,
-    uniform,
 )
 
 EVERYTHING = {
@@ -43,7 +42,7 @@ def speech_like(count: int = 8, samples: int = 8000, seed: int = 1) -> Tensor:
 
 
 def augment(waveforms: Tensor, seed: int = 0, **settings: Any) -> Tensor:
-    return Augmentation(AugmentationConfiguration(**settings))(waveforms, draws(seed))
+    return Augmentation(AugmentationConfiguration(**settings))(waveforms, batch_draws(len(waveforms), seed))
 
 
 def power_db(waveforms: Tensor) -> Tensor:
@@ -99,7 +98,8 @@ def test_reverberation_is_the_convolution_brought_back_to_the_level() -> None:
 @pytest.mark.parametrize("rt60_s", [0.15, 0.3, 0.6, 1.2])
 def test_the_reverberation_time_that_is_asked_for_is_measured_by_schroeders_integration(rt60_s: float) -> None:
     # Beside rooms of another time, which must not change it.
-    responses = room_responses(torch.tensor([rt60_s, 1.5] * 10), draws())[::2].double()
+    times = torch.tensor([rt60_s, 1.5] * 10)
+    responses = room_responses(times, torch.arange(20), batch_draws(20), longest_s=1.5)[::2].double()
     tail = responses[:, 1:]
     left = tail.square().flip(1).cumsum(1).flip(1)  # energy still to come
     decay_db = (10 * (left / left[:, :1]).log10()).mean(0)
@@ -109,7 +109,7 @@ def test_the_reverberation_time_that_is_asked_for_is_measured_by_schroeders_inte
 
 
 def test_a_room_has_its_direct_path_first_then_a_gap_then_echoes_of_at_most_the_same_energy() -> None:
-    responses = room_responses(torch.full((300,), 0.4), draws()).double()
+    responses = room_responses(torch.full((300,), 0.4), torch.arange(300), batch_draws(300), 0.4).double()
     assert (responses[:, 0] == 1.0).all()
     assert (responses[:, 1:16] == 0.0).all()  # 1 ms: nothing is nearer than 34 cm
     ratio_db = -10 * responses[:, 1:].square().sum(1).log10()
@@ -131,7 +131,7 @@ def test_babble_is_three_to_seven_others_equally_loud_and_never_the_item_itself(
     counts = set()
     for seed in range(60):
         chosen = torch.arange(12)[seed % 2 :: 2]  # only some items hear babble, but all may talk
-        mixture = babble(clicks, chosen, draws(seed))
+        mixture = babble(clicks, chosen, batch_draws(12, seed))
         talks = mixture > 0
         assert not talks[torch.arange(6), chosen].any()
         assert torch.allclose(mixture[talks], torch.tensor(math.sqrt(12.0)))  # mean square 1, each
@@ -141,7 +141,7 @@ def test_babble_is_three_to_seven_others_equally_loud_and_never_the_item_itself(
 
 def test_babble_makes_do_with_the_items_that_there_are() -> None:
     pair = torch.eye(2)
-    assert torch.equal(babble(pair, torch.arange(2), draws()) > 0, torch.eye(2).flip(0) > 0)
+    assert torch.equal(babble(pair, torch.arange(2), batch_draws(2)) > 0, torch.eye(2).flip(0) > 0)
     alone = speech_like(1)
     assert torch.equal(augment(alone, noise_probability=1.0, babble_share=1.0), alone)
 
@@ -164,7 +164,7 @@ def test_a_band_has_half_the_power_at_its_corners_and_does_not_shift() -> None:
 
 
 def test_coloured_noise_falls_by_every_slope_between_white_and_brown() -> None:
-    noise = coloured_noise(torch.empty(300, 16000), draws()).double()
+    noise = coloured_noise(torch.arange(300), 16000, batch_draws(300)).double()
     frequency = torch.fft.rfftfreq(16000, 1 / SAMPLE_RATE)
     band = (frequency > 50) & (frequency < 7500)
     power = torch.fft.rfft(noise).abs().square()[:, band].log()
@@ -223,9 +223,3 @@ def test_silence_and_the_faintest_sounds_stay_finite() -> None:
         assert torch.isfinite(heard).all()
         assert (heard[2] == 0.0).all()  # no ratio to silence means anything: it is left alone
     assert torch.isfinite(augment(torch.zeros(4, 800), **EVERYTHING)).all()
-
-
-def test_uniform_draws_stay_within_their_bounds() -> None:
-    drawn = uniform(1000, (-3.0, 2.0), draws())
-    assert -3.0 <= drawn.min() < -2.9 and 1.9 < drawn.max() <= 2.0
-    assert (uniform(10, (4.0, 4.0), draws()) == 4.0).all()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from signals import draws
+from signals import batch_draws
 from sound_groove.configuration import MaskingConfiguration
 from sound_groove.data.masking import hidden, mask_features
 
@@ -14,7 +14,7 @@ BOTH = MaskingConfiguration(time_masks=2, time_mask_frames=20, frequency_masks=1
 def masked(settings: MaskingConfiguration, count: int = 64, seed: int = 0) -> Tensor:
     """Which values of features that are nowhere 0 have become 0 (B, T, F)."""
     features = torch.ones(count, 100, 80)
-    result = mask_features(features, settings, draws(seed))
+    result = mask_features(features, settings, batch_draws(count, seed))
     assert set(result.unique().tolist()) <= {0.0, 1.0} and bool((features == 1).all())
     return result == 0
 
@@ -38,7 +38,7 @@ def test_each_item_draws_its_own_masks() -> None:
 
 
 def test_every_width_and_every_place_is_as_likely_as_the_others() -> None:
-    one = hidden(60_000, 9, 1, 2, draws())
+    one = hidden(9, 1, 2, batch_draws(60_000))
     widths = one.sum(dim=1)
     assert all(abs((widths == width).float().mean() - 1 / 3) < 0.01 for width in (0, 1, 2))
     single = one[widths == 1].float().mean(dim=0)
@@ -49,7 +49,7 @@ def test_every_width_and_every_place_is_as_likely_as_the_others() -> None:
 
 
 def test_a_mask_is_never_wider_than_what_it_masks() -> None:
-    widths = hidden(500, 5, 1, 50, draws()).sum(dim=1)
+    widths = hidden(5, 1, 50, batch_draws(500)).sum(dim=1)
     assert widths.max() == 5 and widths.min() == 0
 
 
@@ -60,7 +60,6 @@ def test_the_share_of_items_that_are_masked_is_the_one_asked_for(probability: fl
 
 
 def test_nothing_is_drawn_where_nothing_is_switched_on() -> None:
-    generator, features = draws(), torch.randn(2, 30, 80)
-    before = generator.get_state()
-    assert mask_features(features, MaskingConfiguration(), generator) is features
-    assert torch.equal(generator.get_state(), before)
+    drawn, features = batch_draws(2), torch.randn(2, 30, 80)
+    assert mask_features(features, MaskingConfiguration(), drawn) is features
+    assert torch.equal(drawn.uniform(), batch_draws(2).uniform())

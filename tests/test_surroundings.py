@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from torch import Tensor
 
+from signals import batch_draws
 from sound_groove.configuration import AugmentationConfiguration, NoiseConfiguration
 from sound_groove.data.augment import Augmentation
 from sound_groove.data.surroundings import (
@@ -187,7 +188,7 @@ def test_recorded_noise_is_added_at_its_ratio_behind_the_recorded_room() -> None
     rooms = torch.zeros(4, 500)
     rooms[2:, 0], rooms[2:, 200] = 1.0, 0.5
     around = Surroundings(noise, torch.tensor([7.0, 0.0, 12.0, 0.0]), rooms)
-    heard = Augmentation(settings)(clean, generator, around)
+    heard = Augmentation(settings)(clean, batch_draws(len(clean)), around)
     assert torch.equal(heard[1], clean[1])
     added = heard[0] - clean[0]
     assert torch.allclose(added / added.norm(), noise[0] / noise[0].norm(), atol=1e-4)
@@ -208,7 +209,7 @@ def test_babble_of_the_batch_keeps_its_share_beside_recorded_noise() -> None:
     clean = torch.randn(4000, 160, generator=generator)
     noise = torch.randn(4000, 160, generator=generator) * (torch.rand(4000, 1, generator=generator) < 0.3)
     around = Surroundings(noise, torch.full((4000,), 20.0), torch.zeros(4000, 1))
-    added = Augmentation(settings)(clean, generator, around) - clean
+    added = Augmentation(settings)(clean, batch_draws(len(clean)), around) - clean
     ratio = 20 * torch.log10(clean.norm(dim=1) / added.norm(dim=1))
     recorded, babbling = (ratio - 20).abs() < 0.1, (ratio - 5).abs() < 0.1
     assert torch.equal(recorded, noise.any(dim=1))

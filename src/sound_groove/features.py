@@ -111,19 +111,20 @@ class KaldiFbank(nn.Module):
         self.register_buffer("spectrum", _spectrum_matrix().float(), persistent=False)
         self.register_buffer("mel", _mel_matrix(num_mel_bins).float(), persistent=False)
 
-    def forward(self, waveforms: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, waveforms: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features of a batch of waveforms, in float32 whatever the autocast state.
 
         Args:
             waveforms: (B, samples) in [-1, 1], 16 kHz, at least 400 samples.
-            generator: source of the dither, on the waveforms' device; needed only in training mode with `dither` > 0.
+            noise: (B, samples) standard normal draws, of which the dither is made; needed only in training mode with
+                `dither` > 0.
 
         Returns:
             (B, T, F) natural log of the mel energies, T = frame_count(samples).
 
         Raises:
             AudioError: the waveforms are shorter than one frame, or not a batch.
-            UsageError: dither is on and there is no generator.
+            UsageError: dither is on and there is no noise to make it of.
         """
         if waveforms.dim() != 2:
             raise AudioError(None, f"waveforms of shape {tuple(waveforms.shape)} are not a batch (B, samples)")
@@ -136,9 +137,8 @@ class KaldiFbank(nn.Module):
         with torch.autocast(device_type=waveforms.device.type, enabled=False):
             scaled = waveforms.float() * _SIXTEEN_BIT
             if self.training and self.dither > 0.0:
-                if generator is None:
-                    raise UsageError("dither in training mode needs a generator: pass one to KaldiFbank.forward")
-                noise = torch.randn(scaled.shape, generator=generator, device=scaled.device)
+                if noise is None:
+                    raise UsageError("dither in training mode is made of noise: pass KaldiFbank.forward normal draws")
                 scaled = scaled + self.dither * noise
             frames = _frames(scaled)  # (B, T, 400)
             frames = frames - frames.mean(dim=-1, keepdim=True)

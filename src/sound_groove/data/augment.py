@@ -1,7 +1,7 @@
 """Noise and reverberation made up inside the batch, on the training device.
 
-Every function takes an explicit generator, which lies on the waveforms' device and is the only source of randomness.
-Waveforms are (B, samples); each item draws for itself.
+The only source of randomness are the draws that every function is given. Waveforms are (B, samples); each item draws
+for itself, and gets the same in whichever process it is.
 """
 
 import math
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.configuration import AugmentationConfiguration
+from sound_groove.data.batch_draws import BatchDraws
 from sound_groove.data.surroundings import Surroundings
 
 BABBLE_TALKERS = (3, 7)  # as in the MUSAN recipes of Snyder et al. 2018, section 3.3
@@ -29,65 +30,63 @@ class Augmentation:
     def __init__(self, configuration: AugmentationConfiguration) -> None:
         self.configuration = configuration
 
-    def __call__(
-        self, waveforms: Tensor, generator: torch.Generator, surroundings: Surroundings | None = None
-    ) -> Tensor:
+    def __call__(self, waveforms: Tensor, draws: BatchDraws, surroundings: Surroundings | None = None) -> Tensor:
         """Augmented copies (B, samples); the input is left as it is.
 
         Args:
             waveforms: (B, samples).
-            generator: source of the draws.
+            draws: source of the draws.
             surroundings: recorded noise and rooms, where the recipe names folders of them.
         """
         settings = self.configuration
         if not settings.changes_waveforms:
             return waveforms
-        augmented = self._in_rooms(waveforms, generator, surroundings)
-        augmented = self._in_noise(augmented, waveforms, generator, surroundings)
-        chosen = _choose(len(waveforms), settings.telephone_probability, generator)
-        if len(chosen):
-            augmented[chosen] = limit_band(augmented[chosen], *TELEPHONE_BAND_HZ)
-        gain_db = uniform(len(waveforms), settings.gain_db, generator)
-        return augmented * (10.0 ** (gain_db / 20.0)).unsqueeze(1)
+        augmented = self._in_rooms(waveforms, draws, surroundings)
+        augmented = self._in_noise(augmented, waveforms, draws, surroundings)
+        if settings.telephone_probability:
+            chosen = draws.chosen(settings.telephone_probability)
+            if len(chosen):
+                augmented[chosen] = limit_band(augmented[chosen], *TELEPHONE_BAND_HZ)
+        return augmented * (10.0 ** (draws.uniform(settings.gain_db) / 20.0)).unsqueeze(1)
 
-    def _in_rooms(self, clean: Tensor, generator: torch.Generator, surroundings: Surroundings | None) -> Tensor:
+    def _in_rooms(self, clean: Tensor, draws: BatchDraws, surroundings: Surroundings | None) -> Tensor:
         """Some of the items in a room each (B, samples): recorded where the recipe names a folder, else made up."""
         settings, augmented = self.configuration, clean.clone()
         if surroundings is not None and settings.room_folder is not None:
             chosen = surroundings.rooms.any(dim=1).nonzero().squeeze(1)
             responses = surroundings.rooms[chosen]
+        elif settings.reverberation_probability:
+            chosen = draws.chosen(settings.reverberation_probability)
+            responses = room_responses(draws.uniform(settings.rt60_s)[chosen], chosen, draws, settings.rt60_s[1])
         else:
-            chosen = _choose(len(clean), settings.reverberation_probability, generator)
-            responses = None
+            return augmented
         if len(chosen):
-            if responses is None:
-                responses = room_responses(uniform(len(chosen), settings.rt60_s, generator), generator)
             augmented[chosen] = reverberate(augmented[chosen], responses)
         return augmented
 
-    def _in_noise(
-        self, signals: Tensor, clean: Tensor, generator: torch.Generator, surroundings: Surroundings | None
-    ) -> Tensor:
+    def _in_noise(self, signals: Tensor, clean: Tensor, draws: BatchDraws, surroundings: Surroundings | None) -> Tensor:
         """Some of the items in noise (B, samples): recorded where the recipe names folders, or coloured, or babble."""
         settings = self.configuration
+        if not settings.noise_probability:
+            return signals
         if surroundings is None or not settings.noise_folders:
-            chosen = _choose(len(clean), settings.noise_probability, generator)
-            if not len(chosen):
-                return signals
-            is_babble = torch.rand(len(chosen), 1, generator=generator, device=clean.device) < settings.babble_share
-            noise = torch.where(is_babble, babble(clean, chosen, generator), coloured_noise(clean[chosen], generator))
-            signals[chosen] = mix(signals[chosen], noise, uniform(len(chosen), settings.snr_db, generator))
+            chosen = draws.chosen(settings.noise_probability)
+            talks = draws.uniform()[chosen] < settings.babble_share
+            noise = torch.empty_like(clean[chosen])
+            noise[~talks] = coloured_noise(chosen[~talks], clean.shape[1], draws)
+            if settings.babble_share:
+                noise[talks] = babble(clean, chosen[talks], draws)
+            signals[chosen] = mix(signals[chosen], noise, draws.uniform(settings.snr_db)[chosen])
             return signals
         # Babble goes to some of the items that got no recording, so many that both shares are what they should be.
-        babbling = settings.noise_probability * settings.babble_share
-        without = 1.0 - settings.noise_probability + babbling
-        quiet = ~surroundings.noise.any(dim=1)  # (B,)
-        draw = torch.rand(len(clean), generator=generator, device=clean.device)
-        chosen = ((draw * without < babbling) & quiet).nonzero().squeeze(1)
-        noise, snr_db = surroundings.noise.clone(), surroundings.snr_db.clone()
-        if len(chosen):
-            noise[chosen] = babble(clean, chosen, generator)
-            snr_db[chosen] = uniform(len(chosen), settings.snr_db, generator)
+        noise, snr_db = surroundings.noise, surroundings.snr_db
+        if babbling := settings.noise_probability * settings.babble_share:
+            without = 1.0 - settings.noise_probability + babbling
+            quiet = ~noise.any(dim=1)  # (B,)
+            chosen = ((draws.uniform() * without < babbling) & quiet).nonzero().squeeze(1)
+            noise, snr_db = noise.clone(), snr_db.clone()
+            noise[chosen] = babble(clean, chosen, draws)
+            snr_db[chosen] = draws.uniform(settings.snr_db)[chosen]
         return mix(signals, noise, snr_db)
 
 
@@ -112,70 +111,73 @@ def mix(signals: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
     return signals + factor * noise
 
 
-def coloured_noise(like: Tensor, generator: torch.Generator) -> Tensor:
+def coloured_noise(items: Tensor, samples: int, draws: BatchDraws) -> Tensor:
     """Gaussian noise whose power falls as 1 / f^a, a drawn from 0 (white) to 2 (brown) for each item.
 
     Args:
-        like: (B, samples), for shape and device.
-        generator: source of the draws.
+        items: (N,) indices of the items that are to hear it.
+        samples: its length.
+        draws: source of the draws.
 
     Returns:
-        (B, samples).
+        (N, samples).
     """
-    count, samples = like.shape
-    white = torch.randn(count, samples, generator=generator, device=like.device)
-    slope = uniform(count, (0.0, 2.0), generator).unsqueeze(1)
-    frequency = torch.fft.rfftfreq(samples, 1.0 / SAMPLE_RATE, device=like.device).clamp(min=20.0)  # (bins,)
+    slope = draws.uniform((0.0, 2.0))[items].unsqueeze(1)
+    white = draws.normal(items, samples)
+    if not len(items):  # which the Fourier transform does not take
+        return white
+    frequency = torch.fft.rfftfreq(samples, 1.0 / SAMPLE_RATE, device=white.device).clamp(min=20.0)  # (bins,)
     noise: Tensor = torch.fft.irfft(torch.fft.rfft(white) * frequency ** (-slope / 2.0), n=samples)
     return noise
 
 
-def babble(batch: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
-    """The sum of a few other items of the batch, for each chosen item.
+def babble(waveforms: Tensor, items: Tensor, draws: BatchDraws) -> Tensor:
+    """The sum of a few other items of the total batch, for each chosen item.
 
     Args:
-        batch: (B, samples) to take talkers from.
-        chosen: (N,) indices of the items that are to hear babble; an item never hears itself.
-        generator: source of the draws.
+        waveforms: (B, samples) of this process.
+        items: (N,) indices of the items that are to hear babble; an item never hears itself.
+        draws: source of the draws, and of the other processes' items.
 
     Returns:
-        (N, samples); silence when the batch has a single item.
+        (N, samples); silence when the total batch has a single item.
     """
+    batch = draws.everybody(waveforms)  # (total, samples)
     count, talkers = len(batch), min(BABBLE_TALKERS[1], len(batch) - 1)
-    if talkers < 1:
-        return torch.zeros_like(batch[chosen])
+    keys = draws.uniform_rows(items, count)
+    wanted = draws.integers(min(BABBLE_TALKERS[0], talkers), talkers + 1)[items].unsqueeze(1)
+    if talkers < 1 or not len(items):
+        return torch.zeros_like(waveforms[items])
     # Distinct talkers: the smallest of random keys, where the item's own key is too large to be among them.
-    keys = torch.rand(len(chosen), count, generator=generator, device=batch.device)
-    keys.scatter_(1, chosen.unsqueeze(1), 2.0)
+    keys.scatter_(1, draws.rows[items].unsqueeze(1), 2.0)
     talker = keys.topk(talkers, dim=1, largest=False).indices  # (N, talkers)
-    wanted = torch.randint(
-        min(BABBLE_TALKERS[0], talkers), talkers + 1, (len(chosen), 1), generator=generator, device=batch.device
-    )
     weight = (torch.arange(talkers, device=batch.device) < wanted).float()  # (N, talkers)
-    mixture = torch.zeros(len(chosen), count, device=batch.device).scatter_(1, talker, weight)
+    mixture = torch.zeros(len(items), count, device=batch.device).scatter_(1, talker, weight)
     level = _power(batch).clamp(min=SILENT_POWER).rsqrt()  # every talker equally loud
-    return mixture @ (batch * level)  # (N, B) @ (B, samples)
+    return mixture @ (batch * level)  # (N, total) @ (total, samples)
 
 
-def room_responses(rt60_s: Tensor, generator: torch.Generator) -> Tensor:
+def room_responses(rt60_s: Tensor, items: Tensor, draws: BatchDraws, longest_s: float) -> Tensor:
     """Synthetic room impulse responses: a direct path, and behind it noise that decays by 60 dB in `rt60_s`.
 
     Polack's statistical model of late reverberation (1988), with the direct-to-reverberant ratio drawn for each room.
 
     Args:
-        rt60_s: (B,) reverberation times.
-        generator: source of the draws.
+        rt60_s: (N,) reverberation times.
+        items: (N,) indices of the items whose rooms these are.
+        draws: source of the draws.
+        longest_s: length of the responses.
 
     Returns:
-        (B, L) with the direct path, of height 1, at the first sample.
+        (N, L) with the direct path, of height 1, at the first sample.
     """
-    length = max(2, int(float(rt60_s.max()) * SAMPLE_RATE))
+    length = max(2, int(longest_s * SAMPLE_RATE))
     time_s = torch.arange(length, device=rt60_s.device) / SAMPLE_RATE  # (L,)
     decay = torch.exp(-3.0 * math.log(10.0) * time_s / rt60_s.unsqueeze(1))  # amplitude: -60 dB = 10^-3
-    tail = torch.randn(len(rt60_s), length, generator=generator, device=rt60_s.device) * decay
-    delay_s = uniform(len(rt60_s), (0.001, 0.01), generator).unsqueeze(1)  # the first reflection
+    tail = draws.normal(items, length) * decay
+    delay_s = draws.uniform((0.001, 0.01))[items].unsqueeze(1)  # the first reflection
     tail = tail * (time_s >= delay_s)
-    ratio_db = uniform(len(rt60_s), DIRECT_TO_REVERBERANT_DB, generator).unsqueeze(1)
+    ratio_db = draws.uniform(DIRECT_TO_REVERBERANT_DB)[items].unsqueeze(1)
     energy = tail.square().sum(dim=1, keepdim=True).clamp(min=SILENT_POWER)
     response = tail * (10.0 ** (-ratio_db / 10.0) / energy).sqrt()
     response[:, 0] = 1.0
@@ -216,17 +218,6 @@ def limit_band(waveforms: Tensor, low_hz: float, high_hz: float) -> Tensor:
     gain = ((1 + (frequency / high_hz) ** 16) * (1 + (low_hz / frequency) ** 16)).rsqrt()
     limited: Tensor = torch.fft.irfft(torch.fft.rfft(waveforms) * gain, n=samples)
     return limited
-
-
-def uniform(count: int, bounds: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """Uniform draws (count,) on the generator's device."""
-    low, high = bounds
-    return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
-
-
-def _choose(count: int, probability: float, generator: torch.Generator) -> Tensor:
-    """The indices of the items that are chosen, each with the given probability."""
-    return (torch.rand(count, generator=generator, device=generator.device) < probability).nonzero().squeeze(1)
 
 
 def _power(waveforms: Tensor) -> Tensor:

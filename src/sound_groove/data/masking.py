@@ -8,45 +8,44 @@ import torch
 from torch import Tensor
 
 from sound_groove.configuration import MaskingConfiguration
+from sound_groove.data.batch_draws import BatchDraws
 
 
-def mask_features(features: Tensor, settings: MaskingConfiguration, generator: torch.Generator) -> Tensor:
+def mask_features(features: Tensor, settings: MaskingConfiguration, draws: BatchDraws) -> Tensor:
     """Hide parts of features; each item draws its own masks.
 
     Args:
         features: (B, T, F), the mean of each item removed.
         settings: how many masks, and how wide at most.
-        generator: source of the draws, on the features' device.
+        draws: source of the draws.
 
     Returns:
         (B, T, F); the features themselves where nothing is switched on.
     """
     if not settings.changes_features:
         return features
-    count, frames, bins = features.shape
-    times = hidden(count, frames, settings.time_masks, settings.time_mask_frames, generator)
-    bands = hidden(count, bins, settings.frequency_masks, settings.frequency_mask_bins, generator)
+    _, frames, bins = features.shape
+    times = hidden(frames, settings.time_masks, settings.time_mask_frames, draws)
+    bands = hidden(bins, settings.frequency_masks, settings.frequency_mask_bins, draws)
     masked = times.unsqueeze(2) | bands.unsqueeze(1)  # (B, T, F)
-    chosen = torch.rand(count, generator=generator, device=generator.device) < settings.probability
+    chosen = draws.uniform() < settings.probability
     return features.masked_fill(masked & chosen.view(-1, 1, 1), 0.0)
 
 
-def hidden(count: int, length: int, masks: int, widest: int, generator: torch.Generator) -> Tensor:
+def hidden(length: int, masks: int, widest: int, draws: BatchDraws) -> Tensor:
     """Which places of an axis are hidden.
 
     Args:
-        count: items B.
         length: of the axis.
         masks: stretches an item; they may overlap.
         widest: each is drawn from 0 to this (or to the whole axis) with equal chances, and then its place.
-        generator: source of the draws.
+        draws: source of the draws, of B items.
 
     Returns:
         (B, length) bool.
     """
-    device = generator.device
-    width = torch.randint(0, min(widest, length) + 1, (count, masks, 1), generator=generator, device=device)
-    place = torch.rand(count, masks, 1, generator=generator, device=device)
+    width = draws.integers(0, min(widest, length) + 1, masks, 1)  # (B, masks, 1)
+    place = draws.uniform((0.0, 1.0), masks, 1)
     start = (place * (length - width + 1)).long()  # 0 to length - width
-    position = torch.arange(length, device=device)
+    position = torch.arange(length, device=width.device)
     return ((position >= start) & (position < start + width)).any(dim=1)

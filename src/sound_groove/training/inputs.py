@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sound_groove.configuration import Recipe
 from sound_groove.data.augment import Augmentation
+from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import Batch, CropReader
-from sound_groove.data.draws import Draw, torch_seed
+from sound_groove.data.draws import Draw
 from sound_groove.data.masking import mask_features
 from sound_groove.data.speed import play
 from sound_groove.features import KaldiFbank, remove_mean
@@ -26,10 +27,13 @@ class StageInputs:
         recipe: of the whole run, which has the classes' speeds.
         stage: the one.
         plan: what the preflight made of them.
+        shared: which items of a batch this process has.
         device: to compute on.
     """
 
-    def __init__(self, recipe: Recipe, stage: Stage, plan: TrainingPlan, device: torch.device) -> None:
+    def __init__(
+        self, recipe: Recipe, stage: Stage, plan: TrainingPlan, shared: SharedBatch, device: torch.device
+    ) -> None:
         settings = stage.recipe
         speeds = recipe.augmentation.speeds
         self.reader = CropReader(
@@ -42,7 +46,7 @@ class StageInputs:
             tuple(speeds.index(speed) for speed in settings.augmentation.speeds),
             stage.surroundings,
         )
-        self._seed, self._device = recipe.seed, device
+        self._seed, self._shared = recipe.seed, shared
         self._augmentation = Augmentation(settings.augmentation)
         self._masking = settings.augmentation.masking
         self._front_end = KaldiFbank(recipe.network.feature_size, settings.training.dither).to(device)
@@ -53,18 +57,16 @@ class StageInputs:
 
         Args:
             batch: on the device.
-            place: epoch, batch and process: all that the draws depend on, beside the seed.
+            place: epoch and batch: all that an item's draws depend on, beside the seed and its place in the batch.
         """
+        count = len(batch.inputs)
         if self.reader.stored_features:
             features = remove_mean(batch.inputs)
         else:
-            generator = self._generator(Draw.AUGMENTATION, *place)
+            draws = self._shared.draws(count, self._seed, Draw.AUGMENTATION, *place)
             waveforms = play(batch.inputs, batch.speeds, self.reader.speeds, self.reader.samples)
-            waveforms = self._augmentation(waveforms, generator, batch.surroundings)
-            features = remove_mean(self._front_end(waveforms, generator=generator))
-        return mask_features(features, self._masking, self._generator(Draw.MASKING, *place))
-
-    def _generator(self, draw: Draw, *place: int) -> torch.Generator:
-        generator = torch.Generator(device=self._device)
-        generator.manual_seed(torch_seed(self._seed, draw, *place))
-        return generator
+            waveforms = self._augmentation(waveforms, draws, batch.surroundings)
+            everyone = torch.arange(count, device=waveforms.device)
+            noise = draws.normal(everyone, waveforms.shape[1]) if self._front_end.dither else None
+            features = remove_mean(self._front_end(waveforms, noise))
+        return mask_features(features, self._masking, self._shared.draws(count, self._seed, Draw.MASKING, *place))

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from sound_groove.checkpoint import GROUPS, load_checkpoint, save_checkpoint
 from sound_groove.configuration import Recipe
+from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import DEAD_WORKER, Batch, training_batches
 from sound_groove.data.mining import SPARE, HardSampler, find_neighbours
 from sound_groove.data.sampler import Sampler
@@ -34,6 +35,7 @@ from sound_groove.errors import CheckpointError, OutputError, TrainingError
 from sound_groove.files import read_json, write_json
 from sound_groove.provenance import software
 from sound_groove.training.averaging import WeightMean
+from sound_groove.training.batch_norm import share_batch_norm
 from sound_groove.training.facts import failure_report, model_header, run_facts
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.log import RunLog
@@ -141,6 +143,8 @@ class Trainer:
         self.recipe, self.plan, self.folder, self.accelerator = recipe, plan, folder, accelerator
         self.command, self.say = command, say if accelerator.is_main_process else lambda line: None
         self.network, self.head = make_modules(recipe, plan.classes)
+        if accelerator.num_processes > 1:
+            self.network = share_batch_norm(self.network, accelerator.device)
         optimizer = make_optimizer(recipe.optimizer, self.network, self.head)
         if recipe.training.compile:
             self.network.compile()
@@ -184,7 +188,11 @@ class Trainer:
     def _set_stage(self, stage: Stage) -> None:
         """Read, augment and schedule as the stage says."""
         self.stage, self.settings = stage, stage.recipe
-        self.inputs = StageInputs(self.recipe, stage, self.plan, self.accelerator.device)
+        accelerator = self.accelerator
+        shared = SharedBatch(
+            accelerator.process_index, accelerator.num_processes, accelerator.gather, accelerator.device
+        )
+        self.inputs = StageInputs(self.recipe, stage, self.plan, shared, accelerator.device)
 
     def _enter(self, stage: Stage) -> None:
         """Go on in a stage, or begin it: from the mean of the weights, if there is one, with a fresh optimiser."""
@@ -310,8 +318,7 @@ class Trainer:
 
     def _gradient(self, batch: Batch) -> tuple[float, float]:
         """Compute the gradient of a total batch, part by part; returns its mean loss and its accuracy."""
-        place = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
-        features = self.inputs.features(batch, *place)
+        features = self.inputs.features(batch, self.progress.epoch, self.progress.batch)
         parts = replace(batch, inputs=features).split(self.settings.training.gradient_accumulation)
         sums = torch.zeros(2, device=self.accelerator.device)
         for index, part in enumerate(parts):
