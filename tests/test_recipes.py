@@ -8,7 +8,7 @@ from sound_groove.configuration import OptimizerConfiguration, Recipe
 from sound_groove.models import build_network
 from sound_groove.recipes import dump_recipe, load_recipe, stage_recipes
 from sound_groove.training.preflight import _check_batches
-from sound_groove.training.schedule import learning_rate, margin
+from sound_groove.training.schedule import learning_rate, risen
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
 
@@ -44,9 +44,9 @@ def test_a_recipe_says_how_its_data_is_prepared_and_how_it_is_trained(path: Path
 def test_the_strongest_published_recipe_has_the_published_numbers() -> None:
     recipe = named("ecapa512")
     assert (recipe.network.channels, recipe.network.embedding_size, recipe.data.crop_frames) == (512, 192, 200)
-    assert (recipe.loss.scale, recipe.loss.subcenters) == (32, 1)
+    assert (recipe.loss.scale.initial, recipe.loss.scale.final, recipe.loss.subcenters) == (32, 32, 1)
     assert recipe.augmentation.speeds == (0.9, 1.0, 1.1)
-    assert [round(margin(recipe.loss.margin, epoch), 3) for epoch in (0, 20, 30, 40, 149)] == [0, 0, 0.194, 0.2, 0.2]
+    assert [round(risen(recipe.loss.margin, epoch), 3) for epoch in (0, 20, 30, 40, 149)] == [0, 0, 0.194, 0.2, 0.2]
     published = OptimizerConfiguration(kind="sgd", momentum=0.9, nesterov=True, weight_decay=1e-4)
     assert recipe.optimizer == published and published.head_rate == 1
     factor = recipe.data.sampler.total_batch / 64
@@ -55,7 +55,7 @@ def test_the_strongest_published_recipe_has_the_published_numbers() -> None:
     assert (recipe.training.epochs, recipe.training.average_epochs) == (150, 10)
     _, tuning = stage_recipes(recipe)
     assert (tuning.training.epochs, tuning.data.crop_frames, tuning.augmentation.speeds) == (5, 600, (1.0,))
-    assert {margin(tuning.loss.margin, epoch) for epoch in (0, 1, 5)} == {0.5}
+    assert {risen(tuning.loss.margin, epoch) for epoch in (0, 1, 5)} == {0.5}
     rates = [learning_rate(tuning.learning_rate, epoch, 5, tuning.data.sampler.total_batch) for epoch in (0, 5)]
     assert rates == pytest.approx([1e-4 * factor, 2.5e-5 * factor])
 
@@ -65,6 +65,6 @@ def test_the_first_versions_settings_are_kept() -> None:
     assert (recipe.data.sampler.kind, recipe.data.sampler.speakers, recipe.data.sampler.utterances) == ("pk", 32, 4)
     assert (recipe.network.embedding_size, recipe.data.crop_frames) == (256, 200)
     assert recipe.training.precision == "fp16" and recipe.training.gradient_clip > 0
-    assert 60 <= recipe.training.epochs <= 150 and 30 <= recipe.loss.scale <= 35
-    assert margin(recipe.loss.margin, 0) == pytest.approx(0.30)
-    assert margin(recipe.loss.margin, recipe.training.epochs) == pytest.approx(0.35)
+    assert 60 <= recipe.training.epochs <= 150 and 30 <= recipe.loss.scale.final <= 35
+    assert risen(recipe.loss.margin, 0) == pytest.approx(0.30)
+    assert risen(recipe.loss.margin, recipe.training.epochs) == pytest.approx(0.35)

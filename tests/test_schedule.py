@@ -1,11 +1,16 @@
 """Learning rate and margin, worked out by hand."""
 
+from itertools import pairwise
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from sound_groove.configuration import LearningRateConfiguration, MarginConfiguration
-from sound_groove.training.schedule import learning_rate, margin
+from sound_groove.configuration import LearningRateConfiguration, LossConfiguration, MarginConfiguration
+from sound_groove.losses import AamSoftmax
+from sound_groove.training.schedule import adapted_way, learning_rate, risen
 
 
 def rates(decay: str, warmup_epochs: float = 2.0) -> LearningRateConfiguration:
@@ -91,15 +96,67 @@ def test_the_margin_rises_between_its_epochs(growth: str, epoch: float, expected
     settings = MarginConfiguration.model_validate(
         {"initial": 0.1, "final": 0.3, "start_epoch": 20, "end_epoch": 40, "growth": growth}
     )
-    assert margin(settings, epoch) == pytest.approx(expected)
+    assert risen(settings, epoch) == pytest.approx(expected)
 
 
 def test_a_margin_without_a_rise_is_there_from_the_start() -> None:
-    assert margin(MarginConfiguration(initial=0.0, final=0.2), 0.0) == 0.2
-    assert margin(MarginConfiguration(initial=0.3, final=0.1, start_epoch=1, end_epoch=1), 0.99) == 0.3
-    assert margin(MarginConfiguration(initial=0.3, final=0.1, start_epoch=1, end_epoch=1), 1.0) == 0.1
+    assert risen(MarginConfiguration(initial=0.0, final=0.2), 0.0) == 0.2
+    assert risen(MarginConfiguration(initial=0.3, final=0.1, start_epoch=1, end_epoch=1), 0.99) == 0.3
+    assert risen(MarginConfiguration(initial=0.3, final=0.1, start_epoch=1, end_epoch=1), 1.0) == 0.1
 
 
 def test_a_margin_may_fall_as_well() -> None:
     settings = MarginConfiguration(initial=0.4, final=0.2, start_epoch=0, end_epoch=4, growth="linear")
-    assert margin(settings, 1.0) == pytest.approx(0.35)
+    assert risen(settings, 1.0) == pytest.approx(0.35)
+
+
+def learn(growth: str, rate: float, noise: float) -> tuple[float, float]:
+    """Accuracy without margin, and margin, over the last 50 of 400 steps of a small network that learns noisy classes.
+
+    The margin rises to 1.4, which is more than the classes have room for.
+    """
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.randn(30, 20, generator=generator)
+    sizes = (20, 32, 32, 32)
+    layers = [layer for pair in pairwise(sizes) for layer in (torch.nn.Linear(*pair), torch.nn.ReLU())]
+    network, head = torch.nn.Sequential(*layers, torch.nn.Linear(32, 16)), AamSoftmax(16, 30, scale=30.0)
+    parameters = [*network.parameters(), *head.parameters()]
+    for parameter in parameters:
+        torch.nn.init.normal_(parameter, std=0.2, generator=generator)
+    optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9)
+    rise = MarginConfiguration(final=1.4, start_epoch=0, end_epoch=2, growth=growth, accuracy=0.7)
+    way, recent, course = 0.0, 0.0, []
+    for step in range(400):
+        labels = torch.randint(30, (64,), generator=generator)
+        features = classes[labels] + noise * torch.randn(64, 20, generator=generator)
+        head.margin = risen(rise, step / 100, way)
+        loss, cosines = head(network(features), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        accuracy = (cosines.argmax(dim=1) == labels).float().mean().item()
+        recent += (accuracy - recent) / 100
+        way = adapted_way(rise, step / 100, way, recent, batches=100)
+        course.append((accuracy, head.margin))
+    accuracies, margins = zip(*course[-50:], strict=True)
+    return sum(accuracies) / 50, sum(margins) / 50
+
+
+def test_an_adaptive_margin_keeps_what_was_learnt_where_one_that_only_rises_destroys_it() -> None:
+    assert learn("linear", rate=0.2, noise=0.5)[0] < 0.6
+    accuracy, margin = learn("adaptive", rate=0.2, noise=0.5)
+    assert accuracy > 0.75 and margin < 0.1  # it came back
+    assert learn("linear", rate=0.05, noise=0.8)[0] < 0.86
+    accuracy, margin = learn("adaptive", rate=0.05, noise=0.8)
+    assert accuracy > 0.9 and 0.5 < margin < 1.3  # it stopped on the way
+
+
+def test_a_scale_is_a_number_that_stays_or_rises_as_a_margin_does() -> None:
+    stays = LossConfiguration.model_validate({"scale": 25}).scale
+    assert {risen(stays, epoch) for epoch in (0, 3, 100)} == {25}
+    rise = {"initial": 20, "final": 30, "start_epoch": 2, "end_epoch": 4, "growth": "linear"}
+    rises = LossConfiguration.model_validate({"scale": rise}).scale
+    assert [risen(rises, epoch) for epoch in (0, 2, 3, 4, 9)] == [20, 20, 25, 30, 30]
+    for wrong in (0, 200, "much", True, {"final": -1}):
+        with pytest.raises(ValidationError, match="scale"):
+            LossConfiguration.model_validate({"scale": wrong})

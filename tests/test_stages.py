@@ -16,7 +16,7 @@ from sound_groove.recipes import dump_recipe, load_recipe, parse_recipe, stage_r
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
-from sound_groove.training.schedule import learning_rate, margin
+from sound_groove.training.schedule import learning_rate, risen
 from sound_groove.training.stages import line_up
 from sound_groove.training.trainer import Trainer, train
 from training_corpus import prepare_corpus, rows, tiny_recipe
@@ -52,7 +52,7 @@ def test_a_stage_is_the_recipe_with_some_settings_changed(prepared: Path) -> Non
     recipe = staged(prepared, SECOND)
     first, second = stage_recipes(recipe)
     assert first == recipe.model_copy(update={"stages": ()})
-    assert (second.data.crop_frames, second.loss.scale, second.augmentation.speeds) == (80, 25, (1.0,))
+    assert (second.data.crop_frames, second.loss.scale.final, second.augmentation.speeds) == (80, 25, (1.0,))
     assert (second.data.sampler.speakers, second.data.sampler.utterances) == (2, 2)  # the second one as it was
     assert second.learning_rate.per_batch == first.learning_rate.per_batch
     assert (second.network, second.optimizer, second.seed) == (first.network, first.optimizer, first.seed)
@@ -132,7 +132,7 @@ def test_each_stage_follows_its_own_schedule(prepared: Path, tmp_path: Path) -> 
     for number, row in enumerate(logged[10:]):
         assert row["place"] == pytest.approx(2 + (number + 1) / 4)
         assert row["learning_rate"] == pytest.approx(learning_rate(second.learning_rate, (number + 1) / 4, 1, 4))
-        assert row["margin"] == pytest.approx(margin(second.loss.margin, number / 4))
+        assert row["margin"] == pytest.approx(risen(second.loss.margin, number / 4))
     errors = [row["validation_eer"] for row in rows(tmp_path / "run", "epochs")]
     assert len(errors) == 3 and result.best_eer == min(errors)
     assert "stage 1    10 = 2 epochs x 5 batches of 8 crops" in said[0]

@@ -36,7 +36,7 @@ from sound_groove.training import log
 from sound_groove.training.curves import draw_curves
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder, append_rows, read_rows, truncate_rows
-from sound_groove.training.schedule import learning_rate, margin
+from sound_groove.training.schedule import learning_rate, risen
 from sound_groove.training.trainer import Trainer, TrainingResult, _accelerator, train
 from sound_groove.training.validation import can_be_paired, choose_utterances, find_centre, validate
 from sound_groove.types import ModelIdentity
@@ -147,7 +147,8 @@ def test_the_log_of_steps_follows_the_schedule(finished: tuple[TrainingResult, l
     for number, row in enumerate(logged):
         assert row["place"] == pytest.approx((number + 1) / 5)
         assert row["learning_rate"] == pytest.approx(learning_rate(recipe.learning_rate, (number + 1) / 5, 2, 8))
-        assert row["margin"] == pytest.approx(margin(recipe.loss.margin, number / 5))
+        assert row["margin"] == pytest.approx(risen(recipe.loss.margin, number / 5))
+        assert row["scale"] == 20  # a number is a scale that stays
         assert 0 <= row["accuracy"] <= 1 and math.isfinite(row["loss"]) and row["gradient_norm"] > 0
     assert logged[-1]["learning_rate"] == pytest.approx(0.0003)  # the last step has the last rate
 
@@ -289,11 +290,12 @@ def test_parts_of_a_batch_add_up_to_its_gradient(prepared: Path, tmp_path: Path)
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-5 + 1e-4 * float(one.abs().max()))
 
 
-def test_margin_and_penalty_rise_together_and_an_adaptive_margin_follows_the_accuracy(
+def test_margin_penalty_and_scale_rise_together_and_follow_the_accuracy_where_they_are_adaptive(
     prepared: Path, tmp_path: Path
 ) -> None:
     rise = {"initial": 0.1, "final": 0.2, "start_epoch": 0, "end_epoch": 2, "growth": "adaptive", "accuracy": 0.5}
-    recipe = tiny_recipe(prepared, loss={"margin": rise, "top_k": 3, "penalty": 0.08, "scale": 25})
+    scale = {**rise, "initial": 20, "final": 30}
+    recipe = tiny_recipe(prepared, loss={"margin": rise, "top_k": 3, "penalty": 0.08, "scale": scale})
     plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
     with _accelerator(recipe, plan.device) as accelerator:
         trainer = Trainer(recipe, plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
@@ -303,8 +305,9 @@ def test_margin_and_penalty_rise_together_and_an_adaptive_margin_follows_the_acc
             margins.append(trainer.head.margin)
             assert trainer.head.penalty == pytest.approx(0.08 * trainer.head.margin / 0.2)
             trainer.progress = trainer.progress.after_batch(1.0, accuracy)
-            trainer._adapt_margin(0.0)
-        assert (trainer.head.scale, trainer.head.top_k) == (25, 3)
+            assert trainer.head.scale == pytest.approx(10 + 100 * trainer.head.margin)
+            trainer._adapt_loss(0.0)
+        assert trainer.head.top_k == 3
     # The whole way takes 2 epochs of 5 batches. It begins when 1 - 0.99^n reaches 0.5, which is after 69 right batches.
     assert margins[:69] == pytest.approx([0.1] * 69)
     assert margins[69:79] == pytest.approx([0.11 + 0.01 * number for number in range(10)])

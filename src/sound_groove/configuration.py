@@ -199,22 +199,11 @@ class AugmentationConfiguration(Section):
         )
 
 
-class MarginConfiguration(Section):
-    """The margin of AAM-Softmax over the epochs: `initial` until `start_epoch`, `final` from `end_epoch` on.
+class RiseConfiguration(Section):
+    """A value over the epochs: `initial` until `start_epoch`, `final` from `end_epoch` on."""
 
-    Attributes:
-        initial: margin in radians before the rise.
-        final: margin in radians after it.
-        start_epoch: epoch (may be a fraction, counted from 0) at which the rise begins.
-        end_epoch: epoch at which it ends.
-        growth: "linear"; or "exponential": fast first, as 1 - 0.001^x of the way at the fraction x of the rise; or
-            "adaptive": linear while the network keeps up with it, and down again where it does not.
-        accuracy: for "adaptive", the training accuracy (without margin, over about the last 100 batches) at which the
-            margin rises; it falls where the accuracy is more than 0.1 below.
-    """
-
-    initial: Annotated[float, Field(ge=0, lt=1.5)] = 0.0
-    final: Annotated[float, Field(ge=0, lt=1.5)] = 0.2
+    initial: float
+    final: float
     start_epoch: Annotated[float, Field(ge=0)] = 0.0
     end_epoch: Annotated[float, Field(ge=0)] = 0.0
     growth: Literal["linear", "exponential", "adaptive"] = "exponential"
@@ -236,12 +225,52 @@ class MarginConfiguration(Section):
         return growth
 
 
+class MarginConfiguration(RiseConfiguration):
+    """The margin of AAM-Softmax over the epochs: `initial` until `start_epoch`, `final` from `end_epoch` on.
+
+    Attributes:
+        initial: margin in radians before the rise.
+        final: margin in radians after it.
+        start_epoch: epoch (may be a fraction, counted from 0) at which the rise begins.
+        end_epoch: epoch at which it ends.
+        growth: "linear"; or "exponential": fast first, as 1 - 0.001^x of the way at the fraction x of the rise; or
+            "adaptive": linear while the network keeps up with it, and down again where it does not.
+        accuracy: for "adaptive", the training accuracy (without margin, over about the last 100 batches) at which the
+            margin rises; it falls where the accuracy is more than 0.1 below.
+    """
+
+    initial: Annotated[float, Field(ge=0, lt=1.5)] = 0.0
+    final: Annotated[float, Field(ge=0, lt=1.5)] = 0.2
+
+
+class ScaleConfiguration(RiseConfiguration):
+    """The scale of AAM-Softmax, by which cosines are multiplied, over the epochs; a number alone keeps it as it is.
+
+    Attributes:
+        initial: scale before the rise.
+        final: scale after it.
+        start_epoch: as for the margin.
+        end_epoch: as for the margin.
+        growth: as for the margin.
+        accuracy: as for the margin.
+    """
+
+    initial: Annotated[float, Field(gt=0, le=128)] = 32.0
+    final: Annotated[float, Field(gt=0, le=128)] = 32.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_is_a_scale_that_stays(cls, content: object) -> object:
+        is_number = isinstance(content, int | float) and not isinstance(content, bool)
+        return {"initial": content, "final": content} if is_number else content
+
+
 class LossConfiguration(Section):
     """AAM-Softmax (Deng et al. 2019), with the options of sub-centres and of the inter-top-k penalty.
 
     Attributes:
         kind: the only one so far.
-        scale: s, by which cosines are multiplied.
+        scale: s, by which cosines are multiplied; a number, or how it changes over the epochs.
         subcenters: centres per speaker (Deng et al. 2020); 1 is plain AAM-Softmax.
         margin: the margin over the epochs.
         top_k: how many wrong speakers, those nearest to the utterance, are penalised (inter-top-k, Zhao et al. 2022);
@@ -251,7 +280,7 @@ class LossConfiguration(Section):
     """
 
     kind: Literal["aam_softmax"] = "aam_softmax"
-    scale: Annotated[float, Field(gt=0, le=128)] = 32.0
+    scale: ScaleConfiguration = ScaleConfiguration()
     subcenters: Annotated[int, Field(ge=1, le=16)] = 1
     margin: MarginConfiguration = MarginConfiguration()
     top_k: Annotated[int, Field(ge=0, le=100)] = 0

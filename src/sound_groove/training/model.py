@@ -33,7 +33,7 @@ class TrainingModel(nn.Module):
 def make_head(recipe: Recipe, classes: int) -> AamSoftmax:
     """The loss, with a centre for each class."""
     return AamSoftmax(
-        recipe.network.embedding_size, classes, scale=recipe.loss.scale, subcenters=recipe.loss.subcenters
+        recipe.network.embedding_size, classes, scale=recipe.loss.scale.initial, subcenters=recipe.loss.subcenters
     )
 
 

@@ -1,8 +1,8 @@
-"""Learning rate and margin as pure functions of the place in training, counted in epochs (a fraction within one)."""
+"""Learning rate, margin and scale as pure functions of the place in training, in epochs (a fraction within one)."""
 
 import math
 
-from sound_groove.configuration import LearningRateConfiguration, MarginConfiguration
+from sound_groove.configuration import LearningRateConfiguration, RiseConfiguration
 
 
 def learning_rate(settings: LearningRateConfiguration, epoch: float, epochs: int, total_batch: int) -> float:
@@ -31,16 +31,16 @@ def learning_rate(settings: LearningRateConfiguration, epoch: float, epochs: int
     return float(peak * (final / peak) ** way)
 
 
-def margin(settings: MarginConfiguration, epoch: float, way: float = 0.0) -> float:
-    """The margin of AAM-Softmax, in radians.
+def risen(settings: RiseConfiguration, epoch: float, way: float = 0.0) -> float:
+    """The margin of AAM-Softmax in radians, or its scale.
 
     Args:
         settings: where it begins and ends.
         epoch: place in training.
-        way: for an adaptive margin, how far it has risen, from 0 to 1, as `adapted_way` finds.
+        way: for an adaptive rise, how far it has come, from 0 to 1, as `adapted_way` finds.
 
-    >>> rise = MarginConfiguration(initial=0.0, final=0.2, start_epoch=20, end_epoch=40, growth="linear")
-    >>> [round(margin(rise, epoch), 4) for epoch in (0, 20, 30, 40, 100)]
+    >>> rise = RiseConfiguration(initial=0.0, final=0.2, start_epoch=20, end_epoch=40, growth="linear")
+    >>> [round(risen(rise, epoch), 4) for epoch in (0, 20, 30, 40, 100)]
     [0.0, 0.0, 0.1, 0.2, 0.2]
     """
     if settings.growth == "adaptive":
@@ -55,19 +55,19 @@ def margin(settings: MarginConfiguration, epoch: float, way: float = 0.0) -> flo
     return settings.initial + (settings.final - settings.initial) * way
 
 
-def adapted_way(settings: MarginConfiguration, epoch: float, way: float, accuracy: float, batches: int) -> float:
-    """How far an adaptive margin has risen after one more batch, from 0 to 1.
+def adapted_way(settings: RiseConfiguration, epoch: float, way: float, accuracy: float, batches: int) -> float:
+    """How far an adaptive rise has come after one more batch, from 0 to 1.
 
     It is a function of training's course, and so a part of its state.
 
     Args:
         settings: between which epochs it may rise, and at which accuracy.
         epoch: place in training.
-        way: how far it had risen.
+        way: how far it had come.
         accuracy: of the last batches, without margin.
         batches: of an epoch.
 
-    >>> rise = MarginConfiguration(final=0.2, start_epoch=1, end_epoch=3, growth="adaptive", accuracy=0.7)
+    >>> rise = RiseConfiguration(initial=0.0, final=0.2, start_epoch=1, end_epoch=3, growth="adaptive", accuracy=0.7)
     >>> adapted_way(rise, 0.9, 0.0, accuracy=0.9, batches=50), adapted_way(rise, 1.0, 0.0, accuracy=0.9, batches=50)
     (0.0, 0.01)
     >>> adapted_way(rise, 2.0, 0.5, accuracy=0.65, batches=50), adapted_way(rise, 2.0, 0.5, accuracy=0.5, batches=50)

@@ -32,6 +32,7 @@ class Progress:
         loss_sum: sum of the losses of the batches of the epoch under way, for its mean.
         correct_sum: sum of their accuracies.
         margin_way: how far an adaptive margin has risen in the stage under way, from 0 to 1.
+        scale_way: the same of an adaptive scale.
         recent_accuracy: of about the last 100 batches of the stage.
         averaged: epochs of the stage under way whose weights are in the mean, at the time of the checkpoint.
         scaler: state of the fp16 gradient scaler.
@@ -45,6 +46,7 @@ class Progress:
     loss_sum: float = 0.0
     correct_sum: float = 0.0
     margin_way: float = 0.0
+    scale_way: float = 0.0
     recent_accuracy: float = 0.0
     averaged: int = 0
     scaler: dict[str, Any] | None = None
@@ -70,7 +72,7 @@ class Progress:
 
     def in_new_stage(self) -> "Progress":
         """The same place, as the beginning of a stage."""
-        return replace(self, margin_way=0.0, recent_accuracy=0.0)
+        return replace(self, margin_way=0.0, scale_way=0.0, recent_accuracy=0.0)
 
 
 def model_tensors(network: nn.Module, head: nn.Module) -> dict[str, Tensor]:

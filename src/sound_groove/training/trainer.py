@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.checkpoint import GROUPS, load_checkpoint, save_checkpoint
-from sound_groove.configuration import Recipe
+from sound_groove.configuration import Recipe, RiseConfiguration
 from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import DEAD_WORKER, Batch, training_batches
 from sound_groove.data.mining import SPARE, HardSampler, find_neighbours
@@ -42,7 +42,7 @@ from sound_groove.training.log import RunLog
 from sound_groove.training.model import TrainingModel, make_modules, make_optimizer, set_rate, start_network
 from sound_groove.training.preflight import TrainingPlan, preflight
 from sound_groove.training.run_folder import RunFolder
-from sound_groove.training.schedule import adapted_way, learning_rate, margin
+from sound_groove.training.schedule import adapted_way, learning_rate, risen
 from sound_groove.training.stages import Stage
 from sound_groove.training.state import (
     Progress,
@@ -289,13 +289,14 @@ class Trainer:
             "accuracy": accuracy,
             "learning_rate": rate,
             "margin": self.head.margin,
+            "scale": self.head.scale,
             "gradient_norm": float(norm),
         }
         self._check_finite(row, batch)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress = self.progress.after_batch(loss, accuracy)
-        self._adapt_margin(place)
+        self._adapt_loss(place)
         if self.log is not None and self.progress.step % self.recipe.training.log_every == 0:
             self.log.add_step(row)
         return row
@@ -303,18 +304,25 @@ class Trainer:
     def _set_loss(self, place: float) -> None:
         """Let the loss be what the stage says that it is at a place in it."""
         settings = self.settings.loss
-        self.head.scale, self.head.top_k = settings.scale, settings.top_k
-        self.head.margin = margin(settings.margin, place, self.progress.margin_way)
-        risen = self.head.margin / settings.margin.final if settings.margin.final else 1.0
-        self.head.penalty = settings.penalty * min(risen, 1.0)
+        self.head.top_k = settings.top_k
+        self.head.scale = risen(settings.scale, place, self.progress.scale_way)
+        self.head.margin = risen(settings.margin, place, self.progress.margin_way)
+        share = self.head.margin / settings.margin.final if settings.margin.final else 1.0
+        self.head.penalty = settings.penalty * min(share, 1.0)
 
-    def _adapt_margin(self, place: float) -> None:
-        """Let an adaptive margin follow the accuracy."""
-        settings, progress = self.settings.loss.margin, self.progress
-        if settings.growth == "adaptive":
-            batches = self.stage.sampler.batches_per_epoch
-            way = adapted_way(settings, place, progress.margin_way, progress.recent_accuracy, batches)
-            self.progress = replace(progress, margin_way=way)
+    def _adapt_loss(self, place: float) -> None:
+        """Let an adaptive margin and an adaptive scale follow the accuracy."""
+        accuracy, batches = self.progress.recent_accuracy, self.stage.sampler.batches_per_epoch
+
+        def adapted(settings: RiseConfiguration, way: float) -> float:
+            return adapted_way(settings, place, way, accuracy, batches) if settings.growth == "adaptive" else way
+
+        loss, before = self.settings.loss, self.progress
+        self.progress = replace(
+            before,
+            margin_way=adapted(loss.margin, before.margin_way),
+            scale_way=adapted(loss.scale, before.scale_way),
+        )
 
     def _gradient(self, batch: Batch) -> tuple[float, float]:
         """Compute the gradient of a total batch, part by part; returns its mean loss and its accuracy."""
