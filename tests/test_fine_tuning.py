@@ -48,7 +48,7 @@ def test_while_the_network_is_frozen_only_the_head_learns(prepared: Path, traine
     train(recipe, tmp_path / "run", say=said.append)
     begun = load_checkpoint(trained).group(NETWORK)
     assert same(tensors(tmp_path / "run", NETWORK), begun)  # its running statistics as well
-    _, new_head = make_modules(recipe, 8)
+    _, new_head, _ = make_modules(recipe, 8)
     learnt = tensors(tmp_path / "run", HEAD)["weight"]
     assert not torch.equal(learnt, new_head.state_dict()["weight"])
     assert not torch.allclose(learnt, load_checkpoint(trained, (HEAD,)).group(HEAD)["weight"], atol=0.05)

@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sound_groove.checkpoint import GROUPS, load_checkpoint
+from sound_groove.data.manifest import read_manifest
 from sound_groove.recipes import dump_recipe, load_recipe
 from sound_groove.training.model import make_modules
 from sound_groove.training.state import model_tensors
@@ -53,8 +55,12 @@ def train(recipe: Path, out: Path, processes: int, *words: str) -> None:
 
 
 def test_two_processes_train_as_one_does_with_the_same_total_batch(prepared: Path, tmp_path: Path) -> None:
+    more = prepare_corpus(tmp_path / "more", training=3, validation=0, seed=60)
+    known = [utterance.paths[0] for folder in (prepared, more) for utterance in read_manifest(folder)]
+    np.savez(tmp_path / "teacher.npz", path=np.array(known), emb=np.random.default_rng(0).normal(size=(len(known), 12)))
+    lessons = {"teacher": str(tmp_path / "teacher.npz"), "unlabelled": str(more), "unlabelled_items": 8, "weight": 3}
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(dump_recipe(tiny_recipe(prepared, **EVERYTHING)), encoding="utf-8")
+    recipe.write_text(dump_recipe(tiny_recipe(prepared, **EVERYTHING, distillation=lessons)), encoding="utf-8")
     train(recipe, tmp_path / "one", 1)
     train(recipe, tmp_path / "two", 2)
     alone, together = rows(tmp_path / "one"), rows(tmp_path / "two")
@@ -62,8 +68,7 @@ def test_two_processes_train_as_one_does_with_the_same_total_batch(prepared: Pat
     for one, two in zip(alone, together, strict=True):
         assert two == pytest.approx(one, rel=5e-3, abs=1e-5)
     recipe_there = load_recipe(recipe)
-    network, head = make_modules(recipe_there, classes=8 * 3)
-    before = model_tensors(network, head)
+    before = model_tensors(*make_modules(recipe_there, classes=8 * 3, teacher_size=12))
     weights, others = (load_checkpoint(tmp_path / name / "last.safetensors", GROUPS).tensors for name in ("one", "two"))
     assert weights.keys() == others.keys()
     for name in before:

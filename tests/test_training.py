@@ -282,7 +282,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(prepared: Path, tmp_path: Path)
             half = torch.randn(4, 8240, generator=torch.Generator().manual_seed(1)) * 0.1
             labels = torch.arange(4)
             trainer.model.train()
-            loss, _ = trainer._gradient(Batch(half.repeat(2, 1), labels.repeat(2), torch.zeros(8), torch.zeros(8)))
+            loss, *_ = trainer._gradient(Batch(half.repeat(2, 1), labels.repeat(2), torch.zeros(8), torch.zeros(8)))
             gradients.append((loss, [p.grad.clone() for p in trainer.network.parameters() if p.grad is not None]))
     (whole_loss, whole), (parts_loss, parts_sum) = gradients
     assert parts_loss == pytest.approx(whole_loss, rel=1e-5)

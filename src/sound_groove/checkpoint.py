@@ -1,8 +1,8 @@
 """Model files: one safetensors file that knows how to build its own network.
 
 The tensors are grouped by the first word of their names: `network.` (always there), `head.` (the class weights, when
-kept), and, only in the state from which training resumes, `optimizer.`, `mean.` (sums of weights to be averaged) and
-`mining.` (which speakers are confused with which).
+kept), and, only in the state from which training resumes, `optimizer.`, `mean.` (sums of weights to be averaged),
+`mining.` (which speakers are confused with which) and `pupil.` (the projection into a teacher's embeddings).
 `centre.` holds what is subtracted from embeddings, when something is.
 The file's header carries, as JSON under one key, the network's configuration, the model's name, the map from score to
 log-likelihood ratio, and the facts of its training.
@@ -37,8 +37,9 @@ HEAD = "head."
 OPTIMIZER = "optimizer."
 MEAN = "mean."
 MINING = "mining."
+PUPIL = "pupil."
 CENTRE = "centre."
-GROUPS = (NETWORK, CENTRE, HEAD, OPTIMIZER, MEAN, MINING)
+GROUPS = (NETWORK, CENTRE, HEAD, OPTIMIZER, MEAN, MINING, PUPIL)
 
 BEST_NAME = "best.safetensors"
 LAST_NAME = "last.safetensors"

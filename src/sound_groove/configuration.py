@@ -287,6 +287,28 @@ class LossConfiguration(Section):
     penalty: Annotated[float, Field(ge=0, lt=1.5)] = 0.06
 
 
+class DistillationConfiguration(Section):
+    """Learning from a teacher: a network's embedding of a crop is drawn to the teacher's of the clean, whole utterance.
+
+    The loss is label_weight x AAM-Softmax + weight x the mean of 1 - cosine. Crops that are played at another speed
+    than 1 are other voices, and only AAM-Softmax is computed of them.
+
+    Attributes:
+        teacher: a .npz file of embeddings (arrays `path` and `emb`; an utterance is known by the end of its path), or a
+            speaker model in ONNX that takes waveforms (B, samples) or Kaldi filterbanks (B, T, 80).
+        weight: of the distance to the teacher's embeddings.
+        label_weight: of AAM-Softmax; 0 learns from the teacher alone.
+        unlabelled: a prepared folder of more speech, whose speakers need not be known: only the teacher speaks of it.
+        unlabelled_items: utterances of it that come with every batch, over all devices.
+    """
+
+    teacher: Path | None = None
+    weight: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    label_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    unlabelled: Path | None = None
+    unlabelled_items: Annotated[int, Field(ge=0, le=100_000)] = 0
+
+
 class OptimizerConfiguration(Section):
     """The optimiser.
 
@@ -396,8 +418,14 @@ class Recipe(Section):
     network: NetworkConfiguration = NetworkConfiguration()
     augmentation: AugmentationConfiguration = AugmentationConfiguration()
     loss: LossConfiguration = LossConfiguration()
+    distillation: DistillationConfiguration = DistillationConfiguration()
     optimizer: OptimizerConfiguration = OptimizerConfiguration()
     learning_rate: LearningRateConfiguration = LearningRateConfiguration()
     training: TrainingConfiguration = TrainingConfiguration()
     validation: ValidationConfiguration = ValidationConfiguration()
     stages: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def items_per_batch(self) -> int:
+        """Crops in one optimiser step, over all devices, unlabelled ones too."""
+        return self.data.sampler.total_batch + self.distillation.unlabelled_items

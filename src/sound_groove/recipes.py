@@ -22,6 +22,8 @@ STAGE_SETTINGS = (
     "loss.margin",
     "loss.top_k",
     "loss.penalty",
+    "distillation.weight",
+    "distillation.label_weight",
     "learning_rate",
     "training.epochs",
     "training.batches_per_epoch",

@@ -42,7 +42,7 @@ class Batch:
 
     Attributes:
         inputs: (B, samples) waveforms in [-1, 1], or (B, T, F) stored features.
-        labels: (B,) class of each: its speaker at its speed.
+        labels: (B,) class of each: its speaker at its speed; -1 where the speaker is not known.
         speeds: (B,) index of the speed at which each is to be played.
         utterances: (B,) index of each in the training list.
         surroundings: recorded noise and rooms around them, if any.
@@ -86,7 +86,7 @@ class CropReader:
 
     Attributes:
         utterances: the training list.
-        labels: (utterances,) speaker of each.
+        labels: (utterances,) speaker of each; -1 where it is not known.
         crop_frames: length of a crop in feature frames.
         seed: of the crops' places and speeds.
         stored_features: read `.pt` features instead of audio.
@@ -115,7 +115,9 @@ class CropReader:
         return FRAME_LENGTH + (self.crop_frames - 1) * FRAME_SHIFT
 
     def speed(self, item: Item) -> int:
-        """Index of the speed at which the item is to be played."""
+        """Index of the speed at which the item is to be played; 1 where the speaker is not known."""
+        if self.labels[item[0]] < 0:
+            return self.speeds.index(1.0)
         drawn = range(len(self.speeds)) if self.drawn is None else self.drawn
         if len(drawn) == 1:
             return drawn[0]
@@ -155,7 +157,8 @@ class CropReader:
         speeds = np.array([self.speed(item) for item in items])
         drawn = zip(items, speeds.tolist(), strict=True)
         crops = pad_sequence([self._read(*pair) for pair in drawn], batch_first=True)  # (B, samples) or (B, T, F)
-        classes = self.labels[indices] + self.speakers * speeds
+        speakers = self.labels[indices]
+        classes = np.where(speakers < 0, -1, speakers + self.speakers * speeds)
         places = [(epoch, place) for _, epoch, place in items]
         around = None if self.surroundings is None else self.surroundings.read(places, self.samples)
         return Batch(crops, torch.from_numpy(classes), torch.from_numpy(speeds), torch.tensor(indices), around)

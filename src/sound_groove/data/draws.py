@@ -23,6 +23,7 @@ class Draw(IntEnum):
     ROOM = 9
     COMPANIONS = 10
     COMPANION_UTTERANCES = 11
+    UNLABELLED_ORDER = 12
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:

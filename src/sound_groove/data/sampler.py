@@ -120,12 +120,14 @@ class ShuffledSampler:
         batch_size: utterances a batch.
         seed: of every draw.
         batches_per_epoch: rows of each plan.
+        draw: which stream of draws is taken.
     """
 
     count: int
     batch_size: int
     seed: int
     batches_per_epoch: int
+    draw: Draw = Draw.SHUFFLED_ORDER
 
     def plan(self, epoch: int) -> Plan:
         """The utterance indices of every batch of an epoch (batches, batch)."""
@@ -138,10 +140,38 @@ class ShuffledSampler:
         for batch in range(first, first + self.batches_per_epoch):
             if batch // per_pass != pass_index:
                 pass_index = batch // per_pass
-                shuffled = generator(self.seed, Draw.SHUFFLED_ORDER, pass_index).permutation(self.count)
+                shuffled = generator(self.seed, self.draw, pass_index).permutation(self.count)
                 order = np.resize(shuffled, per_pass * self.batch_size).reshape(per_pass, self.batch_size)
             rows.append(order[batch % per_pass])
         return np.stack(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class MixedSampler:
+    """Batches of one sampler, with utterances without labels spread evenly among them.
+
+    Spread, so that every process and every part of a batch gets its share of both.
+
+    Attributes:
+        labelled: draws the others.
+        unlabelled: draws these, as many batches of them.
+        first: index of the first utterance without a label; they lie behind those with one.
+    """
+
+    labelled: Sampler
+    unlabelled: ShuffledSampler
+    first: int
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Rows of each plan."""
+        return self.labelled.batches_per_epoch
+
+    def plan(self, epoch: int) -> Plan:
+        """The utterance indices of every batch of an epoch (batches, labelled + unlabelled)."""
+        parts = [self.labelled.plan(epoch), self.first + self.unlabelled.plan(epoch)]
+        place = np.concatenate([(np.arange(part.shape[1]) + 0.5) / part.shape[1] for part in parts])
+        return np.concatenate(parts, axis=1)[:, np.argsort(place, kind="stable")]
 
 
 def shard(plan: Plan, rank: int, world_size: int) -> Plan:

@@ -30,6 +30,7 @@ def run_facts(recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], c
         "command": command,
         "manifest": str((recipe.data.prepared / "manifest.jsonl").absolute()),
         "manifest_sha256": plan.manifest_sha256,
+        "other_sha256": dict(plan.other_sha256),
         "speakers": plan.speakers,
         "classes": plan.classes,
         "utterances": len(plan.utterances),
@@ -57,7 +58,16 @@ def model_header(
         judged: the validation of these very weights, if they have been validated.
         averaged: epochs of whose weights these are the mean; 0 = they are those of the epoch itself.
     """
-    copied = ("manifest_sha256", "speakers", "utterances", "hours", "start_from", "versions", "git_commit")
+    copied = (
+        "manifest_sha256",
+        "other_sha256",
+        "speakers",
+        "utterances",
+        "hours",
+        "start_from",
+        "versions",
+        "git_commit",
+    )
     return CheckpointHeader(
         name=recipe.name,
         network=recipe.network.model_dump(),

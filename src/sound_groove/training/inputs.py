@@ -37,8 +37,8 @@ class StageInputs:
         settings = stage.recipe
         speeds = recipe.augmentation.speeds
         self.reader = CropReader(
-            plan.utterances,
-            plan.labels,
+            plan.read,
+            plan.read_labels,
             settings.data.crop_frames,
             recipe.seed,
             recipe.data.input == "features",

@@ -1,6 +1,8 @@
 """What is trained: the network, the classes that only training needs, and the optimiser that moves both."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,25 +11,78 @@ from sound_groove.checkpoint import load_checkpoint, restore_network
 from sound_groove.configuration import OptimizerConfiguration, Recipe
 from sound_groove.losses import AamSoftmax
 from sound_groove.models import build_network
+from sound_groove.training.distillation import Lesson, Pupil
+
+
+class Outcome(NamedTuple):
+    """What came of a batch, or of a part of it; each a mean over what the whole batch has of it.
+
+    Attributes:
+        loss: what is minimised.
+        correct: share of the items with a label whose class is the nearest, without margin.
+        distance: mean distance from the teacher; 0 without one.
+    """
+
+    loss: Tensor
+    correct: Tensor
+    distance: Tensor
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How many items of each kind a part of a batch has on average, so that means over parts are those of the whole.
+
+    Attributes:
+        labelled: with a label.
+        taught: by a teacher.
+    """
+
+    labelled: float
+    taught: float = 0.0
 
 
 class TrainingModel(nn.Module):
-    """The network and its classes as one module, as distributed training wants it.
+    """The network, its classes and what a teacher needs as one module, as distributed training wants it.
 
     Args:
         network: (B, T, F) -> (B, D).
         head: embeddings and labels -> loss and cosines.
+        pupil: embeddings -> distance from the teacher's, if there is a teacher.
+
+    Attributes:
+        label_weight: of the head's loss; may be set between steps.
+        weight: of the distance from the teacher; may be set between steps.
     """
 
-    def __init__(self, network: nn.Module, head: AamSoftmax) -> None:
+    def __init__(self, network: nn.Module, head: AamSoftmax, pupil: Pupil | None = None) -> None:
         super().__init__()
         self.network = network
         self.head = head
+        self.pupil = pupil
+        self.label_weight, self.weight = 1.0, 0.0
 
-    def forward(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean loss and the cosines (B, classes) of a batch of features (B, T, F)."""
-        loss, cosines = self.head(self.network(features), labels)
-        return loss, cosines
+    def forward(self, features: Tensor, labels: Tensor, shares: Shares, lesson: Lesson | None = None) -> Outcome:
+        """What comes of a part of a batch.
+
+        Args:
+            features: (B, T, F).
+            labels: (B,) classes, -1 = not known.
+            shares: how many items of each kind such a part has on average.
+            lesson: what the teacher says of the items.
+        """
+        embeddings = self.network(features)
+        known = labels >= 0  # (B,)
+        count = int(known.sum())
+        if count:
+            loss, cosines = self.head(embeddings[known], labels[known])
+            correct = (cosines.detach().argmax(dim=1) == labels[known]).float().mean()
+            loss, correct = loss * (count / shares.labelled), correct * (count / shares.labelled)
+        else:
+            loss, correct = 0.0 * self.head.weight.sum(), torch.zeros((), device=labels.device)
+        if lesson is None or self.pupil is None:
+            return Outcome(loss, correct, torch.zeros_like(correct))
+        distance = self.pupil(embeddings, lesson) / max(shares.taught, 1e-9)
+        return Outcome(self.label_weight * loss + self.weight * distance, correct, distance.detach())
 
 
 def make_head(recipe: Recipe, classes: int) -> AamSoftmax:
@@ -37,16 +92,29 @@ def make_head(recipe: Recipe, classes: int) -> AamSoftmax:
     )
 
 
-def make_modules(recipe: Recipe, classes: int) -> tuple[nn.Module, AamSoftmax]:
-    """The network and its classes, with first weights that are a function of the recipe's seed and of nothing else."""
+def make_modules(
+    recipe: Recipe, classes: int, teacher_size: int | None = None
+) -> tuple[nn.Module, AamSoftmax, Pupil | None]:
+    """The network, its classes, and what a teacher with embeddings of `teacher_size` needs.
+
+    The first weights are a function of the recipe's seed and of nothing else.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would seed the GPUs too
-        return build_network(recipe.network), make_head(recipe, classes)
+        network, head = build_network(recipe.network), make_head(recipe, classes)
+        pupil = None if teacher_size is None else Pupil(recipe.network.embedding_size, teacher_size)
+        return network, head, pupil
 
 
-def make_optimizer(settings: OptimizerConfiguration, network: nn.Module, head: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of two groups, network and head; `set_rate` sets its learning rate before every step."""
-    groups = [{"params": list(module.parameters()), "lr": 1.0} for module in (network, head)]
+def make_optimizer(
+    settings: OptimizerConfiguration, network: nn.Module, head: nn.Module, pupil: nn.Module | None = None
+) -> torch.optim.Optimizer:
+    """The optimiser of two groups: the network, and what only training needs of it (head and pupil).
+
+    `set_rate` sets their learning rates before every step.
+    """
+    beside = [*head.parameters(), *(() if pupil is None else pupil.parameters())]
+    groups = [{"params": parameters, "lr": 1.0} for parameters in ([*network.parameters()], beside)]
     if settings.kind == "adamw":
         return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
     nesterov = settings.nesterov and settings.momentum > 0

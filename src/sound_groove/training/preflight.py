@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from sound_groove.training.model import make_head
 from sound_groove.training.resumption import check_resumption
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.stages import Stage, line_up
+from sound_groove.training.teacher import Teacher, open_teacher, teacher_hash
 from sound_groove.training.validation import can_be_paired, choose_utterances
 
 T = TypeVar("T")
@@ -43,8 +44,11 @@ class TrainingPlan:
         classes: that the network learns to tell apart: each speaker at each speed.
         hours: of training speech.
         validation: utterances of held-out speakers.
+        unlabelled: utterances of which only a teacher speaks.
+        teacher: what the network learns from beside the labels, if anything.
         stages: what is trained, one after the other.
         manifest_sha256: names the data.
+        other_sha256: the same of what else is learnt from: `teacher` and `unlabelled`, where there are such.
         network_parameters: of the network alone.
         head_parameters: of the class weights.
         device: where it will run.
@@ -56,11 +60,24 @@ class TrainingPlan:
     classes: int
     hours: float
     validation: Sequence[Utterance]
+    unlabelled: Sequence[Utterance]
+    teacher: Teacher | None
     stages: tuple[Stage, ...]
     manifest_sha256: str
+    other_sha256: Mapping[str, str]
     network_parameters: int
     head_parameters: int
     device: torch.device
+
+    @property
+    def read(self) -> list[Utterance]:
+        """All that is read in training: the utterances with a label, and behind them those without."""
+        return [*self.utterances, *self.unlabelled]
+
+    @property
+    def read_labels(self) -> NDArray[np.int64]:
+        """The speaker of each of these, -1 where it is not known."""
+        return np.concatenate([self.labels, np.full(len(self.unlabelled), -1, dtype=np.int64)])
 
     @property
     def epochs(self) -> int:
@@ -70,6 +87,13 @@ class TrainingPlan:
     def _surroundings(self) -> list[str]:
         """What recordings are heard around the crops, a line for each choice of folders."""
         return list(dict.fromkeys(str(s.surroundings) for s in self.stages if s.surroundings is not None))
+
+    def _lessons(self) -> list[str]:
+        """What is learnt beside the labels."""
+        if self.teacher is None:
+            return []
+        more = f", and of {len(self.unlabelled):,} utterances without labels" if self.unlabelled else ""
+        return [f"teacher    {self.teacher.path}, embeddings of {self.teacher.embedding_size} values{more}"]
 
     def _label(self, stage: Stage) -> str:
         return "steps" if len(self.stages) == 1 else f"stage {stage.number}"
@@ -88,6 +112,7 @@ class TrainingPlan:
                 f"{self.hours:.1f} h",
                 f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",
                 *(f"around     {line}" for line in self._surroundings()),
+                *self._lessons(),
                 *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),
                 f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
@@ -123,15 +148,21 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
     utterances, ids = _collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
     manifest_sha256 = manifest_hash(recipe.data.prepared) if utterances else None
+    teacher = _collect(problems, lambda: _teacher(recipe), None, "distillation.")
+    no_utterances: list[Utterance] = []
+    unlabelled = _collect(problems, lambda: _unlabelled(recipe), no_utterances, "distillation.")
+    no_hashes: dict[str, str] = {}
+    other_sha256 = no_hashes if teacher is None else _collect(problems, lambda: _other_hashes(recipe), no_hashes)
     if resume and folder.is_run:
-        problems += check_resumption(folder, recipe, manifest_sha256)
+        problems += check_resumption(folder, recipe, manifest_sha256, other_sha256)
     training = [u for u in utterances if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
     validation = choose_utterances(
         [u for u in utterances if u.split == "validation"], recipe.validation.maximum_utterances
     )
     if utterances:
         problems += _check_utterances(recipe, training, validation)
-        problems += _check_files(recipe, training, validation)
+        problems += _check_files(recipe, [*training, *unlabelled], validation)
+        problems += _check_unlabelled(recipe, unlabelled, validation)
     # Speakers that lost all their utterances to the minimum duration get no class.
     given = _collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
     speaker_ids, labels = np.unique(given, return_inverse=True)
@@ -155,8 +186,11 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         classes=classes,
         hours=sum(utterance.duration_s for utterance in training) / 3600,
         validation=validation,
+        unlabelled=unlabelled,
+        teacher=teacher,
         stages=line_up(recipes, [_sampler(stage, labels.astype(np.int64)) for stage in recipes], around),
         manifest_sha256=manifest_sha256,
+        other_sha256=other_sha256,
         network_parameters=network_parameters,
         head_parameters=_count_parameters(lambda: make_head(recipe, classes)),
         device=choose_device(recipe),
@@ -183,6 +217,41 @@ def read_prepared(folder: Path) -> tuple[list[Utterance], dict[str, int]]:
     if not isinstance(ids, dict) or len(numbers) < len(ids) or sorted(numbers) != list(range(len(ids))):
         raise CorpusError(f"{table}: must give each speaker a number from 0 on; run 'sound-groove prepare' again")
     return utterances, ids
+
+
+def _teacher(recipe: Recipe) -> Teacher | None:
+    path = recipe.distillation.teacher
+    return None if path is None else open_teacher(path)
+
+
+def _unlabelled(recipe: Recipe) -> list[Utterance]:
+    """The utterances without labels; who speaks in them and on which side of a split they were is not heeded."""
+    folder = recipe.distillation.unlabelled
+    return [] if folder is None else read_manifest(folder)
+
+
+def _other_hashes(recipe: Recipe) -> dict[str, str]:
+    """SHA-256 of what is learnt from beside the prepared corpus."""
+    settings, hashes = recipe.distillation, {}
+    if settings.teacher is not None:
+        hashes["teacher"] = teacher_hash(settings.teacher)
+    if settings.unlabelled is not None:
+        hashes["unlabelled"] = manifest_hash(settings.unlabelled)
+    return hashes
+
+
+def _check_unlabelled(recipe: Recipe, unlabelled: Sequence[Utterance], validation: Sequence[Utterance]) -> list[str]:
+    problems = []
+    judged = {path for utterance in validation for path in utterance.paths}
+    both = [utterance.key for utterance in unlabelled if not judged.isdisjoint(utterance.paths)]
+    if both:
+        problems.append(
+            f"distillation.unlabelled: {len(both)} of its utterances are those that validation judges by, such as "
+            f"{both[0]}; leave them out"
+        )
+    if recipe.data.input == "features" and any(utterance.feature_path is None for utterance in unlabelled):
+        problems.append("distillation.unlabelled: has no stored features, and data.input is 'features'")
+    return problems
 
 
 def choose_device(recipe: Recipe) -> torch.device:
@@ -280,7 +349,25 @@ def _check_batches(recipe: Recipe) -> list[str]:
             problems.append(f"augmentation.{folders}: is given, and augmentation.{share} is 0; set both or none")
     if recipe.data.input == "features" and recipe.training.dither:
         problems.append("training.dither: is added to waveforms, and data.input is 'features'; set it to 0")
-    return problems + _check_schedule(recipe)
+    return problems + _check_schedule(recipe) + _check_distillation(recipe)
+
+
+def _check_distillation(recipe: Recipe) -> list[str]:
+    settings, problems = recipe.distillation, []
+    if settings.teacher is None and (settings.unlabelled is not None or settings.unlabelled_items):
+        problems.append("distillation.unlabelled: only a teacher speaks of it; name one with distillation.teacher")
+    elif (settings.unlabelled is None) != (settings.unlabelled_items == 0):
+        problems.append("distillation.unlabelled: and distillation.unlabelled_items go together; set both or none")
+    if settings.label_weight == 0 and settings.teacher is None:
+        problems.append("distillation.label_weight: is 0 and there is no teacher, so nothing would be learnt")
+    if settings.label_weight == 0 and recipe.data.sampler.companions:
+        problems.append("data.sampler.companions: are found from classes, and distillation.label_weight=0 trains none")
+    if recipe.items_per_batch % recipe.training.gradient_accumulation and settings.unlabelled_items:
+        problems.append(
+            f"training.gradient_accumulation: {recipe.training.gradient_accumulation} parts do not divide "
+            f"{recipe.items_per_batch} items, unlabelled ones included, evenly"
+        )
+    return problems
 
 
 def _check_schedule(recipe: Recipe) -> list[str]:

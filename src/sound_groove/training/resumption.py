@@ -1,6 +1,6 @@
 """Whether a run can be gone on with: the same recipe, on the same data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sound_groove.configuration import Recipe
@@ -14,20 +14,24 @@ from sound_groove.training.run_folder import RunFolder
 FREE_TO_CHANGE = {("data", "workers"), ("data", "prepared"), ("training", "device"), ("training", "checkpoint_every")}
 
 
-def check_resumption(run: RunFolder, recipe: Recipe, manifest_sha256: str | None) -> list[str]:
+def check_resumption(
+    run: RunFolder, recipe: Recipe, manifest_sha256: str | None, other_sha256: Mapping[str, str]
+) -> list[str]:
     """What stands against going on with a run.
 
     Args:
         run: the folder of the run.
         recipe: what it is to be gone on with.
         manifest_sha256: of the data that it is to be gone on with; None where that could not be read.
+        other_sha256: of what else it is to be gone on with, by name.
 
     Returns:
         A sentence for each setting that differs, and for other data; none if all is well.
     """
     try:
         before, after = (dict(_flat(r.model_dump(mode="json"))) for r in (load_recipe(run.recipe), recipe))
-        trained_on = read_json(run.facts).get("manifest_sha256")
+        facts = read_json(run.facts)
+        trained_on, others = facts.get("manifest_sha256"), facts.get("other_sha256", {})
     except SoundGrooveError as error:
         return [f"{run.path}: the run cannot be resumed, begin it anew with --force: {error}"]
     problems = [
@@ -41,6 +45,11 @@ def check_resumption(run: RunFolder, recipe: Recipe, manifest_sha256: str | None
             f"{recipe.data.prepared}: the manifest is not the one that this run was trained on so far; "
             "prepare the same corpus again, or begin a new run"
         )
+    problems += [
+        f"distillation.{name}: is not the one that this run learnt from so far; bring it back, or begin a new run"
+        for name, sha256 in other_sha256.items()
+        if others.get(name) != sha256
+    ]
     return problems
 
 

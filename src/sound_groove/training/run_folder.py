@@ -8,6 +8,7 @@ steps.jsonl          loss, accuracy, learning rate, margin and gradient norm, ev
 epochs.jsonl         means of each epoch, and its validation EER
 curves.png           the same as a picture
 tensorboard/         the same for TensorBoard
+teacher.npz          the embeddings of a teacher, where a model was asked for them
 failure.json         what led to a loss that was not a number, if that happened
 """
 
@@ -44,6 +45,7 @@ class RunFolder:
         self.epochs = self.path / "epochs.jsonl"
         self.curves = self.path / "curves.png"
         self.tensorboard = self.path / "tensorboard"
+        self.teacher = self.path / "teacher.npz"
         self.failure = self.path / "failure.json"
 
     @property
@@ -86,7 +88,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         # Recipe and facts are not removed but replaced, so that a kill in between leaves something that is still a run.
-        for file in (self.best, self.last, self.steps, self.epochs, self.curves, self.failure):
+        for file in (self.best, self.last, self.steps, self.epochs, self.curves, self.teacher, self.failure):
             file.unlink(missing_ok=True)
         if self.tensorboard.is_dir():
             shutil.rmtree(self.tensorboard)

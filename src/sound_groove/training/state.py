@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sound_groove.checkpoint import CENTRE, HEAD, MEAN, MINING, NETWORK, OPTIMIZER, Checkpoint
+from sound_groove.checkpoint import CENTRE, HEAD, MEAN, MINING, NETWORK, OPTIMIZER, PUPIL, Checkpoint
 from sound_groove.errors import CheckpointError
 from sound_groove.training.averaging import WeightMean
 from sound_groove.types import Embeddings
@@ -75,10 +75,12 @@ class Progress:
         return replace(self, margin_way=0.0, scale_way=0.0, recent_accuracy=0.0)
 
 
-def model_tensors(network: nn.Module, head: nn.Module) -> dict[str, Tensor]:
-    """Network and class weights under the names of the checkpoint."""
+def model_tensors(network: nn.Module, head: nn.Module, pupil: nn.Module | None = None) -> dict[str, Tensor]:
+    """Network and class weights, and a pupil's, under the names of the checkpoint."""
     named = {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
     named.update({HEAD + name: tensor for name, tensor in head.state_dict().items()})
+    if pupil is not None:
+        named.update({PUPIL + name: tensor for name, tensor in pupil.state_dict().items()})
     return named
 
 
@@ -127,7 +129,13 @@ def restore_mean(checkpoint: Checkpoint, progress: Progress, model: nn.Module) -
     return WeightMean(sums, progress.averaged)
 
 
-def restore(checkpoint: Checkpoint, network: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def restore(
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    head: nn.Module,
+    pupil: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+) -> Progress:
     """Load weights and optimiser state, strictly.
 
     Returns:
@@ -140,6 +148,8 @@ def restore(checkpoint: Checkpoint, network: nn.Module, head: nn.Module, optimiz
         progress = Progress(**checkpoint.header.training["progress"])
         network.load_state_dict(checkpoint.group(NETWORK), strict=True)
         head.load_state_dict(checkpoint.group(HEAD), strict=True)
+        if pupil is not None:
+            pupil.load_state_dict(checkpoint.group(PUPIL), strict=True)
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in checkpoint.group(OPTIMIZER).items():
             index, name = key.split(".", 1)

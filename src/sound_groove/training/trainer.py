@@ -9,7 +9,7 @@ losses of the run that was not, bit for bit.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -28,18 +28,20 @@ from sound_groove.checkpoint import GROUPS, load_checkpoint, save_checkpoint
 from sound_groove.configuration import Recipe, RiseConfiguration
 from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import DEAD_WORKER, Batch, training_batches
+from sound_groove.data.draws import Draw
 from sound_groove.data.mining import SPARE, HardSampler, find_neighbours
-from sound_groove.data.sampler import Sampler
+from sound_groove.data.sampler import MixedSampler, Sampler, ShuffledSampler
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError, TrainingError
 from sound_groove.files import read_json, write_json
 from sound_groove.provenance import software
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.batch_norm import share_batch_norm
+from sound_groove.training.distillation import Lesson, Teaching
 from sound_groove.training.facts import failure_report, model_header, run_facts
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.log import RunLog
-from sound_groove.training.model import TrainingModel, make_modules, make_optimizer, set_rate, start_network
+from sound_groove.training.model import Shares, TrainingModel, make_modules, make_optimizer, set_rate, start_network
 from sound_groove.training.preflight import TrainingPlan, preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.schedule import adapted_way, learning_rate, risen
@@ -55,6 +57,7 @@ from sound_groove.training.state import (
     restore_mean,
     restore_neighbours,
 )
+from sound_groove.training.teacher import StoredTeacher, Teacher, as_stored, read_embeddings, write_embeddings
 from sound_groove.training.validation import Validation, find_centre, validate
 from sound_groove.types import ModelIdentity
 
@@ -142,20 +145,26 @@ class Trainer:
     ) -> None:
         self.recipe, self.plan, self.folder, self.accelerator = recipe, plan, folder, accelerator
         self.command, self.say = command, say if accelerator.is_main_process else lambda line: None
-        self.network, self.head = make_modules(recipe, plan.classes)
+        teacher_size = None if plan.teacher is None else plan.teacher.embedding_size
+        self.network, self.head, self.pupil = make_modules(recipe, plan.classes, teacher_size)
         if accelerator.num_processes > 1:
             self.network = share_batch_norm(self.network, accelerator.device)
-        optimizer = make_optimizer(recipe.optimizer, self.network, self.head)
+        optimizer = make_optimizer(recipe.optimizer, self.network, self.head, self.pupil)
         if recipe.training.compile:
             self.network.compile()
-        self.model, self.optimizer = accelerator.prepare(TrainingModel(self.network, self.head), optimizer)
+        self.modules = TrainingModel(self.network, self.head, self.pupil)
+        self.model, self.optimizer = accelerator.prepare(self.modules, optimizer)
         self.encoder = SpeakerEncoder(
             self.network, ModelIdentity(recipe.name, ""), recipe.network.embedding_size, recipe.network.feature_size
+        )
+        self.shared = SharedBatch(
+            accelerator.process_index, accelerator.num_processes, accelerator.gather, accelerator.device
         )
         self.facts = run_facts(recipe, plan, software(), command)
         self.progress = Progress()
         self.mean = WeightMean()
         self.neighbours: NDArray[np.int64] | None = None  # of each speaker, where hard negatives are mined
+        self.teaching: Teaching | None = None  # where there is a teacher
         self._set_stage(plan.stages[0])
         self.log: RunLog | None = None  # of the main process
 
@@ -169,6 +178,8 @@ class Trainer:
             if self.accelerator.is_main_process:
                 self.folder.start(self.recipe, self.facts)
         self.accelerator.wait_for_everyone()
+        if self.plan.teacher is not None:
+            self.teaching = self._ask(self.plan.teacher)
         with self._logging():
             while (stage := self.plan.stage_at(self.progress.epoch)) is not None:
                 self._enter(stage)
@@ -188,11 +199,7 @@ class Trainer:
     def _set_stage(self, stage: Stage) -> None:
         """Read, augment and schedule as the stage says."""
         self.stage, self.settings = stage, stage.recipe
-        accelerator = self.accelerator
-        shared = SharedBatch(
-            accelerator.process_index, accelerator.num_processes, accelerator.gather, accelerator.device
-        )
-        self.inputs = StageInputs(self.recipe, stage, self.plan, shared, accelerator.device)
+        self.inputs = StageInputs(self.recipe, stage, self.plan, self.shared, self.accelerator.device)
 
     def _enter(self, stage: Stage) -> None:
         """Go on in a stage, or begin it: from the mean of the weights, if there is one, with a fresh optimiser."""
@@ -222,7 +229,7 @@ class Trainer:
                 every = self.recipe.training.checkpoint_every
                 if every and self.progress.step % every == 0 and self.progress.batch < batches:
                     self._save_last()
-        crops = (batches - first) * self.settings.data.sampler.total_batch
+        crops = (batches - first) * self.settings.items_per_batch
         speed = crops / max(time.monotonic() - started, 1e-9)
         loss, accuracy = self.progress.loss_sum / batches, self.progress.correct_sum / batches
         self.progress = self.progress.after_epoch()
@@ -251,7 +258,38 @@ class Trainer:
             pin_memory=self.accelerator.device.type == "cuda",
         )
 
+    def _ask(self, teacher: Teacher) -> Teaching:
+        """The teacher's embeddings of all that is read; a model is asked once, by all processes, and they are kept."""
+        utterances, kept = self.plan.read, self.folder.teacher
+        if isinstance(teacher, StoredTeacher):
+            embeddings = teacher.embed(utterances)
+        elif kept.exists():
+            embeddings = read_embeddings(kept)[1]  # in the order of the utterances, whose keys two corpora may share
+        else:
+            rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+            mine = np.resize(np.arange(rank, len(utterances), processes), -(-len(utterances) // processes))
+            found = teacher.embed([utterances[index] for index in mine], self.accelerator.is_main_process)
+            whole = self.shared.in_order(torch.from_numpy(found).to(self.accelerator.device))
+            embeddings = as_stored(whole[: len(utterances)].cpu().numpy())
+            if self.accelerator.is_main_process:
+                write_embeddings(kept, utterances, embeddings)
+        known = int(embeddings.any(axis=1).sum())
+        if not known:
+            raise TrainingError(f"{teacher.path}: knows none of the {len(utterances):,} utterances; see docs/files.md")
+        self.say(f"the teacher knows {known:,} of {len(utterances):,} utterances")
+        targets = torch.from_numpy(embeddings).half()
+        return Teaching(targets, self.recipe.augmentation.speeds.index(1.0), self.accelerator.device)
+
     def _sampler(self) -> Sampler:
+        """What draws the batches of the stage from here on."""
+        sampler, count = self._labelled_sampler(), self.recipe.distillation.unlabelled_items
+        if not count:
+            return sampler
+        batches, draw = sampler.batches_per_epoch, Draw.UNLABELLED_ORDER
+        unlabelled = ShuffledSampler(len(self.plan.unlabelled), count, self.recipe.seed, batches, draw)
+        return MixedSampler(sampler, unlabelled, first=len(self.plan.utterances))
+
+    def _labelled_sampler(self) -> Sampler:
         """The stage's sampler; one of hard negatives with what the classes say at the beginning of this epoch."""
         sampler = self.stage.sampler
         if not isinstance(sampler, HardSampler):
@@ -278,7 +316,7 @@ class Trainer:
         self.model.train()
         self.network.train(not frozen)  # frozen, its normalisation keeps the statistics that it has
         batch = batch.to(self.accelerator.device)
-        loss, accuracy = self._gradient(batch)
+        loss, accuracy, distance = self._gradient(batch)
         clip = settings.training.gradient_clip or math.inf
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
         row = {
@@ -292,6 +330,8 @@ class Trainer:
             "scale": self.head.scale,
             "gradient_norm": float(norm),
         }
+        if self.teaching is not None:
+            row["teacher_distance"] = distance
         self._check_finite(row, batch)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -304,6 +344,8 @@ class Trainer:
     def _set_loss(self, place: float) -> None:
         """Let the loss be what the stage says that it is at a place in it."""
         settings = self.settings.loss
+        self.modules.label_weight = self.settings.distillation.label_weight
+        self.modules.weight = self.settings.distillation.weight
         self.head.top_k = settings.top_k
         self.head.scale = risen(settings.scale, place, self.progress.scale_way)
         self.head.margin = risen(settings.margin, place, self.progress.margin_way)
@@ -324,20 +366,31 @@ class Trainer:
             scale_way=adapted(loss.scale, before.scale_way),
         )
 
-    def _gradient(self, batch: Batch) -> tuple[float, float]:
-        """Compute the gradient of a total batch, part by part; returns its mean loss and its accuracy."""
+    def _gradient(self, batch: Batch) -> tuple[float, float, float]:
+        """Compute the gradient of a total batch, part by part.
+
+        Returns:
+            Its mean loss, its accuracy, and its mean distance from the teacher's embeddings (0 without one).
+        """
         features = self.inputs.features(batch, self.progress.epoch, self.progress.batch)
-        parts = replace(batch, inputs=features).split(self.settings.training.gradient_accumulation)
-        sums = torch.zeros(2, device=self.accelerator.device)
-        for index, part in enumerate(parts):
+        count = self.settings.training.gradient_accumulation
+        parts = replace(batch, inputs=features).split(count)
+        lessons: Sequence[Lesson | None] = [None] * len(parts)
+        shared_by = count * self.accelerator.num_processes
+        shares = Shares(self.settings.data.sampler.total_batch / shared_by)
+        if self.teaching is not None:
+            lesson = self.teaching.lesson(batch)
+            taught = self.accelerator.reduce(lesson.taught.sum().float(), reduction="sum")
+            lessons, shares = lesson.split(count), replace(shares, taught=float(taught) / shared_by)
+        sums = torch.zeros(3, device=self.accelerator.device)
+        for index, (part, part_lesson) in enumerate(zip(parts, lessons, strict=True)):
             last = index == len(parts) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                loss, cosines = self.model(part.inputs, part.labels)
-                self.accelerator.backward(loss / len(parts))
-            correct = (cosines.detach().argmax(dim=1) == part.labels).float().mean()
-            sums += torch.stack((loss.detach(), correct)) / len(parts)
-        mean_loss, accuracy = self.accelerator.reduce(sums, reduction="mean").tolist()
-        return mean_loss, accuracy
+                outcome = self.model(part.inputs, part.labels, shares, part_lesson)
+                self.accelerator.backward(outcome.loss / len(parts))
+            sums += torch.stack([value.detach() for value in outcome]) / len(parts)
+        loss, accuracy, distance = self.accelerator.reduce(sums, reduction="mean").tolist()
+        return loss, accuracy, distance
 
     def _check_finite(self, row: dict[str, Any], batch: Batch) -> None:
         """Stop before a loss or gradient that is not a number reaches the weights, and say what led to it.
@@ -350,7 +403,7 @@ class Trainer:
             return
         what = "gradient" if math.isfinite(row["loss"]) else "loss"
         if self.log is not None:
-            keys = [self.plan.utterances[int(index)].key for index in batch.utterances]
+            keys = [self.plan.read[int(index)].key for index in batch.utterances]
             before = self.log.last_steps(20)
             write_json(self.folder.failure, failure_report(what, row, batch, self.model, keys, before))
         raise TrainingError(
@@ -401,7 +454,7 @@ class Trainer:
             scaler = self.accelerator.scaler
             scaled = None if scaler is None else scaler.state_dict()
             self.progress = replace(self.progress, scaler=scaled, averaged=self.mean.count)
-            tensors = model_tensors(self.network, self.head)
+            tensors = model_tensors(self.network, self.head, self.pupil)
             tensors.update(optimizer_tensors(self.optimizer.optimizer))
             tensors.update(mean_tensors(self.mean) | mining_tensors(self.neighbours))
             save_checkpoint(self.folder.last, tensors, model_header(self.recipe, self.facts, self.progress, None))
@@ -421,7 +474,7 @@ class Trainer:
             self._start_from()
         else:
             checkpoint = load_checkpoint(self.folder.last, GROUPS)
-            self.progress = restore(checkpoint, self.network, self.head, self.optimizer.optimizer)
+            self.progress = restore(checkpoint, self.network, self.head, self.pupil, self.optimizer.optimizer)
             self.mean = restore_mean(checkpoint, self.progress, self.accelerator.unwrap_model(self.model))
             self.neighbours = restore_neighbours(checkpoint)
             self.facts = {**self.facts, "start_from": read_json(self.folder.facts).get("start_from")}

@@ -1,0 +1,251 @@
+"""Teachers: where the embeddings come from that a network is to learn.
+
+A teacher is a file of stored embeddings (.npz), or a speaker model in ONNX (.onnx) that takes waveforms or Kaldi
+filterbanks, as WeSpeaker's and 3D-Speaker's do. It is asked once for each clean, whole utterance, before training.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sound_groove.audio import SAMPLE_RATE
+from sound_groove.data.dataset import read_crop
+from sound_groove.data.manifest import Utterance
+from sound_groove.errors import SoundGrooveError, TrainingError, printable, require_extra
+from sound_groove.features import KaldiFbank, remove_mean
+from sound_groove.files import replaced_bytes, writing
+from sound_groove.types import Embeddings, Samples
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+PATHS, EMBEDDINGS = "path", "emb"  # the arrays of a file of stored embeddings
+SHORTEST_S, LONGEST_S = 2.0, 20.0  # what a model is given of an utterance: it is repeated, or its middle is taken
+
+
+class Teacher(Protocol):
+    """What knows embeddings of utterances.
+
+    Attributes:
+        path: its file.
+        embedding_size: values in an embedding.
+    """
+
+    path: Path
+    embedding_size: int
+
+    def embed(self, utterances: Sequence[Utterance], show: bool = True) -> Embeddings:
+        """(N, D) of unit length; zeros where it does not know an utterance."""
+        ...
+
+
+def open_teacher(path: Path) -> Teacher:
+    """The teacher in a file.
+
+    Raises:
+        TrainingError: the file cannot be used.
+        MissingExtraError: it is an ONNX model and onnxruntime is not installed.
+    """
+    if not path.is_file():
+        raise TrainingError(f"{printable(str(path))}: there is no such teacher; give a file of embeddings or a model")
+    if path.suffix == ".npz":
+        return StoredTeacher(path)
+    if path.suffix == ".onnx":
+        return OnnxTeacher(path)
+    raise TrainingError(
+        f"{printable(str(path))}: a teacher is a .npz file of embeddings (arrays '{PATHS}' and '{EMBEDDINGS}') or an "
+        ".onnx model"
+    )
+
+
+def teacher_hash(path: Path) -> str:
+    """SHA-256 of a teacher's file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class StoredTeacher:
+    """Embeddings in a file: `path` (N,) names the recordings, `emb` (N, D) holds their embeddings.
+
+    A recording is known by the end of its path without the suffix, which must be the utterance's key:
+    `train/anna/01.flac` is `anna/01`. Where several have that end, it is the one whose path is like the utterance's own
+    for the longest way back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            TrainingError: it does not hold what it should.
+        """
+        self.path = path
+        paths, self._embeddings = read_embeddings(path)
+        self._paths = [str(Path(text).with_suffix("")) for text in paths]
+        self.embedding_size = self._embeddings.shape[1]
+
+    def embed(self, utterances: Sequence[Utterance], show: bool = True) -> Embeddings:
+        """(N, D) of unit length; zeros where the file does not have an utterance.
+
+        Raises:
+            TrainingError: two recordings could be the same utterance.
+        """
+        found = np.zeros((len(utterances), self.embedding_size), dtype=np.float32)
+        for parts in sorted({utterance.key.count("/") + 1 for utterance in utterances}):
+            rows = self._by_tail(parts)
+            for index, utterance in enumerate(utterances):
+                if utterance.key in rows:
+                    found[index] = self._embeddings[self._nearest(utterance, rows[utterance.key])]
+        return found
+
+    def _by_tail(self, parts: int) -> dict[str, list[int]]:
+        """The rows of the recordings, by the last parts of their paths."""
+        rows: dict[str, list[int]] = defaultdict(list)
+        for row, path in enumerate(self._paths):
+            rows["/".join(path.split("/")[-parts:])].append(row)
+        return rows
+
+    def _nearest(self, utterance: Utterance, rows: Sequence[int]) -> int:
+        """The row whose path agrees with the utterance's for the longest way from the end."""
+        if len(rows) == 1:
+            return rows[0]
+        own = str(Path(utterance.paths[0]).with_suffix("")).split("/")[::-1]
+
+        def agreement(row: int) -> int:
+            there = self._paths[row].split("/")[::-1]
+            return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(own, there, strict=False)))
+
+        best, second = sorted(rows, key=agreement, reverse=True)[:2]
+        if agreement(best) == agreement(second):
+            first, other = sorted((self._paths[best], self._paths[second]))
+            raise TrainingError(
+                f"{printable(str(self.path))}: '{first}' and '{other}' may both be utterance {utterance.key}; "
+                "name them by more of their paths, or take one of them out"
+            )
+        return best
+
+
+class OnnxTeacher:
+    """A speaker model in ONNX: one input, waveforms (B, samples) or filterbanks (B, T, 80), and embeddings out.
+
+    Filterbanks are Kaldi's with the mean of the utterance removed, which is what such models are trained on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the model and try it.
+
+        Raises:
+            TrainingError: it cannot be opened, or is no speaker model.
+            MissingExtraError: onnxruntime is not installed.
+        """
+        require_extra("A teacher in ONNX", "train", "onnxruntime")
+        self.path = path
+        inputs = self._session.get_inputs()
+        rank = len(inputs[0].shape)
+        if len(inputs) != 1 or rank not in (2, 3) or (rank == 3 and inputs[0].shape[2] not in (80, None, "F")):
+            shapes = ", ".join(f"{one.name} {one.shape}" for one in inputs)
+            raise TrainingError(
+                f"{printable(str(path))}: takes {shapes}; a teacher takes one input, (B, samples) or (B, T, 80)"
+            )
+        self._input, self._takes_features = inputs[0].name, rank == 3
+        self._front_end = KaldiFbank().eval()
+        noise = np.random.default_rng(0).normal(scale=0.1, size=SAMPLE_RATE * 2).astype(np.float32)
+        self.embedding_size = len(self._run(noise, "noise"))
+
+    @cached_property
+    def _session(self) -> "onnxruntime.InferenceSession":
+        import onnxruntime
+
+        try:
+            return onnxruntime.InferenceSession(str(self.path), providers=onnxruntime.get_available_providers())
+        except Exception as error:  # the library has errors of many kinds, none of them exported
+            reason = " ".join(str(error).split())[:200]
+            raise TrainingError(f"{printable(str(self.path))}: cannot be opened as an ONNX model: {reason}") from None
+
+    def embed(self, utterances: Sequence[Utterance], show: bool = True) -> Embeddings:
+        """(N, D) of unit length.
+
+        Raises:
+            TrainingError: a recording cannot be read, or the model gives nothing usable for it.
+        """
+        found = np.zeros((len(utterances), self.embedding_size), dtype=np.float32)
+        with tqdm(utterances, desc="asking the teacher", unit="utterance", disable=None if show else True) as bar:
+            for index, utterance in enumerate(bar):
+                total = sum(utterance.samples)
+                count = int(min(max(total, SHORTEST_S * SAMPLE_RATE), LONGEST_S * SAMPLE_RATE))
+                try:
+                    samples = read_crop(utterance, count, 0.5)
+                except SoundGrooveError as error:
+                    raise TrainingError(f"{error} (utterance {utterance.key}, for the teacher)") from None
+                found[index] = self._run(samples, utterance.key)
+        return _unit(found)
+
+    def _run(self, samples: Samples, what: str) -> NDArray[np.float32]:
+        """The embedding of one recording (D,)."""
+        given: NDArray[np.float32] = samples[None]  # (1, samples)
+        if self._takes_features:
+            with torch.inference_mode():
+                given = remove_mean(self._front_end(torch.from_numpy(given))).numpy()  # (1, T, 80)
+        try:
+            output: Any = self._session.run(None, {self._input: given})[0]
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise TrainingError(f"{printable(str(self.path))}: fails on {what}: {reason}") from None
+        embedding = np.asarray(output, dtype=np.float32).reshape(-1)
+        if not np.isfinite(embedding).all() or not embedding.any():
+            raise TrainingError(f"{printable(str(self.path))}: gives no usable embedding of {what}")
+        return embedding
+
+
+def read_embeddings(path: Path) -> tuple[list[str], Embeddings]:
+    """What a file of embeddings holds: the names (N,), and the embeddings (N, D), of unit length.
+
+    Raises:
+        TrainingError: it does not hold what it should.
+    """
+    name = printable(str(path))
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            paths, embeddings = stored[PATHS], np.asarray(stored[EMBEDDINGS], dtype=np.float32)
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"{name}: is not a file of embeddings ('{PATHS}', '{EMBEDDINGS}'): {reason}") from None
+    if paths.ndim != 1 or paths.dtype.kind != "U" or embeddings.ndim != 2 or len(paths) != len(embeddings):
+        raise TrainingError(
+            f"{name}: '{PATHS}' must be texts (N,) and '{EMBEDDINGS}' numbers (N, D); they are "
+            f"{paths.dtype} {paths.shape} and {embeddings.shape}"
+        )
+    if not np.isfinite(embeddings).all():
+        raise TrainingError(f"{name}: holds embeddings that are not finite numbers")
+    return paths.tolist(), _unit(embeddings)
+
+
+def as_stored(embeddings: Embeddings) -> Embeddings:
+    """Embeddings as they come back from a file, so that a run that reads them there goes on with the same ones."""
+    return _unit(embeddings.astype(np.float16).astype(np.float32))
+
+
+def write_embeddings(path: Path, utterances: Sequence[Utterance], embeddings: Embeddings) -> None:
+    """Store embeddings as a `StoredTeacher` reads them, in float16.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    keys = np.array([utterance.key for utterance in utterances])
+    with writing(path), replaced_bytes(path) as file:
+        np.savez(file, allow_pickle=False, **{PATHS: keys, EMBEDDINGS: embeddings.astype(np.float16)})
+
+
+def _unit(embeddings: NDArray[np.float32]) -> Embeddings:
+    """Rows of unit length; rows of zeros stay."""
+    length = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return np.asarray(embeddings / np.where(length > 0, length, 1.0), dtype=np.float32)
