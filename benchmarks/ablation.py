@@ -46,8 +46,8 @@ NOISE = "augmentation.noise_probability=0.5"
 SNR = "augmentation.snr_db=[3, 20]"
 ROOM = "augmentation.reverberation_probability=0.5"
 
-# Name, what is switched on, and the words that do it. {noise} is a folder of the training noise, {rooms} one of simulated
-# rooms (not those of the trials), {corpus} the corpus.
+# Name, what is switched on, and the words that do it. {noise} is a folder of the training noise, {rooms} of simulated
+# rooms (not those of the trials), and {corpus} is the corpus.
 SWITCHES: dict[str, tuple[str, tuple[str, ...]]] = {
     "base": ("nothing", ()),
     "speeds": ("speeds 0.9, 1.0, 1.1 as classes", ("augmentation.speeds=[0.9, 1.0, 1.1]",)),

@@ -1,8 +1,40 @@
-"""Child processes of the tests."""
+"""Child processes of the tests, and what they do in them (without torch, which takes seconds to import)."""
 
+import os
 import signal
+import time
+
+from sound_groove.data.file_work import FileJob, Outcome, check_file
+from sound_groove.data.shards import ShardJob, ShardOutcome, write_shard
 
 
 def heed_interrupts() -> None:
     """For `preexec_fn`: a child hears Ctrl-C even where a shell runs the tests in the background, which ignores it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def check_or_die(job: FileJob) -> Outcome:
+    """`check_file` with a decoder that crashes on files with "deadly" in their names."""
+    if "deadly" in job.path:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return check_file(job)
+
+
+def write_shard_or_die(job: ShardJob) -> ShardOutcome:
+    """`write_shard` with the same decoder."""
+    excluded = {place for place, _ in job.excluded}
+    for place, part in enumerate(job.parts):
+        if place not in excluded and any("deadly" in path for path in part.paths):
+            os.kill(os.getpid(), signal.SIGSEGV)
+    return write_shard(job)
+
+
+def full_disk(job: ShardJob) -> ShardOutcome:
+    """`write_shard` on a full disk."""
+    raise OSError(28, "No space left on device", job.folder)
+
+
+def nap(seconds: float) -> float:
+    """Take a while."""
+    time.sleep(seconds)
+    return seconds

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -25,12 +26,13 @@ JOINED = Utterance(
     feature_path=None,
 )
 PLAIN = Utterance("b/x/001", "b", ("/data/b/x/001.wav",), (8000,), "validation", None, None, "/out/fbank_pt/b/x/001.pt")
+PACKED = replace(JOINED, shard_path="/out/pack/00003-0123456789abcdef.pcm", shard_offset=8_000_000)
 
 
 def test_what_is_written_is_read(tmp_path):
-    write_manifest(tmp_path / "manifest.jsonl", [PLAIN, JOINED])
-    assert read_manifest(tmp_path) == [PLAIN, JOINED]
-    assert read_manifest(tmp_path / "manifest.jsonl") == [PLAIN, JOINED]
+    write_manifest(tmp_path / "manifest.jsonl", [PLAIN, JOINED, PACKED])
+    assert read_manifest(tmp_path) == [PLAIN, JOINED, PACKED]
+    assert read_manifest(tmp_path / "manifest.jsonl") == [PLAIN, JOINED, PACKED]
 
 
 def test_a_line_holds_what_the_contract_says(tmp_path):
@@ -39,6 +41,7 @@ def test_a_line_holds_what_the_contract_says(tmp_path):
     assert list(record) == [
         *("utterance", "speaker", "paths", "samples", "duration_s", "split", "genre", "session", "feature_path"),
     ]
+    assert list(utterance_record(PACKED)) == [*record, "shard_path", "shard_offset"]
     assert record["duration_s"] == 2.5 == JOINED.duration_s  # 40,000 samples at 16 kHz
 
 
@@ -47,8 +50,9 @@ def test_the_name_is_the_key_without_the_speaker():
 
 
 def test_strings_that_utterances_share_exist_once(tmp_path):
-    write_manifest(tmp_path / "manifest.jsonl", [JOINED, JOINED])
+    write_manifest(tmp_path / "manifest.jsonl", [PACKED, PACKED])
     first, second = read_manifest(tmp_path)
+    assert first.shard_path is second.shard_path
     assert first.speaker is second.speaker
     assert first.genre is second.genre
 
@@ -70,6 +74,9 @@ def test_the_hash_is_that_of_the_file(tmp_path):
         ({"split": "test"}, "train or validation"),
         ({"utterance": "李四/play-01-001"}, "speaker/utterance"),
         ({"speaker": 5}, "must be text"),
+        ({"shard_path": 5, "shard_offset": 0}, "shard must be a path"),
+        ({"shard_path": "/a.pcm", "shard_offset": -1}, "offset in it a count"),
+        ({"shard_path": "/a.pcm"}, "'shard_offset' is missing"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path, change, complaint):

@@ -82,7 +82,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--join", metavar="S", type=_seconds, help="join short neighbours until each piece lasts S seconds")
     add("--min-duration", metavar="S", type=_seconds, default=0.0, help="drop what is shorter, after joining")
     add("--features", action="store_true", help="also write log-mel features (fbank_pt/); needs the 'train' extra")
-    add("--wav", action="store_true", help="also write 16 kHz wav copies (wav/), from which crops are read fastest")
+    add("--wav", action="store_true", help="also write 16 kHz 16-bit wav copies (wav/); 115 MB an hour")
+    add(
+        "--pack",
+        action="store_true",
+        help="also write 16-bit samples into a few large files (pack/), from which crops are read fastest; "
+        "115 MB an hour",
+    )
     add("--quick", action="store_true", help="look at headers only, instead of decoding every file once")
     add("--workers", metavar="N", type=positive_integer, help="processes (default: all cores)")
     add("--strict", action="store_true", help="exit with 1 when any file is missing or cannot be read")
@@ -130,6 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
         minimum_duration_s=arguments.min_duration,
         features=arguments.features,
         wav=arguments.wav,
+        pack=arguments.pack,
         quick=arguments.quick,
     )
     corpus = arguments.build_corpus(arguments)

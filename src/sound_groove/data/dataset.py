@@ -21,6 +21,7 @@ from sound_groove.audio import read_segment
 from sound_groove.data.draws import Draw, generator
 from sound_groove.data.manifest import Utterance
 from sound_groove.data.sampler import Sampler, shard
+from sound_groove.data.shards import read_shard
 from sound_groove.data.speed import source_samples
 from sound_groove.data.surroundings import Surroundings, SurroundingsReader
 from sound_groove.errors import SoundGrooveError, TrainingError
@@ -168,7 +169,7 @@ def read_crop(utterance: Utterance, count: int, fraction: float) -> Samples:
     """A crop of an utterance; one that is shorter than the crop is repeated.
 
     Args:
-        utterance: may be joined from several files.
+        utterance: may be packed, or joined from several files.
         count: samples at 16 kHz.
         fraction: place of the crop in [0, 1): 0 = at the start, towards 1 = at the end.
 
@@ -178,14 +179,22 @@ def read_crop(utterance: Utterance, count: int, fraction: float) -> Samples:
     total = sum(utterance.samples)
     wanted = min(count, total)
     start = int(fraction * (total - wanted + 1))
+    if utterance.shard_path is None:
+        crop = _read_files(utterance, start, wanted)
+    else:
+        crop = read_shard(utterance.shard_path, utterance.shard_offset + start, wanted)
+    return crop if len(crop) == count else np.resize(crop, count)  # np.resize repeats
+
+
+def _read_files(utterance: Utterance, start: int, wanted: int) -> Samples:
+    """A part of an utterance that is not packed."""
     parts, offset = [], 0
     for path, length in zip(utterance.paths, utterance.samples, strict=True):
         first, last = max(start, offset), min(start + wanted, offset + length)
         if first < last:
             parts.append(read_segment(path, first - offset, last - first))
         offset += length
-    crop = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return crop if len(crop) == count else np.resize(crop, count)  # np.resize repeats
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def read_feature_crop(utterance: Utterance, frames: int, fraction: float) -> Tensor:

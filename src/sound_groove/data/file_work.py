@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BLOCK_FRAMES = 3000  # features of 30 s at a time: a file of hours must not need gigabytes in every worker
 SIXTEEN_BIT = 32768
+CHANGED = "changed while it was being prepared; run again"
 
 
 class Outcome(NamedTuple):
@@ -59,12 +60,8 @@ def check_file(job: FileJob) -> Outcome:
     """Decode a file once from end to end, so that a corrupt one is found now and not in the middle of a training."""
     try:
         return Outcome(probe(job.path).samples if job.quick else len(load_audio(job.path)), "")
-    except AudioError as error:
-        return Outcome(0, error.reason)
-    except MemoryError:
-        return Outcome(0, "does not fit into memory", passing=True)
     except Exception as error:  # decoders are foreign code: whatever one does on a bad file is news of that file only
-        return Outcome(0, f"could not be decoded ({type(error).__name__}: {error})")
+        return explain(error)
 
 
 def copy_utterance(job: CopyJob) -> Outcome:
@@ -73,13 +70,10 @@ def copy_utterance(job: CopyJob) -> Outcome:
     Raises:
         OSError: nothing can be written (the disk is full, say): that is no fault of the file.
     """
-    parts: list[Samples] = []
-    for path in job.paths:
-        try:
-            parts.append(load_audio(path))
-        except AudioError as error:
-            return Outcome(0, error.reason if len(job.paths) == 1 else f"{error.reason} ({path})")
-    samples = np.concatenate(parts)
+    try:
+        samples = load_joined(job.paths)
+    except Exception as error:  # as above
+        return explain(error)
     try:
         if job.wav_path is not None:
             _write_wav(job.wav_path, samples)
@@ -92,6 +86,32 @@ def copy_utterance(job: CopyJob) -> Outcome:
             raise
         return Outcome(0, "has a name too long for its copy")
     return Outcome(len(samples), "")
+
+
+def load_joined(paths: tuple[str, ...]) -> Samples:
+    """The samples of files that are read as one.
+
+    Raises:
+        AudioError: one of them cannot be used; the reason names it where there are several.
+    """
+    parts: list[Samples] = []
+    for path in paths:
+        try:
+            parts.append(load_audio(path))
+        except AudioError as error:
+            if len(paths) == 1:
+                raise
+            raise AudioError(path, f"{error.reason} ({path})") from error
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def explain(error: Exception) -> Outcome:
+    """The outcome of a file that could not be decoded."""
+    if isinstance(error, AudioError):
+        return Outcome(0, error.reason)
+    if isinstance(error, MemoryError):
+        return Outcome(0, "does not fit into memory", passing=True)
+    return Outcome(0, f"could not be decoded ({type(error).__name__}: {error})")
 
 
 def crashed(job: FileJob | CopyJob) -> Outcome:

@@ -35,6 +35,8 @@ class Utterance:
         genre: such as `singing`, where the corpus tells.
         session: the recording session or video, where the corpus tells and where joined files agree on it.
         feature_path: absolute path of the stored features, or None.
+        shard_path: absolute path of the shard that holds the whole, joined, or None where it is not packed.
+        shard_offset: where in the shard it begins, in samples.
     """
 
     key: str
@@ -45,6 +47,8 @@ class Utterance:
     genre: str | None
     session: str | None
     feature_path: str | None
+    shard_path: str | None = None
+    shard_offset: int = 0
 
     @property
     def duration_s(self) -> float:
@@ -66,6 +70,7 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
 
 def utterance_record(utterance: Utterance) -> dict[str, Any]:
     """The object that stands in the manifest for an utterance."""
+    packed = {"shard_path": utterance.shard_path, "shard_offset": utterance.shard_offset}
     return {
         "utterance": utterance.key,
         "speaker": utterance.speaker,
@@ -76,6 +81,7 @@ def utterance_record(utterance: Utterance) -> dict[str, Any]:
         "genre": utterance.genre,
         "session": utterance.session,
         "feature_path": utterance.feature_path,
+        **(packed if utterance.shard_path is not None else {}),  # so that other manifests keep their hash
     }
 
 
@@ -147,6 +153,10 @@ def _utterance(record: dict[str, Any]) -> Utterance:
         raise ValueError("each path needs its count of samples")
     if split not in ("train", "validation"):
         raise ValueError("the split must be train or validation")
+    shard_path = record.get("shard_path")
+    shard_offset = 0 if shard_path is None else record["shard_offset"]
+    if not isinstance(shard_path, str | None) or type(shard_offset) is not int or shard_offset < 0:
+        raise ValueError("the shard must be a path, and the offset in it a count of samples")
     return Utterance(
         key=key,
         speaker=intern(speaker),
@@ -156,6 +166,8 @@ def _utterance(record: dict[str, Any]) -> Utterance:
         genre=_shared(record.get("genre")),
         session=_shared(record.get("session")),
         feature_path=record.get("feature_path"),
+        shard_path=_shared(shard_path),
+        shard_offset=shard_offset,
     )
 
 

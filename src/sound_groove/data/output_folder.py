@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ REPORT_NAME = "report.json"
 SKIPPED_NAME = "skipped.tsv"
 FEATURE_FOLDER = "fbank_pt"
 WAV_FOLDER = "wav"
+PACK_FOLDER = "pack"
 FILES = (MANIFEST_NAME, SPEAKERS_NAME, FEATURE_LIST_NAME, VALIDATION_NAME, REPORT_NAME, SKIPPED_NAME)
-FOLDERS = (FEATURE_FOLDER, WAV_FOLDER)
+FOLDERS = (FEATURE_FOLDER, WAV_FOLDER, PACK_FOLDER)
 
 
 class OutputFolder:
@@ -89,6 +90,17 @@ class OutputFolder:
     def feature_path(self, key: str) -> str:
         """Where the features of an utterance go."""
         return f"{self.path}/{FEATURE_FOLDER}/{key}.pt"
+
+    @property
+    def pack_path(self) -> str:
+        """Where shards go."""
+        return f"{self.path}/{PACK_FOLDER}"
+
+    def drop_other_shards(self, wanted: Set[str]) -> None:
+        """Delete the shards that the manifest does not name (any more), and what a run that was killed left of one."""
+        for path in Path(self.pack_path).glob("*.pcm*"):
+            if str(path) not in wanted:
+                path.unlink()
 
     def write_skipped(self, skipped: Sequence[Skipped]) -> None:
         """Write the list of what was left out."""

@@ -11,17 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.data.corpora.listing import Corpus, Listing, Skipped, Source, abbreviate
-from sound_groove.data.file_work import CopyJob, FileJob, Job, Outcome, check_file, copy_utterance, crashed
+from sound_groove.data.file_work import CHANGED, CopyJob, FileJob, Job, Outcome, check_file, copy_utterance, crashed
 from sound_groove.data.joining import join_neighbours
 from sound_groove.data.journal import Journal
 from sound_groove.data.manifest import Utterance
 from sound_groove.data.output_folder import OutputFolder
+from sound_groove.data.packing import RECORD, Packable, Packer
 from sound_groove.data.preparation_report import PreparationOptions, Report, SplitCounts
 from sound_groove.data.splitting import choose_validation_speakers
 from sound_groove.data.worker_pool import available_cores, spread
@@ -41,8 +42,8 @@ def prepare(
     """Prepare a corpus for training.
 
     Leaves in `out`: manifest.jsonl, spk2id.json, val_meta.jsonl, report.json, skipped.tsv; train_fbank_list.txt and
-    fbank_pt/ with `features`; wav/ with `wav`; journal.jsonl, by which a second call goes on where the first one
-    stopped.
+    fbank_pt/ with `features`; wav/ with `wav`; pack/ with `pack`; journal.jsonl, by which a second call goes on where
+    the first one stopped.
 
     Args:
         corpus: what to prepare, such as `Folder(Path("speech"))`.
@@ -74,10 +75,12 @@ def prepare(
 
 
 class _Piece(NamedTuple):
-    """An utterance to be: the sources that it consists of, in order."""
+    """An utterance to be: the sources that it consists of, in order, and where it is packed."""
 
     members: tuple[int, ...]
     samples: int
+    shard: str | None = None
+    offset: int = 0
 
 
 class _Preparation:
@@ -93,6 +96,7 @@ class _Preparation:
         self.times = array("q")  # of the last change, in ns
         self.lengths = array("q", [UNKNOWN]) * len(self.sources)
         self.copied: dict[str, str] = {}  # key -> signature of the files that the copies were made of
+        self.packed: dict[int, list[Any]] = {}  # shard -> signature of the files in it, name, and what is not in it
 
     def run(self, journal: Journal) -> Report:
         """Do what is not done yet, and write the lists."""
@@ -103,6 +107,8 @@ class _Preparation:
         pieces = self._drop_short(self._pieces(), skipped)
         if self.options.features or self.options.wav:
             pieces = self._copy(journal, pieces, skipped)
+        if self.options.pack:
+            pieces = self._pack(journal, pieces, skipped)
         skipped.sort()
         # First, because it says what went wrong even where the rest fails.
         self.folder.write_skipped(skipped)
@@ -114,6 +120,7 @@ class _Preparation:
         self.folder.write_lists(
             sorted(counts.keys() - held_out), lambda: self._utterances(pieces, held_out), report.as_dict()
         )
+        self.folder.drop_other_shards({piece.shard for piece in pieces if piece.shard is not None})
         return report
 
     def _look_at_files(self) -> None:
@@ -134,6 +141,8 @@ class _Preparation:
         for kind, name, *values in journal.replay():
             if kind == "copied":
                 self.copied[name] = values[0]
+            elif kind == RECORD:
+                self.packed[name] = values
             elif (i := index.get(name)) is not None:
                 size, time, self.lengths[i], reason = values
                 reasons[i] = reason
@@ -206,7 +215,7 @@ class _Preparation:
         verb = "writing " + " and ".join(name for name in ("features", "wav") if getattr(self.options, name))
         for job, outcome in self._spread(copy_utterance, jobs, len(waiting), len(pieces), verb):
             piece = pieces[job.number]
-            changed = "" if outcome.samples == piece.samples else "changed while it was being prepared; run again"
+            changed = "" if outcome.samples == piece.samples else CHANGED
             if reason := outcome.reason or changed:
                 bad.add(job.number)
                 skipped += [Skipped(path, reason, "bad") for path in job.paths]
@@ -215,9 +224,20 @@ class _Preparation:
                 journal.flush()
         return [piece for n, piece in enumerate(pieces) if n not in bad]
 
+    def _pack(self, journal: Journal, pieces: list[_Piece], skipped: list[Skipped]) -> list[_Piece]:
+        """Write shards that are not there yet; returns the pieces that are in one, with their places."""
+
+        def describe(n: int) -> Packable:
+            return Packable(self._paths(pieces[n]), self._signature(pieces[n]))
+
+        packer = Packer(array("q", (piece.samples for piece in pieces)), describe, self.folder, self.workers)
+        left_out = packer.run(journal, self.packed)
+        for n, reason in left_out.items():
+            skipped += [Skipped(path, reason, "bad") for path in self._paths(pieces[n])]
+        return [pieces[n]._replace(shard=shard, offset=offset) for n, shard, offset in packer.places(left_out)]
+
     def _copy_job(self, number: int, piece: _Piece) -> CopyJob:
-        paths = tuple(self.sources[i].path for i in piece.members)
-        return CopyJob(number, paths, self._wav_path(piece), self._feature_path(piece))
+        return CopyJob(number, self._paths(piece), self._wav_path(piece), self._feature_path(piece))
 
     def _is_copied(self, piece: _Piece) -> bool:
         copies = (self._wav_path(piece), self._feature_path(piece))
@@ -226,6 +246,9 @@ class _Preparation:
             for path in copies
             if path is not None
         )
+
+    def _paths(self, piece: _Piece) -> tuple[str, ...]:
+        return tuple(self.sources[i].path for i in piece.members)
 
     def _key(self, piece: _Piece) -> str:
         more = len(piece.members) - 1
@@ -248,12 +271,14 @@ class _Preparation:
             yield Utterance(
                 key=self._key(piece),
                 speaker=first.speaker,
-                paths=(wav_path,) if wav_path else tuple(source.path for source in members),
+                paths=(wav_path,) if wav_path else self._paths(piece),
                 samples=(piece.samples,) if wav_path else tuple(self.lengths[i] for i in piece.members),
                 split="validation" if first.speaker in held_out else "train",
                 genre=first.genre if all(source.genre == first.genre for source in members) else None,
                 session=first.session if all(source.session == first.session for source in members) else None,
                 feature_path=self._feature_path(piece),
+                shard_path=piece.shard,
+                shard_offset=piece.offset,
             )
 
     def _report(

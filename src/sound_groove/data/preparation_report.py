@@ -20,6 +20,7 @@ class PreparationOptions:
         minimum_duration_s: drop utterances (after joining) that are shorter.
         features: also write the features of every utterance (needs torch).
         wav: also write every utterance as 16 kHz 16-bit wav, and point the manifest at these copies.
+        pack: also write the samples of all utterances into a few large files, from which crops are read fastest.
         quick: look at headers only, instead of decoding each file once.
 
     Raises:
@@ -32,6 +33,7 @@ class PreparationOptions:
     minimum_duration_s: float = 0.0
     features: bool = False
     wav: bool = False
+    pack: bool = False
     quick: bool = False
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_handles
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ def spread(
     items: Iterable[Item],
     workers: int,
     crashed: Callable[[Item], Result],
+    batch: int = BATCH,
 ) -> Iterator[tuple[Item, Result]]:
     """Do one thing to many items in several processes.
 
@@ -37,6 +39,7 @@ def spread(
         items: taken up as they are needed, never all at once.
         workers: number of processes, at least 1.
         crashed: gives the result of an item that kills its process.
+        batch: items a task; 1 where an item is work for seconds.
 
     Yields:
         Each item with its result, in no particular order.
@@ -44,7 +47,7 @@ def spread(
     Raises:
         SoundGrooveError: processes die before they were given anything.
     """
-    batches = _batches(items)
+    batches = _batches(items, batch)
     while True:
         suspects: list[Item] = []
         yield from _until_broken(work, batches, workers, suspects)
@@ -110,18 +113,28 @@ def _one_at_a_time(
 
 
 class _Pool:
-    """An executor that never waits for work that nobody wants any more, and reports its death in the future."""
+    """An executor that never waits for work that nobody wants any more, and reports its death in the future.
+
+    Left by an exception, it does not even wait for the work that is being done: whatever a worker writes takes its name
+    only when it is whole.
+    """
 
     def __init__(self, workers: int) -> None:
         # Not fork: the parent may hold threads (progress bar, torch), and a fork would copy their locks as they are.
         context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
-        self._executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+        # Nothing is ever sent: the workers' end is ready to be read when this one is closed.
+        self._theirs, self._ours = context.Pipe(duplex=False)
+        self._executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(self._theirs,))
 
     def __enter__(self) -> "_Pool":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._ours.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._ours.close()
+        self._theirs.close()
 
     def submit(self, work: Callable[[Item], Result], batch: list[Item]) -> Future[list[Result]]:
         try:
@@ -132,9 +145,9 @@ class _Pool:
             return future
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
-    while batch := list(islice(iterator, BATCH)):
+    while batch := list(islice(iterator, size)):
         yield batch
 
 
@@ -146,14 +159,14 @@ def _nothing(_: None) -> None:
     """Show that a worker can start."""
 
 
-def _begin() -> None:
-    """Make a fresh worker leave Ctrl-C to its parent, and end when the parent is killed (it would wait for ever)."""
+def _begin(wanted: Connection) -> None:
+    """Make a fresh worker leave Ctrl-C to its parent, and end when the parent is killed or wants nothing any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(wanted,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(wanted: Connection) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait_for_handles([parent.sentinel])
+        wait_for_handles([parent.sentinel, wanted])
         os._exit(1)

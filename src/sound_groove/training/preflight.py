@@ -19,6 +19,7 @@ from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.data.mining import HardSampler
 from sound_groove.data.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
+from sound_groove.data.shards import damaged_shards
 from sound_groove.data.surroundings import find_noise, find_rooms, find_surroundings
 from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
 from sound_groove.models import build_network
@@ -163,6 +164,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         problems += _check_utterances(recipe, training, validation)
         problems += _check_files(recipe, [*training, *unlabelled], validation)
         problems += _check_unlabelled(recipe, unlabelled, validation)
+        problems += _check_shards(recipe, [*utterances, *unlabelled])
     # Speakers that lost all their utterances to the minimum duration get no class.
     given = _collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
     speaker_ids, labels = np.unique(given, return_inverse=True)
@@ -427,7 +429,7 @@ def _check_files(recipe: Recipe, training: Sequence[Utterance], validation: Sequ
     if recipe.data.input == "features":
         files = [utterance.feature_path for utterance in looked_at if utterance.feature_path is not None]
     else:
-        files = [path for utterance in looked_at for path in utterance.paths]
+        files = [path for utterance in looked_at if utterance.shard_path is None for path in utterance.paths]
     problems = []
     missing = [path for path in files if not Path(path).is_file()]
     if missing:
@@ -443,6 +445,19 @@ def _check_files(recipe: Recipe, training: Sequence[Utterance], validation: Sequ
             f"which cannot be read, the first is {short[0]}; run 'sound-groove prepare' again"
         )
     return problems
+
+
+def _check_shards(recipe: Recipe, utterances: Sequence[Utterance]) -> list[str]:
+    """Whether the shards are as long as the manifest implies; a look at each of them costs little, there are few."""
+    damaged, count = damaged_shards(utterances) if recipe.data.input == "waveform" else ([], 0)
+    if not damaged:
+        return []
+    path, there, expected = damaged[0]
+    state = f"has {there:,} of its {expected:,} bytes" if there else "is missing or empty"
+    return [
+        f"{recipe.data.prepared}: {len(damaged)} of {count} shards are missing or truncated, "
+        f"the first, {path}, {state}; bring them back, or run 'sound-groove prepare' again"
+    ]
 
 
 def _sampler(recipe: Recipe, labels: NDArray[np.int64]) -> Sampler:
