@@ -301,12 +301,12 @@ def test_margin_penalty_and_scale_rise_together_and_follow_the_accuracy_where_th
         trainer = Trainer(recipe, plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
         margins = []
         for accuracy in [1.0] * 80 + [0.0] * 150:
-            trainer._set_loss(0.0)
+            trainer.modules.follow(trainer.settings, 0.0, trainer.progress)
             margins.append(trainer.head.margin)
             assert trainer.head.penalty == pytest.approx(0.08 * trainer.head.margin / 0.2)
             trainer.progress = trainer.progress.after_batch(1.0, accuracy)
             assert trainer.head.scale == pytest.approx(10 + 100 * trainer.head.margin)
-            trainer._adapt_loss(0.0)
+            trainer.progress = trainer.progress.adapted(trainer.settings.loss, 0.0, batches=5)
         assert trainer.head.top_k == 3
     # The whole way takes 2 epochs of 5 batches. It begins when 1 - 0.99^n reaches 0.5, which is after 69 right batches.
     assert margins[:69] == pytest.approx([0.1] * 69)

@@ -97,6 +97,11 @@ class BatchDraws:
 class SharedBatch:
     """Which items of every total batch this process has, as `sound_groove.data.sampler.shard` deals them out.
 
+    Attributes:
+        rank: which process this is.
+        processes: how many there are.
+        device: of the draws.
+
     Args:
         rank: which process this is.
         processes: how many there are.
@@ -105,7 +110,7 @@ class SharedBatch:
     """
 
     def __init__(self, rank: int, processes: int, gather: Callable[[Tensor], Tensor], device: torch.device) -> None:
-        self._rank, self._processes, self._gather, self._device = rank, processes, gather, device
+        self.rank, self.processes, self._gather, self.device = rank, processes, gather, device
 
     def draws(self, count: int, seed: int, draw: Draw, *place: int) -> BatchDraws:
         """The draws of a batch.
@@ -116,12 +121,12 @@ class SharedBatch:
             draw: what is drawn.
             place: epoch and batch.
         """
-        total = count * self._processes
-        rows = torch.arange(self._rank, total, self._processes)
-        gather = self.in_order if self._processes > 1 else None
-        return BatchDraws(torch_seed(seed, draw, *place), rows, total, self._device, gather)
+        total = count * self.processes
+        rows = torch.arange(self.rank, total, self.processes)
+        gather = self.in_order if self.processes > 1 else None
+        return BatchDraws(torch_seed(seed, draw, *place), rows, total, self.device, gather)
 
     def in_order(self, own: Tensor) -> Tensor:
         """The total batch (total, ...) in its order: item i of rank r lies at i * processes + r."""
-        by_rank = self._gather(own).view(self._processes, *own.shape)  # (processes, B, ...)
+        by_rank = self._gather(own).view(self.processes, *own.shape)  # (processes, B, ...)
         return by_rank.transpose(0, 1).flatten(0, 1)

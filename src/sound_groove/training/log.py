@@ -1,15 +1,35 @@
 """The log of a run: what is written of every step and every epoch, for machines, for TensorBoard and as a picture."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from sound_groove.files import writing
 from sound_groove.training.curves import draw_curves
 from sound_groove.training.events import EventFile
 from sound_groove.training.run_folder import RunFolder, append_rows, read_rows
+from sound_groove.training.state import Progress
+from sound_groove.training.validation import Validation
 
 CURVES = ("loss", "accuracy", "learning_rate", "margin", "gradient_norm")
 MOST_ROWS = 100  # kept in memory
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """What came of an epoch's batches.
+
+    Attributes:
+        loss: mean over the batches.
+        accuracy: mean over the batches, without margin.
+        crops_per_second: over the batches, validation left out.
+        waiting: share of that time in which training waited for crops to be read.
+    """
+
+    loss: float
+    accuracy: float
+    crops_per_second: float
+    waiting: float
 
 
 class RunLog:
@@ -39,17 +59,55 @@ class RunLog:
         if len(self._rows) >= MOST_ROWS:
             self.flush()
 
-    def add_epoch(self, row: dict[str, Any]) -> None:
-        """Write an epoch's row, and draw the curves anew."""
-        if row["validation_eer"] is not None:
+    def add_epoch(
+        self,
+        progress: Progress,
+        done: EpochDone,
+        judged: Validation | None,
+        judged_mean: Validation | None,
+        averaged: int,
+    ) -> str:
+        """Write an epoch's row, and draw the curves anew.
+
+        Args:
+            progress: after the epoch.
+            done: what came of it.
+            judged: its validation, if it had one.
+            judged_mean: that of the mean of the weights, if it had one.
+            averaged: of how many epochs that is the mean.
+
+        Returns:
+            The same as a line for people.
+        """
+        row: dict[str, Any] = {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "loss": done.loss,
+            "accuracy": done.accuracy,
+            "validation_eer": None if judged is None else judged.eer,
+            "mean_validation_eer": None if judged_mean is None else judged_mean.eer,
+            "crops_per_second": round(done.crops_per_second, 1),
+            "waiting": round(done.waiting, 4),
+        }
+
+        def mark(of: Validation) -> str:
+            return " (best)" if (progress.best_epoch, progress.best_eer) == (progress.epoch, of.eer) else ""
+
+        line = f"epoch {progress.epoch}: loss {done.loss:.3f}, accuracy {100 * done.accuracy:.1f} %"
+        if judged is not None:
+            row |= {"targets": judged.targets, "nontargets": judged.nontargets}
+            line += f", validation EER {100 * judged.eer:.2f} %{mark(judged)}"
             with writing(self._folder.tensorboard):
-                self._events.add({"validation/eer": row["validation_eer"]}, row["step"])
+                self._events.add({"validation/eer": judged.eer}, progress.step)
+        if judged_mean is not None:
+            line += f" (mean of {averaged} epochs: {100 * judged_mean.eer:.2f} %{mark(judged_mean)})"
         self.flush()
         append_rows(self._folder.epochs, [row])
         with writing(self._folder.curves):
             draw_curves(
                 self._folder.curves, [*read_rows(self._folder.steps)], [*read_rows(self._folder.epochs)], self._title
             )
+        return f"{line}, {done.crops_per_second:.0f} crops/s, {100 * done.waiting:.0f} % of the time waiting for data"
 
     def last_steps(self, count: int) -> list[dict[str, Any]]:
         """The rows of the last steps, written or not."""

@@ -12,6 +12,8 @@ from sound_groove.configuration import OptimizerConfiguration, Recipe
 from sound_groove.losses import AamSoftmax
 from sound_groove.models import build_network
 from sound_groove.training.distillation import Lesson, Pupil
+from sound_groove.training.schedule import risen
+from sound_groove.training.state import Progress
 
 
 class Outcome(NamedTuple):
@@ -50,8 +52,8 @@ class TrainingModel(nn.Module):
         pupil: embeddings -> distance from the teacher's, if there is a teacher.
 
     Attributes:
-        label_weight: of the head's loss; may be set between steps.
-        weight: of the distance from the teacher; may be set between steps.
+        label_weight: of the head's loss.
+        weight: of the distance from the teacher.
     """
 
     def __init__(self, network: nn.Module, head: AamSoftmax, pupil: Pupil | None = None) -> None:
@@ -60,6 +62,16 @@ class TrainingModel(nn.Module):
         self.head = head
         self.pupil = pupil
         self.label_weight, self.weight = 1.0, 0.0
+
+    def follow(self, settings: Recipe, place: float, progress: Progress) -> None:
+        """Let the loss be what a stage's settings say that it is at a place in it."""
+        loss = settings.loss
+        self.label_weight, self.weight = settings.distillation.label_weight, settings.distillation.weight
+        self.head.top_k = loss.top_k
+        self.head.scale = risen(loss.scale, place, progress.scale_way)
+        self.head.margin = risen(loss.margin, place, progress.margin_way)
+        share = self.head.margin / loss.margin.final if loss.margin.final else 1.0
+        self.head.penalty = loss.penalty * min(share, 1.0)
 
     def forward(self, features: Tensor, labels: Tensor, shares: Shares, lesson: Lesson | None = None) -> Outcome:
         """What comes of a part of a batch.

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sound_groove.checkpoint import CENTRE, HEAD, MEAN, MINING, NETWORK, OPTIMIZER, PUPIL, Checkpoint
+from sound_groove.configuration import LossConfiguration, RiseConfiguration
 from sound_groove.errors import CheckpointError
 from sound_groove.training.averaging import WeightMean
+from sound_groove.training.schedule import adapted_way
 from sound_groove.types import Embeddings
 
 
@@ -65,6 +67,21 @@ class Progress:
             correct_sum=self.correct_sum + accuracy,
             recent_accuracy=self.recent_accuracy + (accuracy - self.recent_accuracy) / 100,
         )
+
+    def adapted(self, loss: LossConfiguration, place: float, batches: int) -> "Progress":
+        """The same place, an adaptive margin and an adaptive scale having followed the accuracy.
+
+        Args:
+            loss: how they rise.
+            place: of the last batch, in epochs of the stage.
+            batches: of an epoch.
+        """
+
+        def way(settings: RiseConfiguration, before: float) -> float:
+            adapts = settings.growth == "adaptive"
+            return adapted_way(settings, place, before, self.recent_accuracy, batches) if adapts else before
+
+        return replace(self, margin_way=way(loss.margin, self.margin_way), scale_way=way(loss.scale, self.scale_way))
 
     def after_epoch(self) -> "Progress":
         """One epoch further."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.audio import SAMPLE_RATE
+from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import read_crop
 from sound_groove.data.manifest import Utterance
 from sound_groove.errors import SoundGrooveError, TrainingError, printable, require_extra
@@ -66,6 +67,41 @@ def open_teacher(path: Path) -> Teacher:
         f"{printable(str(path))}: a teacher is a .npz file of embeddings (arrays '{PATHS}' and '{EMBEDDINGS}') or an "
         ".onnx model"
     )
+
+
+def ask(teacher: Teacher, utterances: Sequence[Utterance], kept: Path, shared: SharedBatch) -> Embeddings:
+    """The teacher's embeddings of utterances (N, D), of unit length; zeros where it does not know one.
+
+    A model is asked once, each process about its share, and what it said is kept; a run that goes on reads it there.
+
+    Args:
+        teacher: stored embeddings or a model.
+        utterances: all that is read in training.
+        kept: where what a model says is kept.
+        shared: by which processes the asking is shared; all of them must call this.
+
+    Raises:
+        TrainingError: the teacher knows none of them, or fails on one.
+        OutputError: what it said cannot be kept.
+    """
+    if isinstance(teacher, StoredTeacher):
+        embeddings = teacher.embed(utterances)
+    elif kept.exists():
+        embeddings = read_embeddings(kept)[1]  # in the order of the utterances, whose keys two corpora may share
+    else:
+        count = len(utterances)
+        mine = np.resize(np.arange(shared.rank, count, shared.processes), -(-count // shared.processes))
+        found = teacher.embed([utterances[index] for index in mine.tolist()], show=shared.rank == 0)
+        whole = shared.in_order(torch.from_numpy(found).to(shared.device))
+        embeddings = _as_stored(whole[:count].cpu().numpy())
+        if shared.rank == 0:
+            write_embeddings(kept, utterances, embeddings)
+    if not embeddings.any():
+        raise TrainingError(
+            f"{printable(str(teacher.path))}: knows none of the {len(utterances):,} utterances, such as "
+            f"{utterances[0].key}; an utterance is known by the end of its path"
+        )
+    return embeddings
 
 
 def teacher_hash(path: Path) -> str:
@@ -229,11 +265,6 @@ def read_embeddings(path: Path) -> tuple[list[str], Embeddings]:
     return paths.tolist(), _unit(embeddings)
 
 
-def as_stored(embeddings: Embeddings) -> Embeddings:
-    """Embeddings as they come back from a file, so that a run that reads them there goes on with the same ones."""
-    return _unit(embeddings.astype(np.float16).astype(np.float32))
-
-
 def write_embeddings(path: Path, utterances: Sequence[Utterance], embeddings: Embeddings) -> None:
     """Store embeddings as a `StoredTeacher` reads them, in float16.
 
@@ -243,6 +274,11 @@ def write_embeddings(path: Path, utterances: Sequence[Utterance], embeddings: Em
     keys = np.array([utterance.key for utterance in utterances])
     with writing(path), replaced_bytes(path) as file:
         np.savez(file, allow_pickle=False, **{PATHS: keys, EMBEDDINGS: embeddings.astype(np.float16)})
+
+
+def _as_stored(embeddings: Embeddings) -> Embeddings:
+    """Embeddings as they come back from a file, so that a run that reads them there goes on with the same ones."""
+    return _unit(embeddings.astype(np.float16).astype(np.float32))
 
 
 def _unit(embeddings: NDArray[np.float32]) -> Embeddings:

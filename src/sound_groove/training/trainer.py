@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.checkpoint import GROUPS, load_checkpoint, save_checkpoint
-from sound_groove.configuration import Recipe, RiseConfiguration
+from sound_groove.configuration import Recipe
 from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import DEAD_WORKER, Batch, training_batches
 from sound_groove.data.draws import Draw
@@ -40,11 +40,11 @@ from sound_groove.training.batch_norm import share_batch_norm
 from sound_groove.training.distillation import Lesson, Teaching
 from sound_groove.training.facts import failure_report, model_header, run_facts
 from sound_groove.training.inputs import StageInputs
-from sound_groove.training.log import RunLog
+from sound_groove.training.log import EpochDone, RunLog
 from sound_groove.training.model import Shares, TrainingModel, make_modules, make_optimizer, set_rate, start_network
 from sound_groove.training.preflight import TrainingPlan, preflight
 from sound_groove.training.run_folder import RunFolder
-from sound_groove.training.schedule import adapted_way, learning_rate, risen
+from sound_groove.training.schedule import learning_rate
 from sound_groove.training.stages import Stage
 from sound_groove.training.state import (
     Progress,
@@ -57,8 +57,9 @@ from sound_groove.training.state import (
     restore_mean,
     restore_neighbours,
 )
-from sound_groove.training.teacher import StoredTeacher, Teacher, as_stored, read_embeddings, write_embeddings
+from sound_groove.training.teacher import Teacher, ask
 from sound_groove.training.validation import Validation, find_centre, validate
+from sound_groove.training.watching import Watched
 from sound_groove.types import ModelIdentity
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -179,7 +180,7 @@ class Trainer:
                 self.folder.start(self.recipe, self.facts)
         self.accelerator.wait_for_everyone()
         if self.plan.teacher is not None:
-            self.teaching = self._ask(self.plan.teacher)
+            self.teaching = self._teaching(self.plan.teacher)
         with self._logging():
             while (stage := self.plan.stage_at(self.progress.epoch)) is not None:
                 self._enter(stage)
@@ -214,8 +215,9 @@ class Trainer:
     def _epoch(self, source: Iterator[Batch]) -> None:
         """One epoch: its batches, its validation, its line in the log, its checkpoints."""
         batches, first, started = self.stage.sampler.batches_per_epoch, self.progress.batch, time.monotonic()
+        watched = Watched(islice(source, batches - first))
         with tqdm(
-            islice(source, batches - first),
+            watched,
             desc=f"epoch {self.progress.epoch + 1}/{self.plan.epochs}",
             initial=first,
             total=batches,
@@ -229,14 +231,19 @@ class Trainer:
                 every = self.recipe.training.checkpoint_every
                 if every and self.progress.step % every == 0 and self.progress.batch < batches:
                     self._save_last()
-        crops = (batches - first) * self.settings.items_per_batch
-        speed = crops / max(time.monotonic() - started, 1e-9)
-        loss, accuracy = self.progress.loss_sum / batches, self.progress.correct_sum / batches
+        elapsed_s = max(time.monotonic() - started, 1e-9)
+        done = EpochDone(
+            loss=self.progress.loss_sum / batches,
+            accuracy=self.progress.correct_sum / batches,
+            crops_per_second=(batches - first) * self.settings.items_per_batch / elapsed_s,
+            waiting=watched.waited_s / elapsed_s,
+        )
         self.progress = self.progress.after_epoch()
         self._add_to_mean()
         judged = self._validate()
         judged_mean = self._validate_mean()
-        self._log_epoch(loss, accuracy, judged, judged_mean, speed)
+        if self.log is not None:
+            self.say(self.log.add_epoch(self.progress, done, judged, judged_mean, self.mean.count))
         self._save_last()
 
     def _add_to_mean(self) -> None:
@@ -258,25 +265,11 @@ class Trainer:
             pin_memory=self.accelerator.device.type == "cuda",
         )
 
-    def _ask(self, teacher: Teacher) -> Teaching:
-        """The teacher's embeddings of all that is read; a model is asked once, by all processes, and they are kept."""
-        utterances, kept = self.plan.read, self.folder.teacher
-        if isinstance(teacher, StoredTeacher):
-            embeddings = teacher.embed(utterances)
-        elif kept.exists():
-            embeddings = read_embeddings(kept)[1]  # in the order of the utterances, whose keys two corpora may share
-        else:
-            rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-            mine = np.resize(np.arange(rank, len(utterances), processes), -(-len(utterances) // processes))
-            found = teacher.embed([utterances[index] for index in mine], self.accelerator.is_main_process)
-            whole = self.shared.in_order(torch.from_numpy(found).to(self.accelerator.device))
-            embeddings = as_stored(whole[: len(utterances)].cpu().numpy())
-            if self.accelerator.is_main_process:
-                write_embeddings(kept, utterances, embeddings)
+    def _teaching(self, teacher: Teacher) -> Teaching:
+        """What the teacher says of all that is read."""
+        embeddings = ask(teacher, self.plan.read, self.folder.teacher, self.shared)
         known = int(embeddings.any(axis=1).sum())
-        if not known:
-            raise TrainingError(f"{teacher.path}: knows none of the {len(utterances):,} utterances; see docs/files.md")
-        self.say(f"the teacher knows {known:,} of {len(utterances):,} utterances")
+        self.say(f"the teacher knows {known:,} of {len(embeddings):,} utterances")
         targets = torch.from_numpy(embeddings).half()
         return Teaching(targets, self.recipe.augmentation.speeds.index(1.0), self.accelerator.device)
 
@@ -312,7 +305,7 @@ class Trainer:
         rate = learning_rate(settings.learning_rate, next_place, settings.training.epochs, total_batch)
         frozen = self.progress.step < settings.training.frozen_steps
         set_rate(self.optimizer.optimizer, self.recipe.optimizer, rate, frozen)
-        self._set_loss(place)
+        self.modules.follow(settings, place, self.progress)
         self.model.train()
         self.network.train(not frozen)  # frozen, its normalisation keeps the statistics that it has
         batch = batch.to(self.accelerator.device)
@@ -336,35 +329,10 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress = self.progress.after_batch(loss, accuracy)
-        self._adapt_loss(place)
+        self.progress = self.progress.adapted(settings.loss, place, self.stage.sampler.batches_per_epoch)
         if self.log is not None and self.progress.step % self.recipe.training.log_every == 0:
             self.log.add_step(row)
         return row
-
-    def _set_loss(self, place: float) -> None:
-        """Let the loss be what the stage says that it is at a place in it."""
-        settings = self.settings.loss
-        self.modules.label_weight = self.settings.distillation.label_weight
-        self.modules.weight = self.settings.distillation.weight
-        self.head.top_k = settings.top_k
-        self.head.scale = risen(settings.scale, place, self.progress.scale_way)
-        self.head.margin = risen(settings.margin, place, self.progress.margin_way)
-        share = self.head.margin / settings.margin.final if settings.margin.final else 1.0
-        self.head.penalty = settings.penalty * min(share, 1.0)
-
-    def _adapt_loss(self, place: float) -> None:
-        """Let an adaptive margin and an adaptive scale follow the accuracy."""
-        accuracy, batches = self.progress.recent_accuracy, self.stage.sampler.batches_per_epoch
-
-        def adapted(settings: RiseConfiguration, way: float) -> float:
-            return adapted_way(settings, place, way, accuracy, batches) if settings.growth == "adaptive" else way
-
-        loss, before = self.settings.loss, self.progress
-        self.progress = replace(
-            before,
-            margin_way=adapted(loss.margin, before.margin_way),
-            scale_way=adapted(loss.scale, before.scale_way),
-        )
 
     def _gradient(self, batch: Batch) -> tuple[float, float, float]:
         """Compute the gradient of a total batch, part by part.
@@ -498,34 +466,6 @@ class Trainer:
                 self.log.close()
             raise
         self.log.close()
-
-    def _log_epoch(
-        self, loss: float, accuracy: float, judged: Validation | None, judged_mean: Validation | None, speed: float
-    ) -> None:
-        """Write the epoch's line, and say it."""
-        if self.log is None:
-            return
-        row: dict[str, Any] = {
-            "epoch": self.progress.epoch,
-            "step": self.progress.step,
-            "loss": loss,
-            "accuracy": accuracy,
-            "validation_eer": None if judged is None else judged.eer,
-            "mean_validation_eer": None if judged_mean is None else judged_mean.eer,
-            "crops_per_second": round(speed, 1),
-        }
-        line = f"epoch {row['epoch']}: loss {loss:.3f}, accuracy {100 * accuracy:.1f} %"
-        if judged is not None:
-            row |= {"targets": judged.targets, "nontargets": judged.nontargets}
-            line += f", validation EER {100 * judged.eer:.2f} %{self._mark(judged)}"
-        if judged_mean is not None:
-            line += f" (mean of {self.mean.count} epochs: {100 * judged_mean.eer:.2f} %{self._mark(judged_mean)})"
-        self.log.add_epoch(row)
-        self.say(f"{line}, {speed:.0f} crops/s")
-
-    def _mark(self, judged: Validation) -> str:
-        best = self.progress.best_epoch == self.progress.epoch and self.progress.best_eer == judged.eer
-        return " (best)" if best else ""
 
 
 @contextmanager
