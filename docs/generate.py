@@ -178,7 +178,8 @@ def _nested_options(verb: str, parsers: Sequence[tuple[str, argparse.ArgumentPar
     for (name, parser), own in zip(parsers, arguments, strict=True):
         yield f"### {verb} {name}\n\n{parser.description}\n"
         yield f"`{_synopsis(f'sound-groove {verb} {name}', parser)}`\n"
-        yield _table((name, text) for name, text in own.items() if name not in shared)
+        if len(own) > len(shared):
+            yield _table((name, text) for name, text in own.items() if name not in shared)
     yield f"### Options of every {verb}\n"
     yield _table(shared.items())
 

@@ -46,7 +46,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 def test_the_verbs_are_those_of_the_contract() -> None:
-    assert cli.VERBS == ("demo", "prepare", "train", "verify", "compare", "info")
+    assert cli.VERBS == ("demo", "download", "prepare", "train", "verify", "compare", "info")
     assert all(find_spec(f"sound_groove.cli.{verb}") for verb in cli.VERBS)
 
 
@@ -62,6 +62,12 @@ def test_every_verb_explains_itself_with_an_example(capfd: pytest.CaptureFixture
 def test_every_kind_of_corpus_explains_itself_with_an_example(capfd: pytest.CaptureFixture[str], corpus: str) -> None:
     status, out, _ = outcome(capfd, "prepare", corpus, "--help")
     assert status == 0 and f"sound-groove prepare {corpus}" in out.split("example")[-1]
+
+
+@pytest.mark.parametrize("corpus", ["cnceleb", "musan", "rirs"])
+def test_every_download_explains_itself_with_an_example(capfd: pytest.CaptureFixture[str], corpus: str) -> None:
+    status, out, _ = outcome(capfd, "download", corpus, "--help")
+    assert status == 0 and f"sound-groove download {corpus}" in out.split("example")[-1]
 
 
 def test_the_program_names_its_verbs_and_its_version(capfd: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +91,7 @@ def test_the_two_ways_to_start_it_say_the_same() -> None:
     ("words", "expected"),
     [
         (["comapre"], "error: VERB: there is no 'comapre'; did you mean 'compare'? (see 'sound-groove --help')\n"),
-        (["it's"], "error: VERB: there is no 'it's'; choose from demo, prepare"),
+        (["it's"], "error: VERB: there is no 'it's'; choose from demo, download"),
         (["a\nb"], r"error: VERB: there is no 'a\nb'; choose from"),
         ([], "error: the following arguments are required: VERB"),
         (["info"], "error: the following arguments are required: MODEL (see 'sound-groove info --help')\n"),
@@ -93,6 +99,7 @@ def test_the_two_ways_to_start_it_say_the_same() -> None:
         (["info", "m", "--jsno=1"], "error: there is no option '--jsno=1'; did you mean '--json'?"),
         (["info", "m", "n"], "error: unexpected 'n'; "),
         (["--verison"], "error: "),
+        (["download", "muzan"], "error: CORPUS: there is no 'muzan'; did you mean 'musan'?"),
         (["prepare", "cncelb"], "error: CORPUS: there is no 'cncelb'; did you mean 'cnceleb'?"),
     ],
 )

@@ -74,6 +74,11 @@ def test_preparing_without_features_loads_no_torch() -> None:
     assert not set(HEAVY) & loaded
 
 
+def test_downloading_loads_no_torch() -> None:
+    loaded = modules_after("import sound_groove.cli.download, sound_groove.data.downloads")
+    assert "sound_groove.data.downloads.acquisition" in loaded and not set(HEAVY) & loaded
+
+
 def test_help_is_quick_and_loads_neither_numpy_nor_torch() -> None:
     code = "from sound_groove.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass"
     assert not {"numpy", *HEAVY} & modules_after(code)

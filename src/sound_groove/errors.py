@@ -3,6 +3,7 @@
     SoundGrooveError
     ├── AudioError            a recording that cannot be used
     ├── CorpusError           a corpus, manifest or list that is not laid out as it should be
+    ├── DownloadError         a corpus that no mirror gives, or whose archive is not what it should be
     ├── ConfigurationError    a recipe with mistakes in it, all of them at once
     ├── CheckpointError       a model file that is missing, damaged or of another kind
     ├── TrainingError         training that cannot start or go on
@@ -46,6 +47,10 @@ class AudioError(SoundGrooveError):
 
 class CorpusError(SoundGrooveError):
     """A corpus, manifest or list is not laid out as it should be."""
+
+
+class DownloadError(SoundGrooveError):
+    """A corpus that no mirror gives, or whose archive is not what it should be."""
 
 
 class ConfigurationError(SoundGrooveError):

@@ -1,8 +1,9 @@
-"""Writing files in one piece: under its final name a file is whole or is not there."""
+"""Writing files in one piece, and by one process at a time: under its final name a file is whole or is not there."""
 
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,6 +55,28 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{printable(str(path))}: cannot be written: {error.strerror or error}") from error
+
+
+def lock(descriptor: int, complaint: str) -> None:
+    """Keep other processes away from an open file or folder until it is closed.
+
+    Args:
+        descriptor: of the file or folder.
+        complaint: the sentence to say when another process was first.
+
+    Raises:
+        OutputError: another process was first.
+    """
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(complaint) from None
+    except OSError:
+        pass  # a file system without locks
 
 
 def write_text(path: Path, text: str) -> None:

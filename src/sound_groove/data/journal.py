@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from sound_groove.errors import OutputError
+from sound_groove.files import lock
 
 JOURNAL_NAME = "journal.jsonl"
 FORMAT = 1
@@ -33,7 +33,7 @@ class Journal:
         self.path = path
         self._file = path.open("a+b")
         try:
-            _lock(self._file.fileno(), path)
+            lock(self._file.fileno(), f"{path.parent}: another preparation is writing there; wait for it or stop it")
             self.arguments = self._read_header()
         except BaseException:
             self._file.close()
@@ -109,16 +109,3 @@ def _decode(line: bytes) -> object:
         return json.loads(line)
     except ValueError:  # zeros or scraps that a power cut left
         return None
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(f"{path.parent}: another preparation is writing there; wait for it or stop it") from None
-    except OSError:
-        pass  # a file system without locks
