@@ -112,7 +112,7 @@ def test_every_verb_option_and_setting_in_the_text_exists(document: Path) -> Non
         for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code):
             assert option in known | foreign, f"{document.name}: there is no option {option}"
         if match := re.match(r"sound-groove ([a-z]+)", code):
-            assert match[1] in (*VERBS, "export"), f"{document.name}: there is no verb {match[1]}"
+            assert match[1] in VERBS, f"{document.name}: there is no verb {match[1]}"
         for recipe in re.findall(r"recipes/[\w/-]+\.yaml", code):
             assert (ROOT / recipe).is_file(), f"{document.name}: there is no {recipe}"
     for words in commands(document):

@@ -16,7 +16,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "numbers": ("audio", "container", "mpeg", "quality", "scoring", "calibration", "metrics"),
     "networks": ("models", "losses", "features", "checkpoint"),
     "use": ("encoder", "verifier"),
-    "make": ("data", "training", "evaluation"),
+    "make": ("data", "training", "evaluation", "export"),
     "demonstration": ("demo",),
     "doors": ("cli", "__main__"),
 }

@@ -1,0 +1,110 @@
+"""A model as one ONNX file: the same embeddings, or no file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from sound_groove.checkpoint import load_checkpoint
+from sound_groove.cli import main
+from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import CheckpointError, OutputError
+from sound_groove.export import onnx_file
+from sound_groove.export.onnx_file import OnnxExport, export_onnx
+from sound_groove.training.trainer import train
+from training_corpus import prepare_corpus, tiny_recipe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    recipe = tiny_recipe(prepare_corpus(folder), training__epochs=1, description="made-up voices, for tests")
+    return train(recipe, folder / "run").folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> OnnxExport:
+    return export_onnx(run)
+
+
+def test_the_file_gives_the_embeddings_of_the_encoder_one_by_one_and_in_batches(
+    run: Path, exported: OnnxExport
+) -> None:
+    session = onnxruntime.InferenceSession(str(exported.file))
+    encoder = SpeakerEncoder.load(run)
+    assert encoder.centre is not None  # or it would not be seen that the file has it
+    for duration_s in (2.1, 5.3, 31.0):
+        voices = np.stack([speak(made_up_speaker(9, number), 1, duration_s) for number in range(3)])
+        expected = encoder.embed(list(voices))
+        batch = session.run(None, {"waveform": voices})[0]
+        single = np.concatenate([session.run(None, {"waveform": voice[None]})[0] for voice in voices])
+        for found in (batch, single):
+            assert (found * expected).sum(axis=1).min() > 0.99999
+            assert np.allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
+    assert 0.99999 <= exported.worst_cosine <= 1.00001
+
+
+def test_the_file_says_what_it_is(run: Path, exported: OnnxExport) -> None:
+    checkpoint = load_checkpoint(run)
+    model = onnx.load(exported.file)
+    onnx.checker.check_model(model)
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    assert (said["name"], said["hash"], said["sample_rate"], said["embedding_size"]) == (
+        "tiny",
+        checkpoint.hash,
+        "16000",
+        "16",
+    )
+    assert said["description"] == "made-up voices, for tests"
+    assert json.loads(said["score_map"])["scale"] == checkpoint.score_map.scale  # type: ignore[union-attr]
+    assert json.loads(said["training"])["manifest_sha256"] == checkpoint.header.training["manifest_sha256"]
+    shapes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.input]
+    assert shapes == [["batch", "samples"]]
+    assert str(Path(onnx_file.__file__).parent).encode() not in exported.file.read_bytes()
+    assert exported.bytes == exported.file.stat().st_size and exported.hash == checkpoint.hash
+
+
+def test_a_file_that_disagrees_with_the_model_is_not_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = onnx_file._trace
+
+    def wrong(checkpoint: object) -> onnx.ModelProto:
+        proto = whole(checkpoint)  # type: ignore[arg-type]
+        weights = next(one for one in proto.graph.initializer if one.name.endswith("embedding.weight"))
+        values = onnx.numpy_helper.to_array(weights).copy()
+        values[0] += 0.5
+        weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+        return proto
+
+    monkeypatch.setattr(onnx_file, "_trace", wrong)
+    with pytest.raises(CheckpointError, match="disagrees with it"):
+        export_onnx(run, tmp_path / "wrong.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(
+    run: Path, exported: OnnxExport, tmp_path: Path
+) -> None:
+    with pytest.raises(OutputError, match=r"best\.onnx: is there already"):
+        export_onnx(run)
+    with pytest.raises(OutputError, match="there is no folder"):
+        export_onnx(run, tmp_path / "nowhere" / "a.onnx")
+    (tmp_path / "old.onnx").write_bytes(b"old")
+    export_onnx(run, tmp_path / "old.onnx", force=True)
+    assert (tmp_path / "old.onnx").stat().st_size == exported.bytes
+
+
+def test_the_command_prints_the_file_and_mistakes_in_one_sentence(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "voice.onnx"
+    assert main(["export", str(run), "--out", str(target), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["file"] == str(target) and "cosine with the model's" in printed.err
+    assert main(["export", str(tmp_path / "nothing")]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
