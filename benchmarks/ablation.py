@@ -35,6 +35,7 @@ LISTS = ("ocean", "words", "arabic", "dsp", "wuw2")
 TRAINING_NOISE = ("esc10",)  # collections heard in training, where recorded noise is; the others are for the trials
 DEGRADED_SEED = 2026
 ROOMS = 40  # of the trials
+CHUNK = 64  # recordings in memory at a time
 SNR_DB = (0.0, 15.0)
 PK = "data.sampler={kind: pk, speakers: 16, utterances: 2}"
 LARGE_MARGIN = (
@@ -45,42 +46,43 @@ LARGE_MARGIN = (
 NOISE = "augmentation.noise_probability=0.5"
 SNR = "augmentation.snr_db=[3, 20]"
 ROOM = "augmentation.reverberation_probability=0.5"
+TELEPHONE = "augmentation.telephone_probability=0.3"
+SPEEDS = "augmentation.speeds=[0.9, 1.0, 1.1]"
+RECORDED = "augmentation.noise_folders=[{folder: {noise}, snr_db: [3, 20]}]"
+MASKING = "augmentation.masking={time_masks: 1, time_mask_frames: 10, frequency_masks: 1, frequency_mask_bins: 8}"
+TOP_K = ("loss.top_k=5", "loss.penalty=0.06")
+ADAPTIVE = "loss.margin.growth=adaptive"
+SCALE = "loss.scale={initial: 15, final: 30, start_epoch: 0, end_epoch: 4, growth: linear}"
+HARD = "data.sampler.companions=1"
+TEACHER = "distillation.teacher={corpus}/teacher.npz"
 
 # Name, what is switched on, and the words that do it. {noise} is a folder of the training noise, {rooms} of simulated
 # rooms (not those of the trials), and {corpus} is the corpus.
 SWITCHES: dict[str, tuple[str, tuple[str, ...]]] = {
     "base": ("nothing", ()),
-    "speeds": ("speeds 0.9, 1.0, 1.1 as classes", ("augmentation.speeds=[0.9, 1.0, 1.1]",)),
+    "speeds": ("speeds 0.9, 1.0, 1.1 as classes", (SPEEDS,)),
     "noise": ("made-up noise and babble", (NOISE, SNR)),
-    "recorded-noise": (
-        "recorded noise and babble",
-        (
-            NOISE,
-            SNR,
-            "augmentation.noise_folders=[{folder: {noise}, snr_db: [3, 20]}]",
-        ),
-    ),
+    "recorded-noise": ("recorded noise and babble", (NOISE, SNR, RECORDED)),
     "rooms": ("made-up rooms", (ROOM,)),
     "simulated-rooms": ("simulated rooms", (ROOM, "augmentation.room_folder={rooms}")),
-    "telephone": ("telephone band", ("augmentation.telephone_probability=0.3",)),
-    "masking": (
-        "SpecAugment",
-        ("augmentation.masking={time_masks: 1, time_mask_frames: 10, frequency_masks: 1, frequency_mask_bins: 8}",),
-    ),
+    "telephone": ("telephone band", (TELEPHONE,)),
+    "masking": ("SpecAugment", (MASKING,)),
     "pk": ("PK batches, 16 speakers x 2", (PK,)),
-    "hard": ("hard prototype mining (8 anchors, 8 companions) x 2", (PK, "data.sampler.companions=1")),
-    "top-k": ("inter-top-k, 5 at 0.06", ("loss.top_k=5", "loss.penalty=0.06")),
-    "adaptive": ("adaptive margin", ("loss.margin.growth=adaptive",)),
-    "scale": (
-        "scale rising from 15 to 30",
-        ("loss.scale={initial: 15, final: 30, start_epoch: 0, end_epoch: 4, growth: linear}",),
-    ),
+    "hard": ("hard prototype mining (8 anchors, 8 companions) x 2", (PK, HARD)),
+    "top-k": ("inter-top-k, 5 at 0.06", TOP_K),
+    "adaptive": ("adaptive margin", (ADAPTIVE,)),
+    "scale": ("scale rising from 15 to 30", (SCALE,)),
     "mean": ("mean of the last 3 epochs", ("training.average_epochs=3",)),
     "large-margin": ("large-margin tuning in the last 125 steps", ("training.epochs=7", LARGE_MARGIN)),
-    "distillation": ("teacher beside the labels", ("distillation.teacher={corpus}/teacher.npz",)),
-    "distillation-alone": (
-        "teacher, no labels",
-        ("distillation.teacher={corpus}/teacher.npz", "distillation.label_weight=0"),
+    "distillation": ("teacher beside the labels", (TEACHER,)),
+    "distillation-alone": ("teacher, no labels", (TEACHER, "distillation.label_weight=0")),
+    "robust": ("made-up noise, babble and rooms, telephone band", (NOISE, SNR, ROOM, TELEPHONE)),
+    "all": (
+        "all together",
+        (
+            *(SPEEDS, NOISE, SNR, RECORDED, ROOM, TELEPHONE, MASKING, PK, HARD, *TOP_K, ADAPTIVE, SCALE, TEACHER),
+            *("training.average_epochs=3", "training.epochs=7", LARGE_MARGIN),
+        ),
     ),
 }
 
@@ -153,7 +155,8 @@ def judge(run: Path, corpus: Path, degraded: Path, trials: dict[str, Trials]) ->
     found: dict[str, object] = {"model": encoder.identity.hash}
     for condition, root in (("clean", corpus), ("degraded", degraded)):
         files = [(root / path).with_suffix(".wav" if condition == "degraded" else Path(path).suffix) for path in paths]
-        plain = np.concatenate([encoder.embed([load_audio(file)]) for file in files])  # (N, D)
+        chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+        plain = np.concatenate([encoder.embed([load_audio(file) for file in chunk]) for chunk in chunks])  # (N, D)
         found[condition] = errors(plain if centre is None else _unit(plain - centre), paths, trials)
         found[f"{condition}_uncentred"] = errors(plain, paths, trials)
     return found
