@@ -23,6 +23,7 @@ class Draw(IntEnum):
     ROOM = 9
     COMPANIONS = 10
     COMPANION_UTTERANCES = 11
+    SIMULATED_ROOM = 12
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:
