@@ -17,7 +17,7 @@ EXAMPLES = """examples:
   sound-groove train recipes/cnceleb/ecapa512.yaml augmentation.room_folder=data/rooms
 
 Small, medium and large rooms in equal parts, with the sides and the absorption of RIRS_NOISES. 600 rooms take 15 MB and
-one to two minutes on two cores. A run that was stopped goes on when the same command is given again. It needs the
+about 130 s of one core. A run that was stopped goes on when the same command is given again. It needs the
 'rooms' extra: pip install 'sound-groove[rooms]'.
 """
 
