@@ -55,8 +55,8 @@ def heard(features: NDArray[np.float32], range_db: float) -> NDArray[np.bool_]:
     return result
 
 
-def ours(waveform: Waveform) -> NDArray[np.float32]:
-    features: NDArray[np.float32] = KaldiFbank().eval()(torch.from_numpy(waveform)[None])[0].numpy()
+def ours(waveform: Waveform, training: bool = False) -> NDArray[np.float32]:
+    features: NDArray[np.float32] = KaldiFbank().train(training)(torch.from_numpy(waveform)[None])[0].numpy()
     return features
 
 
@@ -92,16 +92,18 @@ SIGNALS: dict[str, Waveform] = {
 }
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", SIGNALS)
-def test_equals_kaldi(name: str) -> None:
+def test_equals_kaldi(name: str, training: bool) -> None:
     waveform = SIGNALS[name]
     expected = kaldi(waveform)
     assert expected.shape == (frame_count(len(waveform)), 80)
-    np.testing.assert_allclose(ours(waveform), expected, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(ours(waveform, training), expected, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", [*SIGNALS, "hum over one bit", "one bit beside the largest offset"])
-def test_is_as_close_to_the_exact_value_as_kaldi(name: str) -> None:
+def test_is_as_close_to_the_exact_value_as_kaldi(name: str, training: bool) -> None:
     # Where float32 runs out (Kaldi sums a frame's mean sample by sample, so beside an offset of -0.99 it is 2.8 off).
     hard = {
         "hum over one bit": tone(25.0, 0.8) + one_bit_noise(),
@@ -110,19 +112,22 @@ def test_is_as_close_to_the_exact_value_as_kaldi(name: str) -> None:
     waveform = (SIGNALS | hard)[name]
     expected = exact(waveform)
     allowed = max(1e-3, 1.5 * np.abs(kaldi(waveform) - expected).max())
-    np.testing.assert_allclose(ours(waveform), expected, rtol=0, atol=allowed)
+    np.testing.assert_allclose(ours(waveform, training), expected, rtol=0, atol=allowed)
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("level", [0.9, 0.5, 0.01])
 @pytest.mark.parametrize("frequency", [60.0, 100.0, 440.0, 1000.0, 3000.0, 7900.0])
-def test_tones_equal_kaldi_down_to_the_rounding_noise_of_float32(frequency: float, level: float) -> None:
+def test_tones_equal_kaldi_down_to_the_rounding_noise_of_float32(
+    frequency: float, level: float, training: bool
+) -> None:
     # Beside a pure tone the other bins hold the rounding noise of the implementation, Kaldi's own included: in bins
     # 120 dB below the tone it is off by more than 1 from the exact value. So the comparison ends 60 dB below.
     waveform = tone(frequency, level)
     expected = kaldi(waveform)
     bins = heard(expected, 60.0)
     assert bins.sum(axis=1).min() >= 2
-    np.testing.assert_allclose(ours(waveform)[bins], expected[bins], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(ours(waveform, training)[bins], expected[bins], rtol=0, atol=1e-3)
 
 
 @pytest.mark.corpus
@@ -163,11 +168,19 @@ def test_a_delay_of_one_shift_moves_the_frames_by_one() -> None:
     np.testing.assert_allclose(ours(waveform[160:]), ours(waveform)[1:], atol=1e-5)
 
 
-def test_a_batch_equals_its_rows() -> None:
+@pytest.mark.parametrize("training", [False, True])
+def test_a_batch_equals_its_rows(training: bool) -> None:
     rows = np.stack([noise(0.1, seed) for seed in range(3)])
-    batch = KaldiFbank()(torch.from_numpy(rows)).numpy()
+    batch = KaldiFbank().train(training)(torch.from_numpy(rows)).numpy()
     for row, features in zip(rows, batch, strict=True):
-        np.testing.assert_allclose(features, ours(row), atol=1e-5)
+        np.testing.assert_allclose(features, ours(row, training), atol=1e-5)
+
+
+def test_training_and_evaluation_give_the_same_features() -> None:
+    rows = torch.from_numpy(np.stack([noise(0.1, seed) for seed in range(3)]))
+    both = [KaldiFbank().train(training)(rows) for training in (True, False)]
+    assert (both[0] - both[1]).abs().mean() < 1e-5
+    torch.testing.assert_close(both[0], both[1], rtol=0, atol=1e-3)
 
 
 def test_half_precision_around_it_changes_nothing() -> None:

@@ -3,9 +3,14 @@
 The definition is that of Kaldi's `compute-fbank-feats` (Povey et al. 2011) with the settings usual for speakers: frames
 of 25 ms every 10 ms, whole frames only (snip_edges), DC removal, pre-emphasis 0.97, Povey window, 512-point power
 spectrum, triangular mel filters from 20 Hz to the Nyquist frequency, natural log with the float32 epsilon as its floor,
-no energy row. Window and Fourier transform are one matrix, built in float64. DC removal and pre-emphasis are linear too
-and were in it at first, but a quiet band beside hum or an offset then came out of the cancellation of large float32
-products: 25 Hz hum over one-bit noise was 4e-3 from Kaldi, and is 6e-4 with the two subtractions done first.
+no energy row.
+
+In evaluation, window and Fourier transform are one matrix, built in float64: every export format has a product. In
+training, where a CPU spent more on this product than on all else that is done to a crop, they are a window and a fast
+Fourier transform: as near to the exact value, and the features are ready five times as fast. DC removal and
+pre-emphasis are linear too and were in the matrix at first, but a quiet band beside hum or an offset then came out of
+the cancellation of large float32 products: 25 Hz hum over one-bit noise was 4e-3 from Kaldi, and is 6e-4 with the two
+subtractions done first.
 
 The module has no weights and no state: its buffers are constants that are not saved with a network.
 """
@@ -27,6 +32,7 @@ _FFT_SIZE = 512
 _PREEMPHASIS = 0.97
 _LOW_FREQUENCY = 20.0  # Hz, the lower edge of the first mel filter
 _SIXTEEN_BIT = 32768.0  # Kaldi's scale: a waveform in [-1, 1] is multiplied by this
+_AT_ONCE = 4  # crops: their frames stay in a processor's cache from step to step, which takes a third off the time
 _LOG_FLOOR = torch.finfo(torch.float32).eps  # far below the quietest 16-bit signal at Kaldi's scale
 
 
@@ -101,6 +107,7 @@ class KaldiFbank(nn.Module):
     """
 
     # Constants; float32 even in a module that was converted to another type.
+    window: Tensor  # (400,)
     spectrum: Tensor  # (400, 510) frame -> real parts, then imaginary parts, of the bins 1..255
     mel: Tensor  # (510, F) their squares -> mel energies
 
@@ -108,6 +115,7 @@ class KaldiFbank(nn.Module):
         super().__init__()
         self.num_mel_bins = num_mel_bins
         self.dither = dither
+        self.register_buffer("window", _window().float(), persistent=False)
         self.register_buffer("spectrum", _spectrum_matrix().float(), persistent=False)
         self.register_buffer("mel", _mel_matrix(num_mel_bins).float(), persistent=False)
 
@@ -140,13 +148,25 @@ class KaldiFbank(nn.Module):
                 if noise is None:
                     raise UsageError("dither in training mode is made of noise: pass KaldiFbank.forward normal draws")
                 scaled = scaled + self.dither * noise
-            frames = _frames(scaled)  # (B, T, 400)
-            frames = frames - frames.mean(dim=-1, keepdim=True)
-            previous = torch.cat((frames[..., :1], frames[..., :-1]), dim=-1)  # the first sample is its own
-            frames = frames - _PREEMPHASIS * previous  # not fused: rounded twice, as Kaldi does
-            spectrum = _exact_matmul(frames, self.spectrum)  # (B, T, 510)
-            energies = _exact_matmul(spectrum.square(), self.mel)  # (B, T, F)
+            if not self.training:
+                energies = self._energies_by_matrix(scaled)
+            else:
+                parts = torch.split(scaled, _AT_ONCE if scaled.device.type == "cpu" else len(scaled))
+                energies = torch.cat([self._energies_by_fft(part) for part in parts])
             return energies.clamp(min=_LOG_FLOOR).log()
+
+    def _energies_by_matrix(self, waveforms: Tensor) -> Tensor:
+        """(B, samples) -> (B, T, F)."""
+        frames = _without_offset(_frames(waveforms))  # (B, T, 400)
+        spectrum = _exact_matmul(frames, self.spectrum)  # (B, T, 510)
+        return _exact_matmul(spectrum.square(), self.mel)
+
+    def _energies_by_fft(self, waveforms: Tensor) -> Tensor:
+        """The same to rounding."""
+        frames = _without_offset(waveforms.unfold(1, FRAME_LENGTH, FRAME_SHIFT))  # (B, T, 400)
+        spectrum = torch.fft.rfft(frames * self.window, n=_FFT_SIZE)[..., 1:-1]  # (B, T, 255)
+        power = spectrum.real.square() + spectrum.imag.square()
+        return _exact_matmul(power, self.mel[: power.shape[-1]])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "KaldiFbank":
         """Follow to another device, but not to another type: `half()` of a whole model must not blur the spectrum."""
@@ -171,6 +191,13 @@ def _frames(waveforms: Tensor) -> Tensor:
     return waveforms[:, starts.unsqueeze(1) + torch.arange(FRAME_LENGTH, device=waveforms.device)]
 
 
+def _without_offset(frames: Tensor) -> Tensor:
+    """Frames (B, T, 400) with the mean of each removed, then pre-emphasised."""
+    frames = frames - frames.mean(dim=-1, keepdim=True)
+    previous = torch.cat((frames[..., :1], frames[..., :-1]), dim=-1)  # the first sample is its own
+    return frames - _PREEMPHASIS * previous  # not fused: rounded twice, as Kaldi does
+
+
 def _exact_matmul(a: Tensor, b: Tensor) -> Tensor:
     """A product in float32 even where the process lets float32 products be computed with fewer bits (TF32, bfloat16).
 
@@ -181,17 +208,22 @@ def _exact_matmul(a: Tensor, b: Tensor) -> Tensor:
     return (a.double() @ b.double()).float()
 
 
+def _window() -> Tensor:
+    """(400,) float64: Povey's window, a Hann window over N - 1, raised to 0.85."""
+    n = torch.arange(FRAME_LENGTH, dtype=torch.float64)
+    return (0.5 - 0.5 * torch.cos(2.0 * math.pi * n / (FRAME_LENGTH - 1))).pow(0.85)
+
+
 def _spectrum_matrix() -> Tensor:
-    """(400, 510) float64: Povey's window (a Hann window over N - 1, raised to 0.85) and the DFT bins 1..255.
+    """(400, 510) float64: Povey's window and the DFT bins 1..255.
 
     Bin 0 (below 20 Hz) and the Nyquist bin have no weight in any mel filter.
     """
     n = torch.arange(FRAME_LENGTH, dtype=torch.float64)
-    window = (0.5 - 0.5 * torch.cos(2.0 * math.pi * n / (FRAME_LENGTH - 1))).pow(0.85)
     k = torch.arange(1, _FFT_SIZE // 2, dtype=torch.float64)
     phase = (2.0 * math.pi / _FFT_SIZE) * torch.outer(n, k)
     transform = torch.cat((phase.cos(), -phase.sin()), dim=1)  # (400, 510)
-    return window.unsqueeze(1) * transform
+    return _window().unsqueeze(1) * transform
 
 
 def _mel_matrix(num_mel_bins: int) -> Tensor:

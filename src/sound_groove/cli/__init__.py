@@ -22,12 +22,13 @@ from typing import Any, NoReturn
 from sound_groove import __version__
 from sound_groove.errors import ConfigurationError, SoundGrooveError, UsageError, nearest, printable
 
-VERBS = ("demo", "download", "prepare", "train", "verify", "compare", "export", "info")  # one module each
+VERBS = ("demo", "download", "prepare", "rooms", "train", "verify", "compare", "export", "info")  # one module each
 
 EXAMPLES = """examples:
   sound-groove demo                                   the whole way on made-up voices, in a few minutes
   sound-groove download cnceleb data/raw              fetch, check and unpack CN-Celeb, about 100 GB
   sound-groove prepare folder speech --out data/mine  list the recordings of speech/<speaker>/**
+  sound-groove rooms --out data/rooms                 simulate rooms, for augmentation.room_folder
   sound-groove train recipes/cnceleb/ecapa512.yaml    train a model into outputs/<run>/
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root DIR
   sound-groove compare a.wav b.wav --model outputs/ecapa512

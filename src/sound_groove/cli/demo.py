@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sound_groove.cli.options import seed
 from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
 from sound_groove.errors import require_extra
 
@@ -36,7 +37,7 @@ def register(verbs: "Verbs") -> None:
     )
     parser.add_argument("--out", metavar="DIR", default="outputs/demo", help="folder to write (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an earlier demo in that folder")
-    parser.add_argument("--seed", type=_seed, default=0, help="of every draw (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of every draw (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,13 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     say(_closing(result))
     print(result.folder.path)
     return 0
-
-
-def _seed(text: str) -> int:
-    """A seed: a whole number from 0 to 2^32 - 1."""
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}, not '{text}'")
-    return int(text)
 
 
 def _closing(result: "DemoResult") -> str:

@@ -20,3 +20,10 @@ def positive_integer(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"needs a whole number of at least 1, and '{text}' was given")
     return value
+
+
+def seed(text: str) -> int:
+    """A seed: a whole number from 0 to 2^32 - 1."""
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}, not '{text}'")
+    return int(text)

@@ -195,11 +195,22 @@ def reverberate(waveforms: Tensor, responses: Tensor) -> Tensor:
         (B, samples): the convolution from the first sample on, cut where the waveform ended.
     """
     samples = waveforms.shape[1]
-    size = samples + responses.shape[1] - 1
-    size = 1 << (size - 1).bit_length()  # a power of two: fast, and room for the whole convolution
+    size = fast_length(samples + responses.shape[1] - 1)  # room for the whole convolution
     spectrum = torch.fft.rfft(waveforms, n=size) * torch.fft.rfft(responses, n=size)
     wet: Tensor = torch.fft.irfft(spectrum, n=size)[:, :samples]
     return wet * (_power(waveforms) / _power(wet).clamp(min=SILENT_POWER)).sqrt()
+
+
+def fast_length(least: int) -> int:
+    """The next length that a Fourier transform is fast for: an even one with no prime factor beyond 5.
+
+    The next power of two would be up to twice as long: 65,536 for a crop of 2 s in a room of 0.8 s.
+
+    >>> [fast_length(least) for least in (1, 7, 45039)]
+    [2, 8, 46080]
+    """
+    factors = [int(3**threes * 5**fives) for threes in range(20) for fives in range(14)]
+    return min(factor << max(1, (-(-least // factor) - 1).bit_length()) for factor in factors)
 
 
 def limit_band(waveforms: Tensor, low_hz: float, high_hz: float) -> Tensor:

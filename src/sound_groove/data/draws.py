@@ -23,7 +23,8 @@ class Draw(IntEnum):
     ROOM = 9
     COMPANIONS = 10
     COMPANION_UTTERANCES = 11
-    UNLABELLED_ORDER = 12
+    SIMULATED_ROOM = 12
+    UNLABELLED_ORDER = 13
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:

@@ -6,6 +6,7 @@ read; mixing and convolution run batched on the training device, in `sound_groov
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from sound_groove.types import Samples
 T = TypeVar("T")
 
 LONGEST_ROOM = 2 * SAMPLE_RATE  # of a response, from its direct path on; what comes later is far below any speech
+ROOMS_KEPT = 600  # in each reading process: 15 MB of those of `sound-groove rooms`, 77 MB at most
 # MUSAN (Snyder et al. 2015) and what its recordings are used for in the published CN-Celeb recipes: folder, decibels of
 # the signal-to-noise ratio, and how many recordings are heard at once.
 MUSAN = (("noise", (0.0, 15.0), (1, 1)), ("music", (5.0, 15.0), (1, 1)), ("speech", (10.0, 30.0), (3, 7)))
@@ -217,8 +219,9 @@ def _read_noise(source: NoiseSource, samples: int, draw: np.random.Generator) ->
     return mixture
 
 
+@lru_cache(maxsize=ROOMS_KEPT)
 def _read_room(path: str) -> Tensor:
-    """An impulse response from its direct path on (L,), which is 1."""
+    """An impulse response from its direct path on (L,), which is 1; to be read only, since it is kept."""
     try:
         response = load_audio(path)
     except SoundGrooveError as error:
