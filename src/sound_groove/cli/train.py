@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         command=command_line(),
         say=say,
     )
+    if not result.is_main:
+        return 0
     say(
         f"best validation EER {100 * result.best_eer:.2f} % after epoch {result.best_epoch}; "
         f"curves in {result.folder / 'curves.png'}"

@@ -16,7 +16,9 @@ from sound_groove.training.state import Progress
 from sound_groove.training.validation import Validation
 
 
-def run_facts(recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], command: str) -> dict[str, Any]:
+def run_facts(
+    recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], command: str, processes: int
+) -> dict[str, Any]:
     """What run.json holds when the run starts.
 
     Args:
@@ -24,6 +26,7 @@ def run_facts(recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], c
         plan: what the preflight made of it.
         software: versions and commit.
         command: the command line.
+        processes: that share the run.
     """
     return {
         "name": recipe.name,
@@ -41,6 +44,7 @@ def run_facts(recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], c
         "head_parameters": plan.head_parameters,
         "start_from": None,
         "device": str(plan.device),
+        "processes": processes,
         "cpu_threads": torch.get_num_threads(),
         **software,
     }

@@ -75,6 +75,7 @@ class TrainingResult:
         best_eer: its EER on the held-out speakers, a fraction.
         best_epoch: the number of the epoch that gave it, from 1.
         steps: optimiser steps done in all.
+        is_main: whether this is the process, of those that shared the run, that should speak of it.
     """
 
     folder: Path
@@ -82,6 +83,7 @@ class TrainingResult:
     best_eer: float
     best_epoch: int
     steps: int
+    is_main: bool = True
 
 
 def train(
@@ -161,7 +163,7 @@ class Trainer:
         self.shared = SharedBatch(
             accelerator.process_index, accelerator.num_processes, accelerator.gather, accelerator.device
         )
-        self.facts = run_facts(recipe, plan, software(), command)
+        self.facts = run_facts(recipe, plan, software(), command, accelerator.num_processes)
         self.progress = Progress()
         self.mean = WeightMean()
         self.neighbours: NDArray[np.int64] | None = None  # of each speaker, where hard negatives are mined
@@ -194,7 +196,12 @@ class Trainer:
         if self.progress.best_eer is None:
             raise TrainingError(f"{self.folder.path}: the run ended without a validation")
         return TrainingResult(
-            self.folder.path, self.folder.best, self.progress.best_eer, self.progress.best_epoch, self.progress.step
+            self.folder.path,
+            self.folder.best,
+            self.progress.best_eer,
+            self.progress.best_epoch,
+            self.progress.step,
+            self.accelerator.is_main_process,
         )
 
     def _set_stage(self, stage: Stage) -> None:
