@@ -296,6 +296,8 @@ class DistillationConfiguration(Section):
     Attributes:
         teacher: a .npz file of embeddings (arrays `path` and `emb`; an utterance is known by the end of its path), or a
             speaker model in ONNX that takes waveforms (B, samples) or Kaldi filterbanks (B, T, 80).
+        centred: whether the mean of the teacher's embeddings is taken from each of them first: what all voices have in
+            common is easily learnt, and would be most of what there is to gain.
         weight: of the distance to the teacher's embeddings.
         label_weight: of AAM-Softmax; 0 learns from the teacher alone.
         unlabelled: a prepared folder of more speech, whose speakers need not be known: only the teacher speaks of it.
@@ -303,6 +305,7 @@ class DistillationConfiguration(Section):
     """
 
     teacher: Path | None = None
+    centred: bool = True
     weight: Annotated[float, Field(gt=0, le=1000)] = 10.0
     label_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
     unlabelled: Path | None = None

@@ -104,6 +104,17 @@ def ask(teacher: Teacher, utterances: Sequence[Utterance], kept: Path, shared: S
     return embeddings
 
 
+def centred(embeddings: Embeddings) -> Embeddings:
+    """Embeddings (N, D) of unit length without what they have in common, their mean; rows of zeros stay.
+
+    >>> centred(np.array([[0.6, 0.8], [0.6, -0.8], [0.0, 0.0]], dtype=np.float32)).tolist()
+    [[0.0, 1.0], [0.0, -1.0], [0.0, 0.0]]
+    """
+    known = embeddings.any(axis=1, keepdims=True)  # (N, 1)
+    mean = embeddings.sum(axis=0, dtype=np.float64) / max(int(known.sum()), 1)  # (D,)
+    return _unit(np.asarray(np.where(known, embeddings - mean, 0.0), dtype=np.float32))
+
+
 def teacher_hash(path: Path) -> str:
     """SHA-256 of a teacher's file, hexadecimal."""
     with path.open("rb") as file:

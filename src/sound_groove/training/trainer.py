@@ -57,7 +57,7 @@ from sound_groove.training.state import (
     restore_mean,
     restore_neighbours,
 )
-from sound_groove.training.teacher import Teacher, ask
+from sound_groove.training.teacher import Teacher, ask, centred
 from sound_groove.training.validation import Validation, find_centre, validate
 from sound_groove.training.watching import Watched
 from sound_groove.types import ModelIdentity
@@ -277,6 +277,8 @@ class Trainer:
         embeddings = ask(teacher, self.plan.read, self.folder.teacher, self.shared)
         known = int(embeddings.any(axis=1).sum())
         self.say(f"the teacher knows {known:,} of {len(embeddings):,} utterances")
+        if self.recipe.distillation.centred:
+            embeddings = centred(embeddings)
         targets = torch.from_numpy(embeddings).half()
         return Teaching(targets, self.recipe.augmentation.speeds.index(1.0), self.accelerator.device)
 
