@@ -7,7 +7,7 @@ import pytest
 from sound_groove.configuration import OptimizerConfiguration, Recipe
 from sound_groove.models import build_network
 from sound_groove.recipes import dump_recipe, load_recipe, stage_recipes
-from sound_groove.training.preflight import _check_batches
+from sound_groove.training.checks import check_batches
 from sound_groove.training.schedule import learning_rate, risen
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
@@ -26,7 +26,7 @@ def test_a_recipe_loads_and_has_nothing_against_itself(path: Path, tmp_path: Pat
     recipe = load_recipe(path)
     assert recipe.name == path.stem
     assert recipe.description
-    assert _check_batches(recipe) == []
+    assert check_batches(recipe) == []
     build_network(recipe.network)
     (tmp_path / "again.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     assert load_recipe(tmp_path / "again.yaml") == recipe

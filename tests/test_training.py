@@ -578,7 +578,7 @@ def problems_of(recipe: Recipe, folder: Path, resume: bool = False, force: bool 
 def test_a_precision_that_this_cpu_computes_slowly_is_said_before_training(
     precision: str, has_instructions: bool, slow: bool, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sound_groove.training.preflight._cpu_computes_bf16", lambda: has_instructions)
+    monkeypatch.setattr("sound_groove.training.device.cpu_computes_bf16", lambda: has_instructions)
     recipe = tiny_recipe(prepared, **{"training__precision": precision})
     plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
     device = plan.summary(recipe).splitlines()[-1]

@@ -11,7 +11,7 @@ from torch import nn
 from sound_groove.checkpoint import CheckpointHeader
 from sound_groove.configuration import Recipe
 from sound_groove.data.dataset import Batch
-from sound_groove.training.preflight import TrainingPlan
+from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.state import Progress
 from sound_groove.training.validation import Validation
 

@@ -16,7 +16,7 @@ from sound_groove.data.draws import Draw
 from sound_groove.data.masking import mask_features
 from sound_groove.data.speed import play
 from sound_groove.features import KaldiFbank, remove_mean
-from sound_groove.training.preflight import TrainingPlan
+from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.stages import Stage
 
 

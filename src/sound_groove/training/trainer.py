@@ -42,7 +42,8 @@ from sound_groove.training.facts import failure_report, model_header, run_facts
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.log import EpochDone, RunLog
 from sound_groove.training.model import Shares, TrainingModel, make_modules, make_optimizer, set_rate, start_network
-from sound_groove.training.preflight import TrainingPlan, preflight
+from sound_groove.training.plan import TrainingPlan
+from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.schedule import learning_rate
 from sound_groove.training.stages import Stage

@@ -1,0 +1,102 @@
+"""What is about to be trained, as the preflight found it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sound_groove.configuration import Recipe
+from sound_groove.data.manifest import Utterance
+from sound_groove.training.device import precision_hint
+from sound_groove.training.stages import Stage
+from sound_groove.training.teacher import Teacher
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPlan:
+    """What is about to be trained.
+
+    Attributes:
+        utterances: of the training speakers.
+        labels: (utterances,) speaker of each.
+        speakers: number of training speakers.
+        classes: that the network learns to tell apart: each speaker at each speed.
+        hours: of training speech.
+        validation: utterances of held-out speakers.
+        unlabelled: utterances of which only a teacher speaks.
+        teacher: what the network learns from beside the labels, if anything.
+        stages: what is trained, one after the other.
+        manifest_sha256: names the data.
+        other_sha256: the same of what else is learnt from: `teacher` and `unlabelled`, where there are such.
+        network_parameters: of the network alone.
+        head_parameters: of the class weights.
+        device: where it will run.
+    """
+
+    utterances: Sequence[Utterance]
+    labels: NDArray[np.int64]
+    speakers: int
+    classes: int
+    hours: float
+    validation: Sequence[Utterance]
+    unlabelled: Sequence[Utterance]
+    teacher: Teacher | None
+    stages: tuple[Stage, ...]
+    manifest_sha256: str
+    other_sha256: Mapping[str, str]
+    network_parameters: int
+    head_parameters: int
+    device: torch.device
+
+    @property
+    def read(self) -> list[Utterance]:
+        """All that is read in training: the utterances with a label, and behind them those without."""
+        return [*self.utterances, *self.unlabelled]
+
+    @property
+    def read_labels(self) -> NDArray[np.int64]:
+        """The speaker of each of these, -1 where it is not known."""
+        return np.concatenate([self.labels, np.full(len(self.unlabelled), -1, dtype=np.int64)])
+
+    @property
+    def epochs(self) -> int:
+        """Of all stages together."""
+        return self.stages[-1].end_epoch
+
+    def _surroundings(self) -> list[str]:
+        """What recordings are heard around the crops, a line for each choice of folders."""
+        return list(dict.fromkeys(str(s.surroundings) for s in self.stages if s.surroundings is not None))
+
+    def _lessons(self) -> list[str]:
+        """What is learnt beside the labels."""
+        if self.teacher is None:
+            return []
+        more = f", and of {len(self.unlabelled):,} utterances without labels" if self.unlabelled else ""
+        return [f"teacher    {self.teacher.path}, embeddings of {self.teacher.embedding_size} values{more}"]
+
+    def _label(self, stage: Stage) -> str:
+        return "steps" if len(self.stages) == 1 else f"stage {stage.number}"
+
+    def stage_at(self, epoch: int) -> Stage | None:
+        """The stage that is under way when so many epochs are done; None when all are."""
+        return next((stage for stage in self.stages if epoch < stage.end_epoch), None)
+
+    def summary(self, recipe: Recipe) -> str:
+        """What is about to be trained, in a few lines for people."""
+        at_speeds = f" ({self.classes:,} classes, by speed)" if self.classes > self.speakers else ""
+        held_out = len({utterance.speaker for utterance in self.validation})
+        return "\n".join(
+            [
+                f"training   {self.speakers:,} speakers{at_speeds}, {len(self.utterances):,} utterances, "
+                f"{self.hours:.1f} h",
+                f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",
+                *(f"around     {line}" for line in self._surroundings()),
+                *self._lessons(),
+                *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),
+                f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
+                f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
+                f"device     {self.device}, {recipe.training.precision}{precision_hint(recipe, self.device)}",
+            ]
+        )
