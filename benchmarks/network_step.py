@@ -57,15 +57,21 @@ def main() -> None:
 
 
 def training_step(channels: int, precision: torch.dtype, batch: int) -> Callable[[], None]:
-    """A function that makes one step."""
-    network = build_network(NetworkConfiguration(channels=channels)).train()
-    head = AamSoftmax(192, SPEAKERS)
-    optimizer = torch.optim.AdamW(nn.ModuleList((network, head)).parameters(), lr=1e-4, fused=True)
+    """A function that makes one step, always with the same features."""
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(batch, FRAMES, 80, generator=generator)
     labels = torch.randint(SPEAKERS, (batch,), generator=generator)
+    step = step_on_features(channels, precision)
+    return lambda: step(features, labels)
 
-    def step() -> None:
+
+def step_on_features(channels: int, precision: torch.dtype) -> Callable[[Tensor, Tensor], None]:
+    """A function that makes one step with features (B, T, 80) and labels (B,) below SPEAKERS."""
+    network = build_network(NetworkConfiguration(channels=channels)).train()
+    head = AamSoftmax(192, SPEAKERS)
+    optimizer = torch.optim.AdamW(nn.ModuleList((network, head)).parameters(), lr=1e-4, fused=True)
+
+    def step(features: Tensor, labels: Tensor) -> None:
         with torch.autocast("cpu", precision, enabled=precision is not torch.float32):
             loss: Tensor = head(network(features), labels)[0]
         loss.backward()  # type: ignore[no-untyped-call]
