@@ -171,8 +171,8 @@ def compare_costs(settings: dict[str, Setting], front_end: FrontEnd, arguments: 
 def print_ratios(word: str, speeds: dict[str, float]) -> None:
     """Ours against the others."""
     print()
-    for one, other in ((p, q) for p in speeds for q in speeds if q.startswith(p.replace("ours", "per item"))):
-        if one != other:
+    for one in (name for name in speeds if name.startswith("ours")):
+        for other in (name for name in speeds if name.startswith(one.replace("ours", "per item"))):
             print(f"{one} is {speeds[one] / speeds[other]:.2f} times {word} as {other}")
 
 
