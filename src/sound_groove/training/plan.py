@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -50,12 +51,12 @@ class TrainingPlan:
     head_parameters: int
     device: torch.device
 
-    @property
+    @cached_property
     def read(self) -> list[Utterance]:
         """All that is read in training: the utterances with a label, and behind them those without."""
         return [*self.utterances, *self.unlabelled]
 
-    @property
+    @cached_property
     def read_labels(self) -> NDArray[np.int64]:
         """The speaker of each of these, -1 where it is not known."""
         return np.concatenate([self.labels, np.full(len(self.unlabelled), -1, dtype=np.int64)])
