@@ -4,14 +4,16 @@
 
 Both pipelines give the same: speed, a room and noise with the same probabilities, filterbanks without their mean.
 
-    ours      workers read crops; the rest is done to the whole batch on the training device (here the CPU)
+    ours      workers read crops; the rest is done to the whole batch on the training device, which here is the CPU, so
+              that the workers do it as well
     per item  benchmarks/per_item_pipeline.py: all of it for one item at a time in the workers, as other toolkits do
 
 They run in turns; each rate is the median of the rounds, with the lowest and the highest, for the number of workers
 that suits the pipeline best. Other work on the machine lowers the rates, so what a crop costs is measured as well: the
 time that it takes of one core, in one thread without workers, which other work disturbs less. On a GPU all but the
-reading is the GPU's. Without --prepared, the corpus is of made-up voices, as 16-bit flac and as wav copies of it; so
-are noise and rooms in any case. Then the training loop runs with a network, and what it spends its time on is printed.
+reading is the GPU's. Without --prepared, the corpus is of made-up voices, as 16-bit flac, as wav copies of it and
+packed; so are noise and rooms in any case. Then the training loop runs with a network, and what it spends its time on
+is printed.
 """
 
 # ruff: noqa: E402
@@ -60,6 +62,12 @@ SNR_DB = (0.0, 15.0)
 CROP_FRAMES = 200
 SPEAKERS, UTTERANCES, DURATION_S = 36, 8, (4.0, 12.0)  # of the corpus that is made up
 EPOCHS = 1000  # never reached
+PACKED = "packed"  # which only ours reads
+FORMS = {
+    "flac": PreparationOptions(validation_speakers=4),
+    "wav": PreparationOptions(validation_speakers=4, wav=True),
+    PACKED: PreparationOptions(validation_speakers=4, pack=True),
+}
 CPU = torch.device("cpu")
 
 Features = tuple[Tensor, Tensor]  # (B, T, 80) and labels (B,)
@@ -121,6 +129,8 @@ def compare_rates(settings: dict[str, Setting], front_end: FrontEnd, arguments: 
     pipelines: dict[str, Callable[[int], Generator[Features, None, None]]] = {}
     for source, setting in settings.items():
         pipelines[f"ours, {source}"] = partial(ours, setting)
+        if source == PACKED:
+            continue
         pipelines[f"per item, {source}"] = partial(loaded, setting, per_item(setting, front_end))
         pipelines[f"per item, {source}, whole files"] = partial(loaded, setting, per_item(setting, front_end, True))
     found: dict[tuple[str, int], list[float]] = {(p, workers): [] for p in pipelines for workers in arguments.workers}
@@ -146,14 +156,15 @@ def compare_costs(settings: dict[str, Setting], front_end: FrontEnd, arguments: 
     with threadpool_limits(1):
         for source, setting in settings.items():
             inputs, item, whole = setting.inputs(), per_item(setting, front_end), per_item(setting, front_end, True)
-            reading, times = [], {"ours": [0.0], "per item": [0.0], "per item, whole files": [0.0]}
+            others = {} if source == PACKED else {"per item": item, "per item, whole files": whole}
+            reading, times = [], {name: [0.0] for name in ("ours", *others)}
             for number, items in enumerate(islice(plan_items(setting.sampler), arguments.batches + 1)):
                 moments = [time.thread_time()]
                 batch = inputs.reader.read_batch(items)
                 reading.append(time.thread_time() - moments[0])
                 inputs.features(batch, 0, number)
                 moments.append(time.thread_time())
-                for pipeline in (item, whole):
+                for pipeline in others.values():
                     collate([pipeline[place] for place in items])
                     moments.append(time.thread_time())
                 for name, taken in zip(times, np.diff(moments).tolist(), strict=True):
@@ -169,10 +180,11 @@ def compare_costs(settings: dict[str, Setting], front_end: FrontEnd, arguments: 
 
 
 def print_ratios(word: str, speeds: dict[str, float]) -> None:
-    """Ours against the others."""
+    """Ours against the others of the same files, and what is packed against all."""
     print()
     for one in (name for name in speeds if name.startswith("ours")):
-        for other in (name for name in speeds if name.startswith(one.replace("ours", "per item"))):
+        same = "per item" if one.endswith(PACKED) else one.replace("ours", "per item")
+        for other in (name for name in speeds if name.startswith(same)):
             print(f"{one} is {speeds[one] / speeds[other]:.2f} times {word} as {other}")
 
 
@@ -180,12 +192,13 @@ def share_waiting(settings: dict[str, Setting], arguments: argparse.Namespace) -
     """What the training loop spends its time on, with a network."""
     precision = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
     print(f"\n{'training loop':16} {'C':>4} {'workers':>7} {'crops/s':>8} {'waiting':>8} {'inputs':>7} {'network':>8}")
-    for source, setting in settings.items():
+    for form, setting in settings.items():
         for channels in arguments.channels:
             step = step_on_features(channels, PRECISIONS[precision])
             inputs, workers = setting.inputs(), 1
             spent = np.zeros(3)
-            with closing(training_batches(inputs.reader, setting.sampler, range(EPOCHS), workers=workers)) as batches:
+            source = inputs.source(workers)
+            with closing(training_batches(source, setting.sampler, range(EPOCHS), workers=workers)) as batches:
                 for number in range(arguments.steps + 2):
                     moments = [time.perf_counter()]
                     batch = next(batches).to(CPU)
@@ -197,7 +210,7 @@ def share_waiting(settings: dict[str, Setting], arguments: argparse.Namespace) -
                     spent += np.diff(moments) if number >= 2 else 0.0
             share = spent / spent.sum()
             print(
-                f"{source + ', ' + precision:16} {channels:>4} {workers:>7} "
+                f"{form + ', ' + precision:16} {channels:>4} {workers:>7} "
                 f"{arguments.steps * arguments.batch / spent.sum():>8.1f} "
                 f"{share[0]:>8.1%} {share[1]:>7.1%} {share[2]:>8.1%}",
                 flush=True,
@@ -207,7 +220,8 @@ def share_waiting(settings: dict[str, Setting], arguments: argparse.Namespace) -
 def ours(setting: Setting, workers: int) -> Generator[Features, None, None]:
     """Batches as training makes them."""
     inputs = setting.inputs()
-    with closing(training_batches(inputs.reader, setting.sampler, range(EPOCHS), workers=workers)) as batches:
+    source = inputs.source(workers)
+    with closing(training_batches(source, setting.sampler, range(EPOCHS), workers=workers)) as batches:
         for number, batch in enumerate(batches):
             yield inputs.features(batch.to(CPU), 0, number), batch.labels
 
@@ -296,10 +310,9 @@ def make_corpus(root: Path) -> dict[str, Path]:
         copy = (root / "speech" / path.parent.name / path.stem).with_suffix(".flac")
         copy.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(copy, soundfile.read(path, dtype="int16")[0], SAMPLE_RATE, subtype="PCM_16")
-    prepared = {name: root / name for name in ("flac", "wav")}
-    for name, folder in prepared.items():
-        prepare(Folder(root / "speech"), folder, PreparationOptions(validation_speakers=4, wav=name == "wav"))
-    return prepared
+    for name, options in FORMS.items():
+        prepare(Folder(root / "speech"), root / name, options)
+    return {name: root / name for name in FORMS}
 
 
 def make_surroundings(root: Path) -> None:

@@ -57,13 +57,15 @@ def test_several_processes_augment_as_one_does(processes: int) -> None:
 
 def test_several_processes_hear_the_babble_of_one_beside_recorded_noise() -> None:
     waveforms = torch.randn(12, 4000, generator=draws(1)) * 0.1
-    noise = torch.randn(12, 4000, generator=draws(2)) * (torch.arange(12) % 3 == 0).unsqueeze(1)
+    noise, noisy = torch.randn(12, 4000, generator=draws(2)), torch.arange(12) % 3 == 0
     settings = AugmentationConfiguration(noise_probability=0.9, babble_share=0.7, noise_folders=[{"folder": "x"}])
 
     def work(own: Tensor, drawn: BatchDraws, rank: int) -> Tensor:
         processes = 12 // len(own)
         rows = slice(rank, None, processes)
-        around = Surroundings(noise[rows], torch.full((len(own),), 10.0), torch.zeros(len(own), 1))
+        items = noisy[rows].nonzero().squeeze(1)
+        nowhere = torch.zeros(0, 1), torch.zeros(0, dtype=torch.long)
+        around = Surroundings(noise[rows][items], items, torch.full((len(items),), 10.0), *nowhere)
         return Augmentation(settings)(own, drawn, around)
 
     alone = put_together(work, waveforms, 1)

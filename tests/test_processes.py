@@ -75,4 +75,4 @@ def test_two_processes_train_as_one_does_with_the_same_total_batch(prepared: Pat
     for name in before:
         if weights[name].is_floating_point():
             moved, apart = (weights[name] - before[name]).norm(), (weights[name] - others[name]).norm()
-            assert moved > 0 and apart < 0.05 * moved, name
+            assert moved > 0 and apart < 0.05 * moved + 1e-6, name  # a millionth is rounding, of weights of about 1

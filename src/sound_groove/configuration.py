@@ -107,7 +107,7 @@ class DataConfiguration(Section):
         input: "waveform" reads random crops of audio; "features" reads the stored `.pt` filterbanks.
         crop_frames: length of a crop in frames of 10 ms; shorter utterances are repeated.
         minimum_duration_s: utterances shorter than this are left out of training.
-        workers: processes that read crops; 0 reads in the training process.
+        workers: processes that read crops, and on a CPU make features of them; 0 = the training process does it.
         sampler: how they are drawn into batches.
     """
 

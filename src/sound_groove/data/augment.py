@@ -47,21 +47,22 @@ class Augmentation:
             chosen = draws.chosen(settings.telephone_probability)
             if len(chosen):
                 augmented[chosen] = limit_band(augmented[chosen], *TELEPHONE_BAND_HZ)
+        if settings.gain_db == (0.0, 0.0):
+            return augmented
         return augmented * (10.0 ** (draws.uniform(settings.gain_db) / 20.0)).unsqueeze(1)
 
     def _in_rooms(self, clean: Tensor, draws: BatchDraws, surroundings: Surroundings | None) -> Tensor:
         """Some of the items in a room each (B, samples): recorded where the recipe names a folder, else made up."""
         settings, augmented = self.configuration, clean.clone()
         if surroundings is not None and settings.room_folder is not None:
-            chosen = surroundings.rooms.any(dim=1).nonzero().squeeze(1)
-            responses = surroundings.rooms[chosen]
+            chosen, responses = surroundings.room_items, surroundings.rooms
         elif settings.reverberation_probability:
             chosen = draws.chosen(settings.reverberation_probability)
             responses = room_responses(draws.uniform(settings.rt60_s)[chosen], chosen, draws, settings.rt60_s[1])
         else:
             return augmented
         if len(chosen):
-            augmented[chosen] = reverberate(augmented[chosen], responses)
+            augmented[chosen] = reverberate(clean[chosen], responses)
         return augmented
 
     def _in_noise(self, signals: Tensor, clean: Tensor, draws: BatchDraws, surroundings: Surroundings | None) -> Tensor:
@@ -76,18 +77,25 @@ class Augmentation:
             noise[~talks] = coloured_noise(chosen[~talks], clean.shape[1], draws)
             if settings.babble_share:
                 noise[talks] = babble(clean, chosen[talks], draws)
-            signals[chosen] = mix(signals[chosen], noise, draws.uniform(settings.snr_db)[chosen])
-            return signals
+            return _mixed_into(signals, chosen, noise, draws.uniform(settings.snr_db)[chosen])
+        noisy = surroundings.noise_items
+        signals = _mixed_into(signals, noisy, surroundings.noise, surroundings.snr_db)
         # Babble goes to some of the items that got no recording, so many that both shares are what they should be.
-        noise, snr_db = surroundings.noise, surroundings.snr_db
         if babbling := settings.noise_probability * settings.babble_share:
             without = 1.0 - settings.noise_probability + babbling
-            quiet = ~noise.any(dim=1)  # (B,)
+            quiet = torch.ones(len(signals), dtype=torch.bool, device=signals.device)
+            quiet[noisy] = False
             chosen = ((draws.uniform() * without < babbling) & quiet).nonzero().squeeze(1)
-            noise, snr_db = noise.clone(), snr_db.clone()
-            noise[chosen] = babble(clean, chosen, draws)
-            snr_db[chosen] = draws.uniform(settings.snr_db)[chosen]
-        return mix(signals, noise, snr_db)
+            noise = babble(clean, chosen, draws)
+            signals = _mixed_into(signals, chosen, noise, draws.uniform(settings.snr_db)[chosen])
+        return signals
+
+
+def _mixed_into(signals: Tensor, items: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
+    """Signals (B, samples), of which the items (N,) have got their noise (N, samples), in place."""
+    if len(items):
+        signals[items] = mix(signals[items], noise, snr_db)
+    return signals
 
 
 def mix(signals: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
@@ -233,4 +241,5 @@ def limit_band(waveforms: Tensor, low_hz: float, high_hz: float) -> Tensor:
 
 def _power(waveforms: Tensor) -> Tensor:
     """Mean square of each waveform (B, 1)."""
-    return waveforms.square().mean(dim=1, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(waveforms, dim=1, keepdim=True)
+    return norm.square() / waveforms.shape[1]

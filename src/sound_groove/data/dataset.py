@@ -1,14 +1,15 @@
 """Training crops, each a pure function of (seed, epoch, item).
 
-An item is one place in an epoch's plan. Workers only read crops; augmentation and features run batched on the training
-device. Which process reads an item, and how many there are, changes nothing.
+An item is one place in an epoch's plan. Workers read crops; augmentation and features run batched on the training
+device, which on a CPU may be done by the workers too. Which process reads an item, and how many there are, changes
+nothing.
 """
 
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,10 +19,11 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from sound_groove.audio import read_segment
-from sound_groove.data.draws import Draw, generator
+from sound_groove.data.draws import Draw, uniform
+from sound_groove.data.file_work import SIXTEEN_BIT
 from sound_groove.data.manifest import Utterance
 from sound_groove.data.sampler import Sampler, shard
-from sound_groove.data.shards import read_shard
+from sound_groove.data.shards import Steps, read_shard, to_float
 from sound_groove.data.speed import source_samples
 from sound_groove.data.surroundings import Surroundings, SurroundingsReader
 from sound_groove.errors import SoundGrooveError, TrainingError
@@ -42,11 +44,13 @@ class Batch:
     """Crops and what they are.
 
     Attributes:
-        inputs: (B, samples) waveforms in [-1, 1], or (B, T, F) stored features.
+        inputs: (B, samples) waveforms in [-1, 1], or, of a packed corpus, 16-bit integers as they were stored; or
+            (B, T, F) stored features, or whatever the network is given when `ready`.
         labels: (B,) class of each: its speaker at its speed; -1 where the speaker is not known.
         speeds: (B,) index of the speed at which each is to be played.
         utterances: (B,) index of each in the training list.
         surroundings: recorded noise and rooms around them, if any.
+        ready: whether the inputs are as the network is given them.
     """
 
     inputs: Tensor
@@ -54,15 +58,18 @@ class Batch:
     speeds: Tensor
     utterances: Tensor
     surroundings: Surroundings | None = None
+    ready: bool = False
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
+        """The same batch on a device, its inputs in floating point."""
+        inputs = self.inputs.to(device, non_blocking=True)
         return Batch(
-            self.inputs.to(device, non_blocking=True),
+            inputs if inputs.is_floating_point() else inputs.float().div_(SIXTEEN_BIT),
             self.labels.to(device, non_blocking=True),
             self.speeds.to(device, non_blocking=True),
             self.utterances,
             None if self.surroundings is None else self.surroundings.to(device),
+            self.ready,
         )
 
     def pin_memory(self) -> "Batch":
@@ -73,12 +80,23 @@ class Batch:
             self.speeds.pin_memory(),
             self.utterances,
             None if self.surroundings is None else self.surroundings.pin_memory(),
+            self.ready,
         )
 
     def split(self, parts: int) -> list["Batch"]:
         """The batch in equal parts, for gradient accumulation, without the surroundings (they are in the features)."""
         columns = (column.chunk(parts) for column in (self.inputs, self.labels, self.speeds, self.utterances))
-        return [Batch(*part) for part in zip(*columns, strict=True)]
+        return [
+            Batch(inputs, labels, speeds, utterances, ready=self.ready)
+            for inputs, labels, speeds, utterances in zip(*columns, strict=True)
+        ]
+
+
+class BatchSource(Protocol):
+    """What a reading process makes batches with."""
+
+    def read_batch(self, items: Sequence[Item]) -> Batch:
+        """The batch of some items; raises a TrainingError where a file cannot be read any more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +128,11 @@ class CropReader:
         """How many there are."""
         return int(self.labels.max()) + 1
 
+    @cached_property
+    def is_packed(self) -> bool:
+        """Whether all utterances are, so that crops can go to the device as the 16-bit integers that they are."""
+        return all(utterance.shard_path is not None for utterance in self.utterances)
+
     @property
     def samples(self) -> int:
         """Length of a crop that has been played at its speed."""
@@ -123,7 +146,7 @@ class CropReader:
         if len(drawn) == 1:
             return drawn[0]
         _, epoch, place = item
-        return drawn[int(generator(self.seed, Draw.SPEED, epoch, place).integers(len(drawn)))]
+        return drawn[int(uniform(self.seed, Draw.SPEED, epoch, place) * len(drawn))]
 
     def read(self, item: Item) -> Tensor:
         """The crop at an item's place: (T, F), or as many samples as its speed takes.
@@ -137,12 +160,12 @@ class CropReader:
         """The crop of an item whose speed has been drawn."""
         index, epoch, place = item
         utterance = self.utterances[index]
-        fraction = float(generator(self.seed, Draw.CROP_PLACE, epoch, place).random())
+        fraction = uniform(self.seed, Draw.CROP_PLACE, epoch, place)
         try:
             if self.stored_features:
                 return read_feature_crop(utterance, self.crop_frames, fraction)
             count = source_samples(self.samples, self.speeds[speed])
-            return torch.from_numpy(read_crop(utterance, count, fraction))
+            return torch.from_numpy((read_packed_crop if self.is_packed else read_crop)(utterance, count, fraction))
         except SoundGrooveError as error:
             # A file that was sound when it was prepared and is not any more: stop, and name it. Inventing a
             # replacement would silently change what is trained on.
@@ -176,14 +199,28 @@ def read_crop(utterance: Utterance, count: int, fraction: float) -> Samples:
     Returns:
         (count,) float32.
     """
-    total = sum(utterance.samples)
-    wanted = min(count, total)
-    start = int(fraction * (total - wanted + 1))
+    start, wanted = _place(utterance, count, fraction)
     if utterance.shard_path is None:
         crop = _read_files(utterance, start, wanted)
     else:
-        crop = read_shard(utterance.shard_path, utterance.shard_offset + start, wanted)
+        crop = to_float(read_shard(utterance.shard_path, utterance.shard_offset + start, wanted))
     return crop if len(crop) == count else np.resize(crop, count)  # np.resize repeats
+
+
+def read_packed_crop(utterance: Utterance, count: int, fraction: float) -> Steps:
+    """A crop (count,) of a packed utterance in 16-bit steps; arguments as for `read_crop`."""
+    start, wanted = _place(utterance, count, fraction)
+    if utterance.shard_path is None:
+        raise TrainingError("is not packed")
+    crop = read_shard(utterance.shard_path, utterance.shard_offset + start, wanted)
+    return crop if len(crop) == count else np.resize(crop, count)
+
+
+def _place(utterance: Utterance, count: int, fraction: float) -> tuple[int, int]:
+    """Where in its utterance a crop starts, and how many samples there are for it."""
+    total = sum(utterance.samples)
+    wanted = min(count, total)
+    return int(fraction * (total - wanted + 1)), wanted
 
 
 def _read_files(utterance: Utterance, start: int, wanted: int) -> Samples:
@@ -229,7 +266,7 @@ def load_features(path: str) -> Tensor:
 
 
 def training_batches(
-    reader: CropReader,
+    source: BatchSource,
     sampler: Sampler,
     epochs: range,
     first_batch: int = 0,
@@ -244,7 +281,7 @@ def training_batches(
     validated. Each of them costs about 0.2 GB of memory on a list of 640,000 utterances, which it shares otherwise.
 
     Args:
-        reader: where crops come from.
+        source: where batches come from.
         sampler: which crops.
         epochs: counted from 0.
         first_batch: batches of the first epoch to leave out, when resuming in mid-epoch.
@@ -258,7 +295,7 @@ def training_batches(
             at any moment, from a signal handler).
     """
     loader: DataLoader[Any] = DataLoader(
-        _BatchReader(reader),
+        _BatchReader(source),
         batch_size=None,  # the sampler below gives whole batches
         sampler=_batch_items(sampler, epochs, first_batch, rank, processes),
         num_workers=workers,
@@ -303,14 +340,14 @@ class _Failure:
 
 
 class _BatchReader(Dataset["Batch | _Failure"]):
-    """A reader as the loader wants it: the index of a batch is the list of its items."""
+    """A source as the loader wants it: the index of a batch is the list of its items."""
 
-    def __init__(self, reader: CropReader) -> None:
-        self.reader = reader
+    def __init__(self, source: BatchSource) -> None:
+        self.source = source
 
     def __getitem__(self, items: list[Item]) -> Batch | _Failure:
         try:
-            return self.reader.read_batch(items)
+            return self.source.read_batch(items)
         except TrainingError as error:
             return _Failure(str(error))
 

@@ -5,8 +5,12 @@ nothing, and a run that is resumed draws what it would have drawn.
 """
 
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 1024  # numbers that are drawn at once: a generator costs as much as two thousand of them
 
 
 class Draw(IntEnum):
@@ -25,6 +29,7 @@ class Draw(IntEnum):
     COMPANION_UTTERANCES = 11
     SIMULATED_ROOM = 12
     UNLABELLED_ORDER = 13
+    NOISE_PART = 14
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:
@@ -40,6 +45,26 @@ def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:
     (True, False)
     """
     return np.random.default_rng((seed, int(draw), *place))
+
+
+def uniform(seed: int, draw: Draw, *place: int) -> float:
+    """One number from 0 to below 1; arguments as for `generator`, and there is at least one number in the place.
+
+    The numbers of places that follow one another are drawn together, so it is quick to ask for them in turn. A kind of
+    draw is asked for here or from `generator`, never from both: the streams are the same.
+
+    >>> first, again = (uniform(7, Draw.CROP_PLACE, 3, 5) for _ in range(2))
+    >>> first == again, first == uniform(7, Draw.CROP_PLACE, 3, 6)
+    (True, False)
+    """
+    *higher, last = place
+    return float(_block(seed, draw, *higher, last // BLOCK)[last % BLOCK])
+
+
+@lru_cache(maxsize=64)
+def _block(seed: int, draw: Draw, *place: int) -> NDArray[np.float64]:
+    """(BLOCK,) numbers from 0 to below 1."""
+    return generator(seed, draw, *place).random(BLOCK)
 
 
 def torch_seed(seed: int, draw: Draw, *place: int) -> int:

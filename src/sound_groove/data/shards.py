@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sound_groove.data.file_work import CHANGED, SIXTEEN_BIT, explain, load_joined, to_sixteen_bit
 from sound_groove.data.manifest import Utterance
@@ -26,6 +27,7 @@ from sound_groove.types import Samples
 
 SAMPLE_BYTES = 2
 SAMPLE_TYPE = np.dtype("<i2")
+Steps = NDArray[np.int16]
 # Files that a process keeps open: half of what Linux grants it. At 256 MiB each they hold 128 GiB of speech, so that
 # CN-Celeb's 157 GB are hardly ever opened again.
 OPEN_SHARDS = 512
@@ -68,7 +70,7 @@ class Damage(NamedTuple):
     expected: int
 
 
-def read_shard(path: str, start: int, count: int) -> Samples:
+def read_shard(path: str, start: int, count: int) -> Steps:
     """Samples of a shard.
 
     The file is read and not mapped: that is as fast, a file that was cut off is an error and not a signal that kills
@@ -80,7 +82,7 @@ def read_shard(path: str, start: int, count: int) -> Samples:
         count: how many.
 
     Returns:
-        (count,) float32 in [-1, 1).
+        (count,) 16-bit steps.
 
     Raises:
         TrainingError: the shard cannot be read, or ends before.
@@ -91,9 +93,12 @@ def read_shard(path: str, start: int, count: int) -> Samples:
         raise TrainingError(f"{path}: the packed samples cannot be read: {error.strerror}") from None
     if len(content) < count * SAMPLE_BYTES:
         raise TrainingError(f"{path}: is truncated, it ends before sample {start + count:,}")
-    samples: Samples = np.frombuffer(content, SAMPLE_TYPE).astype(np.float32)
-    samples *= np.float32(1 / SIXTEEN_BIT)  # a power of two: the same as a division, to the bit
-    return samples
+    return np.frombuffer(content, SAMPLE_TYPE).astype(np.int16)
+
+
+def to_float(steps: Steps) -> Samples:
+    """Samples in [-1, 1) of 16-bit steps."""
+    return steps.astype(np.float32) * np.float32(1 / SIXTEEN_BIT)  # a power of two: as good as a division, to the bit
 
 
 def damaged_shards(utterances: Iterable[Utterance]) -> tuple[list[Damage], int]:

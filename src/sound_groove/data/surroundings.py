@@ -4,6 +4,7 @@ Which item gets which recording, and which part of it, is a function of (seed, e
 read; mixing and convolution run batched on the training device, in `sound_groove.data.augment`.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from sound_groove.audio import SAMPLE_RATE, load_audio, probe, read_segment
 from sound_groove.configuration import AugmentationConfiguration, NoiseConfiguration
 from sound_groove.data.corpora.listing import is_audio
-from sound_groove.data.draws import Draw, generator
+from sound_groove.data.draws import Draw, generator, uniform
 from sound_groove.errors import CorpusError, SoundGrooveError, TrainingError
 from sound_groove.types import Samples
 
@@ -51,17 +52,21 @@ class NoiseSource:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is to be heard around the crops of a batch.
+    """What is to be heard around some of the crops of a batch.
 
     Attributes:
-        noise: (B, samples) of any level; silence where an item gets none.
-        snr_db: (B,) ratio at which it is to be added.
-        rooms: (B, L) impulse responses, the direct path first; silence where an item gets none.
+        noise: (N, samples) of any level.
+        noise_items: (N,) indices of the items that it is for.
+        snr_db: (N,) ratio at which it is to be added.
+        rooms: (M, L) impulse responses, the direct path first.
+        room_items: (M,) indices of the items that are in them.
     """
 
     noise: Tensor
+    noise_items: Tensor
     snr_db: Tensor
     rooms: Tensor
+    room_items: Tensor
 
     def to(self, device: torch.device) -> "Surroundings":
         """The same on a device."""
@@ -72,8 +77,8 @@ class Surroundings:
         return Surroundings(*(column.pin_memory() for column in self._columns))
 
     @property
-    def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.noise, self.snr_db, self.rooms
+    def _columns(self) -> tuple[Tensor, ...]:
+        return self.noise, self.noise_items, self.snr_db, self.rooms, self.room_items
 
 
 @dataclass(frozen=True)
@@ -115,17 +120,24 @@ class SurroundingsReader:
         Raises:
             TrainingError: a recording cannot be read any more.
         """
-        noise, snr_db, rooms = torch.zeros(len(places), samples), torch.zeros(len(places)), []
-        for row, place in enumerate(places):
-            draw = generator(self.seed, Draw.NOISE, *place)
-            if self.sources and draw.random() < self.noise_probability:
+        noise, noise_items, snr_db, rooms, room_items = [], [], [], [], []
+        for item, place in enumerate(places):
+            if self.sources and uniform(self.seed, Draw.NOISE, *place) < self.noise_probability:
+                draw = generator(self.seed, Draw.NOISE_PART, *place)
                 source = self.sources[draw.integers(len(self.sources))]
-                snr_db[row] = draw.uniform(*source.snr_db)
-                noise[row] = torch.from_numpy(_read_noise(source, samples, draw))
-            draw = generator(self.seed, Draw.ROOM, *place)
-            chosen = self.rooms and draw.random() < self.room_probability
-            rooms.append(_read_room(self.rooms[draw.integers(len(self.rooms))]) if chosen else torch.zeros(1))
-        return Surroundings(noise, snr_db, pad_sequence(rooms, batch_first=True))
+                snr_db.append(draw.uniform(*source.snr_db))
+                noise.append(_read_noise(source, samples, draw))
+                noise_items.append(item)
+            if self.rooms and (drawn := uniform(self.seed, Draw.ROOM, *place)) < self.room_probability:
+                rooms.append(_read_room(self.rooms[int(drawn / self.room_probability * len(self.rooms))]))
+                room_items.append(item)
+        return Surroundings(
+            torch.from_numpy(np.array(noise, dtype=np.float32).reshape(-1, samples)),
+            torch.tensor(noise_items, dtype=torch.long),
+            torch.tensor(snr_db, dtype=torch.float32),
+            pad_sequence(rooms, batch_first=True) if rooms else torch.zeros(0, 1),
+            torch.tensor(room_items, dtype=torch.long),
+        )
 
 
 def find_surroundings(
@@ -214,8 +226,8 @@ def _read_noise(source: NoiseSource, samples: int, draw: np.random.Generator) ->
             part = read_segment(source.paths[index], start, wanted)
         except SoundGrooveError as error:
             raise TrainingError(f"{error} (recorded noise)") from None
-        level = float(np.sqrt(np.mean(np.square(part, dtype=np.float64))))
-        mixture += np.resize(part, samples) / max(level, 1e-5)  # np.resize repeats
+        level = math.sqrt(float(np.dot(part, part)) / wanted)
+        mixture += np.resize(part, samples) * np.float32(1.0 / max(level, 1e-5))  # np.resize repeats
     return mixture
 
 

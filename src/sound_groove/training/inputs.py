@@ -2,8 +2,13 @@
 
     crops -> speed -> augmentation -> filterbanks -> mean removal -> masking
 
-Crops come from reading processes; the rest runs batched on the training device.
+Crops come from reading processes; the rest runs batched on the training device. Where that is the CPU, whose cores the
+reading processes have as well, they do the rest too: each of them a whole batch in one thread, so that none waits for
+another.
 """
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,7 +16,7 @@ from torch import Tensor
 from sound_groove.configuration import Recipe
 from sound_groove.data.augment import Augmentation
 from sound_groove.data.batch_draws import SharedBatch
-from sound_groove.data.dataset import Batch, CropReader
+from sound_groove.data.dataset import Batch, BatchSource, CropReader, Item
 from sound_groove.data.draws import Draw
 from sound_groove.data.masking import mask_features
 from sound_groove.data.speed import play
@@ -51,6 +56,15 @@ class StageInputs:
         self._masking = settings.augmentation.masking
         self._front_end = KaldiFbank(recipe.network.feature_size, settings.training.dither).to(device)
 
+    def source(self, workers: int) -> BatchSource:
+        """What reading processes make batches with.
+
+        Args:
+            workers: how many there will be; without any there is nobody to relieve of work.
+        """
+        alone = self._shared.processes == 1  # babble is of the total batch, which only the training processes can share
+        return _ReadyBatches(self) if workers and alone and self._shared.device.type == "cpu" else self.reader
+
     @torch.no_grad()
     def features(self, batch: Batch, *place: int) -> Tensor:
         """Augmented features of a batch (B, T, F), the mean of each crop removed.
@@ -59,6 +73,8 @@ class StageInputs:
             batch: on the device.
             place: epoch and batch: all that an item's draws depend on, beside the seed and its place in the batch.
         """
+        if batch.ready:
+            return batch.inputs
         count = len(batch.inputs)
         if self.reader.stored_features:
             features = remove_mean(batch.inputs)
@@ -70,3 +86,17 @@ class StageInputs:
             noise = draws.normal(everyone, waveforms.shape[1]) if self._front_end.dither else None
             features = remove_mean(self._front_end(waveforms, noise))
         return mask_features(features, self._masking, self._shared.draws(count, self._seed, Draw.MASKING, *place))
+
+
+class _ReadyBatches:
+    """Makes batches of features."""
+
+    def __init__(self, inputs: StageInputs) -> None:
+        self._inputs = inputs
+
+    def read_batch(self, items: Sequence[Item]) -> Batch:
+        """Features of a whole batch; arguments and errors as for `CropReader.read_batch`."""
+        batch = self._inputs.reader.read_batch(items).to(torch.device("cpu"))
+        _, epoch, place = items[0]
+        features = self._inputs.features(batch, epoch, place // len(items))
+        return replace(batch, inputs=features, surroundings=None, ready=True)

@@ -262,12 +262,13 @@ class Trainer:
 
     def _batches(self, end_epoch: int) -> Generator[Batch, None, None]:
         """This process's share of all the batches from where the progress stands to the end of an epoch."""
+        workers = self.recipe.data.workers
         return training_batches(
-            self.inputs.reader,
+            self.inputs.source(workers),
             self._sampler(),
             range(self.progress.epoch, end_epoch),
             first_batch=self.progress.batch,
-            workers=self.recipe.data.workers,
+            workers=workers,
             rank=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
             pin_memory=self.accelerator.device.type == "cuda",
