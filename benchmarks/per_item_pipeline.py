@@ -25,7 +25,8 @@ from torch.utils.data import Dataset
 
 from sound_groove.data.manifest import Utterance
 from sound_groove.data.speed import source_samples
-from sound_groove.features import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE, KaldiFbank
+from sound_groove.features import KaldiFbank
+from sound_groove.filterbank import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE
 
 Array = NDArray[np.float32]
 FrontEnd = Callable[[Array], Array]

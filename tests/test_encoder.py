@@ -45,7 +45,7 @@ class Recorder(nn.Module):
 
 def recorder() -> tuple[SpeakerEncoder, Recorder]:
     network = Recorder()
-    return SpeakerEncoder(network, ModelIdentity("recorder", "0"), network.size), network
+    return SpeakerEncoder.of_network(network, ModelIdentity("recorder", "0"), network.size), network
 
 
 def noise(duration_s: float, seed: int = 0) -> Samples:
@@ -185,7 +185,7 @@ def test_stored_features_give_the_embedding_of_their_waveform(encoder: SpeakerEn
     assert cosines(encoder.embed_features(features), by_waveform).min() > 0.999999
     centred = [item - item.mean(axis=0) for item in features]  # stored with the mean removed: no difference
     assert cosines(encoder.embed_features(centred), by_waveform).min() > 0.999999
-    with pytest.raises(CheckpointError, match=r"takes features of shape \(T, 80\), and these have shape \(298, 40\)"):
+    with pytest.raises(CheckpointError, match=r"takes features of shape \(T, 80\), and these have .* \(298, 40\)"):
         encoder.embed_features([features[0][:, :40]])
 
 
@@ -195,7 +195,7 @@ def test_nothing_gives_no_embeddings(encoder: SpeakerEncoder) -> None:
 
 def test_global_state_is_left_as_it_was() -> None:
     network = Recorder()
-    encoder = SpeakerEncoder(network, ModelIdentity("recorder", "0"), network.size, threads=1)
+    encoder = SpeakerEncoder.of_network(network, ModelIdentity("recorder", "0"), network.size, threads=1)
     network.train()
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     torch.set_num_threads(2)

@@ -13,9 +13,9 @@ PACKAGE = Path(sound_groove.__file__).parent
 # From the ground up. A module may import from its own layer and from those below it.
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": ("errors", "types", "files", "provenance", "settings", "configuration", "recipes"),
-    "numbers": ("audio", "container", "mpeg", "quality", "scoring", "calibration", "metrics"),
+    "numbers": ("audio", "container", "mpeg", "quality", "scoring", "calibration", "metrics", "filterbank", "pieces"),
     "networks": ("models", "losses", "features", "checkpoint"),
-    "use": ("encoder", "verifier"),
+    "use": ("encoder", "verifier", "torch_network", "onnx_model"),
     "make": ("data", "training", "evaluation", "export"),
     "demonstration": ("demo",),
     "doors": ("cli", "__main__"),

@@ -899,7 +899,7 @@ def pointing(folder: Path, *pairs: tuple[str, int]) -> list[Utterance]:
 def test_validation_scores_all_pairs(tmp_path: Path) -> None:
     """Two speakers whose features point in two directions, and one utterance that is on the wrong side."""
     made = pointing(tmp_path, ("a", 0), ("a", 0), ("a", 9), ("b", 9), ("b", 9))
-    encoder = SpeakerEncoder(Direction(), ModelIdentity("direction", ""), 80)
+    encoder = SpeakerEncoder.of_network(Direction(), ModelIdentity("direction", ""), 80)
     judged = validate(encoder, made, ValidationConfiguration(), stored_features=True)
     # Targets: (0,1) and (3,4) score 1, (0,2) and (1,2) score 0. Nontargets: (2,3) and (2,4) score 1, four score 0.
     assert (judged.targets, judged.nontargets) == (4, 6)
@@ -910,7 +910,7 @@ def test_validation_scores_all_pairs(tmp_path: Path) -> None:
 
 def test_a_centre_is_the_mean_of_the_unit_embeddings_of_utterances_spread_over_the_speakers(tmp_path: Path) -> None:
     made = pointing(tmp_path, ("a", 0), ("a", 1), ("a", 2), ("b", 9), ("b", 8))
-    encoder = SpeakerEncoder(Direction(), ModelIdentity("direction", ""), 80)
+    encoder = SpeakerEncoder.of_network(Direction(), ModelIdentity("direction", ""), 80)
     encoder.centre = np.full(80, 0.1, dtype=np.float32)  # of an earlier validation: must not be heeded
     centre = find_centre(encoder, made, ValidationConfiguration(centre_utterances=3), stored_features=True)
     expected = np.zeros(80)

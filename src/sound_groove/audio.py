@@ -15,7 +15,8 @@ which no feature can see.
 
 import os
 import stat
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,6 +142,37 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
             if first + length >= end:
                 break
     return np.concatenate(blocks)[start - first : end - first]
+
+
+def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]) -> Iterator[Samples]:
+    """Parts of a recording in one pass, holding no more of it in memory than a part and a block.
+
+    Args:
+        path: the file.
+        spans: gives the parts, for the number of samples at 16 kHz: first sample and the one after the last, by their
+            first samples. They may overlap.
+
+    Yields:
+        The samples of each part, as `load_audio` gives them.
+
+    Raises:
+        AudioError: the recording cannot be used, which may show at its end only (for the reasons in the
+            module's text).
+    """
+    path = Path(path)
+    with _opened(path) as (source, header):
+        levels = _Levels(path)
+        waiting = deque(spans(header.samples))
+        held, first = np.empty(0, np.float32), 0  # the samples from `first` on
+        for block in _resampled(_mono_blocks(path, source, header, levels), header.sample_rate):
+            held = np.concatenate((held, block))
+            while waiting and waiting[0][1] <= first + len(held):
+                start, end = waiting.popleft()
+                yield held[start - first : end - first].copy()
+            needed = waiting[0][0] if waiting else first + len(held)
+            passed = min(needed - first, len(held))
+            held, first = held[passed:], first + passed
+        levels.check()
 
 
 def probe(path: PathLike) -> AudioHeader:

@@ -15,32 +15,56 @@ of every piece, which is then brought back to unit length: what all voices have 
 The mean of the features is removed over each piece, as in training over each crop. Nothing is drawn at random: the same
 recording gives the same embedding, and a batch gives what its members give alone.
 
-torch is imported only when a model is loaded.
+A model is a file in ONNX, for which numpy and onnxruntime suffice, or a .safetensors file or run folder, for which
+torch is imported when it is loaded.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio import SAMPLE_RATE, read_spans
 from sound_groove.calibration import ScoreMap
-from sound_groove.errors import CheckpointError, UsageError, require_extra
+from sound_groove.errors import AudioError, CheckpointError, UsageError, require_extra
+from sound_groove.filterbank import FRAME_SHIFT, samples_of
+from sound_groove.pieces import Array, Span, batches, repeated, spans
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 MODEL_VARIABLE = "SOUND_GROOVE_MODEL"  # the environment variable that names the model to use when none is given
 MINIMUM_FRAMES = 200  # 2 s: the crops that the recipes train on
 LONGEST_FRAMES = 6000  # 60 s
-BATCH_SECONDS = 120.0  # of audio, padding included; the peak is then 0.6 GB above what the model takes (5 MB a second)
+HELD_SECONDS = 600.0  # of pieces that wait to be put into batches of similar length: 38 MB
 
-Array = NDArray[np.float32]
+AnyRecording = str | os.PathLike[str] | Samples
+
+
+class Backend(Protocol):
+    """What computes embeddings of pieces.
+
+    Attributes:
+        embedding_size: D.
+        pads: pieces of a batch may have different lengths.
+        batch_seconds: of audio, padding included, that a batch should have at most.
+    """
+
+    embedding_size: int
+    pads: bool
+    batch_seconds: float
+
+    def embed_waveforms(self, pieces: Sequence[Samples]) -> NDArray[np.float64]:
+        """(N, D), not normalised, of pieces (samples,)."""
+        ...
+
+    def embed_features(self, pieces: Sequence[Array]) -> NDArray[np.float64]:
+        """(N, D), not normalised, of features (T, F)."""
+        ...
 
 
 class SpeakerEncoder:
@@ -50,24 +74,42 @@ class SpeakerEncoder:
         identity: the model's name and hash.
         embedding_size: values in an embedding.
         score_map: from cosine score to log-likelihood ratio, or None when the model carries none.
-        centre: (D,) what is subtracted from unit embeddings, or None; it may be set.
+        centre: (D,) what is subtracted from unit embeddings, or None; it may be set. A model in ONNX subtracts its own.
+
+    Args:
+        backend: computes embeddings of pieces.
+        identity: what to call the model.
+        score_map: from score to log-likelihood ratio.
+        centre: (D,) mean of unit embeddings, to be subtracted.
 
     Example:
-        encoder = SpeakerEncoder.load("outputs/ecapa512")
-        first, second = encoder.embed([load_audio("a.wav"), load_audio("b.wav")])
+        encoder = SpeakerEncoder.load("best.onnx")
+        first, second = encoder.embed(["a.wav", "b.wav"])
         score = float(first @ second)
     """
 
     def __init__(
         self,
+        backend: Backend,
+        identity: ModelIdentity,
+        score_map: ScoreMap | None = None,
+        centre: Embeddings | None = None,
+    ) -> None:
+        self.identity = identity
+        self.embedding_size = backend.embedding_size
+        self.score_map = score_map
+        self.centre = centre
+        self._backend = backend
+
+    @classmethod
+    def of_network(
+        cls,
         network: "nn.Module",
         identity: ModelIdentity,
         embedding_size: int,
         feature_size: int = 80,
-        score_map: ScoreMap | None = None,
         threads: int | None = None,
-        centre: Embeddings | None = None,
-    ) -> None:
+    ) -> "SpeakerEncoder":
         """Wrap a network that is in memory already, such as the one in training.
 
         Args:
@@ -76,87 +118,77 @@ class SpeakerEncoder:
             identity: what to call it.
             embedding_size: D.
             feature_size: F, mel bins.
-            score_map: from score to log-likelihood ratio.
             threads: CPU threads to use while it embeds; None leaves torch's own setting.
-            centre: (D,) mean of unit embeddings, to be subtracted.
         """
-        from sound_groove.features import KaldiFbank
+        from sound_groove.torch_network import TorchNetwork
 
-        self.identity = identity
-        self.embedding_size = embedding_size
-        self.score_map = score_map
-        self.centre = centre
-        self._network = network
-        self._front_end = KaldiFbank(num_mel_bins=feature_size).eval()
-        self._feature_size = feature_size
-        self._threads = threads
+        return cls(TorchNetwork(network, embedding_size, feature_size, threads), identity)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", threads: int | None = None) -> "SpeakerEncoder":
         """Load a model file, or the best model of a run folder.
 
         Args:
-            path: a `.safetensors` file or a run folder.
-            device: where to compute: "cpu", "cuda", "cuda:1".
-            threads: CPU threads to use while it embeds; None leaves torch's own setting.
+            path: an `.onnx` file, of ours or of WeSpeaker, 3D-Speaker or sherpa-onnx; a `.safetensors` file; or a run
+                folder.
+            device: where to compute: "cpu", "cuda", "cuda:1"; for an ONNX file also "tensorrt" and "openvino", as far
+                as the installed onnxruntime has them.
+            threads: CPU threads to use while it embeds; None takes all cores.
 
         Raises:
-            MissingExtraError: torch or what belongs to it is not installed.
-            CheckpointError: the file is missing, damaged or not a model of ours.
+            MissingExtraError: torch or what belongs to it is not installed, and the model is not an ONNX file.
+            CheckpointError: the file is missing, damaged or not a model that is known here.
             UsageError: there is no such device here.
         """
+        if Path(path).suffix == ".onnx":
+            from sound_groove.onnx_model import OnnxModel
+
+            model = OnnxModel(path, device, threads)
+            return cls(model, model.identity, model.score_map)
         require_extra("Using a .safetensors model", "train", "torch", "safetensors", "pydantic")
-        from sound_groove.checkpoint import load_checkpoint, restore_network
-        from sound_groove.configuration import NetworkConfiguration
+        from sound_groove.checkpoint import load_checkpoint
+        from sound_groove.torch_network import TorchNetwork
 
         checkpoint = load_checkpoint(path)
-        try:
-            network = restore_network(checkpoint).to(device)
-        except (RuntimeError, AssertionError) as error:  # torch raises either
-            raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
-        configuration = NetworkConfiguration.model_validate(checkpoint.header.network)
-        return cls(
-            network,
-            checkpoint.identity,
-            configuration.embedding_size,
-            configuration.feature_size,
-            checkpoint.score_map,
-            threads,
-            checkpoint.centre,
-        )
+        network = TorchNetwork.restore(checkpoint, device, threads)
+        return cls(network, checkpoint.identity, checkpoint.score_map, checkpoint.centre)
 
     def embed(
-        self, recordings: Sequence[Samples], crops: CropAveraging | None = None, batch_seconds: float = BATCH_SECONDS
+        self,
+        recordings: AnyRecording | Sequence[AnyRecording],
+        crops: CropAveraging | None = None,
+        batch_seconds: float | None = None,
     ) -> Embeddings:
-        """Embed recordings.
+        """Embed one recording or several.
+
+        A file is decoded piece by piece: hours of audio take no more memory than minutes.
 
         Args:
-            recordings: each (samples,) mono at 16 kHz in [-1, 1], at least 25 ms.
+            recordings: paths of audio files, or (samples,) mono float at 16 kHz in [-1, 1], at least 25 ms; or one.
             crops: average evenly spaced crops of this count and length; None takes the whole recording.
-            batch_seconds: most audio in a batch, padding included; bounds the memory. One piece always fits.
+            batch_seconds: most audio in a batch, padding included; bounds the memory. One piece always fits. None takes
+                what suits the model's kind.
 
         Returns:
-            (N, D) float32 of unit length, in the order given.
+            (N, D) float32 of unit length, in the order given; (D,) of a single recording.
 
         Raises:
+            AudioError: a recording cannot be used.
             CheckpointError: the network's output is not finite, or zero.
             UsageError: crops of no length, or none of them.
         """
-        from sound_groove.features import FRAME_LENGTH, FRAME_SHIFT
-
-        def samples_in(frames: int) -> int:
-            return FRAME_LENGTH + (frames - 1) * FRAME_SHIFT
-
-        def front_end(padded: "Tensor", lengths: "Tensor") -> tuple["Tensor", "Tensor"]:
-            from sound_groove.features import frame_count
-
-            features = self._front_end.to(padded.device)(padded)  # (B, samples) -> (B, T, F)
-            return features, frame_count(lengths)
-
-        return self._embed(recordings, crops, samples_in, front_end, int(batch_seconds * 100) * FRAME_SHIFT)
+        if isinstance(recordings, str | os.PathLike) or (
+            isinstance(recordings, np.ndarray) and recordings.ndim == 1 and recordings.dtype != object
+        ):
+            single: Embeddings = self.embed([recordings], crops, batch_seconds)[0]
+            return single
+        cut = _cutter(crops, samples_of)
+        pieces = (_pieces_of(recording, *cut) for recording in recordings)
+        most = batch_seconds or self._backend.batch_seconds
+        return self._average(pieces, len(recordings), self._backend.embed_waveforms, most, SAMPLE_RATE)
 
     def embed_features(
-        self, features: Sequence[Array], crops: CropAveraging | None = None, batch_seconds: float = BATCH_SECONDS
+        self, features: Sequence[Array], crops: CropAveraging | None = None, batch_seconds: float | None = None
     ) -> Embeddings:
         """Embed recordings whose filterbanks are stored.
 
@@ -170,83 +202,48 @@ class SpeakerEncoder:
 
         Raises:
             CheckpointError: the features have another number of bins than the model, or its output is not finite.
+            UsageError: the model is an ONNX file, which takes audio.
         """
-        for item in features:
-            if item.ndim != 2 or item.shape[1] != self._feature_size:
-                raise CheckpointError(
-                    f"model '{self.identity.name}' takes features of shape (T, {self._feature_size}), "
-                    f"and these have shape {tuple(item.shape)}"
-                )
-        return self._embed(
-            features, crops, lambda frames: frames, lambda padded, n: (padded, n), int(batch_seconds * 100)
-        )
+        least, cut = _cutter(crops, lambda frames: frames)
+        pieces = (_pieces_in(item, least, cut) for item in features)
+        most = batch_seconds or self._backend.batch_seconds
+        return self._average(pieces, len(features), self._backend.embed_features, most, SAMPLE_RATE // FRAME_SHIFT)
 
-    def _embed(
+    def _average(
         self,
-        items: Sequence[Array],
-        crops: CropAveraging | None,
-        length_of: Callable[[int], int],
-        front_end: Callable[["Tensor", "Tensor"], tuple["Tensor", "Tensor"]],
-        batch_length: int,
+        recordings: Iterable[Iterable[Array]],
+        count: int,
+        embed: Callable[[Sequence[Array]], NDArray[np.float64]],
+        batch_seconds: float,
+        per_second: int,
     ) -> Embeddings:
-        """Cut, batch, run and average; lengths along the first axis are samples or frames, and `length_of` converts."""
-        if crops is not None and (crops.count < 1 or crops.frames < 1):
-            raise UsageError(
-                f"crops need a count and a length of at least 1; {crops.count} and {crops.frames} were given"
-            )
-        pieces: list[Array] = []
+        """The mean of the unit embeddings of each recording's pieces (N, D), which all weigh the same."""
+        sums = np.zeros((count, self.embedding_size), dtype=np.float64)
         owners: list[int] = []
-        for index, item in enumerate(items):
-            if crops is None:
-                cut = _windows(_repeated(item, length_of(MINIMUM_FRAMES)), length_of(LONGEST_FRAMES))
-            else:
-                cut = _crops(_repeated(item, length_of(crops.frames)), crops.count, length_of(crops.frames))
-            pieces.extend(cut)
-            owners.extend([index] * len(cut))
-        outputs = np.zeros((len(pieces), self.embedding_size), dtype=np.float64)
-        with self._ready():
-            for batch in _batches([len(piece) for piece in pieces], batch_length):
-                embeddings = _unit(self._run([pieces[i] for i in batch], front_end), self.identity)
-                outputs[batch] = embeddings if self.centre is None else _unit(embeddings - self.centre, self.identity)
-        sums = np.zeros((len(items), self.embedding_size), dtype=np.float64)
-        np.add.at(
-            sums, np.array(owners, dtype=np.intp), outputs
-        )  # pieces of one recording have equal lengths and weights
+        waiting: list[Array] = []
+
+        most = int(batch_seconds * per_second)
+
+        def embed_waiting() -> None:
+            for batch in batches([len(piece) for piece in waiting], most, alike=not self._backend.pads):
+                found = _unit(embed([waiting[index] for index in batch]), self.identity)
+                if self.centre is not None:
+                    found = _unit(found - self.centre, self.identity)
+                np.add.at(sums, [owners[index] for index in batch], found)
+            owners.clear()
+            waiting.clear()
+
+        held = 0
+        for owner, pieces in enumerate(recordings):
+            for piece in pieces:
+                owners.append(owner)
+                waiting.append(piece)
+                held += len(piece)
+                if held >= HELD_SECONDS * per_second:
+                    embed_waiting()
+                    held = 0
+        embed_waiting()
         return _unit(sums, self.identity).astype(np.float32)
-
-    def _run(
-        self, pieces: Sequence[Array], front_end: Callable[["Tensor", "Tensor"], tuple["Tensor", "Tensor"]]
-    ) -> NDArray[np.float64]:
-        """One batch: pad, features, mean removal, network."""
-        import torch
-
-        from sound_groove.features import remove_mean
-
-        device = next(self._network.parameters()).device
-        padded = np.zeros((len(pieces), max(map(len, pieces)), *pieces[0].shape[1:]), dtype=np.float32)
-        for row, piece in zip(padded, pieces, strict=True):
-            row[: len(piece)] = piece
-        with torch.inference_mode():
-            lengths = torch.tensor([len(piece) for piece in pieces], device=device)
-            features, frames = front_end(torch.from_numpy(padded).to(device), lengths)
-            embeddings: Tensor = self._network(remove_mean(features, frames), frames)  # (B, T, F) -> (B, D)
-            return embeddings.double().cpu().numpy()
-
-    @contextmanager
-    def _ready(self) -> Iterator[None]:
-        """Evaluation mode and the chosen number of threads, put back as they were afterwards."""
-        import torch
-
-        training, threads = self._network.training, torch.get_num_threads()
-        self._network.eval()
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
-        try:
-            yield
-        finally:
-            self._network.train(training)
-            if self._threads is not None:
-                torch.set_num_threads(threads)
 
 
 def default_model() -> str:
@@ -264,47 +261,39 @@ def default_model() -> str:
     return path
 
 
-def _repeated(item: Array, length: int) -> Array:
-    """The item a whole number of times, so that it lasts at least `length` and every part of it counts the same."""
-    return np.concatenate([item] * -(-length // len(item))) if len(item) < length else item
+def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tuple[int, Callable[[int], list[Span]]]:
+    """The least length, to which a shorter recording is repeated; and where one of a length is cut.
 
-
-def _windows(item: Array, longest: int) -> list[Array]:
-    """The fewest windows of (nearly) equal length, none longer than `longest`.
-
-    >>> [len(window) for window in _windows(np.zeros(10, np.float32), 4)]
-    [3, 4, 3]
+    Args:
+        crops: as in `embed`.
+        length_of: of a number of frames.
     """
-    count = -(-len(item) // longest)
-    edges = np.linspace(0, len(item), count + 1).round().astype(int)
-    return [item[start:end] for start, end in pairwise(edges)]
+    if crops is not None and (crops.count < 1 or crops.frames < 1):
+        raise UsageError(f"crops need a count and a length of at least 1; {crops.count} and {crops.frames} were given")
+    least, longest = length_of(MINIMUM_FRAMES if crops is None else crops.frames), length_of(LONGEST_FRAMES)
+    return least, lambda total: spans(total, longest, crops, least)
 
 
-def _crops(item: Array, count: int, length: int) -> list[Array]:
-    """Evenly spaced crops from the first to the last possible position; one crop is taken from the middle.
+def _pieces_of(recording: AnyRecording, least: int, cut: Callable[[int], list[Span]]) -> Iterator[Samples]:
+    """The pieces of a file or of samples, one after the other."""
+    if not isinstance(recording, str | os.PathLike):
+        if recording.ndim != 1 or recording.dtype.kind != "f":
+            raise AudioError(
+                None, f"has shape {recording.shape} and type {recording.dtype}; samples are one row of floating point"
+            )
+        yield from _pieces_in(recording, least, cut)
+        return
+    # A short one is read whole, to be repeated.
+    for piece in read_spans(recording, lambda total: cut(total) if total >= least else [(0, total)]):
+        if len(piece) >= least:
+            yield piece
+        else:
+            yield from _pieces_in(piece, least, cut)
 
-    >>> [list(crop) for crop in _crops(np.arange(5, dtype=np.float32), 2, 3)]
-    [[np.float32(0.0), np.float32(1.0), np.float32(2.0)], [np.float32(2.0), np.float32(3.0), np.float32(4.0)]]
-    """
-    last = len(item) - length
-    starts = [last // 2] if count == 1 or last == 0 else np.linspace(0, last, count).round().astype(int).tolist()
-    return [item[start : start + length] for start in starts]
 
-
-def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Indices grouped by similar length, each group's count times its longest within `most` (or a single index).
-
-    >>> list(_batches([5, 1, 9, 2], 10))
-    [[2], [0, 3], [1]]
-    """
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):  # longest first: memory fails at once or never
-        if batch and (len(batch) + 1) * lengths[batch[0]] > most:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+def _pieces_in(item: Array, least: int, cut: Callable[[int], list[Span]]) -> Iterator[Array]:
+    item = repeated(item, least)
+    return (item[start:end] for start, end in cut(len(item)))
 
 
 def _unit(embeddings: NDArray[np.float64], identity: ModelIdentity) -> NDArray[np.float64]:

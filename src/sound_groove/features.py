@@ -23,17 +23,18 @@ import torch
 from torch import Tensor, nn
 
 from sound_groove.errors import AudioError, UsageError
+from sound_groove.filterbank import (
+    FFT_SIZE,
+    FRAME_LENGTH,
+    FRAME_SHIFT,
+    LOG_FLOOR,
+    PREEMPHASIS,
+    SIXTEEN_BIT,
+    mel_filters,
+    povey_window,
+)
 
-SAMPLE_RATE = 16000  # Hz
-FRAME_LENGTH = 400  # samples: 25 ms
-FRAME_SHIFT = 160  # samples: 10 ms
-
-_FFT_SIZE = 512
-_PREEMPHASIS = 0.97
-_LOW_FREQUENCY = 20.0  # Hz, the lower edge of the first mel filter
-_SIXTEEN_BIT = 32768.0  # Kaldi's scale: a waveform in [-1, 1] is multiplied by this
 _AT_ONCE = 4  # crops in training: their frames stay in a processor's cache from step to step, a third less time
-_LOG_FLOOR = torch.finfo(torch.float32).eps  # far below the quietest 16-bit signal at Kaldi's scale
 
 
 @overload
@@ -115,7 +116,7 @@ class KaldiFbank(nn.Module):
         super().__init__()
         self.num_mel_bins = num_mel_bins
         self.dither = dither
-        self.register_buffer("window", _window().float(), persistent=False)
+        self.register_buffer("window", torch.from_numpy(povey_window()).float(), persistent=False)
         self.register_buffer("spectrum", _spectrum_matrix().float(), persistent=False)
         self.register_buffer("mel", _mel_matrix(num_mel_bins).float(), persistent=False)
 
@@ -143,7 +144,7 @@ class KaldiFbank(nn.Module):
                 "repeat it until it is long enough",
             )
         with torch.autocast(device_type=waveforms.device.type, enabled=False):
-            scaled = waveforms.float() * _SIXTEEN_BIT
+            scaled = waveforms.float() * SIXTEEN_BIT
             if self.training and self.dither > 0.0:
                 if noise is None:
                     raise UsageError("dither in training mode is made of noise: pass KaldiFbank.forward normal draws")
@@ -163,8 +164,8 @@ class KaldiFbank(nn.Module):
         """The same to rounding. The first sample of a frame is left out: the window is 0 there."""
         frames = waveforms.unfold(1, FRAME_LENGTH, FRAME_SHIFT)  # (B, T, 400)
         frames = frames - frames.mean(dim=2, keepdim=True)
-        frames = (frames[..., 1:] - _PREEMPHASIS * frames[..., :-1]).mul_(self.window[1:])  # (B, T, 399)
-        spectrum = torch.fft.rfft(frames, n=_FFT_SIZE)  # (B, T, 257)
+        frames = (frames[..., 1:] - PREEMPHASIS * frames[..., :-1]).mul_(self.window[1:])  # (B, T, 399)
+        spectrum = torch.fft.rfft(frames, n=FFT_SIZE)  # (B, T, 257)
         squares = torch.view_as_real(spectrum).square_()
         power = (squares[..., 0] + squares[..., 1])[..., 1:-1]  # (B, T, 255)
         return _logarithm(_exact_matmul(power, self.mel[: power.shape[-1]]))
@@ -184,7 +185,7 @@ class KaldiFbank(nn.Module):
 
 
 def _logarithm(energies: Tensor) -> Tensor:
-    return energies.clamp(min=_LOG_FLOOR).log()
+    return energies.clamp(min=LOG_FLOOR).log()
 
 
 def _frames(waveforms: Tensor) -> Tensor:
@@ -200,7 +201,7 @@ def _without_offset(frames: Tensor) -> Tensor:
     """Frames (B, T, 400) with the mean of each removed, then pre-emphasised."""
     frames = frames - frames.mean(dim=-1, keepdim=True)
     previous = torch.cat((frames[..., :1], frames[..., :-1]), dim=-1)  # the first sample is its own
-    return frames - _PREEMPHASIS * previous  # not fused: rounded twice, as Kaldi does
+    return frames - PREEMPHASIS * previous  # not fused: rounded twice, as Kaldi does
 
 
 def _exact_matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -213,38 +214,19 @@ def _exact_matmul(a: Tensor, b: Tensor) -> Tensor:
     return (a.double() @ b.double()).float()
 
 
-def _window() -> Tensor:
-    """(400,) float64: Povey's window, a Hann window over N - 1, raised to 0.85."""
-    n = torch.arange(FRAME_LENGTH, dtype=torch.float64)
-    return (0.5 - 0.5 * torch.cos(2.0 * math.pi * n / (FRAME_LENGTH - 1))).pow(0.85)
-
-
 def _spectrum_matrix() -> Tensor:
     """(400, 510) float64: Povey's window and the DFT bins 1..255.
 
     Bin 0 (below 20 Hz) and the Nyquist bin have no weight in any mel filter.
     """
     n = torch.arange(FRAME_LENGTH, dtype=torch.float64)
-    k = torch.arange(1, _FFT_SIZE // 2, dtype=torch.float64)
-    phase = (2.0 * math.pi / _FFT_SIZE) * torch.outer(n, k)
+    k = torch.arange(1, FFT_SIZE // 2, dtype=torch.float64)
+    phase = (2.0 * math.pi / FFT_SIZE) * torch.outer(n, k)
     transform = torch.cat((phase.cos(), -phase.sin()), dim=1)  # (400, 510)
-    return _window().unsqueeze(1) * transform
+    return torch.from_numpy(povey_window()).unsqueeze(1) * transform
 
 
 def _mel_matrix(num_mel_bins: int) -> Tensor:
-    """(510, F) float64: triangular filters, evenly spaced and linear in mel, mel(f) = 1127 ln(1 + f / 700).
-
-    The filters appear twice, for the squares of the real and of the imaginary parts.
-    """
-
-    def mel(frequency: Tensor) -> Tensor:
-        return 1127.0 * torch.log1p(frequency / 700.0)
-
-    low, high = mel(torch.tensor([_LOW_FREQUENCY, SAMPLE_RATE / 2], dtype=torch.float64)).tolist()
-    edges = torch.linspace(low, high, num_mel_bins + 2, dtype=torch.float64)
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]  # (F,) each
-    bins = mel(torch.arange(1, _FFT_SIZE // 2, dtype=torch.float64) * (SAMPLE_RATE / _FFT_SIZE)).unsqueeze(1)
-    rising = (bins - left) / (centre - left)
-    falling = (right - bins) / (right - centre)
-    filters = torch.minimum(rising, falling).clamp(min=0.0)  # (255, F)
+    """(510, F) float64: the mel filters, twice: for the squares of the real and of the imaginary parts."""
+    filters = torch.from_numpy(mel_filters(num_mel_bins))  # (255, F)
     return torch.cat((filters, filters))

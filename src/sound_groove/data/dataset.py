@@ -27,7 +27,7 @@ from sound_groove.data.shards import Steps, read_shard, to_float
 from sound_groove.data.speed import source_samples
 from sound_groove.data.surroundings import Surroundings, SurroundingsReader
 from sound_groove.errors import SoundGrooveError, TrainingError
-from sound_groove.features import FRAME_LENGTH, FRAME_SHIFT
+from sound_groove.filterbank import samples_of
 from sound_groove.types import Samples
 
 Item = tuple[int, int, int]  # utterance index, epoch, place in the epoch's plan
@@ -136,7 +136,7 @@ class CropReader:
     @property
     def samples(self) -> int:
         """Length of a crop that has been played at its speed."""
-        return FRAME_LENGTH + (self.crop_frames - 1) * FRAME_SHIFT
+        return samples_of(self.crop_frames)
 
     def speed(self, item: Item) -> int:
         """Index of the speed at which the item is to be played; 1 where the speaker is not known."""

@@ -134,7 +134,8 @@ def extract_features(samples: Samples) -> "Tensor":
     """Log-mel features of an utterance, without mean removal: (samples,) -> (T, F) float32."""
     import torch
 
-    from sound_groove.features import FRAME_LENGTH, FRAME_SHIFT, frame_count
+    from sound_groove.features import frame_count
+    from sound_groove.filterbank import FRAME_LENGTH, FRAME_SHIFT
 
     # A frame depends on its own 400 samples only, so blocks give what the whole would.
     step = BLOCK_FRAMES * FRAME_SHIFT

@@ -23,9 +23,9 @@ from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.encoder import MINIMUM_FRAMES, SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError, printable, require_extra
 from sound_groove.export.waveform_model import WaveformModel
-from sound_groove.features import FRAME_LENGTH, FRAME_SHIFT
 from sound_groove.files import replaced_bytes, writing
-from sound_groove.types import Samples
+from sound_groove.filterbank import samples_of
+from sound_groove.pieces import repeated
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,7 @@ INPUT, OUTPUT = "waveform", "embedding"
 LEAST_COSINE = 0.99999  # between the file's embedding and the checkpoint's
 CHECKED_S = (0.3, 1.0, 2.0, 3.7, 10.0, 60.0)
 # A shorter recording is repeated, a whole number of times, before it is embedded.
-SHORTEST_SAMPLES = FRAME_LENGTH + (MINIMUM_FRAMES - 1) * FRAME_SHIFT
+SHORTEST_SAMPLES = samples_of(MINIMUM_FRAMES)
 OPSET = 18
 
 
@@ -152,16 +152,11 @@ def _worst_cosine(content: bytes, checkpoint: Checkpoint) -> float:
     worst = 1.0
     for number, duration_s in enumerate(CHECKED_S):
         voice = speak(made_up_speaker(0, number), 0, max(duration_s, 0.5))[: int(duration_s * SAMPLE_RATE)]
-        voice = _repeated(voice)
+        voice = repeated(voice, SHORTEST_SAMPLES)
         pair = np.stack([voice, voice[::-1]])  # (2, samples): a batch, whose second item is no speech
         found = session.run(None, {INPUT: pair})[0]  # (2, D)
         worst = min(worst, float((found * encoder.embed(list(pair))).sum(axis=1).min()))
     return worst
-
-
-def _repeated(samples: Samples) -> Samples:
-    """A recording, repeated as the encoder repeats it where it is short."""
-    return np.tile(samples, max(1, -(-SHORTEST_SAMPLES // len(samples))))
 
 
 @contextmanager

@@ -7,10 +7,9 @@ filterbanks, as WeSpeaker's and 3D-Speaker's do. It is asked once for each clean
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,16 +21,13 @@ from sound_groove.audio import SAMPLE_RATE
 from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import read_crop
 from sound_groove.data.manifest import Utterance
-from sound_groove.errors import SoundGrooveError, TrainingError, printable, require_extra
-from sound_groove.features import KaldiFbank, remove_mean
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import SoundGrooveError, TrainingError, printable
 from sound_groove.files import replaced_bytes, writing
-from sound_groove.types import Embeddings, Samples
-
-if TYPE_CHECKING:
-    import onnxruntime
+from sound_groove.types import Embeddings
 
 PATHS, EMBEDDINGS = "path", "emb"  # the arrays of a file of stored embeddings
-SHORTEST_S, LONGEST_S = 2.0, 20.0  # what a model is given of an utterance: it is repeated, or its middle is taken
+LONGEST_S = 20.0  # that a model is given of an utterance: the middle of a longer one
 
 
 class Teacher(Protocol):
@@ -55,7 +51,6 @@ def open_teacher(path: Path) -> Teacher:
 
     Raises:
         TrainingError: the file cannot be used.
-        MissingExtraError: it is an ONNX model and onnxruntime is not installed.
     """
     if not path.is_file():
         raise TrainingError(f"{printable(str(path))}: there is no such teacher; give a file of embeddings or a model")
@@ -182,44 +177,23 @@ class StoredTeacher:
 
 
 class OnnxTeacher:
-    """A speaker model in ONNX: one input, waveforms (B, samples) or filterbanks (B, T, 80), and embeddings out.
-
-    Filterbanks are Kaldi's with the mean of the utterance removed, which is what such models are trained on.
-    """
+    """A speaker model in ONNX that takes waveforms (B, samples) or Kaldi's filterbanks (B, T, F)."""
 
     def __init__(self, path: Path) -> None:
         """Open the model and try it.
 
         Raises:
             TrainingError: it cannot be opened, or is no speaker model.
-            MissingExtraError: onnxruntime is not installed.
         """
-        require_extra("A teacher in ONNX", "train", "onnxruntime")
         self.path = path
-        inputs = self._session.get_inputs()
-        rank = len(inputs[0].shape)
-        if len(inputs) != 1 or rank not in (2, 3) or (rank == 3 and inputs[0].shape[2] not in (80, None, "F")):
-            shapes = ", ".join(f"{one.name} {one.shape}" for one in inputs)
-            raise TrainingError(
-                f"{printable(str(path))}: takes {shapes}; a teacher takes one input, (B, samples) or (B, T, 80)"
-            )
-        self._input, self._takes_features = inputs[0].name, rank == 3
-        self._front_end = KaldiFbank().eval()
-        noise = np.random.default_rng(0).normal(scale=0.1, size=SAMPLE_RATE * 2).astype(np.float32)
-        self.embedding_size = len(self._run(noise, "noise"))
-
-    @cached_property
-    def _session(self) -> "onnxruntime.InferenceSession":
-        import onnxruntime
-
         try:
-            return onnxruntime.InferenceSession(str(self.path), providers=onnxruntime.get_available_providers())
-        except Exception as error:  # the library has errors of many kinds, none of them exported
-            reason = " ".join(str(error).split())[:200]
-            raise TrainingError(f"{printable(str(self.path))}: cannot be opened as an ONNX model: {reason}") from None
+            self._encoder = SpeakerEncoder.load(path)
+        except SoundGrooveError as error:
+            raise TrainingError(str(error)) from None
+        self.embedding_size = self._encoder.embedding_size
 
     def embed(self, utterances: Sequence[Utterance], show: bool = True) -> Embeddings:
-        """(N, D) of unit length.
+        """(N, D) of unit length, of the middle of long utterances.
 
         Raises:
             TrainingError: a recording cannot be read, or the model gives nothing usable for it.
@@ -227,30 +201,12 @@ class OnnxTeacher:
         found = np.zeros((len(utterances), self.embedding_size), dtype=np.float32)
         with tqdm(utterances, desc="asking the teacher", unit="utterance", disable=None if show else True) as bar:
             for index, utterance in enumerate(bar):
-                total = sum(utterance.samples)
-                count = int(min(max(total, SHORTEST_S * SAMPLE_RATE), LONGEST_S * SAMPLE_RATE))
+                count = min(sum(utterance.samples), int(LONGEST_S * SAMPLE_RATE))
                 try:
-                    samples = read_crop(utterance, count, 0.5)
+                    found[index] = self._encoder.embed(read_crop(utterance, count, 0.5))
                 except SoundGrooveError as error:
                     raise TrainingError(f"{error} (utterance {utterance.key}, for the teacher)") from None
-                found[index] = self._run(samples, utterance.key)
-        return _unit(found)
-
-    def _run(self, samples: Samples, what: str) -> NDArray[np.float32]:
-        """The embedding of one recording (D,)."""
-        given: NDArray[np.float32] = samples[None]  # (1, samples)
-        if self._takes_features:
-            with torch.inference_mode():
-                given = remove_mean(self._front_end(torch.from_numpy(given))).numpy()  # (1, T, 80)
-        try:
-            output: Any = self._session.run(None, {self._input: given})[0]
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise TrainingError(f"{printable(str(self.path))}: fails on {what}: {reason}") from None
-        embedding = np.asarray(output, dtype=np.float32).reshape(-1)
-        if not np.isfinite(embedding).all() or not embedding.any():
-            raise TrainingError(f"{printable(str(self.path))}: gives no usable embedding of {what}")
-        return embedding
+        return found
 
 
 def read_embeddings(path: Path) -> tuple[list[str], Embeddings]:

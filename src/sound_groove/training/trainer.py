@@ -158,7 +158,7 @@ class Trainer:
             self.network.compile()
         self.modules = TrainingModel(self.network, self.head, self.pupil)
         self.model, self.optimizer = accelerator.prepare(self.modules, optimizer)
-        self.encoder = SpeakerEncoder(
+        self.encoder = SpeakerEncoder.of_network(
             self.network, ModelIdentity(recipe.name, ""), recipe.network.embedding_size, recipe.network.feature_size
         )
         self.shared = SharedBatch(

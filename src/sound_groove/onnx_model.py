@@ -1,0 +1,200 @@
+"""A speaker model in ONNX as an encoder's backend; it needs numpy and onnxruntime, and no torch.
+
+Two kinds are known by what they take:
+
+    waveforms (B, samples)    what `sound-groove export` writes: the front end is inside
+    features (B, T, F)        what WeSpeaker, 3D-Speaker and sherpa-onnx publish: Kaldi's log-mel filterbanks, of which
+                              the mean of the recording is removed, unless the file's metadata says otherwise
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.calibration import ScoreMap
+from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
+from sound_groove.filterbank import SAMPLE_RATE, SIXTEEN_BIT, kaldi_fbank
+from sound_groove.types import ModelIdentity, Samples
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+OWN_KEY = "sound_groove"  # the metadata entry by which our own files are known: the version that wrote them
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+COMPLAINT_LENGTH = 200  # characters that are shown of what onnxruntime says
+
+
+class OnnxModel:
+    """A model file.
+
+    Attributes:
+        path: the file.
+        metadata: what the file says of itself.
+        embedding_size: D.
+        pads: pieces of a batch may have different lengths: never, as these files know no padding.
+        batch_seconds: of a batch: a processor gains nothing by more, and a minute takes 0.4 GB at C = 512.
+
+    Args:
+        path: the file.
+        device: "cpu", "cuda", "cuda:1", "tensorrt", "openvino".
+        threads: CPU threads for one batch; None takes all cores that this process may use.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or no speaker model that is known here.
+        UsageError: onnxruntime has no such device here.
+    """
+
+    pads = False
+    batch_seconds = 30.0
+
+    def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
+        self.path = Path(path)
+        self._name = printable(str(path))
+        self._session = self._open(device, threads)
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self._input, self._bins = self._find_input()
+        self._check_metadata()
+        self.embedding_size = int(self.metadata["embedding_size"]) if self.is_own else self._try()
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256."""
+        if self.is_own:
+            return ModelIdentity(self.metadata["name"], self.metadata["hash"])
+        with self.path.open("rb") as file:
+            return ModelIdentity(self.path.stem, hashlib.file_digest(file, "sha256").hexdigest())
+
+    @property
+    def is_own(self) -> bool:
+        """Whether `sound-groove export` wrote the file."""
+        return OWN_KEY in self.metadata and {"name", "hash", "embedding_size"} <= self.metadata.keys()
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether the file takes filterbanks, which are computed here, and not waveforms."""
+        return self._bins is not None
+
+    @property
+    def score_map(self) -> ScoreMap | None:
+        """From cosine score to log-likelihood ratio, as far as the file says.
+
+        Raises:
+            CheckpointError: what it says is damaged.
+        """
+        try:
+            fields = json.loads(self.metadata.get("score_map", "null"))
+            return None if fields is None else ScoreMap(**fields)
+        except (ValueError, TypeError, MetricError) as error:
+            raise CheckpointError(f"{self._name}: its score map is damaged: {error}") from None
+
+    def embed_waveforms(self, pieces: Sequence[Samples]) -> NDArray[np.float64]:
+        """(N, D), not normalised, of pieces (samples,), all of one length.
+
+        Raises:
+            CheckpointError: the model fails.
+        """
+        batch = np.stack([piece if self._bins is None else self._features(piece) for piece in pieces])
+        try:
+            output: Any = self._session.run(None, {self._input: batch})[0]
+        except Exception as error:  # the library has errors of many kinds, none of them exported
+            raise CheckpointError(f"{self._name}: fails on audio: {_complaint(error)}") from None
+        return np.asarray(output, dtype=np.float64).reshape(len(pieces), -1)
+
+    def embed_features(self, pieces: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+        """Stored features cannot be used.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"{self._name}: an ONNX model embeds audio, not stored features; give it the recordings")
+
+    def _features(self, samples: Samples) -> NDArray[np.float32]:
+        """(T, F) of one piece."""
+        assert self._bins is not None
+        if self.metadata.get("feature_normalize_type", "global-mean"):
+            features = kaldi_fbank(samples, self._bins)
+            features -= features.mean(axis=0)
+            return features
+        is_normalized = self.metadata.get("normalize_samples", "0") == "1"
+        return kaldi_fbank(samples, self._bins, 1.0 if is_normalized else SIXTEEN_BIT)
+
+    def _open(self, device: str, threads: int | None) -> "onnxruntime.InferenceSession":
+        import onnxruntime
+
+        kind, _, number = device.partition(":")
+        provider = PROVIDERS.get(kind)
+        if provider is None or (number and not number.isdecimal()):
+            raise UsageError(f"device '{printable(device)}' is not one for an ONNX model: {', '.join(PROVIDERS)}")
+        if provider not in onnxruntime.get_available_providers():
+            raise UsageError(
+                f"device '{device}' cannot be used: this onnxruntime has no {provider}; it has "
+                f"{', '.join(onnxruntime.get_available_providers())}"
+            )
+        if not self.path.is_file():
+            raise CheckpointError(f"{self._name}: there is no such model file")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only: they come as exceptions anyway
+        options.intra_op_num_threads = available_cores() if threads is None else threads
+        choice: Any = (provider, {"device_id": number}) if number else provider
+        choices = [choice] if kind == "cpu" else [choice, PROVIDERS["cpu"]]  # the last computes what the first cannot
+        try:
+            return onnxruntime.InferenceSession(str(self.path), options, providers=choices)
+        except Exception as error:
+            raise CheckpointError(f"{self._name}: cannot be opened as an ONNX model: {_complaint(error)}") from None
+
+    def _find_input(self) -> tuple[str, int | None]:
+        """The input's name; and how many mel bins it takes, None where it takes waveforms."""
+        inputs = self._session.get_inputs()
+        shape = list(inputs[0].shape) if len(inputs) == 1 else []
+        if len(shape) == 2:
+            return inputs[0].name, None
+        if len(shape) == 3 and not isinstance(shape[1], int):
+            return inputs[0].name, shape[2] if isinstance(shape[2], int) else 80
+        taken = ", ".join(f"{one.name} {one.shape}" for one in inputs)
+        raise CheckpointError(
+            f"{self._name}: takes {printable(taken)}; a speaker model takes one input, waveforms (B, samples) or "
+            "filterbanks (B, T, F)"
+        )
+
+    def _try(self) -> int:
+        """The size of the embedding of some noise, which shows whether a foreign file can be used at all."""
+        noise = np.random.default_rng(0).normal(scale=0.1, size=2 * SAMPLE_RATE).astype(np.float32)
+        embedding = self.embed_waveforms([noise])[0]
+        if not np.isfinite(embedding).all() or not embedding.any():
+            raise CheckpointError(f"{self._name}: gives no usable embedding of noise; it is no speaker model")
+        return len(embedding)
+
+    def _check_metadata(self) -> None:
+        """Refuse what would be computed wrongly."""
+        rate = self.metadata.get("sample_rate", str(SAMPLE_RATE))
+        if rate != str(SAMPLE_RATE):
+            raise CheckpointError(f"{self._name}: is for audio at {printable(rate)} Hz, and {SAMPLE_RATE} is used here")
+        if self.metadata.get("framework") == "nemo":
+            raise CheckpointError(f"{self._name}: takes NeMo's features, which are not Kaldi's and not known here")
+        kind = self.metadata.get("feature_normalize_type", "")
+        if kind not in ("", "global-mean"):
+            raise CheckpointError(f"{self._name}: normalises features by '{printable(kind)}', which is unknown here")
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+
+
+def _complaint(error: Exception) -> str:
+    return " ".join(str(error).split())[:COMPLAINT_LENGTH]
