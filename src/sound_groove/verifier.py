@@ -8,6 +8,7 @@ other comes with the model. Where the model has none, or the audio is too poor, 
 
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -122,10 +123,14 @@ def compare(
     encoder = (
         model if isinstance(model, SpeakerEncoder) else SpeakerEncoder.load(default_model() if model is None else model)
     )
-    first_warnings, first_facts = _judge(sides[0])
-    second_warnings, second_facts = _judge(sides[1])
     # One at a time: an embedding that does not depend on what it is compared with makes the score symmetric to the bit.
-    first, second = (encoder.embed([side.samples], crops)[0].astype(np.float64) for side in sides)
+    # The network computes beside the voice activity detection, which keeps one core busy for longer.
+    with ThreadPoolExecutor(1, thread_name_prefix="embedding") as executor:
+        embedding = executor.submit(
+            lambda: [encoder.embed([side.samples], crops)[0].astype(np.float64) for side in sides]
+        )
+        (first_warnings, first_facts), (second_warnings, second_facts) = map(_judge, sides)
+        first, second = embedding.result()
     score = min(1.0, max(-1.0, float(first @ second)))
     too_short = min(first_facts.speech_s, second_facts.speech_s) < MINIMUM_SPEECH_S
     llr, chance, threshold = _weigh(score, encoder.score_map, prior)
