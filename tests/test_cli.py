@@ -46,7 +46,18 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 def test_the_verbs_are_those_of_the_contract() -> None:
-    assert cli.VERBS == ("demo", "download", "prepare", "rooms", "train", "verify", "compare", "export", "info")
+    assert cli.VERBS == (
+        "demo",
+        "download",
+        "prepare",
+        "rooms",
+        "train",
+        "verify",
+        "compare",
+        "embed",
+        "export",
+        "info",
+    )
     assert all(find_spec(f"sound_groove.cli.{verb}") for verb in cli.VERBS)
 
 

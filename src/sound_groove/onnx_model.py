@@ -9,7 +9,6 @@ Two kinds are known by what they take:
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from sound_groove.calibration import ScoreMap
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
 from sound_groove.filterbank import SAMPLE_RATE, SIXTEEN_BIT, kaldi_fbank
+from sound_groove.provenance import available_cores
 from sound_groove.types import ModelIdentity, Samples
 
 if TYPE_CHECKING:
@@ -186,14 +186,6 @@ class OnnxModel:
         kind = self.metadata.get("feature_normalize_type", "")
         if kind not in ("", "global-mean"):
             raise CheckpointError(f"{self._name}: normalises features by '{printable(kind)}', which is unknown here")
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
 
 
 def _complaint(error: Exception) -> str:

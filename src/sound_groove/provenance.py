@@ -40,6 +40,11 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def git_commit() -> str | None:
     """The checkout's commit, with '+changes' when files differ from it; None outside a checkout."""
     folder = Path(__file__).resolve().parents[2]

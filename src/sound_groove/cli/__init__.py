@@ -22,7 +22,18 @@ from typing import Any, NoReturn
 from sound_groove import __version__
 from sound_groove.errors import ConfigurationError, SoundGrooveError, UsageError, nearest, printable
 
-VERBS = ("demo", "download", "prepare", "rooms", "train", "verify", "compare", "export", "info")  # one module each
+VERBS = (
+    "demo",
+    "download",
+    "prepare",
+    "rooms",
+    "train",
+    "verify",
+    "compare",
+    "embed",
+    "export",
+    "info",
+)  # one module each
 
 EXAMPLES = """examples:
   sound-groove demo                                   the whole way on made-up voices, in a few minutes
@@ -32,6 +43,7 @@ EXAMPLES = """examples:
   sound-groove train recipes/cnceleb/ecapa512.yaml    train a model into outputs/<run>/
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root DIR
   sound-groove compare a.wav b.wav --model outputs/ecapa512
+  sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
 
 'sound-groove VERB --help' explains each verb and shows an example.

@@ -25,8 +25,9 @@ from sound_groove.data.output_folder import OutputFolder
 from sound_groove.data.packing import RECORD, Packable, Packer
 from sound_groove.data.preparation_report import PreparationOptions, Report, SplitCounts
 from sound_groove.data.splitting import choose_validation_speakers
-from sound_groove.data.worker_pool import available_cores, spread
+from sound_groove.data.worker_pool import spread
 from sound_groove.errors import CorpusError, UsageError, require_extra
+from sound_groove.provenance import available_cores
 
 UNKNOWN = -1  # a length that was not found out yet; 0 = the file cannot be used
 

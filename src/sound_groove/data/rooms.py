@@ -23,9 +23,10 @@ from tqdm import tqdm
 
 from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE, load_audio
 from sound_groove.data.draws import Draw, generator
-from sound_groove.data.worker_pool import available_cores, spread
+from sound_groove.data.worker_pool import spread
 from sound_groove.errors import OutputError, UsageError, require_extra
 from sound_groove.files import read_json, replaced_bytes, write_json, writing
+from sound_groove.provenance import available_cores
 from sound_groove.types import Samples
 
 SIDES_M = {"small": (1.0, 10.0), "medium": (10.0, 30.0), "large": (30.0, 50.0)}  # length and width of each size of room

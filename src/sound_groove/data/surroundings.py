@@ -5,7 +5,7 @@ read; mixing and convolution run batched on the training device, in `sound_groov
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sound_groove.audio import SAMPLE_RATE, load_audio, probe, read_segment
 from sound_groove.configuration import AugmentationConfiguration, NoiseConfiguration
-from sound_groove.data.corpora.listing import is_audio
+from sound_groove.data.corpora.listing import audio_below
 from sound_groove.data.draws import Draw, generator, uniform
 from sound_groove.errors import CorpusError, SoundGrooveError, TrainingError
 from sound_groove.types import Samples
@@ -185,24 +185,14 @@ def find_rooms(folder: Path) -> tuple[str, ...]:
         CorpusError: the folder is missing, or holds no audio.
     """
     simulated = folder / SIMULATED_ROOMS
-    found = tuple(_audio_in(simulated if simulated.is_dir() else folder, "impulse responses"))
+    found = tuple(audio_below(simulated if simulated.is_dir() else folder, "impulse responses"))
     _check(_read_room, found[0])
     return found
 
 
 def _noise_source(folder: Path, snr_db: tuple[float, float], voices: tuple[int, int]) -> NoiseSource:
-    paths = tuple(_audio_in(folder, "noise"))
+    paths = tuple(audio_below(folder, "noise"))
     return NoiseSource(paths, tuple(_check(lambda path: probe(path).samples, path) for path in paths), snr_db, voices)
-
-
-def _audio_in(folder: Path, what: str) -> Iterator[str]:
-    """All audio files below a folder, in the order of their names."""
-    if not folder.is_dir():
-        raise CorpusError(f"{folder}: there is no such folder of {what}")
-    found = sorted(str(path.absolute()) for path in folder.rglob("*") if is_audio(path.name) and path.is_file())
-    if not found:
-        raise CorpusError(f"{folder}: there is no audio in this folder of {what}")
-    yield from found
 
 
 def _check(read: Callable[[str], T], path: str) -> T:

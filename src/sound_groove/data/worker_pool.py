@@ -56,11 +56,6 @@ def spread(
         yield from _one_at_a_time(work, suspects, crashed)
 
 
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _until_broken(
     work: Callable[[Item], Result], batches: Iterator[list[Item]], workers: int, suspects: list[Item]
 ) -> Iterator[tuple[Item, Result]]:

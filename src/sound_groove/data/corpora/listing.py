@@ -218,6 +218,24 @@ def contents(folder: Path) -> str:
     return abbreviate(names) or "nothing"
 
 
+def audio_below(folder: Path, what: str) -> Iterator[str]:
+    """The absolute paths of all audio files below a folder, sorted.
+
+    Args:
+        folder: to look in.
+        what: is expected there, for the error.
+
+    Raises:
+        CorpusError: there is no such folder, or no audio in it.
+    """
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: there is no such folder of {what}")
+    found = sorted(str(path.absolute()) for path in folder.rglob("*") if is_audio(path.name) and path.is_file())
+    if not found:
+        raise CorpusError(f"{folder}: there is no audio in this folder of {what}")
+    yield from found
+
+
 def abbreviate(names: list[str], most: int = 5) -> str:
     """The first few names of many.
 

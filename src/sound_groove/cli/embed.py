@@ -1,0 +1,139 @@
+"""`sound-groove embed`: embeddings in bulk."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sound_groove.cli.options import positive_integer
+from sound_groove.cli.verb import add_verb, ready_for_computing, say
+
+if TYPE_CHECKING:
+    from sound_groove.bulk import Recordings
+    from sound_groove.cli.verb import Verbs
+
+EXAMPLES = """examples:
+  sound-groove embed recordings --model best.onnx --out recordings.npz
+  sound-groove embed calls.txt --model best.onnx --out calls.npz     a list: one path a line
+  sound-groove embed a.wav b.flac --model best.onnx
+  sound-groove embed samples.npz --model best.onnx                   arrays (samples,) at 16 kHz
+  sound-groove embed recordings --model best.onnx --ray              on a Ray cluster
+
+The result is a .npz file: 'path' (N,) names the recordings, 'emb' (N, D) float32 holds their unit-length embeddings.
+What is done is kept beside it, and the same command goes on where it was stopped.
+"""
+LISTS = (".txt", ".lst", ".list", ".tsv")
+
+
+def register(verbs: "Verbs") -> None:
+    """Add the verb's parser."""
+    parser = add_verb(
+        verbs,
+        "embed",
+        "embeddings in bulk: of files, folders, a list, arrays",
+        "Embed many recordings, on all cores or on a Ray cluster.",
+        EXAMPLES,
+        run,
+    )
+    parser.add_argument(
+        "recordings", metavar="INPUT", nargs="+", type=Path, help="audio files, folders, lists (.txt), or one .npz"
+    )
+    parser.add_argument("--model", metavar="M", help="model file or run folder (default: $SOUND_GROOVE_MODEL)")
+    parser.add_argument(
+        "--out",
+        metavar="F.npz",
+        type=Path,
+        default=Path("embeddings.npz"),
+        help="(default: embeddings.npz)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace the file that is there, and begin anew")
+    parser.add_argument("--allow-failures", action="store_true", help="leave out recordings that cannot be used")
+    parser.add_argument(
+        "--crops", metavar="N", type=positive_integer, help="average N evenly spaced crops (default: whole recordings)"
+    )
+    parser.add_argument(
+        "--crop-frames", metavar="F", type=positive_integer, help="length of a crop in 10 ms (default: 400)"
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=positive_integer,
+        help="recordings at a time (default: all cores)",
+    )
+    parser.add_argument("--device", metavar="NAME", default="cpu", help="where the network runs (default: cpu)")
+    parser.add_argument("--ray", action="store_true", help="share the work out over a Ray cluster")
+    parser.add_argument("--ray-address", metavar="A", help="of the cluster (default: $RAY_ADDRESS, else this machine)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Embed, and print where the result lies."""
+    ready_for_computing()
+    from tqdm import tqdm
+
+    from sound_groove.bulk import embed_all, in_threads
+    from sound_groove.encoder import SpeakerEncoder, default_model
+    from sound_groove.errors import UsageError
+    from sound_groove.provenance import available_cores
+    from sound_groove.types import CropAveraging
+
+    if arguments.crop_frames and not arguments.crops:
+        raise UsageError("--crop-frames needs --crops")
+    if arguments.ray_address and not arguments.ray:
+        raise UsageError("--ray-address needs --ray")
+    if arguments.out.suffix != ".npz":
+        raise UsageError(f"--out must end in .npz, and '{arguments.out}' was given")
+    model = arguments.model or default_model()
+    crops = CropAveraging(arguments.crops, arguments.crop_frames or 400) if arguments.crops else None
+    recordings = find_recordings(arguments.recordings)
+    encoder = SpeakerEncoder.load(model, arguments.device, threads=1)
+    if arguments.ray:
+        from sound_groove.ray_bulk import on_ray
+
+        embed = on_ray(Path(model).absolute(), arguments.device, crops, arguments.workers, arguments.ray_address)
+    else:
+        embed = in_threads(encoder, crops, arguments.workers or available_cores())
+    about = {"model": encoder.identity.hash, "crops": [crops.count, crops.frames] if crops else None}
+    with tqdm(total=len(recordings.names), desc="embedding", unit="recording", disable=None) as bar:
+        done = embed_all(
+            recordings,
+            arguments.out,
+            embed,
+            about,
+            force=arguments.force,
+            allow_failures=arguments.allow_failures,
+            progress=bar.update,
+        )
+    left_out = f"; {len(done.failures):,} left out, listed in {done.file}.failed.tsv" if done.failures else ""
+    earlier = f", {done.earlier:,} of them by an earlier run" if done.earlier else ""
+    model_name = f"{encoder.identity.name} ({encoder.identity.hash[:12]})"
+    say(f"{done.embedded:,} recordings embedded by {model_name}{earlier}{left_out}")
+    record = {"file": str(done.file), "embedded": done.embedded, "failures": dict(done.failures), **about}
+    print(json.dumps(record, ensure_ascii=False) if arguments.json else done.file)
+    return 0
+
+
+def find_recordings(inputs: list[Path]) -> "Recordings":
+    """What the words of the command line mean.
+
+    Raises:
+        UsageError: arrays are named beside other things.
+        CorpusError: a folder or list is missing, or there is no audio in a folder.
+    """
+    from sound_groove.bulk import Files, open_arrays
+    from sound_groove.data.corpora.listing import audio_below, read_lines
+    from sound_groove.errors import UsageError
+
+    if any(path.suffix == ".npz" for path in inputs):
+        if len(inputs) > 1:
+            raise UsageError("a .npz file of samples is embedded alone; give it a run of its own")
+        return open_arrays(inputs[0])
+    names: list[str] = []
+    for path in inputs:
+        if path.is_dir():
+            names.extend(audio_below(path, "recordings"))
+        elif path.suffix in LISTS:
+            names.extend(str(path.parent / line.split("\t")[0]) for _, line in read_lines(path))
+        else:
+            names.append(str(path))
+    return Files(tuple(names))

@@ -1,0 +1,190 @@
+"""Embeddings in bulk: all of them, in order, whatever happened on the way."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sound_groove.bulk import CHUNK, Arrays, Embed, Files, Outcome, Recordings, embed_all, in_threads
+from sound_groove.cli import main
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import AudioError, OutputError, UsageError
+from sound_groove.export.onnx_file import export_onnx
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def model(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_onnx(model_path, tmp_path_factory.mktemp("exported") / "model.onnx").file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Nine recordings of different lengths, two folders deep."""
+    for number in range(9):
+        path = tmp_path / "speech" / f"s{number % 3}" / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = np.random.default_rng(number).normal(scale=0.05, size=RATE // 2 + 1000 * number)
+        soundfile.write(path, samples, RATE)
+    return tmp_path / "speech"
+
+
+def stored(path: Path) -> dict[str, "np.ndarray[tuple[int], np.dtype[np.float32]]"]:
+    with np.load(path, allow_pickle=False) as content:
+        return dict(zip(content["path"].tolist(), content["emb"], strict=True))
+
+
+def counted(bad: Sequence[str] = (), stop_at: int | None = None) -> tuple[Embed, list[str]]:
+    """Gives each recording a vector that tells its name; some fail; after some the process is stopped."""
+    asked: list[str] = []
+
+    def embed(recordings: Recordings, names: Sequence[str]) -> Iterator[Outcome]:
+        for name in names:
+            if stop_at is not None and len(asked) == stop_at:
+                raise KeyboardInterrupt
+            asked.append(name)
+            yield "is broken" if name in bad else np.array([int(name), 1.0], np.float32)
+
+    return embed, asked
+
+
+NAMES = tuple(str(number) for number in range(2 * CHUNK + 100))
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "e.npz"
+    embed, asked = counted(stop_at=2 * CHUNK + 7)
+    with pytest.raises(KeyboardInterrupt):
+        embed_all(Files(NAMES), out, embed, {"model": "m"})
+    assert not out.exists()
+    embed, asked = counted()
+    told: list[int] = []
+    result = embed_all(Files(NAMES), out, embed, {"model": "m"}, progress=told.append)
+    assert asked == list(NAMES[2 * CHUNK :]) and result.earlier == 2 * CHUNK and sum(told) == len(NAMES)
+    assert [int(row[0]) for row in stored(out).values()] == list(range(len(NAMES))) and list(stored(out)) == list(NAMES)
+    assert [path.name for path in tmp_path.iterdir()] == ["e.npz"]
+
+
+def test_what_was_done_under_other_conditions_is_not_gone_on_with(tmp_path: Path) -> None:
+    out = tmp_path / "e.npz"
+    with pytest.raises(KeyboardInterrupt):
+        embed_all(Files(NAMES), out, counted(stop_at=CHUNK + 1)[0], {"model": "m"})
+    for names, about in ((NAMES, {"model": "other"}), (NAMES[1:], {"model": "m"})):
+        with pytest.raises(OutputError, match="of other recordings, or with another model or other crops"):
+            embed_all(Files(names), out, counted()[0], about)
+    embed, asked = counted()
+    embed_all(Files(NAMES), out, embed, {"model": "other"}, force=True)
+    assert asked == list(NAMES)
+
+
+def test_a_recording_that_fails_costs_no_other_one(tmp_path: Path) -> None:
+    out = tmp_path / "e.npz"
+    with pytest.raises(AudioError, match=r"3: is broken \(2 recordings of 1,124 cannot be used, listed in"):
+        embed_all(Files(NAMES), out, counted(bad=("3", "600"))[0], {"model": "m"})
+    assert not out.exists()
+    assert (tmp_path / "e.npz.failed.tsv").read_text() == "3\tis broken\n600\tis broken\n"
+    embed, asked = counted(bad=("600",))  # the first was mended
+    result = embed_all(Files(NAMES), out, embed, {"model": "m"}, allow_failures=True)
+    assert asked == ["3", "600"] and result.failures == (("600", "is broken"),) and result.embedded == len(NAMES) - 1
+    assert list(stored(out)) == [name for name in NAMES if name != "600"] and stored(out)["3"][0] == 3.0
+
+
+def test_nothing_is_overwritten_and_names_are_single(tmp_path: Path) -> None:
+    (tmp_path / "e.npz").write_text("precious")
+    with pytest.raises(OutputError, match="is there already"):
+        embed_all(Files(("1",)), tmp_path / "e.npz", counted()[0], {})
+    assert (tmp_path / "e.npz").read_text() == "precious"
+    with pytest.raises(UsageError, match="'1' is given twice"):
+        embed_all(Files(("1", "2", "1")), tmp_path / "f.npz", counted()[0], {})
+    with pytest.raises(UsageError, match="no recordings"):
+        embed_all(Files(()), tmp_path / "f.npz", counted()[0], {})
+
+
+def test_threads_give_what_one_after_the_other_gives(model: Path, folder: Path) -> None:
+    encoder = SpeakerEncoder.load(model, threads=1)
+    paths = tuple(sorted(str(path) for path in folder.rglob("*.wav")))
+    found = list(in_threads(encoder, None, 3)(Files(paths), paths))
+    assert np.allclose(np.array(found), encoder.embed(paths), atol=1e-6)
+
+
+def test_the_command_embeds_folders_lists_and_arrays_alike(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = sorted(folder.rglob("*.wav"))
+    (tmp_path / "list.txt").write_text("".join(f"{path.relative_to(tmp_path)}\tspeaker\n" for path in paths))
+    samples = {path.stem: soundfile.read(path, dtype="float32")[0] for path in paths}
+    np.savez(tmp_path / "arrays.npz", allow_pickle=False, **samples)
+    found = []
+    for number, given in enumerate(([folder], [tmp_path / "list.txt"], [tmp_path / "arrays.npz"], paths)):
+        out = tmp_path / f"{number}.npz"
+        words = ["embed", *map(str, given), "--model", str(model), "--out", str(out), "--json"]
+        assert main(words) == 0
+        assert json.loads(capsys.readouterr().out)["embedded"] == 9
+        found.append({Path(name).stem: embedding for name, embedding in stored(out).items()})
+    expected = SpeakerEncoder.load(model).embed(paths)
+    for one in found:
+        assert set(one) == set(samples)
+        for path, embedding in zip(paths, expected, strict=True):
+            assert np.allclose(one[path.stem], embedding, atol=1e-5)
+
+
+def test_a_bad_file_is_named_by_the_command(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "s0" / "bad.wav").write_bytes(b"no audio")
+    out = tmp_path / "e.npz"
+    words = ["embed", str(folder), "--model", str(model), "--out", str(out)]
+    assert main(words) == 1 and not out.exists()
+    assert "bad.wav" in capsys.readouterr().err
+    assert main([*words, "--allow-failures"]) == 0
+    assert len(stored(out)) == 9
+
+
+def test_wrong_use_is_said_before_anything_is_computed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, complaint in (
+        (["a.wav", "--out", "e.txt"], "must end in .npz"),
+        (["a.wav", "--crop-frames", "3"], "--crop-frames needs --crops"),
+        (["a.wav", "b.npz"], "is embedded alone"),
+        (["a.wav", "--ray-address", "here"], "--ray-address needs --ray"),
+    ):
+        assert main(["embed", "--model", "m.onnx", *words]) == 2
+        assert complaint in capsys.readouterr().err
+
+
+def test_embedding_with_an_onnx_model_needs_no_torch(model: Path, folder: Path, tmp_path: Path) -> None:
+    words = ["embed", str(folder), "--model", str(model), "--out", str(tmp_path / "e.npz")]
+    code = (
+        f"import sys; from sound_groove.cli import main; assert main({words!r}) == 0\n"
+        "assert not {'torch', 'onnx', 'pydantic'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_arrays_that_are_no_samples_fail_by_name(model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", allow_pickle=False, whole=np.ones(RATE, np.int16), flat=np.zeros((3, 3), np.float32))
+    recordings = Arrays(str(tmp_path / "a.npz"), ("whole", "flat"))
+    whole, flat = in_threads(SpeakerEncoder.load(model), None, 1)(recordings, recordings.names)
+    assert isinstance(whole, str) and "int16" in whole and isinstance(flat, str) and "(3, 3)" in flat
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Ray is tested on Linux")
+def test_a_ray_cluster_gives_what_threads_give(model: Path, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (folder / "s0" / "bad.wav").write_bytes(b"no audio")
+    for out, more in ((tmp_path / "here.npz", []), (tmp_path / "there.npz", ["--ray"])):
+        words = ["embed", str(folder), "--model", str(model), "--out", str(out), "--allow-failures", *more]
+        # A process of its own: a cluster on this machine lives as long as the process that started it.
+        done = subprocess.run(
+            [sys.executable, "-m", "sound_groove", *words], capture_output=True, text=True, check=False, timeout=240
+        )
+        assert done.returncode == 0, done.stderr
+    here, there = stored(tmp_path / "here.npz"), stored(tmp_path / "there.npz")
+    assert list(here) == list(there) and len(here) == 9
+    assert np.allclose(list(here.values()), list(there.values()), atol=1e-6)
+    assert "bad.wav" in (tmp_path / "there.npz.failed.tsv").read_text()
