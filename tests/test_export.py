@@ -16,15 +16,11 @@ from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.export import onnx_file
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.placing import ExportedFile
-from sound_groove.training.trainer import train
-from training_corpus import prepare_corpus, tiny_recipe
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("export")
-    recipe = tiny_recipe(prepare_corpus(folder), training__epochs=1, description="made-up voices, for tests")
-    return train(recipe, folder / "run").folder
+def run(tiny_run: Path) -> Path:
+    return tiny_run
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,7 @@ class KaldiFbank(nn.Module):
         num_mel_bins: F, number of mel filters.
         dither: standard deviation of the Gaussian noise that is added in training mode, in 16-bit steps (Kaldi's unit).
             The noise is drawn once per sample; Kaldi draws it anew for every frame that the sample is in.
+        high_frequency: upper edge of the last mel filter in Hz; the Nyquist frequency for every network of ours.
 
     >>> KaldiFbank()(torch.zeros(2, 16000)).shape
     torch.Size([2, 98, 80])
@@ -111,13 +112,13 @@ class KaldiFbank(nn.Module):
     spectrum: Tensor  # (400, 510) frame -> real parts, then imaginary parts, of the bins 1..255
     mel: Tensor  # (510, F) their squares -> mel energies
 
-    def __init__(self, num_mel_bins: int = 80, dither: float = 0.0) -> None:
+    def __init__(self, num_mel_bins: int = 80, dither: float = 0.0, high_frequency: float = SAMPLE_RATE / 2) -> None:
         super().__init__()
         self.num_mel_bins = num_mel_bins
         self.dither = dither
         self.register_buffer("window", _window().float(), persistent=False)
         self.register_buffer("spectrum", _spectrum_matrix().float(), persistent=False)
-        self.register_buffer("mel", _mel_matrix(num_mel_bins).float(), persistent=False)
+        self.register_buffer("mel", _mel_matrix(num_mel_bins, high_frequency).float(), persistent=False)
 
     def forward(self, waveforms: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features of a batch of waveforms, in float32 whatever the autocast state.
@@ -226,17 +227,38 @@ def _spectrum_matrix() -> Tensor:
     return _window().unsqueeze(1) * transform
 
 
-def _mel_matrix(num_mel_bins: int) -> Tensor:
-    """(510, F) float64: triangular filters, evenly spaced and linear in mel, mel(f) = 1127 ln(1 + f / 700).
+def mel_edges(num_mel_bins: int, high_frequency: float) -> Tensor:
+    """Where the triangular filters begin, peak and end: evenly spaced in mel.
+
+    Args:
+        num_mel_bins: F.
+        high_frequency: upper edge of the last filter, in Hz; the lower edge of the first one is 20 Hz.
+
+    Returns:
+        (F + 2,) float64, in mel: filter i rises from edge i to its peak at edge i + 1 and falls to edge i + 2.
+
+    >>> [round(edge, 1) for edge in mel_edges(2, 8000.0).tolist()]
+    [31.7, 967.8, 1903.9, 2840.0]
+    """
+    low, high = mel(torch.tensor([_LOW_FREQUENCY, high_frequency], dtype=torch.float64)).tolist()
+    return torch.linspace(low, high, num_mel_bins + 2, dtype=torch.float64)
+
+
+def mel(frequency: Tensor) -> Tensor:
+    """The mel scale of the filters: Hz to mel, of the same shape.
+
+    >>> round(mel(torch.tensor(1000.0)).item())
+    1000
+    """
+    return 1127.0 * torch.log1p(frequency / 700.0)
+
+
+def _mel_matrix(num_mel_bins: int, high_frequency: float) -> Tensor:
+    """(510, F) float64: triangular filters, linear in mel.
 
     The filters appear twice, for the squares of the real and of the imaginary parts.
     """
-
-    def mel(frequency: Tensor) -> Tensor:
-        return 1127.0 * torch.log1p(frequency / 700.0)
-
-    low, high = mel(torch.tensor([_LOW_FREQUENCY, SAMPLE_RATE / 2], dtype=torch.float64)).tolist()
-    edges = torch.linspace(low, high, num_mel_bins + 2, dtype=torch.float64)
+    edges = mel_edges(num_mel_bins, high_frequency)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]  # (F,) each
     bins = mel(torch.arange(1, _FFT_SIZE // 2, dtype=torch.float64) * (SAMPLE_RATE / _FFT_SIZE)).unsqueeze(1)
     rising = (bins - left) / (centre - left)

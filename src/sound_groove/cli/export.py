@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     done = export_onnx(arguments.model, arguments.out, arguments.force)
     say(
         f"{done.name} ({done.hash[:12]}), {done.bytes / 1e6:.1f} MB, embeddings of {done.embedding_size} values; "
-        f"cosine with the model's at least {done.worst_cosine:.7f} on made-up voices of 0.3 to 60 s"
+        f"cosine with the model's at least {done.worst_cosine:.7f} on made-up voices of "
+        f"{done.checked_s[0]:g} to {done.checked_s[-1]:g} s"
     )
     print(json.dumps({**asdict(done), "file": str(done.file)}) if arguments.json else done.file)
     return 0

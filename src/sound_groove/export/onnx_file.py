@@ -12,7 +12,7 @@ import torch
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.checkpoint import Checkpoint, load_checkpoint
 from sound_groove.errors import require_extra
-from sound_groove.export.parity import SHORTEST_SAMPLES, demand, worst_cosine
+from sound_groove.export.parity import CHECKED_S, SHORTEST_SAMPLES, demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.tracing import describe, facts, trace
 from sound_groove.export.waveform_model import WaveformModel
@@ -46,7 +46,7 @@ def export_onnx(model: str | Path, out: str | Path | None = None, force: bool = 
     content = proto.SerializeToString()
     worst = _worst_cosine(content, checkpoint)
     demand(checkpoint, worst, LEAST_COSINE)
-    return place(path, content, checkpoint, worst)
+    return place(path, content, checkpoint, worst, CHECKED_S)
 
 
 def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":

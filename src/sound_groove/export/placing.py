@@ -19,6 +19,7 @@ class ExportedFile:
         embedding_size: D.
         bytes: size of the file.
         worst_cosine: lowest between its embeddings and the checkpoint's.
+        checked_s: durations of the made-up voices that it was lowest of.
     """
 
     file: Path
@@ -27,6 +28,7 @@ class ExportedFile:
     embedding_size: int
     bytes: int
     worst_cosine: float
+    checked_s: tuple[float, ...]
 
 
 def destination(checkpoint: Checkpoint, out: str | Path | None, suffix: str, force: bool) -> Path:
@@ -43,7 +45,9 @@ def destination(checkpoint: Checkpoint, out: str | Path | None, suffix: str, for
     return path
 
 
-def place(path: Path, content: bytes, checkpoint: Checkpoint, worst_cosine: float) -> ExportedFile:
+def place(
+    path: Path, content: bytes, checkpoint: Checkpoint, worst_cosine: float, checked_s: tuple[float, ...]
+) -> ExportedFile:
     """Write the whole file, and say what was written.
 
     Raises:
@@ -52,4 +56,4 @@ def place(path: Path, content: bytes, checkpoint: Checkpoint, worst_cosine: floa
     with writing(path), replaced_bytes(path) as file:
         file.write(content)
     size = int(checkpoint.header.network["embedding_size"])
-    return ExportedFile(path, checkpoint.header.name, checkpoint.hash, size, len(content), worst_cosine)
+    return ExportedFile(path, checkpoint.header.name, checkpoint.hash, size, len(content), worst_cosine, checked_s)
