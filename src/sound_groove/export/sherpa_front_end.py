@@ -13,8 +13,8 @@ The rest is the same: scale of 16 bits (normalize_samples = 0), DC removal, pre-
 The frames cannot be shifted: mixing neighbours blurs more than it mends. By itself the shift costs 0.001 of cosine, in
 the median, at 1 s. The filters can be replaced: see `OurFeatures`.
 
-sherpa-onnx's other front end, for NeMo models, has our frames, and filters as many as wanted. But it takes the samples
-in [-1, 1], where the logarithm's floor lies above the quiet parts of speech: the median cosine was 0.82 to 0.96, and
+sherpa-onnx's other front end, for NeMo models, has our frames, and up to 188 filters. But it takes the samples in
+[-1, 1], where the logarithm's floor lies above the quiet parts of speech: the median cosine was 0.82 to 0.96, and
 0.46 to 0.63 for recordings 20 dB lower.
 """
 
