@@ -1,19 +1,22 @@
 """A model for sherpa-onnx: the same embeddings in that program, or nearly."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import sherpa_onnx
+import soundfile
 import torch
 from numpy.typing import NDArray
 
 from sound_groove.audio import load_audio
 from sound_groove.checkpoint import load_checkpoint
+from sound_groove.cli import main
 from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.encoder import SpeakerEncoder
-from sound_groove.errors import CheckpointError
+from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.export import sherpa_file
 from sound_groove.export.placing import ExportedFile
 from sound_groove.export.sherpa_file import export_sherpa
@@ -135,6 +138,31 @@ def test_a_file_that_disagrees_is_not_written(tiny_run: Path, tmp_path: Path, mo
     with pytest.raises(CheckpointError, match="disagrees with it"):
         export_sherpa(tiny_run, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_beside_the_model_and_over_nothing(
+    tiny_run: Path, exported: ExportedFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exported.file == tiny_run / "best.sherpa.onnx"
+    with pytest.raises(OutputError, match=r"best\.sherpa\.onnx: is there already"):
+        export_sherpa(tiny_run)
+    assert main(["export", str(tiny_run), "--format", "sherpa-onnx"]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert main(["export", str(tiny_run), "--format", "sherpa-onnx", "--precision", "fp16"]) == 2
+    assert "--precision goes with --format tensorrt" in capsys.readouterr().err
+
+
+def test_the_python_of_the_page_runs(
+    exported: ExportedFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for name, take in (("a.wav", 0), ("b.wav", 1)):
+        soundfile.write(tmp_path / name, speak(made_up_speaker(9, 0), take, 3.0), RATE)
+    (tmp_path / "voice.onnx").write_bytes(exported.file.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "docs/export.md", "exec"), {})  # noqa: S102 - it is our own documentation
+    assert 0.0 < float(capsys.readouterr().out) < 1.0
 
 
 @pytest.mark.corpus

@@ -15,6 +15,7 @@ import torch
 
 import tensorrt_stand_in
 from sound_groove.checkpoint import load_checkpoint
+from sound_groove.cli import main
 from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, MissingExtraError, OutputError, UsageError
@@ -55,10 +56,16 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, graphs: dict[str, bytes]) -> list[
     return tensorrt_stand_in.CALLS
 
 
-def test_without_the_package_one_sentence_says_how_to_get_it(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_one_sentence_says_how_to_get_it(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'sound-groove\[tensorrt\]'"):
         export_tensorrt(tiny_run)
+    assert main(["export", str(tiny_run), "--format", "tensorrt"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: Exporting for TensorRT needs the 'tensorrt' extra: pip install 'sound-groove[tensorrt]'"
+    )
 
 
 def test_without_a_gpu_it_is_refused(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,3 +140,16 @@ def test_an_engine_that_disagrees_or_cannot_be_built_is_not_written(
 def test_sizes_out_of_range_are_refused(given: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="an engine needs a largest batch of at least 1"):
         InputSizes(**given)  # type: ignore[arg-type]
+
+
+def test_the_command_takes_sizes_and_precision(
+    tiny_run: Path,
+    tmp_path: Path,
+    stand_in: list[tuple[object, ...]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--precision", "fp16", "--largest-batch", "2", "--longest", "5", "--out", str(tmp_path / "a.engine")]
+    assert main(["export", str(tiny_run), "--format", "tensorrt", *options]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(tmp_path / "a.engine") and "made-up voices of 0.3 to 3.7 s" in printed.err
+    assert ("set_shape", "waveform", (1, 32240), (1, 64000), (2, 80000)) in stand_in
