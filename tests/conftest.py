@@ -9,6 +9,8 @@ from hypothesis import settings
 from sound_groove.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.models import build_network
+from sound_groove.training.trainer import train
+from training_corpus import prepare_corpus, tiny_recipe
 
 # The same examples in every run, so that a red run is about the change that was tested. To look for new ones:
 # pytest --hypothesis-profile=search
@@ -46,3 +48,11 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = {"epoch": 3, "validation_eer": 0.125, "description": "random weights"}
     save_checkpoint(path, tensors, CheckpointHeader("random", configuration.model_dump(), score_map, facts))
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small model, trained for one epoch on made-up voices."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = tiny_recipe(prepare_corpus(folder), training__epochs=1, description="made-up voices, for tests")
+    return train(recipe, folder / "run").folder

@@ -14,25 +14,22 @@ from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.export import onnx_file
-from sound_groove.export.onnx_file import OnnxExport, export_onnx
-from sound_groove.training.trainer import train
-from training_corpus import prepare_corpus, tiny_recipe
+from sound_groove.export.onnx_file import export_onnx
+from sound_groove.export.placing import ExportedFile
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("export")
-    recipe = tiny_recipe(prepare_corpus(folder), training__epochs=1, description="made-up voices, for tests")
-    return train(recipe, folder / "run").folder
+def run(tiny_run: Path) -> Path:
+    return tiny_run
 
 
 @pytest.fixture(scope="module")
-def exported(run: Path) -> OnnxExport:
+def exported(run: Path) -> ExportedFile:
     return export_onnx(run)
 
 
 def test_the_file_gives_the_embeddings_of_the_encoder_one_by_one_and_in_batches(
-    run: Path, exported: OnnxExport
+    run: Path, exported: ExportedFile
 ) -> None:
     session = onnxruntime.InferenceSession(str(exported.file))
     encoder = SpeakerEncoder.load(run)
@@ -48,7 +45,7 @@ def test_the_file_gives_the_embeddings_of_the_encoder_one_by_one_and_in_batches(
     assert 0.99999 <= exported.worst_cosine <= 1.00001
 
 
-def test_the_file_says_what_it_is(run: Path, exported: OnnxExport) -> None:
+def test_the_file_says_what_it_is(run: Path, exported: ExportedFile) -> None:
     checkpoint = load_checkpoint(run)
     model = onnx.load(exported.file)
     onnx.checker.check_model(model)
@@ -88,7 +85,7 @@ def test_a_file_that_disagrees_with_the_model_is_not_written(
 
 
 def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(
-    run: Path, exported: OnnxExport, tmp_path: Path
+    run: Path, exported: ExportedFile, tmp_path: Path
 ) -> None:
     with pytest.raises(OutputError, match=r"best\.onnx: is there already"):
         export_onnx(run)

@@ -29,6 +29,7 @@ from sound_groove.filterbank import (
     FRAME_SHIFT,
     LOG_FLOOR,
     PREEMPHASIS,
+    SAMPLE_RATE,
     SIXTEEN_BIT,
     mel_filters,
     povey_window,
@@ -102,6 +103,7 @@ class KaldiFbank(nn.Module):
         num_mel_bins: F, number of mel filters.
         dither: standard deviation of the Gaussian noise that is added in training mode, in 16-bit steps (Kaldi's unit).
             The noise is drawn once per sample; Kaldi draws it anew for every frame that the sample is in.
+        high_frequency: upper edge of the last mel filter in Hz; the Nyquist frequency for every network of ours.
 
     >>> KaldiFbank()(torch.zeros(2, 16000)).shape
     torch.Size([2, 98, 80])
@@ -112,13 +114,13 @@ class KaldiFbank(nn.Module):
     spectrum: Tensor  # (400, 510) frame -> real parts, then imaginary parts, of the bins 1..255
     mel: Tensor  # (510, F) their squares -> mel energies
 
-    def __init__(self, num_mel_bins: int = 80, dither: float = 0.0) -> None:
+    def __init__(self, num_mel_bins: int = 80, dither: float = 0.0, high_frequency: float = SAMPLE_RATE / 2) -> None:
         super().__init__()
         self.num_mel_bins = num_mel_bins
         self.dither = dither
         self.register_buffer("window", torch.from_numpy(povey_window()).float(), persistent=False)
         self.register_buffer("spectrum", _spectrum_matrix().float(), persistent=False)
-        self.register_buffer("mel", _mel_matrix(num_mel_bins).float(), persistent=False)
+        self.register_buffer("mel", _mel_matrix(num_mel_bins, high_frequency).float(), persistent=False)
 
     def forward(self, waveforms: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features of a batch of waveforms, in float32 whatever the autocast state.
@@ -226,7 +228,7 @@ def _spectrum_matrix() -> Tensor:
     return torch.from_numpy(povey_window()).unsqueeze(1) * transform
 
 
-def _mel_matrix(num_mel_bins: int) -> Tensor:
+def _mel_matrix(num_mel_bins: int, high_frequency: float) -> Tensor:
     """(510, F) float64: the mel filters, twice: for the squares of the real and of the imaginary parts."""
-    filters = torch.from_numpy(mel_filters(num_mel_bins))  # (255, F)
+    filters = torch.from_numpy(mel_filters(num_mel_bins, high_frequency))  # (255, F)
     return torch.cat((filters, filters))

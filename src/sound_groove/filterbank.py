@@ -36,17 +36,34 @@ def povey_window() -> NDArray[np.float64]:
     return np.asarray((0.5 - 0.5 * np.cos(2.0 * np.pi * n / (FRAME_LENGTH - 1))) ** 0.85)
 
 
-def mel_filters(num_mel_bins: int = 80) -> NDArray[np.float64]:
-    """(255, F): triangles over the DFT bins 1..255, evenly spaced and linear in mel, mel(f) = 1127 ln(1 + f / 700).
+def mel(frequency: ArrayLike) -> NDArray[np.float64]:
+    """The mel scale of the filters, mel(f) = 1127 ln(1 + f / 700), of frequencies in Hz."""
+    return np.asarray(1127.0 * np.log1p(np.asarray(frequency, dtype=np.float64) / 700.0))
+
+
+def mel_edges(num_mel_bins: int, high_frequency: float = SAMPLE_RATE / 2) -> NDArray[np.float64]:
+    """Where the triangular filters begin, peak and end: evenly spaced in mel.
+
+    Args:
+        num_mel_bins: F.
+        high_frequency: upper edge of the last filter, in Hz; the lower edge of the first one is 20 Hz.
+
+    Returns:
+        (F + 2,) in mel: filter i rises from edge i to its peak at edge i + 1 and falls to edge i + 2.
+
+    >>> mel_edges(2, 8000.0).round(1).tolist()
+    [31.7, 967.8, 1903.9, 2840.0]
+    """
+    low, high = mel([LOW_FREQUENCY, high_frequency]).tolist()
+    return np.linspace(low, high, num_mel_bins + 2)
+
+
+def mel_filters(num_mel_bins: int = 80, high_frequency: float = SAMPLE_RATE / 2) -> NDArray[np.float64]:
+    """(255, F): triangles over the DFT bins 1..255, linear in mel; arguments as for `mel_edges`.
 
     Bin 0 (below 20 Hz) and the Nyquist bin have no weight in any filter.
     """
-
-    def mel(frequency: ArrayLike) -> NDArray[np.float64]:
-        return np.asarray(1127.0 * np.log1p(np.asarray(frequency, dtype=np.float64) / 700.0))
-
-    low, high = mel([LOW_FREQUENCY, SAMPLE_RATE / 2]).tolist()
-    edges = np.linspace(low, high, num_mel_bins + 2)
+    edges = mel_edges(num_mel_bins, high_frequency)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]  # (F,) each
     bins = mel(np.arange(1.0, FFT_SIZE // 2) * (SAMPLE_RATE / FFT_SIZE))[:, None]
     return np.asarray(np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clip(min=0.0))

@@ -10,13 +10,19 @@ from sound_groove.cli.verb import add_verb, ready_for_computing, say
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
+    from sound_groove.export.placing import ExportedFile
 
 EXAMPLES = """examples:
   sound-groove export outputs/ecapa512                       outputs/ecapa512/best.onnx
   sound-groove export best.safetensors --out voice.onnx --json
+  sound-groove export outputs/ecapa512 --format sherpa-onnx  outputs/ecapa512/best.sherpa.onnx
+  sound-groove export outputs/ecapa512 --format tensorrt --precision fp16 --largest-batch 32 --longest 10
 
-The file takes waveforms (B, samples) at 16 kHz in [-1, 1] and gives unit-length embeddings (B, D); the cosine of two is
-the score. It is compared with the model first, and is not written where they disagree.
+onnx takes waveforms (B, samples) at 16 kHz in [-1, 1] and gives unit-length embeddings (B, D); the cosine of two is
+the score. sherpa-onnx is for that project's SpeakerEmbeddingExtractor, on phones too. tensorrt is an engine for the
+kind of NVIDIA GPU that builds it; it needs the 'tensorrt' extra, and this export is not yet run on hardware.
+
+A file is compared with the model first, and is not written where they disagree.
 """
 
 
@@ -25,15 +31,24 @@ def register(verbs: "Verbs") -> None:
     parser = add_verb(
         verbs,
         "export",
-        "a model as an ONNX file",
+        "a model as a file for ONNX runtimes, sherpa-onnx or TensorRT",
         "Write a model as a file for other programs.",
         EXAMPLES,
         run,
     )
     parser.add_argument("model", metavar="MODEL", help="model file or run folder")
-    parser.add_argument("--format", choices=("onnx",), default="onnx", help="what to write (default: onnx)")
+    parser.add_argument(
+        "--format", choices=("onnx", "sherpa-onnx", "tensorrt"), default="onnx", help="what to write (default: onnx)"
+    )
     parser.add_argument("--out", metavar="FILE", type=Path, help="file to write (default: beside the model)")
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16"), help="tensorrt: of the convolutions and products (default: fp32)"
+    )
+    parser.add_argument("--largest-batch", metavar="N", type=int, help="tensorrt: most recordings at once (default: 8)")
+    parser.add_argument(
+        "--longest", metavar="SECONDS", type=float, help="tensorrt: longest recordings, 5 to 60 (default: 60)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -43,13 +58,40 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.errors import require_extra
 
     require_extra("Exporting", "train", "torch", "safetensors", "pydantic")
-    from sound_groove.export.onnx_file import export_onnx
-
+    _refuse_what_the_format_has_not(arguments)
     say("exporting, and comparing with the model ...")
-    done = export_onnx(arguments.model, arguments.out, arguments.force)
+    done = _export(arguments)
     say(
         f"{done.name} ({done.hash[:12]}), {done.bytes / 1e6:.1f} MB, embeddings of {done.embedding_size} values; "
-        f"cosine with the model's at least {done.worst_cosine:.7f} on made-up voices of 0.3 to 60 s"
+        f"cosine with the model's at least {done.worst_cosine:.7f} on made-up voices of {done.checked_s[0]:g} to "
+        f"{done.checked_s[-1]:g} s"
     )
     print(json.dumps({**asdict(done), "file": str(done.file)}) if arguments.json else done.file)
     return 0
+
+
+def _refuse_what_the_format_has_not(arguments: argparse.Namespace) -> None:
+    from sound_groove.errors import UsageError
+
+    if arguments.format != "tensorrt":
+        for name in ("precision", "largest_batch", "longest"):
+            if getattr(arguments, name) is not None:
+                option = "--" + name.replace("_", "-")
+                raise UsageError(f"{option} goes with --format tensorrt, and the format is {arguments.format}")
+
+
+def _export(arguments: argparse.Namespace) -> "ExportedFile":
+    model, out, force = arguments.model, arguments.out, arguments.force
+    if arguments.format == "sherpa-onnx":
+        from sound_groove.export.sherpa_file import export_sherpa
+
+        return export_sherpa(model, out, force)
+    if arguments.format == "tensorrt":
+        from sound_groove.export.tensorrt_file import InputSizes, export_tensorrt
+
+        given = {"largest_batch": arguments.largest_batch, "longest_s": arguments.longest}
+        sizes = InputSizes(**{name: value for name, value in given.items() if value is not None})
+        return export_tensorrt(model, out, force, arguments.precision or "fp32", sizes)
+    from sound_groove.export.onnx_file import export_onnx
+
+    return export_onnx(model, out, force)

@@ -31,5 +31,9 @@ class WaveformModel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, samples) at 16 kHz in [-1, 1], at least 25 ms -> (B, D) of unit length."""
-        embedding = F.normalize(self.network(remove_mean(self.front_end(waveform))))
+        return self.embedding(remove_mean(self.front_end(waveform)))
+
+    def embedding(self, features: Tensor) -> Tensor:
+        """(B, T, F) with the mean removed -> (B, D) of unit length."""
+        embedding = F.normalize(self.network(features))
         return F.normalize(embedding - self.centre) if self.is_centred else embedding

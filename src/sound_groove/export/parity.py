@@ -1,0 +1,54 @@
+"""Whether an exported model agrees with the checkpoint that it was made from, judged on made-up voices."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sound_groove.audio import SAMPLE_RATE
+from sound_groove.checkpoint import Checkpoint
+from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.encoder import MINIMUM_FRAMES, SpeakerEncoder
+from sound_groove.errors import CheckpointError, printable
+from sound_groove.filterbank import samples_of
+from sound_groove.types import Embeddings, Samples
+
+CHECKED_S = (0.3, 1.0, 2.0, 3.7, 10.0, 60.0)
+# A shorter recording is repeated, a whole number of times, before it is embedded.
+SHORTEST_SAMPLES = samples_of(MINIMUM_FRAMES)
+
+
+def worst_cosine(
+    checkpoint: Checkpoint,
+    embed: Callable[[Samples], Embeddings],
+    durations_s: Sequence[float] = CHECKED_S,
+    repeat: bool = True,
+) -> float:
+    """The lowest cosine between an exported model's embeddings of made-up voices and those of the encoder that serves.
+
+    Args:
+        checkpoint: the model.
+        embed: the exported model: (2, samples) -> (2, D). The second item is the first one backwards, no speech.
+        durations_s: lengths of the voices.
+        repeat: give `embed` short recordings as the encoder repeats them, so that they last `SHORTEST_SAMPLES`.
+    """
+    encoder = SpeakerEncoder.load(checkpoint.path)
+    worst = 1.0
+    for number, duration_s in enumerate(durations_s):
+        voice = speak(made_up_speaker(0, number), 0, max(duration_s, 0.5))[: int(duration_s * SAMPLE_RATE)]
+        pair = np.stack([voice, voice[::-1]])  # (2, samples)
+        found = embed(np.tile(pair, max(1, -(-SHORTEST_SAMPLES // len(voice)))) if repeat else pair)
+        worst = min(worst, float((found * encoder.embed(list(pair))).sum(axis=1).min()))
+    return worst
+
+
+def demand(checkpoint: Checkpoint, worst: float, least: float) -> None:
+    """Refuse a model whose lowest cosine with the checkpoint is too low.
+
+    Raises:
+        CheckpointError: it is, or is not a number.
+    """
+    if not worst >= least:
+        raise CheckpointError(
+            f"{printable(str(checkpoint.path))}: the exported model disagrees with it (cosine {worst:.6f}, and "
+            f"{least} is asked for); nothing was written"
+        )

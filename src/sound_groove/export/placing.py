@@ -1,0 +1,59 @@
+"""Where an exported model goes: never over another file unless that is wanted, and never in part."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sound_groove.checkpoint import Checkpoint
+from sound_groove.errors import OutputError, printable
+from sound_groove.files import replaced_bytes, writing
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file that was written.
+
+    Attributes:
+        file: where it lies.
+        name: the model's.
+        hash: the model's, as `SpeakerEncoder.identity` has it.
+        embedding_size: D.
+        bytes: size of the file.
+        worst_cosine: lowest between its embeddings and the checkpoint's.
+        checked_s: durations of the made-up voices that it was lowest of.
+    """
+
+    file: Path
+    name: str
+    hash: str
+    embedding_size: int
+    bytes: int
+    worst_cosine: float
+    checked_s: tuple[float, ...]
+
+
+def destination(checkpoint: Checkpoint, out: str | Path | None, suffix: str, force: bool) -> Path:
+    """The file to write: `out`, or beside the model with another suffix.
+
+    Raises:
+        OutputError: it is there already and not to be replaced, or there is no such folder.
+    """
+    path = checkpoint.path.with_suffix(suffix) if out is None else Path(out)
+    if path.exists() and not force:
+        raise OutputError(f"{printable(str(path))}: is there already; choose another --out, or replace it with --force")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"{printable(str(path))}: there is no folder {printable(str(path.absolute().parent))}")
+    return path
+
+
+def place(
+    path: Path, content: bytes, checkpoint: Checkpoint, worst_cosine: float, checked_s: tuple[float, ...]
+) -> ExportedFile:
+    """Write the whole file, and say what was written.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path), replaced_bytes(path) as file:
+        file.write(content)
+    size = int(checkpoint.header.network["embedding_size"])
+    return ExportedFile(path, checkpoint.header.name, checkpoint.hash, size, len(content), worst_cosine, checked_s)

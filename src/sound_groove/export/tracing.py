@@ -1,0 +1,98 @@
+"""From a network to an ONNX graph with dynamic axes, and what the graph says of itself."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sound_groove import __version__
+from sound_groove.audio import SAMPLE_RATE
+from sound_groove.checkpoint import Checkpoint
+from sound_groove.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import onnx
+
+OUTPUT = "embedding"
+OPSET = 18
+
+
+def trace(module: nn.Module, example: Tensor, name: str, axes: Sequence[str]) -> "onnx.ModelProto":
+    """A module of one input and one output, the embeddings, as an ONNX graph.
+
+    Args:
+        module: in evaluation mode.
+        example: an input such as it will take; the sizes of its first axes are free in the graph.
+        name: of the input: that of the argument of `forward`.
+        axes: names of the free axes, from the first one on. The first is the batch, which the output has too.
+
+    Raises:
+        CheckpointError: torch could not export the module.
+    """
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            input_names=[name],
+            output_names=[OUTPUT],
+            dynamic_shapes={name: dict.fromkeys(range(len(axes)), torch.export.Dim.DYNAMIC)},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise CheckpointError("torch could not export the network")
+    proto: onnx.ModelProto = program.model_proto
+    for value, names in ((proto.graph.input[0], axes), (proto.graph.output[0], axes[:1])):
+        for dimension, axis in zip(value.type.tensor_type.shape.dim, names, strict=False):
+            dimension.dim_param = axis
+    # Nobody needs these: they speak of the dimensions by other names, and of the exporting machine's files and folders.
+    del proto.graph.value_info[:]
+    del proto.graph.metadata_props[:]
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    return proto
+
+
+def describe(proto: "onnx.ModelProto", entries: Mapping[str, object]) -> None:
+    """Let a graph say what it is, in entries that every runtime can read."""
+    for key, value in entries.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, str(value)
+
+
+def facts(checkpoint: Checkpoint) -> dict[str, object]:
+    """What every exported graph says: plain entries for everybody, and all that the checkpoint says as JSON."""
+    score_map = checkpoint.score_map
+    return {
+        "name": checkpoint.header.name,
+        "hash": checkpoint.hash,
+        "sample_rate": SAMPLE_RATE,
+        "embedding_size": checkpoint.header.network["embedding_size"],
+        "network": json.dumps(checkpoint.header.network),
+        "score_map": json.dumps(None if score_map is None else asdict(score_map)),
+        "description": checkpoint.header.training.get("description", ""),
+        "training": json.dumps(checkpoint.header.training),
+        "sound_groove": __version__,
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's talk of packages that it does not need."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
