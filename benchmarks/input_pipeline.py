@@ -162,7 +162,7 @@ def compare_costs(settings: dict[str, Setting], front_end: FrontEnd, arguments: 
                 moments = [time.thread_time()]
                 batch = inputs.reader.read_batch(items)
                 reading.append(time.thread_time() - moments[0])
-                inputs.features(batch, 0, number)
+                inputs.features(batch.to(CPU), 0, number)
                 moments.append(time.thread_time())
                 for pipeline in others.values():
                     collate([pipeline[place] for place in items])
