@@ -204,8 +204,9 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
 def _written(action: argparse.Action) -> str:
     metavar = str(action.metavar or "|".join(action.choices or []) or action.dest.upper())
     if not action.option_strings:
-        return f"[{metavar} ...]" if action.nargs == "*" else metavar
-    return "/".join(action.option_strings) + ("" if action.nargs == 0 else f" {metavar}")
+        return {"*": f"[{metavar} ...]", "?": f"[{metavar}]"}.get(str(action.nargs), metavar)
+    values = {"0": "", "+": f" {metavar} [{metavar} ...]"}.get(str(action.nargs), f" {metavar}")
+    return "/".join(action.option_strings) + values
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:

@@ -56,3 +56,11 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     recipe = tiny_recipe(prepare_corpus(folder), training__epochs=1, description="made-up voices, for tests")
     return train(recipe, folder / "run").folder
+
+
+@pytest.fixture(scope="session")
+def exported(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network as an ONNX file."""
+    from sound_groove.export.onnx_file import export_onnx
+
+    return export_onnx(model_path, tmp_path_factory.mktemp("exported") / "model.onnx").file

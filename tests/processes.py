@@ -1,7 +1,10 @@
 """Child processes of the tests, and what they do in them (without torch, which takes seconds to import)."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 from sound_groove.data.file_work import FileJob, Outcome, check_file
@@ -11,6 +14,13 @@ from sound_groove.data.shards import ShardJob, ShardOutcome, write_shard
 def heed_interrupts() -> None:
     """For `preexec_fn`: a child hears Ctrl-C even where a shell runs the tests in the background, which ignores it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules that a fresh process has loaded after running the code."""
+    program = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 def check_or_die(job: FileJob) -> Outcome:

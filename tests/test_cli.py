@@ -57,6 +57,7 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "embed",
         "export",
         "info",
+        "bench",
     )
     assert all(find_spec(f"sound_groove.cli.{verb}") for verb in cli.VERBS)
 

@@ -305,6 +305,14 @@ def test_every_key_of_a_comparison_is_described(
     assert found <= described(), found - described()
 
 
+def test_every_key_of_a_benchmark_is_described(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", str(model_path), "--budget", "0.001", "--seconds", "3", "--threads", "1", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    del facts["machine"]["versions"]  # its keys are names of packages
+    found = {*keys(facts), *keys(facts["timings"][0]), "versions"}
+    assert len(found) > 20 and found <= described(), found - described()
+
+
 def test_what_is_left_only_on_request_is_described() -> None:
     assert {"train_fbank_list.txt", "fbank_pt/", "wav/", "failed_trials.tsv", "failure.json"} <= described()
 

@@ -15,7 +15,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "words": ("errors", "types", "files", "provenance", "settings", "configuration", "recipes"),
     "numbers": ("audio", "container", "mpeg", "quality", "scoring", "calibration", "metrics", "filterbank", "pieces"),
     "networks": ("models", "losses", "features", "checkpoint"),
-    "use": ("encoder", "verifier", "torch_network", "onnx_model", "bulk", "ray_bulk"),
+    "use": ("encoder", "verifier", "torch_network", "onnx_model", "bulk", "ray_bulk", "timing"),
     "make": ("data", "training", "evaluation", "export"),
     "demonstration": ("demo",),
     "doors": ("cli", "__main__"),

@@ -15,7 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 from sound_groove.audio import load_audio
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, CheckpointError, UsageError
-from sound_groove.export.onnx_file import export_onnx
 from sound_groove.types import CropAveraging, Samples
 
 RATE = 16000
@@ -23,11 +22,6 @@ RATE = 16000
 
 def noise(duration_s: float, seed: int = 0) -> Samples:
     return (0.05 * np.random.default_rng(seed).standard_normal(round(duration_s * RATE))).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def exported(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_onnx(model_path, tmp_path_factory.mktemp("exported") / "model.onnx").file
 
 
 def features_in(path: Path, bins: int = 80, shape: list[Any] | None = None, **metadata: str) -> Path:

@@ -1,6 +1,5 @@
 """What `import sound_groove` offers, and what it does not cost."""
 
-import json
 import subprocess
 import sys
 import time
@@ -9,15 +8,9 @@ from importlib import import_module
 import pytest
 
 import sound_groove
+from processes import modules_after
 
 HEAVY = ("torch", "accelerate", "pydantic", "sklearn", "matplotlib", "tensorboard", "onnxruntime")
-
-
-def modules_after(code: str) -> set[str]:
-    """The modules that a fresh process has loaded after running the code."""
-    program = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_the_public_names_are_few_sorted_and_there() -> None:

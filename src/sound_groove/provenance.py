@@ -10,7 +10,7 @@ from typing import Any
 
 from sound_groove import __version__
 
-PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "soundfile", "soxr")
+PACKAGES = ("torch", "onnxruntime", "numpy", "accelerate", "safetensors", "soundfile", "soxr")
 
 
 def now() -> str:
@@ -31,13 +31,12 @@ def software() -> dict[str, Any]:
 
 def machine(threads: int) -> dict[str, Any]:
     """What a reader needs to judge a time or to repeat a figure: processor, threads, versions, commit."""
-    return {
-        "cpu": _processor(),
-        "cpus": os.cpu_count(),
-        "threads": threads,
-        "system": platform.platform(),
-        **software(),
-    }
+    return {**host(), "threads": threads}
+
+
+def host() -> dict[str, Any]:
+    """Processor, system, versions, commit."""
+    return {"cpu": _processor(), "cpus": os.cpu_count(), "system": platform.platform(), **software()}
 
 
 def available_cores() -> int:

@@ -33,6 +33,7 @@ VERBS = (
     "embed",
     "export",
     "info",
+    "bench",
 )  # one module each
 
 EXAMPLES = """examples:
@@ -45,6 +46,7 @@ EXAMPLES = """examples:
   sound-groove compare a.wav b.wav --model outputs/ecapa512
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
+  sound-groove bench best.onnx                        how fast this machine computes embeddings with it
 
 'sound-groove VERB --help' explains each verb and shows an example.
 """
