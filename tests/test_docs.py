@@ -305,6 +305,14 @@ def test_every_key_of_a_comparison_is_described(
     assert found <= described(), found - described()
 
 
+def test_every_key_of_the_facts_of_an_onnx_file_is_described(
+    exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(exported), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert len(facts) > 15 and facts.keys() <= described(), facts.keys() - described()
+
+
 def test_every_key_of_a_benchmark_is_described(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", str(model_path), "--budget", "0.001", "--seconds", "3", "--threads", "1", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)

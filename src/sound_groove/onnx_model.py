@@ -9,7 +9,7 @@ Two kinds are known by what they take:
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,15 +71,12 @@ class OnnxModel:
     @cached_property
     def identity(self) -> ModelIdentity:
         """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256."""
-        if self.is_own:
-            return ModelIdentity(self.metadata["name"], self.metadata["hash"])
-        with self.path.open("rb") as file:
-            return ModelIdentity(self.path.stem, hashlib.file_digest(file, "sha256").hexdigest())
+        return identity_of(self.path, self.metadata)
 
     @property
     def is_own(self) -> bool:
         """Whether `sound-groove export` wrote the file."""
-        return OWN_KEY in self.metadata and {"name", "hash", "embedding_size"} <= self.metadata.keys()
+        return is_own_file(self.metadata)
 
     @property
     def takes_features(self) -> bool:
@@ -186,6 +183,19 @@ class OnnxModel:
         kind = self.metadata.get("feature_normalize_type", "")
         if kind not in ("", "global-mean"):
             raise CheckpointError(f"{self._name}: normalises features by '{printable(kind)}', which is unknown here")
+
+
+def is_own_file(metadata: Mapping[str, str]) -> bool:
+    """Whether `sound-groove export` wrote the file that says this of itself."""
+    return OWN_KEY in metadata and {"name", "hash", "embedding_size"} <= metadata.keys()
+
+
+def identity_of(path: Path, metadata: Mapping[str, str]) -> ModelIdentity:
+    """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256."""
+    if is_own_file(metadata):
+        return ModelIdentity(metadata["name"], metadata["hash"])
+    with path.open("rb") as file:
+        return ModelIdentity(path.stem, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _complaint(error: Exception) -> str:

@@ -3,9 +3,11 @@
 import argparse
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.verb import add_verb
+from sound_groove.errors import printable
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -13,9 +15,12 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   sound-groove info outputs/ecapa512
   sound-groove info best.safetensors --json     everything, the recipe too
+  sound-groove info best.onnx                   an exported model, or one of WeSpeaker, 3D-Speaker or sherpa-onnx
 """
 
 LONG = ("training.recipe", "training.progress")  # only in --json
+LONGEST_TEXT = 400  # characters; what others write into their files may be a whole book
+COUNTS = ("parameters", "bytes")
 
 
 def register(verbs: "Verbs") -> None:
@@ -28,18 +33,13 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("model", metavar="MODEL", help="model file or run folder")
+    parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx) or run folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the file, build its network, and print the facts."""
-    from sound_groove.errors import require_extra
-
-    require_extra("Reading a .safetensors model", "train", "torch", "safetensors", "pydantic")
-    from sound_groove.checkpoint import describe_checkpoint, load_checkpoint
-
-    facts = describe_checkpoint(load_checkpoint(arguments.model))
+    """Read the file, and print the facts."""
+    facts = _facts(arguments.model)
     if arguments.json:
         print(json.dumps(facts, indent=2, allow_nan=False))
     else:
@@ -50,6 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _facts(model: str) -> dict[str, Any]:
+    if Path(model).suffix == ".onnx":
+        from sound_groove.onnx_facts import describe_onnx
+
+        return describe_onnx(model)
+    from sound_groove.errors import require_extra
+
+    require_extra("Reading a .safetensors model", "train", "torch", "safetensors", "pydantic")
+    from sound_groove.checkpoint import describe_checkpoint, load_checkpoint
+
+    return describe_checkpoint(load_checkpoint(model))
+
+
 def _rows(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """The facts, one line each, nested names joined by dots; without the long ones."""
     for name, value in facts.items():
@@ -58,5 +71,14 @@ def _rows(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
             yield from _rows(value, f"{prefix}{name}.")
         elif value is not None and value != "":
-            text = f"{value:,}" if name == "parameters" else f"{value:.6g}" if isinstance(value, float) else str(value)
-            yield f"{prefix}{name}", " ".join(text.split())
+            yield printable(prefix + name), _shown(value, has_commas=name in COUNTS or prefix == "values.")
+
+
+def _shown(value: Any, has_commas: bool) -> str:
+    """A value on one line."""
+    if has_commas and isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return printable(", ".join(map(str, value)))
+    text = f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
+    return printable(text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} ...")
