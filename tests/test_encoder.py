@@ -114,14 +114,14 @@ def test_short_recordings_are_repeated_whole_until_they_last_two_seconds() -> No
     assert network.batches == [((1, 238, 80), [238])]
     np.testing.assert_array_equal(encoder.embed([half]), encoder.embed([np.tile(half, 4)]))
     network.batches.clear()
-    encoder.embed([noise(2.1)])
-    assert network.batches == [((1, 208, 80), [208])]  # long enough: as it is
+    encoder.embed([noise(2.0)])
+    assert network.batches == [((1, 198, 80), [198])]  # long enough: as it is
 
 
 def test_the_shortest_recordings_are_embedded() -> None:
     encoder, network = recorder()
     assert np.isfinite(encoder.embed([noise(0.1), noise(0.025)])).all()
-    assert all(length >= 200 for _, lengths in network.batches for length in lengths)
+    assert all(length >= 198 for _, lengths in network.batches for length in lengths)
 
 
 def test_long_recordings_are_cut_into_windows_of_at_most_a_minute_and_averaged() -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MODEL_VARIABLE = "SOUND_GROOVE_MODEL"  # the environment variable that names the model to use when none is given
-MINIMUM_FRAMES = 200  # 2 s: the crops that the recipes train on
+MINIMUM_FRAMES = 198  # the whole frames of 2 s, about what the recipes train on
 LONGEST_FRAMES = 6000  # 60 s
 HELD_SECONDS = 600.0  # of pieces that wait to be put into batches of similar length: 38 MB
 

@@ -213,10 +213,10 @@ def benchmark(
 
 
 def embedded_s(duration_s: float) -> float:
-    """Seconds of audio that go through the network for a recording: one shorter than 2.015 s is repeated.
+    """Seconds of audio that go through the network for a recording: one shorter than the frames of 2 s is repeated.
 
     >>> embedded_s(1.0), embedded_s(5.0)
-    (3.0, 5.0)
+    (2.0, 5.0)
     """
     samples = np.empty(round(duration_s * SAMPLE_RATE), dtype=np.float32)
     return len(repeated(samples, samples_of(MINIMUM_FRAMES))) / SAMPLE_RATE

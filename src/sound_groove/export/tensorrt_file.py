@@ -61,7 +61,7 @@ class InputSizes:
         """(B, samples): least, usual, most.
 
         >>> InputSizes(largest_batch=4, longest_s=10.0).shapes
-        ((1, 32240), (1, 64000), (4, 160000))
+        ((1, 31920), (1, 64000), (4, 160000))
         """
         usual, most = int(USUAL_S * SAMPLE_RATE), int(self.longest_s * SAMPLE_RATE)
         return (1, SHORTEST_SAMPLES), (1, usual), (self.largest_batch, most)
