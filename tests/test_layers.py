@@ -20,6 +20,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "verifier",
         "torch_network",
         "onnx_model",
+        "runtimes",
         "bulk",
         "onnx_content",
         "onnx_facts",

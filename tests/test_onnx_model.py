@@ -1,7 +1,9 @@
 """Speaker models in ONNX, of ours and of others, used without torch."""
 
+import importlib.util
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sound_groove.audio import load_audio
 from sound_groove.encoder import SpeakerEncoder
-from sound_groove.errors import AudioError, CheckpointError, UsageError
+from sound_groove.errors import AudioError, CheckpointError, MissingExtraError, UsageError
 from sound_groove.types import CropAveraging, Samples
 
 RATE = 16000
@@ -165,7 +167,33 @@ def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, make: Any, r
 
 
 def test_a_device_that_is_not_here_is_named(exported: Path) -> None:
-    with pytest.raises(UsageError, match="device 'abacus' is not one for an ONNX model: cpu, cuda"):
-        SpeakerEncoder.load(exported, device="abacus")
-    with pytest.raises(UsageError, match="this onnxruntime has no"):
+    for device in ("abacus", "cuda:first", "openvino:fp8"):
+        with pytest.raises(UsageError, match=f"device '{device}' is not one for an ONNX model: cpu, cuda"):
+            SpeakerEncoder.load(exported, device=device)
+    with pytest.raises(UsageError, match="this onnxruntime has no TensorrtExecutionProvider"):
         SpeakerEncoder.load(exported, device="tensorrt:1")
+
+
+def test_openvino_that_is_not_installed_is_one_sentence(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
+    with pytest.raises(MissingExtraError, match=r"pip install 'sound-groove\[openvino\]'"):
+        SpeakerEncoder.load(exported, device="openvino")
+
+
+@pytest.mark.parametrize(("device", "least"), [("openvino", 0.99999), ("openvino:bf16", 0.99)])
+def test_openvino_gives_what_onnxruntime_gives(exported: Path, tmp_path: Path, device: str, least: float) -> None:
+    here, there = SpeakerEncoder.load(exported), SpeakerEncoder.load(exported, device, threads=1)
+    assert there.identity == here.identity and there.score_map == here.score_map
+    recordings = [noise(duration_s, seed) for seed, duration_s in enumerate((0.3, 2.0, 3.7, 2.0, 12.0))]
+    expected = here.embed(recordings)
+    assert (there.embed(recordings) * expected).sum(axis=1).min() > least
+    with ThreadPoolExecutor(3) as executor:  # each thread has a request of its own
+        found = np.stack(list(executor.map(there.embed, recordings * 4)))
+    assert (found * np.tile(expected, (4, 1))).sum(axis=1).min() > least
+    foreign = features_in(tmp_path / "foreign.onnx", framework="wespeaker")
+    cosines = SpeakerEncoder.load(foreign, device).embed(recordings) * SpeakerEncoder.load(foreign).embed(recordings)
+    assert cosines.sum(axis=1).min() > least
+    (tmp_path / "broken.onnx").write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match="is damaged, truncated or not an ONNX file"):
+        SpeakerEncoder.load(tmp_path / "broken.onnx", device)

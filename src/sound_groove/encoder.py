@@ -131,8 +131,8 @@ class SpeakerEncoder:
         Args:
             path: an `.onnx` file, of ours or of WeSpeaker, 3D-Speaker or sherpa-onnx; a `.safetensors` file; or a run
                 folder.
-            device: where to compute: "cpu", "cuda", "cuda:1"; for an ONNX file also "tensorrt" and "openvino", as far
-                as the installed onnxruntime has them.
+            device: where to compute: "cpu", "cuda", "cuda:1"; for an ONNX file also "tensorrt", as far as the installed
+                onnxruntime has it, "openvino" and, in bfloat16, "openvino:bf16".
             threads: CPU threads to use while it embeds; None takes all cores.
 
         Raises:

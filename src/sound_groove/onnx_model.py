@@ -1,4 +1,4 @@
-"""A speaker model in ONNX as an encoder's backend; it needs numpy and onnxruntime, and no torch.
+"""A speaker model in ONNX as an encoder's backend; it needs numpy and a runtime, and no torch.
 
 Two kinds are known by what they take:
 
@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +19,10 @@ from numpy.typing import NDArray
 from sound_groove.calibration import ScoreMap
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
 from sound_groove.filterbank import SAMPLE_RATE, SIXTEEN_BIT, kaldi_fbank
-from sound_groove.provenance import available_cores
+from sound_groove.runtimes import complaint, open_model
 from sound_groove.types import ModelIdentity, Samples
 
-if TYPE_CHECKING:
-    import onnxruntime
-
 OWN_KEY = "sound_groove"  # the metadata entry by which our own files are known: the version that wrote them
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
-COMPLAINT_LENGTH = 200  # characters that are shown of what onnxruntime says
 
 
 class OnnxModel:
@@ -48,12 +37,13 @@ class OnnxModel:
 
     Args:
         path: the file.
-        device: "cpu", "cuda", "cuda:1", "tensorrt", "openvino".
+        device: as `sound_groove.runtimes.open_model` takes it.
         threads: CPU threads for one batch; None takes all cores that this process may use.
 
     Raises:
         CheckpointError: the file is missing, damaged, or no speaker model that is known here.
-        UsageError: onnxruntime has no such device here.
+        UsageError: there is no such device here.
+        MissingExtraError: OpenVINO is asked for and not installed.
     """
 
     pads = False
@@ -62,9 +52,9 @@ class OnnxModel:
     def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
         self.path = Path(path)
         self._name = printable(str(path))
-        self._session = self._open(device, threads)
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self._input, self._bins = self._find_input()
+        self._model = open_model(self.path, device, threads)
+        self.metadata = self._model.metadata
+        self._bins = self._find_bins()
         self._check_metadata()
         self.embedding_size = int(self.metadata["embedding_size"]) if self.is_own else self._try()
 
@@ -104,9 +94,9 @@ class OnnxModel:
         """
         batch = np.stack([piece if self._bins is None else self._features(piece) for piece in pieces])
         try:
-            output: Any = self._session.run(None, {self._input: batch})[0]
+            output = self._model.run(batch)
         except Exception as error:  # the library has errors of many kinds, none of them exported
-            raise CheckpointError(f"{self._name}: fails on audio: {_complaint(error)}") from None
+            raise CheckpointError(f"{self._name}: fails on audio: {complaint(error)}") from None
         return np.asarray(output, dtype=np.float64).reshape(len(pieces), -1)
 
     def embed_features(self, pieces: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
@@ -127,39 +117,15 @@ class OnnxModel:
         is_normalized = self.metadata.get("normalize_samples", "0") == "1"
         return kaldi_fbank(samples, self._bins, 1.0 if is_normalized else SIXTEEN_BIT)
 
-    def _open(self, device: str, threads: int | None) -> "onnxruntime.InferenceSession":
-        import onnxruntime
-
-        kind, _, number = device.partition(":")
-        provider = PROVIDERS.get(kind)
-        if provider is None or (number and not number.isdecimal()):
-            raise UsageError(f"device '{printable(device)}' is not one for an ONNX model: {', '.join(PROVIDERS)}")
-        if provider not in onnxruntime.get_available_providers():
-            raise UsageError(
-                f"device '{device}' cannot be used: this onnxruntime has no {provider}; it has "
-                f"{', '.join(onnxruntime.get_available_providers())}"
-            )
-        if not self.path.is_file():
-            raise CheckpointError(f"{self._name}: there is no such model file")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only: they come as exceptions anyway
-        options.intra_op_num_threads = available_cores() if threads is None else threads
-        choice: Any = (provider, {"device_id": number}) if number else provider
-        choices = [choice] if kind == "cpu" else [choice, PROVIDERS["cpu"]]  # the last computes what the first cannot
-        try:
-            return onnxruntime.InferenceSession(str(self.path), options, providers=choices)
-        except Exception as error:
-            raise CheckpointError(f"{self._name}: cannot be opened as an ONNX model: {_complaint(error)}") from None
-
-    def _find_input(self) -> tuple[str, int | None]:
-        """The input's name; and how many mel bins it takes, None where it takes waveforms."""
-        inputs = self._session.get_inputs()
-        shape = list(inputs[0].shape) if len(inputs) == 1 else []
+    def _find_bins(self) -> int | None:
+        """How many mel bins it takes, None where it takes waveforms."""
+        inputs = self._model.inputs
+        shape = next(iter(inputs.values())) if len(inputs) == 1 else []
         if len(shape) == 2:
-            return inputs[0].name, None
+            return None
         if len(shape) == 3 and not isinstance(shape[1], int):
-            return inputs[0].name, shape[2] if isinstance(shape[2], int) else 80
-        taken = ", ".join(f"{one.name} {one.shape}" for one in inputs)
+            return shape[2] if isinstance(shape[2], int) else 80
+        taken = ", ".join(f"{one} {shape}" for one, shape in inputs.items())
         raise CheckpointError(
             f"{self._name}: takes {printable(taken)}; a speaker model takes one input, waveforms (B, samples) or "
             "filterbanks (B, T, F)"
@@ -196,7 +162,3 @@ def identity_of(path: Path, metadata: Mapping[str, str]) -> ModelIdentity:
         return ModelIdentity(metadata["name"], metadata["hash"])
     with path.open("rb") as file:
         return ModelIdentity(path.stem, hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def _complaint(error: Exception) -> str:
-    return " ".join(str(error).split())[:COMPLAINT_LENGTH]

@@ -71,7 +71,7 @@ def register(verbs: "Verbs") -> None:
         "--device",
         metavar="NAME",
         default="cpu",
-        help="where to compute: cpu, cuda, cuda:1; for an ONNX file also tensorrt, openvino (default: cpu)",
+        help="where to compute: cpu, cuda:1; an ONNX file also on tensorrt, openvino, openvino:bf16 (default: cpu)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -1,0 +1,127 @@
+"""What runs an ONNX file: onnxruntime with the providers that it has, or OpenVINO."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.errors import CheckpointError, UsageError, printable, require_extra
+from sound_groove.onnx_content import read_onnx
+from sound_groove.provenance import available_cores
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+OPENVINO = "openvino"
+OPENVINO_PRECISIONS = {"": "f32", "bf16": "bf16"}  # what may stand behind "openvino:"
+DEVICES = (*PROVIDERS, OPENVINO, f"{OPENVINO}:bf16")
+COMPLAINT_LENGTH = 200  # characters that are shown of what a runtime says
+
+Shape = list[int | str | None]
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A file that is ready to run.
+
+    Attributes:
+        inputs: shape of each input, by its name; a size that is free is a text or None.
+        metadata: what the file says of itself.
+        run: gives the first output for the first input; it may be called from several threads at a time.
+    """
+
+    inputs: Mapping[str, Shape]
+    metadata: Mapping[str, str]
+    run: Callable[[NDArray[np.float32]], NDArray[Any]]
+
+
+def open_model(path: Path, device: str, threads: int | None) -> OpenedModel:
+    """Open an ONNX file.
+
+    Args:
+        path: the file.
+        device: "cpu", "cuda" or "cuda:1", "tensorrt"; "openvino", or "openvino:bf16" to compute in bfloat16.
+        threads: CPU threads for one batch; None takes all cores that this process may use.
+
+    Raises:
+        CheckpointError: the file is missing, or cannot be opened.
+        UsageError: there is no such device here.
+        MissingExtraError: OpenVINO is asked for and not installed.
+    """
+    kind, _, more = device.partition(":")
+    if kind not in (*PROVIDERS, OPENVINO) or (more and not (more in OPENVINO_PRECISIONS or more.isdecimal())):
+        raise UsageError(f"device '{printable(device)}' is not one for an ONNX model: {', '.join(DEVICES)}")
+    if kind == OPENVINO:
+        require_extra("The device 'openvino'", "openvino", "openvino")
+    if not path.is_file():
+        raise CheckpointError(f"{printable(str(path))}: there is no such model file")
+    threads = available_cores() if threads is None else threads
+    return _in_openvino(path, more, threads) if kind == OPENVINO else _in_onnxruntime(path, kind, more, threads)
+
+
+def complaint(error: Exception) -> str:
+    """What a runtime says, on one line."""
+    return " ".join(str(error).split())[:COMPLAINT_LENGTH]
+
+
+def _in_onnxruntime(path: Path, kind: str, number: str, threads: int) -> OpenedModel:
+    import onnxruntime
+
+    provider = PROVIDERS[kind]
+    if provider not in onnxruntime.get_available_providers():
+        raise UsageError(
+            f"device '{kind}' cannot be used: this onnxruntime has no {provider}; it has "
+            f"{', '.join(onnxruntime.get_available_providers())}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: they come as exceptions anyway
+    options.intra_op_num_threads = threads
+    choice: Any = (provider, {"device_id": number}) if number else provider
+    choices = [choice] if kind == "cpu" else [choice, PROVIDERS["cpu"]]  # the last computes what the first cannot
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=choices)
+    except Exception as error:  # the library has errors of many kinds, none of them exported
+        raise CheckpointError(
+            f"{printable(str(path))}: cannot be opened as an ONNX model: {complaint(error)}"
+        ) from None
+    inputs = {one.name: list(one.shape) for one in session.get_inputs()}
+    first = next(iter(inputs), "")
+
+    def run(batch: NDArray[np.float32]) -> NDArray[Any]:
+        output: NDArray[Any] = session.run(None, {first: batch})[0]
+        return output
+
+    return OpenedModel(inputs, dict(session.get_modelmeta().custom_metadata_map), run)
+
+
+def _in_openvino(path: Path, precision: str, threads: int) -> OpenedModel:
+    import openvino
+
+    content = read_onnx(path)
+    try:
+        compiled = openvino.Core().compile_model(
+            str(path),
+            "CPU",
+            {
+                "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision],
+                "NUM_STREAMS": 1,
+            },
+        )
+    except Exception as error:
+        raise CheckpointError(f"{printable(str(path))}: cannot be opened by OpenVINO: {complaint(error)}") from None
+    inputs: dict[str, Shape] = {
+        one.any_name: [size.get_length() if size.is_static else None for size in one.partial_shape]
+        for one in compiled.inputs
+    }
+    requests = threading.local()  # one serves one thread
+
+    def run(batch: NDArray[np.float32]) -> NDArray[Any]:
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()
+        output: NDArray[Any] = requests.own.infer({0: batch})[0]
+        return output.copy()  # the request's own memory, which the next call fills again
+
+    return OpenedModel(inputs, content.metadata, run)
