@@ -1,60 +1,122 @@
 """A model as one ONNX file: waveforms in, unit-length embeddings out, for any ONNX runtime.
 
-The file is compared with the checkpoint before it gets its name: made-up voices from 0.3 to 60 s go through it and
-through the encoder that serves, and embeddings that differ mean that there is no file.
+The file is compared with the checkpoint before it gets its name: made-up voices from 0.3 to 60 s, and recordings where
+they are given, go through it and through the encoder that serves. Where the embeddings differ, there is no file.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.checkpoint import Checkpoint, load_checkpoint
-from sound_groove.errors import require_extra
+from sound_groove.errors import UsageError, require_extra
+from sound_groove.export.folded_fbank import FoldedFbank
 from sound_groove.export.parity import CHECKED_S, SHORTEST_SAMPLES, demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination, place
+from sound_groove.export.precision import LEAST_COSINE, Precision, store_in_halves
+from sound_groove.export.serving_ecapa import ServingEcapa
+from sound_groove.export.speech import draw_pieces
 from sound_groove.export.tracing import describe, facts, trace
 from sound_groove.export.waveform_model import WaveformModel
+from sound_groove.models.ecapa_tdnn import EcapaTdnn
 from sound_groove.types import Embeddings, Samples
 
 if TYPE_CHECKING:
     import onnx
 
 INPUT = "waveform"
-LEAST_COSINE = 0.99999  # between the file's embedding and the checkpoint's
+CALIBRATION_RECORDINGS = 200
+CHECKED_RECORDINGS = 50
+_CHECK_SEED = 1  # other recordings than those of the calibration, where there are enough
 
 
-def export_onnx(model: str | Path, out: str | Path | None = None, force: bool = False) -> ExportedFile:
+def export_onnx(
+    model: str | Path,
+    out: str | Path | None = None,
+    force: bool = False,
+    precision: Precision = "fp32",
+    calibrate_on: str | Path | None = None,
+    check_on: str | Path | None = None,
+    data: str | None = None,
+    licence: str | None = None,
+) -> ExportedFile:
     """Write a model as one ONNX file: input `waveform` (B, samples), output `embedding` (B, D), dynamic in both.
 
     Args:
         model: a model file or run folder.
         out: the file to write; beside the model, with the suffix .onnx, when None.
         force: replace a file that is there.
+        precision: fp32; fp16, which stores the weights in half the size and computes as fp32; or int8, which computes
+            the products over frames with 8-bit integers.
+        calibrate_on: a folder of speech, or a list with one path a line: int8 needs to see what values occur.
+        check_on: the same, to compare file and checkpoint on; `calibrate_on` when None.
+        data: what the model was trained on, in words, where its recipe does not say it.
+        licence: of these data.
 
     Raises:
         MissingExtraError: something that exporting needs is not installed.
         CheckpointError: the model cannot be used, or the file disagrees with it.
         OutputError: the file is there already, or cannot be written.
+        UsageError: int8 without speech to calibrate on, such speech without int8, or too few recordings in it.
+        CorpusError: a list of recordings cannot be read.
     """
     require_extra("Exporting", "train", "torch", "onnx", "onnxscript", "onnxruntime")
+    if precision == "int8" and calibrate_on is None:
+        raise UsageError("int8 needs speech to calibrate on; name a folder or a list of recordings with --calibrate-on")
+    if precision != "int8" and calibrate_on is not None:
+        raise UsageError(f"--calibrate-on belongs to int8, not to {precision}; --check-on compares on speech")
     checkpoint = load_checkpoint(model)
     path = destination(checkpoint, out, ".onnx", force)
+    spoken = check_on or calibrate_on
+    recordings = [] if spoken is None else draw_pieces(spoken, CHECKED_RECORDINGS, _CHECK_SEED)
     proto = _trace(checkpoint)
-    describe(proto, {**facts(checkpoint), "shortest_samples": SHORTEST_SAMPLES})
+    if precision == "fp16":
+        store_in_halves(proto)
+    calibration = [] if calibrate_on is None else draw_pieces(calibrate_on, CALIBRATION_RECORDINGS)
+    if precision == "int8":
+        from sound_groove.export.quantization import quantised
+
+        proto = quantised(proto, calibration, INPUT)
+    describe(
+        proto,
+        {
+            **facts(checkpoint, data, licence),
+            "precision": precision,
+            "shortest_samples": SHORTEST_SAMPLES,
+            "judged_s": f"{min(CHECKED_S):g}-{max(CHECKED_S):g}",
+            "judged_recordings": len(recordings),
+            "calibration_recordings": len(calibration),
+        },
+    )
     content = proto.SerializeToString()
-    worst = _worst_cosine(content, checkpoint)
-    demand(checkpoint, worst, LEAST_COSINE)
+    worst = _worst_cosine(content, checkpoint, recordings)
+    demand(checkpoint, worst, LEAST_COSINE[precision])
     return place(path, content, checkpoint, worst, CHECKED_S)
+
+
+def serving_module(checkpoint: Checkpoint) -> nn.Module:
+    """What is traced: (B, samples) -> (B, D), equal to `WaveformModel` to rounding, and faster in a runtime on a CPU.
+
+    Raises:
+        CheckpointError: the network cannot be built.
+    """
+    module = WaveformModel(checkpoint)
+    module.add_module("front_end", FoldedFbank(int(checkpoint.header.network["feature_size"])))
+    if isinstance(module.network, EcapaTdnn):
+        module.add_module("network", ServingEcapa(module.network))
+    return module.eval()
 
 
 def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
     waveform = torch.zeros(2, 2 * SAMPLE_RATE)
-    return trace(WaveformModel(checkpoint).eval(), waveform, INPUT, ("batch", "samples"))
+    return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"))
 
 
-def _worst_cosine(content: bytes, checkpoint: Checkpoint) -> float:
+def _worst_cosine(content: bytes, checkpoint: Checkpoint, recordings: Sequence[Samples]) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -63,4 +125,4 @@ def _worst_cosine(content: bytes, checkpoint: Checkpoint) -> float:
         found: Embeddings = session.run(None, {INPUT: waveforms})[0]
         return found
 
-    return worst_cosine(checkpoint, embed)
+    return worst_cosine(checkpoint, embed, recordings=recordings)

@@ -1,4 +1,4 @@
-"""Whether an exported model agrees with the checkpoint that it was made from, judged on made-up voices."""
+"""Whether an exported model agrees with the checkpoint that it was made from."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,22 +22,26 @@ def worst_cosine(
     embed: Callable[[Samples], Embeddings],
     durations_s: Sequence[float] = CHECKED_S,
     repeat: bool = True,
+    recordings: Sequence[Samples] = (),
 ) -> float:
-    """The lowest cosine between an exported model's embeddings of made-up voices and those of the encoder that serves.
+    """The lowest cosine between an exported model's embeddings and those of the encoder that serves.
 
     Args:
         checkpoint: the model.
-        embed: the exported model: (2, samples) -> (2, D). The second item is the first one backwards, no speech.
-        durations_s: lengths of the voices.
+        embed: the exported model: (B, samples) -> (B, D).
+        durations_s: lengths of made-up voices, each given together with itself backwards, which is no speech.
         repeat: give `embed` short recordings as the encoder repeats them, so that they last `SHORTEST_SAMPLES`.
+        recordings: to compare on besides, each (samples,) at 16 kHz and given alone.
     """
     encoder = SpeakerEncoder.load(checkpoint.path)
-    worst = 1.0
+    batches = [recording[None] for recording in recordings]
     for number, duration_s in enumerate(durations_s):
         voice = speak(made_up_speaker(0, number), 0, max(duration_s, 0.5))[: int(duration_s * SAMPLE_RATE)]
-        pair = np.stack([voice, voice[::-1]])  # (2, samples)
-        found = embed(np.tile(pair, max(1, -(-SHORTEST_SAMPLES // len(voice)))) if repeat else pair)
-        worst = min(worst, float((found * encoder.embed(list(pair))).sum(axis=1).min()))
+        batches.append(np.stack([voice, voice[::-1]]))  # (2, samples)
+    worst = 1.0
+    for batch in batches:  # (B, samples)
+        found = embed(np.tile(batch, max(1, -(-SHORTEST_SAMPLES // batch.shape[1]))) if repeat else batch)
+        worst = min(worst, float((found * encoder.embed(list(batch))).sum(axis=1).min()))
     return worst
 
 

@@ -68,9 +68,15 @@ def describe(proto: "onnx.ModelProto", entries: Mapping[str, object]) -> None:
         entry.key, entry.value = key, str(value)
 
 
-def facts(checkpoint: Checkpoint) -> dict[str, object]:
-    """What every exported graph says: plain entries for everybody, and all that the checkpoint says as JSON."""
-    score_map = checkpoint.score_map
+def facts(checkpoint: Checkpoint, data: str | None = None, licence: str | None = None) -> dict[str, object]:
+    """What every exported graph says: plain entries for everybody, and all that the checkpoint says as JSON.
+
+    Args:
+        checkpoint: the model.
+        data: what it was trained on; the description of its recipe when None.
+        licence: of these data; when None, what the checkpoint says of it, which may be nothing.
+    """
+    score_map, centre, training = checkpoint.score_map, checkpoint.centre, checkpoint.header.training
     return {
         "name": checkpoint.header.name,
         "hash": checkpoint.hash,
@@ -78,8 +84,11 @@ def facts(checkpoint: Checkpoint) -> dict[str, object]:
         "embedding_size": checkpoint.header.network["embedding_size"],
         "network": json.dumps(checkpoint.header.network),
         "score_map": json.dumps(None if score_map is None else asdict(score_map)),
-        "description": checkpoint.header.training.get("description", ""),
-        "training": json.dumps(checkpoint.header.training),
+        "centre": json.dumps(None if centre is None else centre.tolist()),
+        "description": training.get("description", ""),
+        "data": training.get("data", training.get("description", "")) if data is None else data,
+        "licence": training.get("licence", "") if licence is None else licence,
+        "training": json.dumps(training),
         "sound_groove": __version__,
     }
 

@@ -18,7 +18,7 @@ _SQUEEZE_SIZE = 128  # width of the squeeze-excitation bottleneck
 _ATTENTION_SIZE = 128  # width of the attention bottleneck
 _POOLED_SIZE = 1536  # channels that are pooled, whatever the width of the blocks
 # Below this a variance counts as zero: its root's gradient would grow without bound.
-_LEAST_VARIANCE = 1e-7
+LEAST_VARIANCE = 1e-7
 
 
 class EcapaTdnn(nn.Module):
@@ -186,4 +186,4 @@ def _masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
 
 def _deviation(variance: Tensor) -> Tensor:
     """The square root, with a finite gradient where nothing varies."""
-    return variance.clamp(min=_LEAST_VARIANCE).sqrt()
+    return variance.clamp(min=LEAST_VARIANCE).sqrt()

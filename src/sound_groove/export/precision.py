@@ -1,0 +1,41 @@
+"""In how many bits an exported model keeps its weights, and how near to the checkpoint each must come."""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+Precision = Literal["fp32", "fp16", "int8"]
+# Lowest cosine that is allowed between the file's embedding and the checkpoint's.
+LEAST_COSINE: dict[Precision, float] = {"fp32": 0.99999, "fp16": 0.9999, "int8": 0.995}
+
+_SMALLEST_MATRIX = 4096  # values; smaller tensors would save nothing
+# The front end stays exact: a quiet band beside a loud tone is 100 dB down.
+_FRONT_END = "front_end."
+
+
+def store_in_halves(model: "onnx.ModelProto") -> None:
+    """Keep the network's matrices as float16 in the file; a runtime makes them float32 again when it loads it.
+
+    The computation is that of float32, with weights of 11 significant bits. Nothing is lost in speed: the casts have
+    constant inputs, and are done once.
+
+    Args:
+        model: the graph, which is changed.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in model.graph.initializer:
+        is_matrix = tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= _SMALLEST_MATRIX
+        if not is_matrix or tensor.name.startswith(_FRONT_END):
+            continue
+        name, stored = tensor.name, f"{tensor.name}.float16"
+        values = numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(numpy_helper.from_array(values, stored))
+        casts.append(helper.make_node("Cast", [stored], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
