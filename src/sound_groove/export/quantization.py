@@ -47,6 +47,7 @@ def quantised(model: "onnx.ModelProto", pieces: Sequence[Samples], name: str) ->
             piece = next(self.left, None)
             return None if piece is None else {name: piece[None]}
 
+    model = onnx.ModelProto.FromString(model.SerializeToString())  # what is given to the library is changed by it
     entry = model.metadata_props.add()  # without it a warning is logged, and logging set up for the whole process
     entry.key, entry.value = "onnx.quant.pre_process", "onnxruntime.quant"
     with TemporaryDirectory() as folder:
@@ -66,6 +67,7 @@ def quantised(model: "onnx.ModelProto", pieces: Sequence[Samples], name: str) ->
         )
         result = onnx.load(file)
     del result.metadata_props[:]
+    _only_products(result)
     return result
 
 
@@ -76,3 +78,20 @@ def _once_an_utterance(model: "onnx.ModelProto") -> list[str]:
         if node.op_type == "Gemm" and any(f".{part}." in f".{node.input[1]}" for part in ONCE_AN_UTTERANCE):
             names.append(node.name)
     return names
+
+
+def _only_products(model: "onnx.ModelProto") -> None:
+    """Give the quantised values to the products alone.
+
+    The library hands them to everybody who wants the tensor: the residual stream and the statistics of the pooling
+    would be rounded too, which was five times the error.
+    """
+    whole = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    rounded = {
+        node.output[0]: whole[node.input[0]]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in whole
+    }
+    for node in model.graph.node:
+        if node.op_type != "Gemm":
+            node.input[:] = [rounded.get(name, name) for name in node.input]

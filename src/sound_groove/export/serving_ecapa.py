@@ -51,8 +51,9 @@ class ServingEcapa(nn.Module):
         for block in self.blocks:
             x = block(x, batch, frames)
             outputs.append(x)
-        x = F.relu(self.aggregation(torch.cat(outputs, dim=1)))  # (B T, 1536)
-        embedding: Tensor = self.embedding(self.pooling(torch.unflatten(x, 0, (batch, frames))))
+        x = torch.unflatten(self.aggregation(torch.cat(outputs, dim=1)), 0, (batch, frames))  # (B, T, 1536)
+        # Not before the change of shape: onnxruntime would join the two, and not see that the product is of integers.
+        embedding: Tensor = self.embedding(self.pooling(F.relu(x)))
         return embedding
 
 
@@ -129,8 +130,8 @@ class _Pooling(nn.Module):
         super().__init__()
         weight = pooling.hidden.weight.detach().squeeze(2)  # (128, 3 C)
         channels = weight.shape[1] // 3
-        self.of_frame = _Product(weight[:, :channels], None)
-        self.of_context = _Product(weight[:, channels:], pooling.hidden.bias)
+        self.of_frame = _Product(weight[:, :channels], pooling.hidden.bias)
+        self.of_context = _Product(weight[:, channels:], None)
         scores = pooling.scores.weight.detach().squeeze(2)  # (C, 128)
         self.scores = _Product(scores, None)
         self.is_bounded = float(scores.abs().sum(dim=1).max()) < _LARGEST_EXPONENT
