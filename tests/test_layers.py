@@ -14,7 +14,7 @@ PACKAGE = Path(sound_groove.__file__).parent
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": ("errors", "types", "files", "provenance", "settings", "configuration", "recipes"),
     "numbers": ("audio", "container", "mpeg", "quality", "scoring", "calibration", "metrics", "filterbank", "pieces"),
-    "networks": ("models", "losses", "features", "checkpoint"),
+    "networks": ("models", "losses", "features", "checkpoint", "torch_threads"),
     "use": (
         "encoder",
         "verifier",

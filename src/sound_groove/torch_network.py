@@ -12,6 +12,7 @@ from sound_groove.checkpoint import Checkpoint, restore_network
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.errors import CheckpointError, UsageError
 from sound_groove.features import KaldiFbank, frame_count, remove_mean
+from sound_groove.torch_threads import torch_threads
 
 Array = NDArray[np.float32]
 
@@ -98,13 +99,10 @@ class TorchNetwork:
     @contextmanager
     def _ready(self) -> Iterator[None]:
         """Evaluation mode and the chosen number of threads, put back as they were afterwards."""
-        training, threads = self._network.training, torch.get_num_threads()
+        training = self._network.training
         self._network.eval()
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
         try:
-            yield
+            with torch_threads(self._threads):
+                yield
         finally:
             self._network.train(training)
-            if self._threads is not None:
-                torch.set_num_threads(threads)
