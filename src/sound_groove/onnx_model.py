@@ -69,11 +69,6 @@ class OnnxModel:
         return is_own_file(self.metadata)
 
     @property
-    def takes_features(self) -> bool:
-        """Whether the file takes filterbanks, which are computed here, and not waveforms."""
-        return self._bins is not None
-
-    @property
     def score_map(self) -> ScoreMap | None:
         """From cosine score to log-likelihood ratio, as far as the file says.
 

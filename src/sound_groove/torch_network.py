@@ -12,9 +12,8 @@ from sound_groove.checkpoint import Checkpoint, restore_network
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.errors import CheckpointError, UsageError
 from sound_groove.features import KaldiFbank, frame_count, remove_mean
+from sound_groove.pieces import Array
 from sound_groove.torch_threads import torch_threads
-
-Array = NDArray[np.float32]
 
 
 class TorchNetwork:

@@ -122,7 +122,7 @@ def find_recordings(inputs: list[Path]) -> "Recordings":
         CorpusError: a folder or list is missing, or there is no audio in a folder.
     """
     from sound_groove.bulk import Files, open_arrays
-    from sound_groove.data.corpora.listing import audio_below, read_lines
+    from sound_groove.data.corpora.listing import audio_below, listed_paths
     from sound_groove.errors import UsageError
 
     if any(path.suffix == ".npz" for path in inputs):
@@ -134,7 +134,7 @@ def find_recordings(inputs: list[Path]) -> "Recordings":
         if path.is_dir():
             names.extend(audio_below(path, "recordings"))
         elif path.suffix in LISTS:
-            names.extend(str(path.parent / line.split("\t")[0]) for _, line in read_lines(path))
+            names.extend(map(str, listed_paths(path)))
         else:
             names.append(str(path))
     return Files(tuple(names))

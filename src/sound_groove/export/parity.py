@@ -10,6 +10,7 @@ from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.encoder import MINIMUM_FRAMES, SpeakerEncoder
 from sound_groove.errors import CheckpointError, printable
 from sound_groove.filterbank import samples_of
+from sound_groove.pieces import repeated
 from sound_groove.types import Embeddings, Samples
 
 CHECKED_S = (0.3, 1.0, 2.0, 3.7, 10.0, 60.0)
@@ -40,7 +41,7 @@ def worst_cosine(
         batches.append(np.stack([voice, voice[::-1]]))  # (2, samples)
     worst = 1.0
     for batch in batches:  # (B, samples)
-        found = embed(np.tile(batch, max(1, -(-SHORTEST_SAMPLES // batch.shape[1]))) if repeat else batch)
+        found = embed(np.stack([repeated(row, SHORTEST_SAMPLES) for row in batch]) if repeat else batch)
         worst = min(worst, float((found * encoder.embed(list(batch))).sum(axis=1).min()))
     return worst
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.data.corpora.listing import is_audio, read_lines
+from sound_groove.data.corpora.listing import is_audio, listed_paths
 from sound_groove.errors import AudioError, UsageError, printable
 from sound_groove.export.parity import SHORTEST_SAMPLES
+from sound_groove.pieces import repeated
 from sound_groove.types import Samples
 
 LONGEST_PIECE_S = 10.0  # of a recording: more would take longer and tell little more
@@ -58,11 +59,11 @@ def _recordings(named: Path) -> list[Path]:
         return sorted(path for path in named.rglob("*") if is_audio(path.name) and path.is_file())
     if not named.is_file():
         raise UsageError(f"{printable(str(named))}: there is no such folder or list of recordings")
-    return sorted({named.parent / line.partition("\t")[0].strip() for _, line in read_lines(named)})
+    return sorted(set(listed_paths(named)))
 
 
 def _piece(recording: Samples) -> Samples:
     """At most 10 s from the middle, at least 2 s by repetition."""
     longest = int(LONGEST_PIECE_S * SAMPLE_RATE)
     start = max(0, len(recording) - longest) // 2
-    return np.tile(recording[start : start + longest], max(1, -(-SHORTEST_SAMPLES // len(recording))))
+    return repeated(recording[start : start + longest], SHORTEST_SAMPLES)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.audio import SAMPLE_RATE
+from sound_groove.bulk import EMBEDDINGS, PATHS
 from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import read_crop
 from sound_groove.data.manifest import Utterance
@@ -26,7 +27,6 @@ from sound_groove.errors import SoundGrooveError, TrainingError, printable
 from sound_groove.files import replaced_bytes, writing
 from sound_groove.types import Embeddings
 
-PATHS, EMBEDDINGS = "path", "emb"  # the arrays of a file of stored embeddings
 LONGEST_S = 20.0  # that a model is given of an utterance: the middle of a longer one
 
 

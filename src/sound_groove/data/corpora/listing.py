@@ -267,6 +267,15 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise CorpusError(f"{path}, line {number}: is not UTF-8 text") from None
 
 
+def listed_paths(file: Path) -> Iterator[Path]:
+    """The paths in a list of one a line; relative ones start at the list's folder, what follows a tab does not count.
+
+    Raises:
+        CorpusError: no such list, or it is not UTF-8 text.
+    """
+    return (file.parent / line.partition("\t")[0].strip() for _, line in read_lines(file))
+
+
 def _suffix(name: str) -> str:
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 else ""
