@@ -167,7 +167,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, make: Any, r
 
 
 def test_a_device_that_is_not_here_is_named(exported: Path) -> None:
-    for device in ("abacus", "cuda:first", "openvino:fp8"):
+    for device in ("abacus", "cuda:first", "cuda:bf16", "openvino:fp8", "openvino:1"):
         with pytest.raises(UsageError, match=f"device '{device}' is not one for an ONNX model: cpu, cuda"):
             SpeakerEncoder.load(exported, device=device)
     with pytest.raises(UsageError, match="this onnxruntime has no TensorrtExecutionProvider"):

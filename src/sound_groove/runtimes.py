@@ -51,7 +51,8 @@ def open_model(path: Path, device: str, threads: int | None) -> OpenedModel:
         MissingExtraError: OpenVINO is asked for and not installed.
     """
     kind, _, more = device.partition(":")
-    if kind not in (*PROVIDERS, OPENVINO) or (more and not (more in OPENVINO_PRECISIONS or more.isdecimal())):
+    is_known = more in OPENVINO_PRECISIONS if kind == OPENVINO else kind in PROVIDERS and (not more or more.isdecimal())
+    if not is_known:
         raise UsageError(f"device '{printable(device)}' is not one for an ONNX model: {', '.join(DEVICES)}")
     if kind == OPENVINO:
         require_extra("The device 'openvino'", "openvino", "openvino")
