@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,14 @@ def test_where_several_recordings_have_the_name_the_path_of_the_utterance_tells(
     names = ["a/anna/01.wav", "else/anna/01.flac", "else/x/anna/01.flac"]
     teacher = StoredTeacher(store(tmp_path / "t.npz", names, np.eye(3)))
     assert teacher.embed([utterance("anna/01")]).argmax() == 1  # of /somewhere/else/anna/01
+
+
+def test_an_utterance_joined_of_several_files_is_known_by_them(tmp_path: Path) -> None:
+    teacher = StoredTeacher(store(tmp_path / "t.npz", ["train/anna/01.opus", "train/anna/02.opus"], np.eye(2)))
+    paths = ("/corpus/train/anna/01.opus", "/corpus/train/anna/02.opus", "/corpus/train/anna/03.opus")
+    joined = replace(utterance("anna/01+1"), paths=paths[:2], samples=(30_000, 40_000))
+    unknown = replace(utterance("anna/02+1"), paths=paths[1:], samples=(30_000, 40_000))
+    assert np.allclose(teacher.embed([joined, unknown]), [[0.6, 0.8], [0.0, 0.0]])
 
 
 def broken(write: Callable[[Path], object], name: str = "t.npz") -> Callable[[Path], Path]:

@@ -6,7 +6,7 @@ filterbanks, as WeSpeaker's and 3D-Speaker's do. It is asked once for each clean
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
@@ -121,7 +121,8 @@ class StoredTeacher:
 
     A recording is known by the end of its path without the suffix, which must be the utterance's key:
     `train/anna/01.flac` is `anna/01`. Where several have that end, it is the one whose path is like the utterance's own
-    for the longest way back.
+    for the longest way back. An utterance that `prepare --join` made of several files is known by those: its embedding
+    is the mean of theirs, each weighted by its length.
     """
 
     def __init__(self, path: Path) -> None:
@@ -146,8 +147,20 @@ class StoredTeacher:
             rows = self._by_tail(parts)
             for index, utterance in enumerate(utterances):
                 if utterance.key in rows:
-                    found[index] = self._embeddings[self._nearest(utterance, rows[utterance.key])]
+                    row = self._nearest(utterance, utterance.paths[0], rows[utterance.key])
+                    found[index] = self._embeddings[row]
+                elif len(utterance.paths) > 1 and utterance.key.count("/") + 1 == parts:
+                    found[index] = self._of_members(utterance, parts, rows)
         return found
+
+    def _of_members(self, utterance: Utterance, parts: int, rows: Mapping[str, list[int]]) -> Embeddings:
+        """(D,) the mean over the files of a joined utterance; zeros where one of them is not known."""
+        tails = ["/".join(Path(path).with_suffix("").parts[-parts:]) for path in utterance.paths]
+        if any(tail not in rows for tail in tails):
+            return np.zeros(self.embedding_size, dtype=np.float32)
+        own = [self._nearest(utterance, path, rows[tail]) for path, tail in zip(utterance.paths, tails, strict=True)]
+        weights = np.asarray(utterance.samples, dtype=np.float32)
+        return _unit((weights @ self._embeddings[own])[None])[0]
 
     def _by_tail(self, parts: int) -> dict[str, list[int]]:
         """The rows of the recordings, by the last parts of their paths."""
@@ -156,11 +169,11 @@ class StoredTeacher:
             rows["/".join(path.split("/")[-parts:])].append(row)
         return rows
 
-    def _nearest(self, utterance: Utterance, rows: Sequence[int]) -> int:
-        """The row whose path agrees with the utterance's for the longest way from the end."""
+    def _nearest(self, utterance: Utterance, path: str | Path, rows: Sequence[int]) -> int:
+        """The row whose path agrees with that of an utterance's file for the longest way from the end."""
         if len(rows) == 1:
             return rows[0]
-        own = str(Path(utterance.paths[0]).with_suffix("")).split("/")[::-1]
+        own = str(Path(path).with_suffix("")).split("/")[::-1]
 
         def agreement(row: int) -> int:
             there = self._paths[row].split("/")[::-1]
