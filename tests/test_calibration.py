@@ -1,12 +1,14 @@
 """The map from score to log-likelihood ratio, against scikit-learn and against distributions whose ratio is known."""
 
+import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from sound_groove.calibration import RIDGE, ScoreMap, fit_score_map, probability
+from sound_groove.calibration import MEASURES, RANGE, RIDGE, ScoreMap, Term, fit_score_map, probability, trial_measures
 from sound_groove.errors import MetricError
 from sound_groove.metrics import cllr
 from sound_groove.scoring import cosine, mean_embedding, score_trials
@@ -148,3 +150,111 @@ def test_opposite_embeddings_have_no_mean() -> None:
         mean_embedding(np.array([[1, 0], [-1, 0]], dtype=np.float32))
     with pytest.raises(MetricError, match="no embeddings"):
         mean_embedding(np.empty((0, 2), dtype=np.float32))
+
+
+# --- measures of the recordings
+
+
+def trials_of_noisy_scores(count: int = 40_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Targets around 1 and nontargets around 0 whose scores are noisier where the measure m is low.
+
+    With a variance of exp(-m) in both classes, llr = exp(m) s - exp(m) / 2.
+    """
+    rng = np.random.default_rng(seed)
+    labels, measure = np.arange(2 * count) < count, rng.uniform(-1.0, 1.0, 2 * count)
+    return labels + rng.normal(size=2 * count) * np.exp(-measure / 2), labels, measure
+
+
+@pytest.mark.parametrize("prior", [0.1, 0.5])
+def test_the_fit_with_measures_is_that_of_scikit_learn(prior: float) -> None:
+    scores, labels, speech = trials_of_noisy_scores(2_000)
+    snr = np.random.default_rng(1).normal(20, 5, len(scores)) + 3 * labels
+    fitted = fit_score_map(scores, labels, "", prior, {"speech": speech, "snr": snr})
+    # The same objective on the same columns: score, score x measures, measures.
+    clipped = [np.clip(values, *np.quantile(values, RANGE)) for values in (speech, snr)]
+    x, *z = ((values - values.mean()) / values.std() for values in (scores, *clipped))
+    design = np.column_stack([x, *(x * column for column in z), *z])
+    weights = np.where(labels, prior / labels.sum(), (1 - prior) / (~labels).sum())
+    oracle = LogisticRegression(C=1 / RIDGE, tol=1e-12, max_iter=10_000)
+    oracle.fit(design, labels, sample_weight=weights)
+    expected = oracle.decision_function(design) - math.log(prior / (1 - prior))
+    assert np.allclose(fitted.llr(scores, {"speech": speech, "snr": snr}), expected, atol=1e-3)
+
+
+def test_the_known_ratio_of_noisy_scores_is_approached() -> None:
+    scores, labels, measure = trials_of_noisy_scores()
+    fitted = fit_score_map(scores, labels, "", measures={"speech": measure})
+    known = np.exp(measure) * (scores - 0.5)  # exp(m) is no line, so that a line comes near it only
+    blind = fit_score_map(scores, labels, "")
+    far, blindly_far = fitted.llr(scores, {"speech": measure}) - known, blind.llr(scores) - known
+    assert np.abs(far).mean() < 0.3 * np.abs(blindly_far).mean()
+    assert cllr(fitted.llr(scores, {"speech": measure}), labels) < cllr(blind.llr(scores), labels)
+    assert cllr(fitted.llr(scores, {"speech": measure}), labels) < 1.005 * cllr(known, labels)
+    for score in (-0.5, 1.5):  # of poor recordings the same score says less, either way
+        poor, good = fitted.llr(score, {"speech": -1.0}), fitted.llr(score, {"speech": 1.0})
+        assert abs(poor) < 0.5 * abs(good) and np.sign(poor) == np.sign(good)
+
+
+def test_beyond_what_it_was_fitted_on_a_map_is_not_followed() -> None:
+    bent = ScoreMap(10.0, -3.0, "", (Term("speech", 2.0, -1.0, low=-1.0, high=2.0),))
+    assert bent.llr(0.5, {"speech": 1.5}) == pytest.approx((10 + 3) * 0.5 - 3 - 1.5)
+    assert bent.llr(0.5, {"speech": 99.0}) == bent.llr(0.5, {"speech": 2.0})
+    assert bent.llr(0.5, {"speech": -99.0}) == bent.llr(0.5, {"speech": -1.0})
+    values = bent.llr([0.1, 0.2], {"speech": [0.0, 1.0]})
+    assert values.tolist() == pytest.approx([10 * 0.1 - 3, 12 * 0.2 - 4])
+
+
+def test_a_measure_never_turns_scores_around() -> None:
+    rng = np.random.default_rng(0)
+    measure, labels = rng.uniform(-1, 1, 20_000), rng.random(20_000) < 0.5
+    # Higher scores mean 'same' where the measure is high, and 'different' where it is low.
+    scores = np.where(measure > -0.5, 1.0, -3.0) * labels + rng.normal(size=20_000)
+    fitted = fit_score_map(scores, labels, "", measures={"speech": measure})
+    assert fitted.least_scale >= 0
+    for value in (-1.0, 0.0, 1.0):
+        assert fitted.llr(1.0, {"speech": value}) >= fitted.llr(0.0, {"speech": value})
+
+
+def test_a_measure_that_is_always_the_same_is_left_out() -> None:
+    scores, labels = normal_trials()
+    plain = fit_score_map(scores, labels, "")
+    fitted = fit_score_map(scores, labels, "", measures={"snr": np.full(len(scores), 30.0)})
+    assert fitted.terms == () and fitted.scale == pytest.approx(plain.scale)
+
+
+def test_the_map_of_trials_has_no_favourite_side() -> None:
+    first, second = {"speech_s": [1.0, 4.0], "snr_db": [10.0, 30.0]}, {"speech_s": [3.0, 4.0], "snr_db": [20.0, 5.0]}
+    there, back = trial_measures(first, second), trial_measures(second, first)
+    assert all(np.array_equal(there[name], back[name]) for name in MEASURES)
+    assert there["speech"].tolist() == pytest.approx([math.log(1.5), math.log(4.0)])  # harmonic means of 1, 3 and 4, 4
+    assert there["snr"].tolist() == [10.0, 5.0]
+
+
+def test_a_map_comes_back_from_its_record() -> None:
+    for score_map in (
+        ScoreMap(10.0, -3.0, "an example"),
+        ScoreMap(8.0, 1.0, "y", (Term("snr", 0.1, 0.2, 0.0, 30.0),), True, ("0a", "1b"), {"cllr": 0.2}),
+    ):
+        record = json.loads(json.dumps(score_map.as_dict()))
+        assert ScoreMap.restored(record) == score_map
+    assert list(ScoreMap(1.0, 0.0, "x").as_dict()) == ["scale", "offset", "fitted_on"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Term("speach", 0.0, 0.0, 0.0, 1.0), "there is no measure 'speach'; did you mean 'speech'"),
+        (lambda: Term("snr", 0.0, 0.0, 2.0, 1.0), "a range from low to high"),
+        (
+            lambda: ScoreMap(1.0, 0.0, "", (Term("snr", 1.0, 0.0, -2.0, 1.0),)),
+            "scores are not turned; it is -1",
+        ),
+        (lambda: ScoreMap(1.0, 0.0, "", (Term("snr", 1.0, 0.0, 0.0, 1.0),)).llr(0.1), "needs the measure 'snr'"),
+        (lambda: ScoreMap(1.0, 0.0, "", (Term("snr", 1.0, 0.0, 0.0, 1.0),)).llr(0.1, {"snr": np.nan}), "not a number"),
+        (lambda: fit_score_map([1.0, 0.0], [1, 0], "", measures={"snr": [1.0]}), "a finite number for each of the 2"),
+        (lambda: ScoreMap.restored({"scale": 1.0}), "KeyError"),
+    ],
+)
+def test_maps_that_make_no_sense_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(MetricError, match=message):
+        make()

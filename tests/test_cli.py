@@ -53,6 +53,7 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "rooms",
         "train",
         "verify",
+        "calibrate",
         "compare",
         "embed",
         "export",

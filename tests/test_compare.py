@@ -24,7 +24,7 @@ from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, UsageError
 from sound_groove.quality import Quality
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Samples
-from sound_groove.verifier import Comparison, compare
+from sound_groove.verifier import AudioFacts, Comparison, compare
 
 MAP = ScoreMap(10.0, -3.0, "an example")
 
@@ -52,7 +52,7 @@ def at_degrees(angle: int) -> Samples:
 @pytest.fixture
 def enough_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every recording passes for three seconds of good speech."""
-    monkeypatch.setattr(verifier, "assess", lambda samples, rate: Quality(3.0, ()))
+    monkeypatch.setattr(verifier, "assess", lambda samples, rate: Quality(3.0, 30.0, ()))
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +98,10 @@ def test_the_verdict_follows_the_probability() -> None:
 )
 def test_at_the_threshold_the_probability_is_one_half(prior: float, scale: float, offset: float) -> None:
     score_map = ScoreMap(scale, offset, "an example")
-    _, _, threshold = verifier._weigh(0.0, score_map, prior)
+    facts = (AudioFacts(3.0, 2.0, 30.0, 16000),) * 2
+    _, _, threshold = verifier._weigh(0.0, score_map, prior, facts)
     assert threshold is not None
-    assert verifier._weigh(threshold, score_map, prior)[1] == pytest.approx(0.5, abs=1e-9)
+    assert verifier._weigh(threshold, score_map, prior, facts)[1] == pytest.approx(0.5, abs=1e-9)
 
 
 @pytest.mark.usefixtures("enough_speech")
@@ -142,7 +143,7 @@ def test_a_flat_score_map_says_that_nothing_is_known() -> None:
 
 def test_every_probability_is_said_to_be_uncalibrated(voices: list[Path], model_path: Path) -> None:
     codes = {warning.code: warning.message for warning in compare(*voices, model_path).warnings}
-    assert "validation speakers that also chose the checkpoint; calibrate on pairs of your own" in codes["uncalibrated"]
+    assert "speakers that also chose the checkpoint; fit one on speakers of your own" in codes["uncalibrated"]
 
 
 @pytest.mark.parametrize(
@@ -151,8 +152,8 @@ def test_every_probability_is_said_to_be_uncalibrated(voices: list[Path], model_
 def test_too_little_speech_gives_a_score_and_no_verdict(
     monkeypatch: pytest.MonkeyPatch, speech_s: float, amount: str
 ) -> None:
-    poor = Quality(speech_s, (QualityWarning("little_speech", "little"), QualityWarning("clipping", "clipped")))
-    good = Quality(3.0, ())
+    poor = Quality(speech_s, 30.0, (QualityWarning("little_speech", "little"), QualityWarning("clipping", "clipped")))
+    good = Quality(3.0, 30.0, ())
     monkeypatch.setattr(verifier, "assess", lambda samples, rate: poor if len(samples) % 1000 == 5 else good)
     result = compare(at_degrees(0), at_degrees(5), Scripted())
     assert result.score == pytest.approx(math.cos(math.radians(5)), abs=1e-6)
@@ -185,11 +186,11 @@ def test_warnings_name_the_file_that_they_speak_of(tmp_path: Path, voices: list[
 def test_the_record_is_the_contract_of_the_command_line(voices: list[Path], model_path: Path) -> None:
     record = compare(*voices, model_path).as_dict()
     assert list(record) == [
-        "score", "llr", "probability", "prior", "threshold", "verdict", "model", "warnings", "audio"
+        "score", "llr", "probability", "prior", "threshold", "limits", "verdict", "model", "warnings", "audio"
     ]  # fmt: skip
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["model"] == {"name": "random", "hash": load_checkpoint(model_path).hash}
-    assert [list(audio) for audio in record["audio"]] == [["duration_s", "speech_s", "sample_rate"]] * 2
+    assert [list(audio) for audio in record["audio"]] == [["duration_s", "speech_s", "snr_db", "sample_rate"]] * 2
     assert [audio["duration_s"] for audio in record["audio"]] == [3.0, 4.0]
     assert all(list(warning) == ["code", "message"] for warning in record["warnings"])
 
@@ -241,8 +242,8 @@ def test_people_get_the_verdict_first(voices: list[Path], model_path: Path, capf
     arguments = ["compare", *map(str, voices), "--model", str(model_path), "--prior", "0.2", "--crops", "2"]
     assert main(arguments) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["verdict", "score", "probability", "model"]
-    assert "(uncalibrated, at a prior of 0.2)" in lines[2]
+    assert [line.split()[0] for line in lines] == ["verdict", "score", "evidence", "probability", "model"]
+    assert "(uncalibrated, at a prior of 0.2)" in lines[3]
     assert main([*arguments, "--crop-frames", "200"]) == 0
 
 
@@ -308,7 +309,7 @@ def test_every_broken_file_gets_one_line_that_names_it(
 
 
 def test_the_record_cannot_be_changed() -> None:
-    result = Comparison(0.1, None, None, 0.5, None, "inconclusive", ModelIdentity("n", "h"), (), ())  # type: ignore[arg-type]
+    result = Comparison(0.1, None, None, 0.5, None, (-1.0, 1.0), "inconclusive", ModelIdentity("n", "h"), (), ())  # type: ignore[arg-type]
     assert replace(result, score=0.2).score == 0.2
     with pytest.raises(AttributeError):
         result.score = 0.2  # type: ignore[misc]

@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,8 @@ class Checkpoint:
         if fields is None:
             return None
         try:
-            return ScoreMap(float(fields["scale"]), float(fields["offset"]), str(fields["fitted_on"]))
-        except (KeyError, TypeError, ValueError, MetricError) as error:
+            return ScoreMap.restored(fields)
+        except MetricError as error:
             raise CheckpointError(f"{printable(str(self.path))}: its score map is damaged: {error}") from error
 
     @property
@@ -236,7 +236,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "embedding_size": NetworkConfiguration.model_validate(checkpoint.header.network).embedding_size,
         "network": checkpoint.header.network,
         "centred": checkpoint.centre is not None,
-        "score_map": None if score_map is None else asdict(score_map),
+        "score_map": None if score_map is None else score_map.as_dict(),
         "training": checkpoint.header.training,
     }
 

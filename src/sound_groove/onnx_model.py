@@ -77,7 +77,7 @@ class OnnxModel:
         """
         try:
             fields = json.loads(self.metadata.get("score_map", "null"))
-            return None if fields is None else ScoreMap(**fields)
+            return None if fields is None else ScoreMap.restored(fields)
         except (ValueError, TypeError, MetricError) as error:
             raise CheckpointError(f"{self._name}: its score map is damaged: {error}") from None
 

@@ -36,6 +36,8 @@ FLAT_RUN = 3  # samples in a row
 FLAT_STEP = 0.003  # of the peak: largest step within a flat top (a pure tone under 200 Hz is that flat, a voice is not)
 FLAT_LEVEL = 0.95  # of the peak: where a flat top can be
 NARROW_DROP_DB = -28.0  # of 4.5-7 kHz against 2.5-3.4 kHz over speech; see narrow_band_drop_db
+NOISE_QUANTILE = 0.1  # of the powers of chunks: what lies below it is noise, not speech
+SNR_RANGE = (-5.0, 50.0)  # dB; beyond it the estimate says nothing more
 NARROW_SPEECH_S = 0.25  # less speech than this says nothing about the band
 
 
@@ -45,10 +47,12 @@ class Quality:
 
     Attributes:
         speech_s: seconds of speech; an estimate for recordings longer than JUDGED_S.
+        snr_db: how far the speech lies above the noise; see `signal_to_noise_db`.
         warnings: what is wrong; empty for a good recording.
     """
 
     speech_s: float
+    snr_db: float
     warnings: tuple[QualityWarning, ...]
 
 
@@ -77,14 +81,16 @@ def assess(samples: Samples, source_sample_rate: int) -> Quality:
     speech_s = share * duration_s
     silence_s = max((_longest_run(~part) for part in speech), default=0) * CHUNK / SAMPLE_RATE
     clipped = clipped_share(samples)
-    drop_db = narrow_band_drop_db(np.concatenate(stretches)[is_speech])
+    chunks = np.concatenate(stretches)
+    drop_db = narrow_band_drop_db(chunks[is_speech])
     found = (
         _judge_speech(speech_s),
         _judge_clipping(clipped),
         _judge_band(source_sample_rate, drop_db),
         _judge_silence(min(silence_s, duration_s), share, duration_s),
     )
-    return Quality(speech_s, tuple(warning for warning in found if warning is not None))
+    snr_db = signal_to_noise_db(chunks, is_speech)
+    return Quality(speech_s, snr_db, tuple(warning for warning in found if warning is not None))
 
 
 def _judge_speech(speech_s: float) -> QualityWarning | None:
@@ -181,6 +187,26 @@ def narrow_band_drop_db(speech: NDArray[np.float32]) -> float:
     high = power[int(4500 / width) : int(7000 / width)].mean()
     tiny = np.finfo(np.float32).tiny
     return float(10 * np.log10((high + tiny) / (low + tiny)))
+
+
+def signal_to_noise_db(chunks: NDArray[np.float32], is_speech: NDArray[np.bool_]) -> float:
+    """An estimate of how far speech lies above the noise, in dB, between SNR_RANGE.
+
+    The noise is as loud as the quietest tenth of the chunks that are not digital silence: what is heard in pauses and
+    between words. Where a recording leaves no pause, and where it rings, speech itself is taken for noise: the figure
+    says how clearly the speech stands out, whatever the reason.
+
+    Args:
+        chunks: (chunks, CHUNK) of the recording.
+        is_speech: (chunks,) which of them are speech.
+    """
+    power = np.mean(np.square(chunks, dtype=np.float64), axis=1)  # (chunks,)
+    speech, heard = power[is_speech & (power > 0)], power[power > 0]
+    if len(speech) == 0:
+        return SNR_RANGE[0]
+    noise = float(np.quantile(heard, NOISE_QUANTILE))
+    ratio = (float(speech.mean()) - noise) / noise
+    return float(np.clip(10 * np.log10(max(ratio, 1e-9)), *SNR_RANGE))
 
 
 def _stretches(samples: Samples) -> list[Samples]:

@@ -1,33 +1,31 @@
 """Comparison: are two recordings of the same speaker?
 
-    recording -> embedding -> score (cosine) -> log-likelihood ratio -> probability, given a prior -> verdict
+    recording -> embedding -> score (cosine) -> log-likelihood ratio -> verdict, and probability, given a prior
 
-A cosine is not a probability, and the same cosine means different things to different models: the map from one to the
-other comes with the model. Where the model has none, or the audio is too poor, there is a score but no verdict.
+A cosine is not a probability, and the same cosine means different things to different models, and of short or noisy
+recordings less than of long and clean ones: the map from one to the other comes with the model. Where the model has
+none, or the audio is too poor, there is a score but no verdict.
 """
 
-import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from sound_groove.audio import SAMPLE_RATE, check_samples, read_recording
-from sound_groove.calibration import ScoreMap, probability
+from sound_groove.calibration import ScoreMap, logit, probability, trial_measures
+from sound_groove.decision import DecisionRule, Verdict
 from sound_groove.encoder import SpeakerEncoder, default_model
 from sound_groove.errors import UsageError, printable
 from sound_groove.quality import assess
-from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Samples
+from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Samples, Scores
 
 DEFAULT_PRIOR = 0.5
-# A verdict needs odds of at least four to one; between these probabilities it is inconclusive.
-LOWEST_UNDECIDED, HIGHEST_UNDECIDED = 0.2, 0.8
+DEFAULT_RULE = DecisionRule()
 MINIMUM_SPEECH_S = 0.5  # with less speech than this in either recording there is no verdict
-
-Verdict = Literal["same", "different", "inconclusive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +35,13 @@ class AudioFacts:
     Attributes:
         duration_s: its length.
         speech_s: how much of it is speech.
+        snr_db: how far the speech lies above the noise, an estimate.
         sample_rate: the file's own rate, in Hz.
     """
 
     duration_s: float
     speech_s: float
+    snr_db: float
     sample_rate: int
 
 
@@ -54,7 +54,9 @@ class Comparison:
         llr: log-likelihood ratio (natural logarithm), or None when the model has no score map.
         probability: of the same speaker, at `prior`; None without a score map.
         prior: probability of the same speaker before listening.
-        threshold: the score at which the probability is one half; None without a score map, or when the map is flat.
+        threshold: the score at which the probability is one half for two such recordings; None without a score map, or
+            when the map is flat.
+        limits: the llr below which the verdict is 'different', and that from which on it is 'same'.
         verdict: "same", "different", or "inconclusive".
         model: name and hash of the model that scored.
         warnings: what makes the answer less trustworthy, and why there is no verdict when there is none.
@@ -66,6 +68,7 @@ class Comparison:
     probability: float | None
     prior: float
     threshold: float | None
+    limits: tuple[float, float]
     verdict: Verdict
     model: ModelIdentity
     warnings: tuple[QualityWarning, ...]
@@ -92,12 +95,14 @@ def compare(
     model: str | Path | SpeakerEncoder | None = None,
     *,
     prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
     crops: CropAveraging | None = None,
 ) -> Comparison:
     """Compare two recordings.
 
-    The answer is deterministic, and the same when the two change places. A probability between 0.2 and 0.8 gives no
-    verdict, nor does a recording with less than half a second of speech.
+    The answer is deterministic, and the same when the two change places. Evidence that is not worth the risk of a wrong
+    verdict gives none (by default a probability between 0.2 and 0.8), nor does a recording with less than half a second
+    of speech.
 
     Args:
         a: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
@@ -105,6 +110,7 @@ def compare(
         model: a model file, a run folder, or an encoder (which saves loading it again); None takes the model that the
             environment variable SOUND_GROOVE_MODEL names.
         prior: probability of the same speaker before listening, in (0, 1).
+        rule: how sure a verdict must be.
         crops: average evenly spaced crops; None embeds whole recordings.
 
     Raises:
@@ -132,30 +138,21 @@ def compare(
         (first_warnings, first_facts), (second_warnings, second_facts) = map(_judge, sides)
         first, second = embedding.result()
     score = min(1.0, max(-1.0, float(first @ second)))
-    too_short = min(first_facts.speech_s, second_facts.speech_s) < MINIMUM_SPEECH_S
-    llr, chance, threshold = _weigh(score, encoder.score_map, prior)
+    facts = (first_facts, second_facts)
+    too_short = min(side.speech_s for side in facts) < MINIMUM_SPEECH_S
+    llr, chance, threshold = _weigh(score, encoder.score_map, prior, facts)
     return Comparison(
         score=score,
         llr=llr,
         probability=chance,
         prior=prior,
         threshold=threshold,
-        verdict="inconclusive" if too_short or chance is None else decide(chance),
+        limits=rule.limits(prior),
+        verdict="inconclusive" if too_short or llr is None else rule.decide(llr, prior),
         model=encoder.identity,
-        warnings=(*first_warnings, *second_warnings, _uncalibrated(encoder.score_map)),
-        audio=(first_facts, second_facts),
+        warnings=(*first_warnings, *second_warnings, *_doubts(encoder.score_map, facts)),
+        audio=facts,
     )
-
-
-def decide(chance: float) -> Verdict:
-    """The verdict at a probability.
-
-    >>> decide(0.9), decide(0.5), decide(0.1)
-    ('same', 'inconclusive', 'different')
-    """
-    if chance > HIGHEST_UNDECIDED:
-        return "same"
-    return "different" if chance < LOWEST_UNDECIDED else "inconclusive"
 
 
 def check_prior(prior: float) -> float:
@@ -180,7 +177,7 @@ def _read(recording: str | Path | Samples, place: str) -> _Side:
 def _judge(side: _Side) -> tuple[tuple[QualityWarning, ...], AudioFacts]:
     """The quality's warnings under the recording's name, and one more if they allow no verdict; and the facts."""
     quality = assess(side.samples, side.sample_rate)
-    facts = AudioFacts(len(side.samples) / SAMPLE_RATE, quality.speech_s, side.sample_rate)
+    facts = AudioFacts(len(side.samples) / SAMPLE_RATE, quality.speech_s, quality.snr_db, side.sample_rate)
     named = [QualityWarning(warning.code, f"{side.name}: {warning.message}") for warning in quality.warnings]
     if facts.speech_s >= MINIMUM_SPEECH_S:
         return tuple(named), facts
@@ -191,25 +188,41 @@ def _judge(side: _Side) -> tuple[tuple[QualityWarning, ...], AudioFacts]:
     return (QualityWarning("too_little_speech", reason), *others), facts
 
 
-def _weigh(score: float, score_map: ScoreMap | None, prior: float) -> tuple[float | None, float | None, float | None]:
+def _weigh(
+    score: float, score_map: ScoreMap | None, prior: float, facts: tuple[AudioFacts, AudioFacts]
+) -> tuple[float | None, float | None, float | None]:
     """Log-likelihood ratio, probability and threshold; all None without a score map."""
     if score_map is None:
         return None, None, None
-    llr = float(score_map.llr(score))
+    scale, offset = (float(value) for value in score_map.line(_measures(facts)))
+    llr = scale * score + offset
     # A flat map says that the model's scores tell nothing: every score has the prior's probability.
-    threshold = (
-        (math.log1p(-prior) - math.log(prior) - score_map.offset) / score_map.scale if score_map.scale > 0 else None
-    )
-    return llr, probability(llr, prior), threshold
+    return llr, probability(llr, prior), (-logit(prior) - offset) / scale if scale > 0 else None
 
 
-def _uncalibrated(score_map: ScoreMap | None) -> QualityWarning:
-    """Why the probability is not to be relied on; no model is calibrated yet."""
+def _measures(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
+    """Of the two recordings, as a score map takes them."""
+    first, second = ({"speech_s": side.speech_s, "snr_db": side.snr_db} for side in facts)
+    return trial_measures(first, second)
+
+
+def _doubts(score_map: ScoreMap | None, facts: tuple[AudioFacts, AudioFacts]) -> tuple[QualityWarning, ...]:
+    """Why the probability is not to be relied on."""
     if score_map is None:
         message = "the model carries no map from score to probability, so there is a score and no verdict"
-    else:
+        return (QualityWarning("uncalibrated", message),)
+    if not score_map.calibrated:
         message = (
             "the probability is uncalibrated: its map was fitted on the validation speakers that also chose the "
-            "checkpoint; calibrate on pairs of your own before relying on it"
+            "checkpoint; fit one on speakers of your own with 'sound-groove calibrate'"
         )
-    return QualityWarning("uncalibrated", message)
+        return (QualityWarning("uncalibrated", message),)
+    measures = _measures(facts)
+    lacking = [_LACKING[term.measure] for term in score_map.terms if float(measures[term.measure]) < term.low]
+    if not lacking:
+        return ()
+    message = f"the two have {' and '.join(lacking)} than the model was calibrated on; it may be too sure of them"
+    return (QualityWarning("outside_calibration", message),)
+
+
+_LACKING = {"speech": "less speech", "snr": "more noise"}

@@ -29,6 +29,7 @@ VERBS = (
     "rooms",
     "train",
     "verify",
+    "calibrate",
     "compare",
     "embed",
     "export",
@@ -43,6 +44,7 @@ EXAMPLES = """examples:
   sound-groove rooms --out data/rooms                 simulate rooms, for augmentation.room_folder
   sound-groove train recipes/cnceleb/ecapa512.yaml    train a model into outputs/<run>/
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root DIR
+  sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
   sound-groove compare a.wav b.wav --model outputs/ecapa512
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
@@ -77,13 +79,21 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {printable(message)} (see '{self.prog} --help')\n")
 
 
+class VerbFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help whose verbs all stand on one line each; argparse forgets that they are indented."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = max(map(len, VERBS)) + 2 * self._indent_increment
+
+
 def build_parser() -> Parser:
     """The parser of the whole command line."""
     parser = Parser(
         prog="sound-groove",
         description="Speaker verification: prepare a corpus, train a model, judge it, compare two voices.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=VerbFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sound-groove {__version__}")

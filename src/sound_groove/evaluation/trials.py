@@ -13,7 +13,7 @@ of its duplicates is reported. Byte order marks, Windows line ends, tabs and bla
 import hashlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -75,6 +75,16 @@ class TrialList:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def kept(self, mask: Labels) -> "TrialList":
+        """The trials that a mask (trials,) keeps; the names stay."""
+        return replace(
+            self,
+            enrolments=self.enrolments[mask],
+            tests=self.tests[mask],
+            labels=self.labels[mask],
+            lines=self.lines[mask],
+        )
 
 
 def read_trials(path: str | Path) -> tuple[TrialList, ListFormat]:

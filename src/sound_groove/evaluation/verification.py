@@ -5,7 +5,7 @@ trial set (a list, or pairs of a validation set) -> embeddings -> scores -> figu
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +272,7 @@ def evaluate(
     failed = results.failed_mask(trials, usable.reasons)
     if usable.reasons:
         _report_problems(usable, trials, failed, out, settings.allow_missing, say)
-        trials = _kept(trials, ~failed)
+        trials = trials.kept(~failed)
     scores = score_trials(usable.embeddings, trials.enrolments, trials.tests)
     llrs = None if encoder.score_map is None else encoder.score_map.llr(scores)
     metrics = measure(trials, scores, llrs, trial_set.speakers, settings.resamples, settings.seed)
@@ -327,16 +327,6 @@ def _circumstances(
         },
         "machine": machine(settings.threads),
     }
-
-
-def _kept(trials: TrialList, mask: NDArray[np.bool_]) -> TrialList:
-    return replace(
-        trials,
-        enrolments=trials.enrolments[mask],
-        tests=trials.tests[mask],
-        labels=trials.labels[mask],
-        lines=trials.lines[mask],
-    )
 
 
 def _draw(

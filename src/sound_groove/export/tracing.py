@@ -5,7 +5,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
@@ -83,7 +82,7 @@ def facts(checkpoint: Checkpoint, data: str | None = None, licence: str | None =
         "sample_rate": SAMPLE_RATE,
         "embedding_size": checkpoint.header.network["embedding_size"],
         "network": json.dumps(checkpoint.header.network),
-        "score_map": json.dumps(None if score_map is None else asdict(score_map)),
+        "score_map": json.dumps(None if score_map is None else score_map.as_dict()),
         "centre": json.dumps(None if centre is None else centre.tolist()),
         "description": training.get("description", ""),
         "data": training.get("data", training.get("description", "")) if data is None else data,

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -75,7 +74,7 @@ def model_header(
     return CheckpointHeader(
         name=recipe.name,
         network=recipe.network.model_dump(),
-        score_map=None if judged is None else asdict(judged.score_map),
+        score_map=None if judged is None else judged.score_map.as_dict(),
         training={
             "recipe": recipe.model_dump(mode="json"),
             "description": recipe.description,

@@ -160,7 +160,7 @@ class StoredTeacher:
             return np.zeros(self.embedding_size, dtype=np.float32)
         own = [self._nearest(utterance, path, rows[tail]) for path, tail in zip(utterance.paths, tails, strict=True)]
         weights = np.asarray(utterance.samples, dtype=np.float32)
-        return _unit((weights @ self._embeddings[own])[None])[0]
+        return np.asarray(_unit((weights @ self._embeddings[own])[None])[0])
 
     def _by_tail(self, parts: int) -> dict[str, list[int]]:
         """The rows of the recordings, by the last parts of their paths."""

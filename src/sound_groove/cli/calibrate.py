@@ -1,0 +1,136 @@
+"""`sound-groove calibrate`: fit the map from score to log-likelihood ratio, and put it into the model file."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sound_groove.cli.options import number, positive_integer, seed
+from sound_groove.cli.verb import add_verb, ready_for_computing, say
+from sound_groove.errors import UsageError, require_extra
+
+if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
+    from sound_groove.evaluation.calibrating import Calibrated
+
+EXAMPLES = """examples:
+  sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
+  sound-groove calibrate best.onnx --trials pairs.txt --audio-root wav --utt2spk utt2spk --out calibrated.onnx
+
+The speakers must be neither those that the model was trained on nor those that it will be judged on. Each recording is
+taken as it is, in cuts of a few durations, and with noise, so that the map knows what a score of short or noisy
+recordings is worth. What is printed is cross-validated over the speakers. The map goes into the model file.
+"""
+
+
+def register(verbs: "Verbs") -> None:
+    """Add the verb's parser."""
+    parser = add_verb(
+        verbs,
+        "calibrate",
+        "fit score to log-likelihood ratio on one's own pairs",
+        "Fit the map from score, durations and noise to log-likelihood ratio, and put it into the model file.",
+        EXAMPLES,
+        run,
+    )
+    parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx) or run folder")
+    trials = parser.add_mutually_exclusive_group(required=True)
+    trials.add_argument("--trials", metavar="FILE", type=Path, help="a trial list, in a format that 'verify' knows")
+    trials.add_argument("--val-meta", metavar="FILE", type=Path, help="pairs of this val_meta.jsonl of 'prepare'")
+    parser.add_argument(
+        "--audio-root", metavar="DIR", type=Path, help="where the list's names start (default: the list's folder)"
+    )
+    parser.add_argument(
+        "--utt2spk", metavar="FILE", type=Path, help="who speaks: 'name speaker' lines (default: told from the trials)"
+    )
+    parser.add_argument(
+        "--durations",
+        metavar="S",
+        type=number,
+        nargs="+",
+        help="seconds to which recordings are cut, besides being taken whole (default: 1 2 5 10)",
+    )
+    parser.add_argument(
+        "--prior", metavar="P", type=number, default=0.5, help="where the map should be best (default: 0.5)"
+    )
+    parser.add_argument("--pairs", metavar="N", type=positive_integer, help="with --val-meta: most pairs to draw")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write another file, and leave the model as it is")
+    parser.add_argument("--force", action="store_true", help="replace a calibration, or the file of --out")
+    parser.add_argument("--seed", metavar="N", type=seed, default=0, help="of cuts, noise and folds (default: 0)")
+    parser.add_argument("--threads", metavar="N", type=positive_integer, help="(default: as many as processors)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Calibrate, and print what it is worth."""
+    require_extra("Calibrating", "train", "torch", "safetensors", "pydantic", "scipy")
+    ready_for_computing()
+    from sound_groove.encoder import SpeakerEncoder
+    from sound_groove.evaluation.calibrating import DURATIONS_S, calibrate
+    from sound_groove.evaluation.verification import trials_from_list, trials_from_validation
+    from sound_groove.export.calibrated_file import check_destination, write_calibrated
+    from sound_groove.verifier import check_prior
+
+    check_prior(arguments.prior)
+    durations = DURATIONS_S if arguments.durations is None else tuple(arguments.durations)
+    if not all(0.3 <= duration <= 600 for duration in durations):
+        raise UsageError("--durations must lie between 0.3 and 600 s")
+    if arguments.pairs is not None and arguments.val_meta is None:
+        raise UsageError("--pairs needs --val-meta; a trial list is taken as it is")
+    if arguments.utt2spk is not None and arguments.val_meta is not None:
+        raise UsageError("--utt2spk needs --trials; a validation set names its speakers itself")
+    threads = arguments.threads or os.cpu_count() or 1
+    encoder = SpeakerEncoder.load(arguments.model, threads=threads)
+    path = check_destination(arguments.model, encoder.score_map, arguments.out, arguments.force)
+    if arguments.val_meta is not None:
+        trial_set = trials_from_validation(
+            arguments.val_meta, arguments.pairs or 20_000, arguments.seed, arguments.audio_root
+        )
+    else:
+        root = arguments.audio_root or arguments.trials.parent
+        trial_set = trials_from_list(arguments.trials, root, None, arguments.utt2spk)
+    named = arguments.val_meta or arguments.trials
+    result = calibrate(encoder, trial_set, named.name, durations, arguments.prior, arguments.seed, threads)
+    write_calibrated(arguments.model, result.score_map, path)
+    print(json.dumps(_record(result, path), indent=2, allow_nan=False) if arguments.json else summary(result))
+    say(f"the calibration is in {path}")
+    return 0
+
+
+def summary(result: "Calibrated") -> str:
+    """What the calibration is worth, as a table."""
+    rows = {"random pairs of all": result.overall, **result.by_condition}
+    lines = [
+        f"cross-validated over {result.speakers} speakers, {result.recordings} recordings",
+        "",
+        f"  {'':20} {'EER':>8} {'Cllr':>6} {'min':>6} {'loss':>6}   {'one speaker':>20}   {'two speakers':>20}",
+        f"  {'':20} {'':8} {'':6} {'':6} {'':6}   {'right / ? / wrong':>20}   {'right / ? / wrong':>20}",
+    ]
+    for name, figures in rows.items():
+        cost, least = figures["cllr"]["value"], figures["min_cllr"]["value"]
+        shares = [
+            " / ".join(f"{100 * figures['verdicts'][kind][verdict]:4.1f}" for verdict in verdicts)
+            for kind, verdicts in (
+                ("targets", ("same", "inconclusive", "different")),
+                ("nontargets", ("different", "inconclusive", "same")),
+            )
+        ]
+        lines.append(
+            f"  {name:20} {100 * figures['eer']['value']:6.2f} % {cost:6.3f} {least:6.3f} {cost - least:6.3f}   "
+            f"{shares[0]:>20}   {shares[1]:>20}"
+        )
+    return "\n".join(
+        [*lines, "", "verdicts (right, inconclusive, wrong) in %, at a prior of 0.5 and the default costs"]
+    )
+
+
+def _record(result: "Calibrated", path: Path) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "score_map": result.score_map.as_dict(),
+        "speakers": result.speakers,
+        "recordings": result.recordings,
+        "overall": result.overall,
+        "by_condition": result.by_condition,
+    }

@@ -1,0 +1,299 @@
+"""Fitting the map from score to log-likelihood ratio of a model, on labelled trials, and saying what it is worth.
+
+Every recording of the trials is taken as it is, in cuts of a few durations, and all of these with noise; each trial is
+scored in several random pairs of such versions, with the measures of both. What is reported is cross-validated: the
+speakers are divided into folds, and trials within a fold are judged by a map that was fitted without its speakers.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sound_groove.audio import SAMPLE_RATE, load_audio
+from sound_groove.calibration import ScoreMap, fit_score_map, trial_measures
+from sound_groove.decision import DecisionRule
+from sound_groove.errors import MetricError, TrialError
+from sound_groove.evaluation.figures import measure
+from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.verification import TrialSet
+from sound_groove.evaluation.versions import Condition, conditions, make_versions
+from sound_groove.quality import Quality, assess
+from sound_groove.scoring import score_trials
+from sound_groove.types import Embeddings, Samples, Scores
+from sound_groove.verifier import MINIMUM_SPEECH_S
+
+DURATIONS_S = (1.0, 2.0, 5.0, 10.0)
+MOST_NAMES = 2_000  # recordings that are used; of more, so many are drawn
+PAIRS = 200_000  # of versions that the map is fitted on, about
+MOST_PER_TRIAL = 20
+FOLDS = 5
+FEWEST_SPEAKERS = 10  # two in each fold
+TALKERS = 6  # recordings that are kept for babble
+BATCH_S = 120.0  # of audio embedded at a time
+
+
+class Encoder(Protocol):
+    """What calibration needs of a model."""
+
+    embedding_size: int
+
+    def embed(self, recordings: Sequence[Samples]) -> Embeddings:
+        """(N, D) unit-length embeddings of recordings at 16 kHz."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What came of a calibration.
+
+    Attributes:
+        score_map: the map, fitted on all speakers.
+        overall: figures over random pairs of versions, cross-validated; as `figures.measure` gives them.
+        by_condition: the same for trials whose two sides are in one condition, and `verdicts`: by kind of trial
+            (`targets`, `nontargets`), the share of each verdict at the default costs and a prior of one half.
+        speakers: number of speakers.
+        recordings: number of recordings.
+    """
+
+    score_map: ScoreMap
+    overall: dict[str, Any]
+    by_condition: dict[str, dict[str, Any]]
+    speakers: int
+    recordings: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Versions:
+    """Embedded versions of recordings, V of them, sorted by the name that they are of.
+
+    Attributes:
+        names: (V,) index of the name.
+        kinds: (V,) index of the condition.
+        embeddings: (V, D).
+        speech_s: (V,) seconds of speech.
+        snr_db: (V,) signal-to-noise ratios.
+    """
+
+    names: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    embeddings: Embeddings
+    speech_s: Scores
+    snr_db: Scores
+
+    def measures(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[str, Scores]:
+        """Of pairs of versions."""
+        sides = ({"speech_s": self.speech_s[rows], "snr_db": self.snr_db[rows]} for rows in (first, second))
+        return trial_measures(*sides)
+
+    def scores(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> Scores:
+        """Cosines of pairs of versions."""
+        return score_trials(self.embeddings, first, second)
+
+
+def calibrate(
+    encoder: Encoder,
+    trial_set: TrialSet,
+    fitted_on: str,
+    durations_s: Sequence[float] = DURATIONS_S,
+    prior: float = 0.5,
+    seed: int = 0,
+    threads: int = 1,
+    resamples: int = 200,
+) -> Calibrated:
+    """Fit a score map on trials.
+
+    Args:
+        encoder: the model.
+        trial_set: labelled trials of speakers that were not trained on.
+        fitted_on: which these are, for people to read.
+        durations_s: what recordings are cut to, besides being taken whole.
+        prior: where on the score axis the map should be best.
+        seed: of cuts, noise, pairs and folds.
+        threads: that judge recordings.
+        resamples: draws of speakers for the intervals.
+
+    Raises:
+        TrialError: fewer than 10 speakers, or too few trials of a kind.
+        AudioError: a recording cannot be read.
+        MetricError: a prior out of range.
+    """
+    wanted = conditions(durations_s)
+    trials = _chosen(trial_set, seed)
+    speakers = trial_set.speakers
+    present = np.unique(speakers[np.concatenate((trials.enrolments, trials.tests))])
+    if len(present) < FEWEST_SPEAKERS:
+        raise TrialError(
+            f"a calibration needs trials of at least {FEWEST_SPEAKERS} speakers, and these are of {len(present)}; "
+            "fewer say little about others"
+        )
+    versions = _embed(encoder, trial_set, trials, wanted, seed, threads)
+    folds = np.zeros(int(speakers.max()) + 1, dtype=np.int64)
+    folds[np.random.default_rng(seed).permutation(present)] = np.arange(len(present)) % FOLDS
+    pairs = _random_pairs(versions, trials, seed)
+    fits = [_fit(versions, pairs, speakers, folds != fold, "a fold", prior) for fold in range(FOLDS)]
+    overall = _judge(versions, pairs, speakers, folds, fits, resamples, seed)
+    by_condition = {}
+    for kind, condition in enumerate(wanted):
+        alike = _pairs_alike(versions, trials, kind)
+        try:
+            by_condition[str(condition)] = _judge(versions, alike, speakers, folds, fits, resamples, seed)
+        except MetricError:  # too few recordings are that long
+            continue
+    fitted = _fit(versions, pairs, speakers, np.ones_like(folds, dtype=np.bool_), fitted_on, prior)
+    figures = {name: overall[name]["value"] for name in ("eer", "cllr", "min_cllr")}
+    score_map = replace(fitted, calibrated=True, figures=figures)
+    recordings = len(np.unique(versions.names))
+    return Calibrated(score_map, overall, by_condition, len(present), recordings)
+
+
+def _chosen(trial_set: TrialSet, seed: int) -> TrialList:
+    """The trials among at most MOST_NAMES names."""
+    trials = trial_set.trials
+    names = np.unique(np.concatenate((trials.enrolments, trials.tests)))
+    if len(names) > MOST_NAMES:
+        drawn = np.zeros(len(trials.ids), dtype=np.bool_)
+        drawn[np.random.default_rng(seed).choice(names, MOST_NAMES, replace=False)] = True
+        trials = trials.kept(drawn[trials.enrolments] & drawn[trials.tests])
+    trials = trials.kept(trials.enrolments != trials.tests)  # a recording with itself says nothing about speakers
+    if trials.labels.all() or not trials.labels.any():
+        raise TrialError("a calibration needs trials of one speaker and trials of two")
+    return trials
+
+
+def _embed(
+    encoder: Encoder, trial_set: TrialSet, trials: TrialList, wanted: Sequence[Condition], seed: int, threads: int
+) -> _Versions:
+    """Make, embed and judge the versions of all recordings; those with too little speech for a verdict are left out."""
+    names = np.unique(np.concatenate((trials.enrolments, trials.tests))).tolist()
+    owners: list[int] = []
+    kinds: list[int] = []
+    waiting: list[Samples] = []
+    embeddings: list[Embeddings] = []
+    qualities: list[Quality] = []
+    heard: deque[tuple[int, Samples]] = deque(maxlen=TALKERS)  # speakers and recordings, for babble
+
+    def embed_waiting(executor: ThreadPoolExecutor) -> None:
+        judged = executor.map(lambda samples: assess(samples, SAMPLE_RATE), waiting)
+        embeddings.append(encoder.embed(waiting))
+        qualities.extend(judged)
+        waiting.clear()
+
+    order = np.random.default_rng(seed).permutation(names).tolist()  # so that neighbours are different people
+    with ThreadPoolExecutor(threads, thread_name_prefix="judge") as executor:
+        for name in tqdm(order, desc="cutting and embedding", unit="recording", disable=None):
+            samples, speaker = _read(trial_set, name), int(trial_set.speakers[name])
+            others = [other for talker, other in heard if talker != speaker]
+            for condition, version in make_versions(samples, wanted, others, seed=seed * 1_000_003 + name):
+                owners.append(name)
+                kinds.append(wanted.index(condition))
+                waiting.append(version)
+            heard.append((speaker, samples))
+            if sum(map(len, waiting)) >= BATCH_S * SAMPLE_RATE:
+                embed_waiting(executor)
+        if waiting:
+            embed_waiting(executor)
+    speech_s = np.array([quality.speech_s for quality in qualities])
+    snr_db = np.array([quality.snr_db for quality in qualities])
+    rows = np.flatnonzero(speech_s >= MINIMUM_SPEECH_S)
+    rows = rows[np.argsort(np.array(owners)[rows], kind="stable")]
+    if len(rows) == 0:
+        raise TrialError(f"no recording has {MINIMUM_SPEECH_S} s of speech, which a verdict needs")
+    vectors = np.concatenate(embeddings)[rows]
+    return _Versions(np.array(owners)[rows], np.array(kinds)[rows], vectors, speech_s[rows], snr_db[rows])
+
+
+def _read(trial_set: TrialSet, name: int) -> Samples:
+    """All audio of a name; several recordings are joined."""
+    source = trial_set.sources[name]
+    if source.problem:
+        raise TrialError(f"{trial_set.trials.ids[name]}: {source.problem}")
+    parts = [load_audio(path) for recording in source.recordings for path in recording]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Pairs of versions: their rows, and whether the speaker is the same."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    labels: NDArray[np.bool_]
+
+    def kept(self, mask: NDArray[np.bool_]) -> "_Pairs":
+        return _Pairs(self.first[mask], self.second[mask], self.labels[mask])
+
+
+def _random_pairs(versions: _Versions, trials: TrialList, seed: int) -> _Pairs:
+    """Each trial several times, each time in random versions of its two sides."""
+    rng = np.random.default_rng(seed)
+    count = int(np.clip(PAIRS // max(len(trials), 1), 1, MOST_PER_TRIAL))
+    starts = np.searchsorted(versions.names, np.arange(len(trials.ids) + 1))  # where the versions of each name begin
+    sizes = np.diff(starts)
+    sides = []
+    for side in (trials.enrolments, trials.tests):
+        name = np.tile(side, count)
+        sides.append(np.where(sizes[name] > 0, starts[name] + rng.integers(np.maximum(sizes[name], 1)), -1))
+    pairs = _Pairs(sides[0], sides[1], np.tile(trials.labels, count))
+    return pairs.kept((pairs.first >= 0) & (pairs.second >= 0))
+
+
+def _pairs_alike(versions: _Versions, trials: TrialList, kind: int) -> _Pairs:
+    """The trials whose two sides there are in one condition."""
+    row = np.full(len(trials.ids), -1)
+    own = np.flatnonzero(versions.kinds == kind)
+    row[versions.names[own]] = own
+    pairs = _Pairs(row[trials.enrolments], row[trials.tests], trials.labels)
+    return pairs.kept((pairs.first >= 0) & (pairs.second >= 0))
+
+
+def _fit(
+    versions: _Versions,
+    pairs: _Pairs,
+    speakers: NDArray[np.int64],
+    used: NDArray[np.bool_],
+    fitted_on: str,
+    prior: float,
+) -> ScoreMap:
+    """The map of the pairs both of whose speakers are used."""
+    own = used[speakers[versions.names]]
+    pairs = pairs.kept(own[pairs.first] & own[pairs.second])
+    scores, measures = versions.scores(pairs.first, pairs.second), versions.measures(pairs.first, pairs.second)
+    return fit_score_map(scores, pairs.labels, fitted_on, prior, measures)
+
+
+def _judge(
+    versions: _Versions,
+    pairs: _Pairs,
+    speakers: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    fits: Sequence[ScoreMap],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Figures of the pairs within a fold, by the map that was fitted without it."""
+    own = folds[speakers[versions.names]]
+    pairs = pairs.kept(own[pairs.first] == own[pairs.second])
+    scores, measures = versions.scores(pairs.first, pairs.second), versions.measures(pairs.first, pairs.second)
+    llrs = np.empty(len(scores))
+    for fold, score_map in enumerate(fits):
+        mask = own[pairs.first] == fold
+        llrs[mask] = score_map.llr(scores[mask], {name: values[mask] for name, values in measures.items()})
+    rows = np.arange(len(versions.names)).astype(str)
+    indices = (pairs.first.astype(np.int32), pairs.second.astype(np.int32))
+    listed = TrialList(tuple(rows.tolist()), *indices, pairs.labels, indices[0], duplicates=0)
+    figures = measure(listed, llrs, llrs, speakers[versions.names], resamples, seed)
+    low, high = DecisionRule().limits(0.5)
+    for kind, mask in (("targets", pairs.labels), ("nontargets", ~pairs.labels)):
+        same, different = float((llrs[mask] >= high).mean()), float((llrs[mask] < low).mean())
+        figures.setdefault("verdicts", {})[kind] = {
+            "same": same,
+            "inconclusive": 1.0 - same - different,
+            "different": different,
+        }
+    return figures

@@ -1,0 +1,230 @@
+"""`calibrate`: what a map is fitted on, what is said of it, and that it reaches the model file and nothing else."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+
+from sound_groove import SpeakerEncoder, compare
+from sound_groove.audio import SAMPLE_RATE
+from sound_groove.calibration import ScoreMap
+from sound_groove.checkpoint import GROUPS, load_checkpoint
+from sound_groove.cli import main
+from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.errors import OutputError, TrialError
+from sound_groove.evaluation import calibrating
+from sound_groove.evaluation.calibrating import Calibrated, calibrate
+from sound_groove.evaluation.verification import TrialSet, trials_from_list, trials_from_validation
+from sound_groove.evaluation.versions import Condition, conditions, make_versions
+from sound_groove.export.calibrated_file import check_destination, write_calibrated
+from sound_groove.types import Embeddings, Samples
+
+SPEAKERS, UTTERANCES = 12, 3
+
+
+class MeanSpectrum:
+    """A stand-in for a trained model: the mean log spectrum in 32 bands tells made-up voices apart."""
+
+    embedding_size = 32
+
+    def embed(self, recordings: Sequence[Samples]) -> Embeddings:
+        rows = []
+        for samples in recordings:
+            frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, (0, 512)), 512)[::160] * np.hanning(512)
+            power = np.abs(np.fft.rfft(frames))[:, 1:].reshape(len(frames), 32, 8).sum(axis=2)
+            row = np.log(power.mean(axis=0) + 1e-6)
+            row -= row.mean()
+            rows.append(row / np.linalg.norm(row))
+        return np.array(rows, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings of made-up voices, listed as `prepare` lists a validation set."""
+    folder = tmp_path_factory.mktemp("voices")
+    lines = []
+    for speaker in range(SPEAKERS):
+        voice = made_up_speaker(3, speaker)
+        for utterance in range(UTTERANCES):
+            path = folder / f"speaker{speaker}" / f"{utterance}.wav"
+            path.parent.mkdir(exist_ok=True)
+            soundfile.write(path, speak(voice, utterance, 3.0), SAMPLE_RATE)
+            name = f"speaker{speaker}/{utterance}"
+            lines.append({"speaker": f"speaker{speaker}", "utterance": name, "paths": [f"{name}.wav"]})
+    (folder / "val_meta.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trial_set(voices: Path) -> TrialSet:
+    return trials_from_validation(voices / "val_meta.jsonl")
+
+
+@pytest.fixture(scope="module")
+def calibrated(trial_set: TrialSet) -> Calibrated:
+    return calibrate(MeanSpectrum(), trial_set, "made-up voices", (1.0,), resamples=50, threads=2)
+
+
+# --- versions of a recording
+
+
+def test_cuts_are_parts_of_the_recording_and_noise_is_as_loud_as_it_should_be() -> None:
+    samples = 0.2 * speak(made_up_speaker(1, 0), 0, 3.0)
+    others = [0.2 * speak(made_up_speaker(1, 1), 0, 2.0)]
+    wanted = conditions((1.0, 2.0, 10.0))
+    ratios = []
+    for seed in range(20):
+        versions = dict(make_versions(samples, wanted, others, seed))
+        lengths = {condition: len(version) / SAMPLE_RATE for condition, version in versions.items()}
+        assert {str(condition): length for condition, length in lengths.items()} == {
+            "1 s, as it is": 1.0, "2 s, as it is": 2.0, "whole, as it is": 3.0,
+            "1 s, noisy": 1.0, "2 s, noisy": 2.0, "whole, noisy": 3.0,
+        }  # fmt: skip
+        cut = versions[Condition(1.0, False)]
+        places = np.flatnonzero(samples == cut[0])
+        assert any(np.array_equal(samples[place : place + len(cut)], cut) for place in places)
+        noise = versions[Condition(None, True)] - samples
+        ratios.append(10 * np.log10(np.square(samples).mean() / np.square(noise).mean()))
+    assert min(ratios) > -0.1 and max(ratios) < 20.1 and np.ptp(ratios) > 10
+
+
+def test_versions_are_a_function_of_the_seed() -> None:
+    samples, wanted = speak(made_up_speaker(1, 0), 0, 2.0), conditions((1.0,))
+    once, again, other = (list(make_versions(samples, wanted, [], seed)) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(once, again, strict=True))
+    assert not np.array_equal(once[0][1], other[0][1])
+
+
+# --- the fit
+
+
+def test_what_is_said_of_a_map_holds_for_speakers_that_it_has_not_seen(calibrated: Calibrated) -> None:
+    assert calibrated.speakers == SPEAKERS and calibrated.recordings == SPEAKERS * UTTERANCES
+    assert set(calibrated.by_condition) == {
+        "1 s, as it is", "whole, as it is", "1 s, noisy", "whole, noisy"
+    }  # fmt: skip
+    assert calibrated.score_map.calibrated and calibrated.score_map.fitted_on == "made-up voices"
+    cost = calibrated.overall["cllr"]
+    assert cost["low"] <= cost["value"] <= cost["high"] and cost["value"] < 1
+    assert calibrated.score_map.figures["cllr"] == cost["value"]
+    for figures in (calibrated.overall, *calibrated.by_condition.values()):
+        for shares in figures["verdicts"].values():
+            assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
+
+
+def test_poor_recordings_are_inconclusive_more_often_and_not_wrong_more_often_than_said(
+    calibrated: Calibrated,
+) -> None:
+    poor, good = calibrated.by_condition["1 s, noisy"], calibrated.by_condition["whole, as it is"]
+    for kind in ("targets", "nontargets"):
+        assert poor["verdicts"][kind]["inconclusive"] > good["verdicts"][kind]["inconclusive"]
+    score_map = calibrated.score_map
+    highs = {term.measure: term.high for term in score_map.terms}
+    lows = {term.measure: term.low for term in score_map.terms}
+    assert set(lows) == {"speech", "snr"}
+    scale_of_poor, scale_of_good = (float(score_map.line(measures)[0]) for measures in (lows, highs))
+    assert scale_of_poor < scale_of_good  # the same score says less
+
+
+def test_the_same_seed_gives_the_same_map(trial_set: TrialSet, calibrated: Calibrated) -> None:
+    again = calibrate(MeanSpectrum(), trial_set, "made-up voices", (1.0,), resamples=0, threads=1)
+    assert again.score_map == replace(calibrated.score_map, figures=again.score_map.figures)
+
+
+def test_a_large_set_is_thinned_out(trial_set: TrialSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrating, "MOST_NAMES", 30)
+    result = calibrate(MeanSpectrum(), trial_set, "", (1.0,), resamples=0)
+    assert result.recordings == 30
+
+
+def test_too_few_speakers_say_nothing_about_others(voices: Path, tmp_path: Path) -> None:
+    names = [f"speaker{speaker}/{utterance}.wav" for speaker in range(3) for utterance in range(2)]
+    lines = [f"{int(a[:8] == b[:8])} {a} {b}\n" for i, a in enumerate(names) for b in names[i + 1 :]]
+    (tmp_path / "few.txt").write_text("".join(lines))
+    with pytest.raises(TrialError, match="at least 10 speakers, and these are of 3"):
+        calibrate(MeanSpectrum(), trials_from_list(tmp_path / "few.txt", voices), "")
+
+
+# --- the file
+
+
+@pytest.mark.parametrize("kind", ["model_path", "exported"])
+def test_the_map_goes_into_the_file_and_nothing_else_changes(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, calibrated: Calibrated
+) -> None:
+    model: Path = request.getfixturevalue(kind)
+    path = tmp_path / f"calibrated{model.suffix}"
+    write_calibrated(model, calibrated.score_map, path)
+    before, after = SpeakerEncoder.load(model), SpeakerEncoder.load(path)
+    assert after.score_map == calibrated.score_map and before.score_map != calibrated.score_map
+    assert after.identity == before.identity
+    voice = speak(made_up_speaker(1, 0), 0, 2.0)
+    assert np.array_equal(after.embed(voice), before.embed(voice))
+    if model.suffix == ".safetensors":
+        first, second = load_checkpoint(model, GROUPS), load_checkpoint(path, GROUPS)
+        assert first.tensors.keys() == second.tensors.keys()
+        assert replace(second.header, score_map=first.header.score_map) == first.header
+    else:
+        first, second = onnx.load(model), onnx.load(path)
+        for proto in (first, second):
+            kept = [entry for entry in proto.metadata_props if entry.key != "score_map"]
+            del proto.metadata_props[:]
+            proto.metadata_props.extend(kept)
+        assert first == second
+
+
+def test_nothing_is_lost_unasked(model_path: Path, tmp_path: Path) -> None:
+    plain, done = ScoreMap(1.0, 0.0, "validation"), ScoreMap(1.0, 0.0, "my voices", calibrated=True)
+    assert check_destination(model_path.parent, plain, None, False) == model_path
+    with pytest.raises(OutputError, match="is calibrated already, on my voices; replace that with --force"):
+        check_destination(model_path, done, None, False)
+    assert check_destination(model_path, done, None, True) == model_path
+    there = tmp_path / "there.safetensors"
+    there.touch()
+    with pytest.raises(OutputError, match="is there already"):
+        check_destination(model_path, done, there, False)
+    with pytest.raises(OutputError, match=r"must end in \.safetensors"):
+        check_destination(model_path, done, tmp_path / "m.onnx", False)
+    with pytest.raises(OutputError, match="there is no folder"):
+        check_destination(model_path, done, tmp_path / "nowhere" / "m.safetensors", False)
+
+
+# --- the command line
+
+
+def test_the_command_line_calibrates_a_model_that_compare_then_trusts(
+    voices: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "calibrated.onnx"
+    words = ["calibrate", str(exported), "--val-meta", str(voices / "val_meta.jsonl"), "--durations", "1"]
+    assert main([*words, "--out", str(out)]) == 0
+    printed, talk = capsys.readouterr()
+    assert "cross-validated over 12 speakers, 36 recordings" in printed and "whole, as it is" in printed
+    assert f"the calibration is in {out}" in talk
+    first, second = voices / "speaker0" / "0.wav", voices / "speaker0" / "1.wav"
+    codes = [warning.code for warning in compare(first, second, out).warnings]
+    assert "uncalibrated" not in codes
+    assert "uncalibrated" in [warning.code for warning in compare(first, second, exported).warnings]
+    assert main([*words, "--out", str(out)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert main([*words, "--out", str(out), "--force", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["score_map"]["calibrated"] is True
+
+
+def test_the_command_line_refuses_wrong_use_with_2(
+    voices: Path, exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta = ["--val-meta", str(voices / "val_meta.jsonl")]
+    for words, reason in (
+        ([*meta, "--prior", "1"], "the prior must lie between 0 and 1"),
+        ([*meta, "--durations", "0.1"], "--durations must lie between 0.3 and 600 s"),
+        ([*meta, "--utt2spk", "x"], "--utt2spk needs --trials"),
+        (["--trials", "x", "--pairs", "9"], "--pairs needs --val-meta"),
+    ):
+        assert main(["calibrate", str(exported), *words]) == 2
+        assert reason in capsys.readouterr().err
