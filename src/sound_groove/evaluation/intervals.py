@@ -109,7 +109,8 @@ class SpeakerBootstrap:
         self._thresholds = ranked[last][corner]
         self._targets_accepted = targets[corner]
         self._nontargets_accepted = np.flatnonzero(last)[corner] + 1 - targets[corner]
-        pairs = pair_of_trial[order].astype(np.int32)
+        self._labels, self._pairs = labels, pair_of_trial.astype(np.int32)
+        pairs = self._pairs[order]
         self._target_pairs, self._nontarget_pairs = pairs[same], pairs[~same]
         self._counts = self._per_pair(pair_of_trial, labels, np.ones(len(scores)))
         self._costs = None if llrs is None else self._per_pair(pair_of_trial, labels, trial_costs(llrs, labels))
@@ -127,6 +128,30 @@ class SpeakerBootstrap:
             count: number of draws that have trials of both kinds; fewer come only where nearly none has.
             seed: of the draws.
         """
+        for weights in self._weights(count, seed):
+            yield self._resample(weights, self._counts @ weights)
+
+    def draw_shares(self, groups: NDArray[np.integer], count: int, seed: int) -> Iterator[NDArray[np.float64]]:
+        """The share of same-speaker trials in each of several groups of trials, for the same draws of speakers.
+
+        Args:
+            groups: (trials,) which group each trial is in, from 0; all of 0 to the highest.
+            count: as in `draw`.
+            seed: as in `draw`.
+
+        Returns:
+            For each draw (groups,); NaN for a group of which nothing was drawn.
+        """
+        size, pairs = int(groups.max()) + 1, len(self._first)
+        cells = groups.astype(np.int64) * pairs + self._pairs
+        trials = np.bincount(cells, minlength=size * pairs).reshape(size, pairs)
+        targets = np.bincount(cells[self._labels], minlength=size * pairs).reshape(size, pairs)
+        for weights in self._weights(count, seed):
+            with np.errstate(invalid="ignore"):
+                yield (targets @ weights) / (trials @ weights)
+
+    def _weights(self, count: int, seed: int) -> Iterator[NDArray[np.float64]]:
+        """(pairs,) the weight of each pair of speakers, in draws that have trials of both kinds."""
         rng = np.random.default_rng(seed)
         given = 0
         for _ in range(MAXIMUM_DRAWS * count):
@@ -134,10 +159,9 @@ class SpeakerBootstrap:
                 return
             drawn = rng.multinomial(self.speakers, np.full(self.speakers, 1 / self.speakers))
             weights = np.where(self._within, drawn[self._first], drawn[self._first] * drawn[self._second])
-            totals = self._counts @ weights
-            if totals.min() > 0:
+            if (self._counts @ weights).min() > 0:
                 given += 1
-                yield self._resample(weights.astype(np.float64), totals)
+                yield weights.astype(np.float64)
 
     def _resample(self, weights: NDArray[np.float64], totals: NDArray[np.float64]) -> Resample:
         targets = _running(weights, self._target_pairs)[self._targets_accepted]

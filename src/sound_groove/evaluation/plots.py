@@ -1,8 +1,9 @@
 """The pictures of an evaluation: ROC, DET, score histogram, t-SNE; without a display or matplotlib's global state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -97,6 +98,38 @@ def plot_histogram(path: Path, scores: Scores, labels: Labels, eer_threshold: fl
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     axes.legend(frameon=False)
+    figure.savefig(path)
+
+
+def plot_reliability(path: Path, bins: Sequence[Mapping[str, Any]], prior: float, title: str) -> None:
+    """What probabilities were stated, and how often they came true (DeGroot & Fienberg 1983).
+
+    Args:
+        path: PNG to write.
+        bins: `low`, `high`, `trials`, `predicted`, `observed`, `observed_low`, `observed_high` of each.
+        prior: share of same-speaker trials in the list, at which the probabilities are stated.
+        title: of the picture.
+    """
+    figure, axes = _figure(title)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="every stated probability comes true")
+    x, y = (np.array([one[key] for one in bins]) for key in ("predicted", "observed"))
+    low, high = (
+        np.array([one["observed"] if one[key] is None else one[key] for one in bins])
+        for key in ("observed_low", "observed_high")
+    )
+    spread = np.maximum([y - low, high - y], 0)
+    axes.errorbar(x, y, yerr=spread, fmt="o-", color=SAME, linewidth=1.4, markersize=5, capsize=3, label="observed")
+    most = max(one["trials"] for one in bins)
+    for one in bins:  # how many trials stand behind each point: bars along the foot, on a logarithmic scale
+        height = 0.1 * np.log1p(one["trials"]) / np.log1p(most)
+        axes.bar((one["low"] + one["high"]) / 2, height, one["high"] - one["low"], color=GREY, alpha=0.3, linewidth=0)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set(xlabel=f"stated probability of the same speaker (at the list's {100 * prior:.1f} %)")
+    axes.set(ylabel="share of trials with the same speaker")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.plot([], [], "s", color=GREY, alpha=0.4, label="number of trials (logarithmic)")
+    axes.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
     figure.savefig(path)
 
 
