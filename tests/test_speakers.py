@@ -17,6 +17,8 @@ from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.speakers import check_unheard, listed_digests, speaker_digest, speaker_digests
+from sound_groove.training.preflight import preflight
+from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.trainer import train
 from test_onnx_facts import foreign
 from training_corpus import prepare_corpus, tiny_recipe
@@ -117,3 +119,11 @@ def test_info_counts_them_and_lists_them_only_for_machines(tiny_run: Path, capsy
     assert "8, listed by --json" in printed and not any(digest in printed for digest in listed)
     assert main(["info", str(tiny_run), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["training"]["speaker_digests"] == listed
+
+
+def test_speakers_of_unlabelled_speech_were_heard_too(tiny_run: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(tiny_run.parent / "prepared")
+    plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
+    more = replace(plan.utterances[0], key="carla/1", speaker="carla")
+    heard = check_unheard(replace(plan, unlabelled=[more]).speaker_digests, ["carla", more.speaker, "dora"])
+    assert heard == ["carla"] and len(plan.speaker_digests) == 8
