@@ -32,6 +32,7 @@ class SpectrumEncoder:
         self.identity = ModelIdentity("mean spectrum", "0" * 64)
         self.embedding_size = 32
         self.score_map = score_map
+        self.trained_speakers: frozenset[str] = frozenset()
         self.lengths: list[int] = []
         self.crops: list[CropAveraging | None] = []
 

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from sound_groove.calibration import ScoreMap
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
+from sound_groove.speakers import listed_digests
 from sound_groove.types import Embeddings, ModelIdentity
 
 NETWORK = "network."
@@ -101,6 +102,15 @@ class Checkpoint:
             return ScoreMap.restored(fields)
         except MetricError as error:
             raise CheckpointError(f"{printable(str(self.path))}: its score map is damaged: {error}") from error
+
+    @property
+    def trained_speakers(self) -> frozenset[str]:
+        """Digests of the speakers whose speech it was trained on (`speakers`); empty where the file says nothing.
+
+        Raises:
+            CheckpointError: they are damaged.
+        """
+        return listed_digests(self.header.training, str(self.path))
 
     @property
     def centre(self) -> Embeddings | None:

@@ -75,12 +75,15 @@ class SpeakerEncoder:
         embedding_size: values in an embedding.
         score_map: from cosine score to log-likelihood ratio, or None when the model carries none.
         centre: (D,) what is subtracted from unit embeddings, or None; it may be set. A model in ONNX subtracts its own.
+        trained_speakers: digests of the names of the speakers that it was trained on (`sound_groove.speakers`); empty
+            where the model does not say.
 
     Args:
         backend: computes embeddings of pieces.
         identity: what to call the model.
         score_map: from score to log-likelihood ratio.
         centre: (D,) mean of unit embeddings, to be subtracted.
+        trained_speakers: digests of the names of the speakers that it was trained on.
 
     Example:
         encoder = SpeakerEncoder.load("best.onnx")
@@ -94,11 +97,13 @@ class SpeakerEncoder:
         identity: ModelIdentity,
         score_map: ScoreMap | None = None,
         centre: Embeddings | None = None,
+        trained_speakers: frozenset[str] = frozenset(),
     ) -> None:
         self.identity = identity
         self.embedding_size = backend.embedding_size
         self.score_map = score_map
         self.centre = centre
+        self.trained_speakers = trained_speakers
         self._backend = backend
 
     @classmethod
@@ -144,14 +149,14 @@ class SpeakerEncoder:
             from sound_groove.onnx_model import OnnxModel
 
             model = OnnxModel(path, device, threads)
-            return cls(model, model.identity, model.score_map)
+            return cls(model, model.identity, model.score_map, trained_speakers=model.trained_speakers)
         require_extra("Using a .safetensors model", "train", "torch", "safetensors", "pydantic")
         from sound_groove.checkpoint import load_checkpoint
         from sound_groove.torch_network import TorchNetwork
 
         checkpoint = load_checkpoint(path)
         network = TorchNetwork.restore(checkpoint, device, threads)
-        return cls(network, checkpoint.identity, checkpoint.score_map, checkpoint.centre)
+        return cls(network, checkpoint.identity, checkpoint.score_map, checkpoint.centre, checkpoint.trained_speakers)
 
     def embed(
         self,

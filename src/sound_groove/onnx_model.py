@@ -20,6 +20,7 @@ from sound_groove.calibration import ScoreMap
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
 from sound_groove.filterbank import SAMPLE_RATE, SIXTEEN_BIT, kaldi_fbank
 from sound_groove.runtimes import complaint, open_model
+from sound_groove.speakers import listed_digests
 from sound_groove.types import ModelIdentity, Samples
 
 OWN_KEY = "sound_groove"  # the metadata entry by which our own files are known: the version that wrote them
@@ -80,6 +81,19 @@ class OnnxModel:
             return None if fields is None else ScoreMap.restored(fields)
         except (ValueError, TypeError, MetricError) as error:
             raise CheckpointError(f"{self._name}: its score map is damaged: {error}") from None
+
+    @property
+    def trained_speakers(self) -> frozenset[str]:
+        """Digests of the speakers whose speech it was trained on (`speakers`); empty where the file says nothing.
+
+        Raises:
+            CheckpointError: what it says is damaged.
+        """
+        try:
+            training = json.loads(self.metadata.get("training", "{}")) if self.is_own else {}
+        except ValueError as error:
+            raise CheckpointError(f"{self._name}: the facts of its training are damaged: {error}") from None
+        return listed_digests(training if isinstance(training, dict) else {}, str(self.path))
 
     def embed_waveforms(self, pieces: Sequence[Samples]) -> NDArray[np.float64]:
         """(N, D), not normalised, of pieces (samples,), all of one length.

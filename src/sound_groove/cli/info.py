@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   sound-groove info best.onnx                   an exported model, or one of WeSpeaker, 3D-Speaker or sherpa-onnx
 """
 
-LONG = ("training.recipe", "training.progress")  # only in --json
+LONG = ("training.recipe", "training.progress", "training.speaker_digests")  # only in --json
 LONGEST_TEXT = 400  # characters; what others write into their files may be a whole book
 COUNTS = ("parameters", "bytes")
 
@@ -64,9 +64,11 @@ def _facts(model: str) -> dict[str, Any]:
 
 
 def _rows(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The facts, one line each, nested names joined by dots; without the long ones."""
+    """The facts, one line each, nested names joined by dots; of the long ones at most how many there are."""
     for name, value in facts.items():
         if prefix + name in LONG:
+            if isinstance(value, list):
+                yield prefix + name, f"{len(value):,}, listed by --json"
             continue
         if isinstance(value, dict):
             yield from _rows(value, f"{prefix}{name}.")

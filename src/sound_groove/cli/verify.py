@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root wav
   sound-groove verify --model outputs/ecapa512 --trials CN-Celeb_flac/eval/lists/trials.lst \\
       --audio-root CN-Celeb_flac/eval --enrollment average --out outputs_eval/average
+  sound-groove verify --model outputs/ecapa512 --trials mine.txt --audio-root wav --enroll-map enrolments.txt
   sound-groove verify --model outputs/ecapa512 --val-meta data/mine/val_meta.jsonl --pairs 10000
 
 Trial lists: '1 a.wav b.wav' (VoxCeleb), 'enrolment test.wav 1' (CN-Celeb), 'enrolment test target' (Kaldi).
@@ -45,10 +46,17 @@ def register(verbs: "Verbs") -> None:
     )
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("outputs_eval"), help="(default: outputs_eval)")
     parser.add_argument("--force", action="store_true", help="replace the result that lies there")
-    parser.add_argument(
+    enrolment = parser.add_mutually_exclusive_group()
+    enrolment.add_argument(
         "--enrollment",
         choices=("concatenated", "average"),
         help="CN-Celeb: embed the recordings of enroll.lst (default), or average those of enroll.map",
+    )
+    enrolment.add_argument(
+        "--enroll-map",
+        metavar="FILE",
+        type=Path,
+        help="average the recordings of each enrolment: 'model file1 file2 ...' lines, for a list in any format",
     )
     parser.add_argument(
         "--utt2spk", metavar="FILE", type=Path, help="who speaks: 'name speaker' lines (default: told from the trials)"
@@ -58,6 +66,11 @@ def register(verbs: "Verbs") -> None:
     )
     parser.add_argument("--crop-frames", metavar="N", type=int, help="their length in frames of 10 ms (default: 400)")
     parser.add_argument("--pairs", metavar="N", type=int, help="with --val-meta: most pairs to draw (default: 20000)")
+    parser.add_argument(
+        "--allow-trained-speakers",
+        action="store_true",
+        help="go on when names among the trials are those of speakers that the model was trained on",
+    )
     parser.add_argument("--allow-missing", action="store_true", help="score the rest when recordings cannot be used")
     parser.add_argument(
         "--resamples", metavar="N", type=int, default=1000, help="draws of speakers for the intervals (default: 1000)"
@@ -86,20 +99,26 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--pairs needs --val-meta; a trial list is scored as it is")
     if arguments.enrollment is not None and arguments.val_meta is not None:
         raise UsageError("--enrollment needs --trials; pairs of a validation set have no enrolment")
+    if arguments.enroll_map is not None and arguments.val_meta is not None:
+        raise UsageError("--enroll-map needs --trials; pairs of a validation set have no enrolment")
     if arguments.utt2spk is not None and arguments.val_meta is not None:
         raise UsageError("--utt2spk needs --trials; a validation set names its speakers itself")
     threads = arguments.threads if arguments.threads is not None else os.cpu_count() or 1
     crops = None
     if arguments.crops is not None:
         crops = CropAveraging(arguments.crops, 400 if arguments.crop_frames is None else arguments.crop_frames)
-    settings = Settings(crops, arguments.allow_missing, arguments.resamples, arguments.seed, threads)
+    settings = Settings(
+        crops, arguments.allow_missing, arguments.resamples, arguments.seed, threads, arguments.allow_trained_speakers
+    )
     check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
     if arguments.val_meta is not None:
         pairs = 20_000 if arguments.pairs is None else arguments.pairs
         trial_set = trials_from_validation(arguments.val_meta, pairs, arguments.seed, arguments.audio_root)
     else:
         root = arguments.audio_root if arguments.audio_root is not None else arguments.trials.parent
-        trial_set = trials_from_list(arguments.trials, root, arguments.enrollment, arguments.utt2spk)
+        trial_set = trials_from_list(
+            arguments.trials, root, arguments.enrollment, arguments.utt2spk, arguments.enroll_map
+        )
     say(f"protocol: {trial_set.protocol}")
     encoder = SpeakerEncoder.load(arguments.model or default_model(), arguments.device, threads)
     metrics = evaluate(encoder, trial_set, arguments.out, settings, command_line(), arguments.force, say)

@@ -27,6 +27,7 @@ class Encoder(Protocol):
     identity: ModelIdentity
     embedding_size: int
     score_map: ScoreMap | None
+    trained_speakers: frozenset[str]
 
     def embed(self, recordings: Sequence[Samples], crops: CropAveraging | None = None) -> Embeddings:
         """(N, D) unit-length embeddings of recordings at 16 kHz."""

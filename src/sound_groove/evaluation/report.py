@@ -177,6 +177,7 @@ def _setting_rows(metrics: dict[str, Any]) -> str:
         "Calibration": "none: scores are cosines, not probabilities"
         if score_map is None
         else f"llr = {score_map['scale']:.3f} x score {score_map['offset']:+.3f}; {_text(score_map['fitted_on'])}",
+        "Training speakers": _trained(metrics["trained_speakers"]),
         "Duplicate trials": f"{metrics['duplicates']:,}",
         "Missing": f"{missing['recordings']:,} recordings, {missing['trials']:,} trials",
         "Machine": _text(f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['threads']} reading threads"),
@@ -184,6 +185,13 @@ def _setting_rows(metrics: dict[str, Any]) -> str:
         "Time": "{total:,.1f} s, of which embedding {embedding:,.1f} s".format(**metrics["elapsed_s"]),
     }
     return "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows.items() if value)
+
+
+def _trained(found: dict[str, Any]) -> str:
+    if not found["checked"]:
+        return "not checked: the model does not say whom it was trained on"
+    told = "guessed from names" if found["guessed"] else "told by name"
+    return f"{found['found']:,} among the trials' speakers, who were {told}"
 
 
 def _number(value: float, form: str) -> str:

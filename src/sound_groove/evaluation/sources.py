@@ -3,10 +3,14 @@
 Lists and disks disagree in known ways. CN-Celeb's lists say `.wav` where the disk has `.flac`; its enrolments are names
 that `enroll.lst` or `enroll.map` explains; Kaldi's names are explained by a `wav.scp`. Nothing of a list is executed: a
 `wav.scp` with commands in it is refused.
+
+A map of enrolments (`model file1 file2 ...`, as in CN-Celeb's `enroll.map` and Kaldi's `spk2utt`) goes with a list in
+any format: its files are found as the list's own names are, and their embeddings are averaged.
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -89,7 +93,12 @@ class AudioFinder:
 
 
 def locate(
-    trials: TrialList, form: ListFormat, list_path: Path, audio_root: Path, enrollment: Enrollment | None = None
+    trials: TrialList,
+    form: ListFormat,
+    list_path: Path,
+    audio_root: Path,
+    enrollment: Enrollment | None = None,
+    enroll_map: Path | None = None,
 ) -> Sources:
     """Find what each name of a list stands for.
 
@@ -99,84 +108,134 @@ def locate(
         list_path: the list's file; `enroll.lst`, `enroll.map` and `wav.scp` are looked for beside it.
         audio_root: where relative names start.
         enrollment: which of CN-Celeb's two protocols; None takes `concatenated` where there is a choice.
+        enroll_map: says of which recordings an enrolment is the average; names that it lacks are recordings themselves.
 
     Raises:
-        TrialError: audio_root is no folder, or a file that should explain names is missing or malformed.
-        UsageError: a protocol was asked for, and the list is not in CN-Celeb's format.
+        TrialError: audio_root is no folder, or a file that explains names is missing, malformed or of another list.
+        UsageError: a protocol was asked for, and the list is not in CN-Celeb's format or there is a map as well.
     """
     if not audio_root.is_dir():
         raise TrialError(f"{audio_root}: no such folder; --audio-root must name the one in which the list's names lie")
-    if form is CNCELEB:
-        return _locate_cnceleb(trials, list_path, audio_root, enrollment or "concatenated")
-    if enrollment is not None:
+    if enrollment is not None and enroll_map is not None:
+        raise UsageError("--enrollment and --enroll-map both say what an enrolment is; give one of them")
+    if enrollment is not None and form is not CNCELEB:
         raise UsageError(
             f"--enrollment is for lists in the CN-Celeb format, and {list_path} is in the {form.name} format"
         )
-    if form is KALDI:
-        for folder in (list_path.parent, audio_root):
-            if (table := folder / "wav.scp").is_file():
-                return _locate_kaldi(trials, table, audio_root)
-    finder = AudioFinder(audio_root)
-    return Sources(tuple(_single(finder, name) for name in trials.ids), "single recordings", None)
+    names = _names_of(form, list_path, audio_root)
+    if enrollment == "average":
+        enroll_map = list_path.parent / "enroll.map"
+        if not enroll_map.is_file():
+            raise TrialError(f"{enroll_map}: no such file; the 'average' protocol needs it beside the list")
+    if enroll_map is not None:
+        files = names
+        if form is CNCELEB:  # whose enroll.map names files relative to data/
+            files = replace(
+                names, audio=AudioFinder(*names.audio.roots, audio_root.parent / "data", audio_root / "data")
+            )
+        return Sources(_averages(trials, names, files, enroll_map), "average", enroll_map)
+    if form is CNCELEB:
+        return _concatenated(trials, names, list_path.parent / "enroll.lst")
+    return Sources(tuple(map(names.find, trials.ids)), "single recordings", names.table_path)
 
 
-def _single(finder: AudioFinder, *names: str) -> Source:
-    """The first of several names that is a recording."""
-    for name in names:
-        if path := finder.find(name):
-            return Source(((path,),))
-    return Source(problem=f"no such recording under {' or '.join(map(str, finder.roots))}")
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the names of a list stand for.
 
+    Attributes:
+        audio: where recordings lie.
+        table: what a `wav.scp` says of names.
+        table_path: that file, or None.
+    """
 
-def _locate_cnceleb(trials: TrialList, list_path: Path, root: Path, enrollment: Enrollment) -> Sources:
-    name = "enroll.lst" if enrollment == "concatenated" else "enroll.map"
-    table_path: Path | None = list_path.parent / name
-    if not (list_path.parent / name).is_file():
-        if enrollment == "average":
-            raise TrialError(f"{table_path}: no such file; the 'average' protocol needs it beside the list")
-        table_path = None
-    table = read_table(table_path) if table_path else {}
-    finder = AudioFinder(root, root / "eval")  # the corpus's own folder is as good as its eval folder
-    data = AudioFinder(root.parent / "data", root / "data", root)  # enroll.map's names are relative to data/
-    sources: list[Source | None] = [None] * len(trials.ids)
-    for index in dict.fromkeys(trials.enrolments.tolist()):
-        identity = trials.ids[index]
-        if enrollment == "average":
-            sources[index] = _average(data, table.get(identity), table_path)
-        elif identity in table:
-            sources[index] = _single(finder, table[identity])
-        else:
-            sources[index] = _single(finder, identity, f"enroll/{identity}")
-    found = tuple(source or _single(finder, trials.ids[index]) for index, source in enumerate(sources))
-    protocol: str = enrollment if table_path else "single recordings"
-    return Sources(found, protocol, table_path)
+    audio: AudioFinder
+    table: dict[str, str]
+    table_path: Path | None
 
+    def find(self, name: str) -> Source:
+        """The recording of a name.
 
-def _average(data: AudioFinder, names: str | None, table: Path | None) -> Source:
-    """An enrolment of several recordings; it stands only when all of them do, so that the protocol is what it says."""
-    if names is None:
-        return Source(problem=f"not in {table}")
-    paths = [data.find(name) for name in names.split()]
-    if missing := [name for name, path in zip(names.split(), paths, strict=True) if path is None]:
-        return Source(
-            problem=f"{len(missing)} of its {len(paths)} enrolment recordings missing, first {printable(missing[0])}"
-        )
-    return Source(tuple((path,) for path in paths if path is not None))
-
-
-def _locate_kaldi(trials: TrialList, table_path: Path, root: Path) -> Sources:
-    table = read_table(table_path)
-    finder = AudioFinder(root, table_path.parent, Path())
-    sources = []
-    for identity in trials.ids:
-        entry = table.get(identity, identity)
-        if entry.endswith("|") or entry.startswith("|"):
+        Raises:
+            TrialError: it stands for a command.
+        """
+        entry = self.table.get(name, name)
+        if self.table_path is not None and (entry.endswith("|") or entry.startswith("|")):
             raise TrialError(
-                f"{table_path}: '{printable(identity)}' is a command ('{printable(entry[:60])}'), and commands are "
+                f"{self.table_path}: '{printable(name)}' is a command ('{printable(entry[:60])}'), and commands are "
                 "never run; write the audio to files and name those"
             )
-        sources.append(_single(finder, entry))
-    return Sources(tuple(sources), "single recordings", table_path)
+        if path := self.audio.find(entry):
+            return Source(((path,),))
+        return Source(problem=f"no such recording under {' or '.join(map(str, self.audio.roots))}")
+
+
+def _names_of(form: ListFormat, list_path: Path, root: Path) -> Names:
+    """What explains the names of a list in that format."""
+    if form is KALDI:
+        for folder in (list_path.parent, root):
+            if (table := folder / "wav.scp").is_file():
+                return Names(AudioFinder(root, folder, Path()), read_table(table), table)
+    # CN-Celeb's own folder is as good as its eval folder.
+    folders = (root, root / "eval") if form is CNCELEB else (root,)
+    return Names(AudioFinder(*folders), {}, None)
+
+
+def _concatenated(trials: TrialList, names: Names, table_path: Path) -> Sources:
+    """CN-Celeb's enrolments as single recordings, which `enroll.lst` names, or else lie in `enroll/`."""
+    is_explained = table_path.is_file()
+    table = read_table(table_path) if is_explained else {}
+    enrolments = set(trials.enrolments.tolist())
+    sources = []
+    for index, name in enumerate(trials.ids):
+        source = names.find(table.get(name, name) if index in enrolments else name)
+        if source.problem and index in enrolments and name not in table:
+            alone = names.find(f"enroll/{name}")
+            source = source if alone.problem else alone
+        sources.append(source)
+    protocol = "concatenated" if is_explained else "single recordings"
+    return Sources(tuple(sources), protocol, table_path if is_explained else None)
+
+
+def _averages(trials: TrialList, names: Names, files: Names, map_path: Path) -> tuple[Source, ...]:
+    """The recordings of each name that a map of enrolments has; another name is a recording itself.
+
+    Args:
+        trials: the list.
+        names: find the list's own names.
+        files: find the names in the map.
+        map_path: the map.
+
+    Raises:
+        TrialError: the map cannot be read, or has none of the list's names.
+    """
+    try:
+        table = read_table(map_path)
+    except OSError as error:
+        raise TrialError(f"{map_path}: cannot be read: {error.strerror or error}") from None
+    if table.keys().isdisjoint(trials.ids):
+        first = printable(trials.ids[trials.enrolments[0]])
+        raise TrialError(
+            f"{map_path}: has none of the list's names, such as '{first}'; it must be that of another list"
+        )
+    enrolments = set(trials.enrolments.tolist())
+    sources = []
+    for index, name in enumerate(trials.ids):
+        source = _average(files, table[name].split()) if name in table else names.find(name)
+        if source.problem and index in enrolments and name not in table:
+            source = Source(problem=f"not in {map_path}, and {source.problem}")
+        sources.append(source)
+    return tuple(sources)
+
+
+def _average(files: Names, listed: Sequence[str]) -> Source:
+    """An enrolment of several recordings; it stands only when all of them do, so that the protocol is what it says."""
+    found = [files.find(name) for name in listed]
+    if missing := [name for name, source in zip(listed, found, strict=True) if source.problem]:
+        return Source(
+            problem=f"{len(missing)} of its {len(found)} enrolment recordings missing, first {printable(missing[0])}"
+        )
+    return Source(tuple(recording for source in found for recording in source.recordings))
 
 
 def read_table(path: Path) -> dict[str, str]:

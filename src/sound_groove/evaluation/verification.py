@@ -20,6 +20,7 @@ from sound_groove.evaluation.intervals import find_speakers
 from sound_groove.evaluation.pairs import pair_trials, read_validation_set
 from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
 from sound_groove.evaluation.trials import TrialList, file_sha256, read_trials
+from sound_groove.evaluation.unheard import find_heard
 from sound_groove.metrics import roc
 from sound_groove.provenance import machine
 from sound_groove.scoring import mean_embedding, score_trials
@@ -39,6 +40,7 @@ class TrialSet:
         origin: where the trials come from, for metrics.json: path, sha256, format.
         protocol: how enrolments or pairs were made.
         notes: what a reader of the figures should know about the list.
+        speaker_names: (ids,) what the speakers are called; None where nobody said so.
     """
 
     trials: TrialList
@@ -47,6 +49,7 @@ class TrialSet:
     origin: dict[str, Any]
     protocol: str
     notes: tuple[str, ...] = ()
+    speaker_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Settings:
         resamples: draws of speakers for the intervals; 0 gives none.
         seed: of these draws.
         threads: that read recordings.
+        allow_trained_speakers: judge a model on speakers that it was trained on.
     """
 
     crops: CropAveraging | None = None
@@ -66,6 +70,7 @@ class Settings:
     resamples: int = 1000
     seed: int = 0
     threads: int = 1
+    allow_trained_speakers: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -104,6 +109,7 @@ def trials_from_list(
     audio_root: str | Path,
     enrollment: Enrollment | None = None,
     speaker_table: str | Path | None = None,
+    enroll_map: str | Path | None = None,
 ) -> TrialSet:
     """The trials of a list, and the files that it means.
 
@@ -113,6 +119,7 @@ def trials_from_list(
         enrollment: which of CN-Celeb's protocols.
         speaker_table: a file that says who speaks in each name ('name speaker', Kaldi's utt2spk); None finds out from
             the same-speaker trials, see `find_speakers`.
+        enroll_map: a file that says of which recordings an enrolment is the average ('model file1 file2 ...').
 
     Raises:
         TrialError, UsageError: see `read_trials`, `locate` and `read_table`; or the table lacks a name or contradicts
@@ -120,10 +127,11 @@ def trials_from_list(
     """
     path = Path(path)
     trials, form = read_trials(path)
-    sources = locate(trials, form, path, Path(audio_root), enrollment)
+    sources = locate(trials, form, path, Path(audio_root), enrollment, None if enroll_map is None else Path(enroll_map))
     notes = []
+    speaker_names = None
     if speaker_table is not None:
-        speakers = _speakers_from_table(trials, Path(speaker_table))
+        speaker_names, speakers = _speakers_from_table(trials, Path(speaker_table))
     else:
         speakers = find_speakers(len(trials.ids), trials.enrolments, trials.tests, trials.labels)
         if alone := int((np.bincount(speakers) == 1).sum()):
@@ -144,24 +152,25 @@ def trials_from_list(
     origin = {"path": str(path), "sha256": file_sha256(path), "format": form.name}
     if sources.explained_by:
         origin["names"] = str(sources.explained_by)
-    return TrialSet(trials, sources.by_id, speakers, origin, sources.protocol, tuple(notes))
+    return TrialSet(trials, sources.by_id, speakers, origin, sources.protocol, tuple(notes), speaker_names)
 
 
-def _speakers_from_table(trials: TrialList, path: Path) -> NDArray[np.int64]:
-    """(ids,) who speaks, as a table says."""
+def _speakers_from_table(trials: TrialList, path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """(ids,) who speaks, as a table says: by name, and numbered."""
     try:
         table = read_table(path)
     except OSError as error:
         raise TrialError(f"{path}: cannot be read: {error.strerror or error}") from None
     if lacking := [name for name in trials.ids if name not in table]:
         raise TrialError(f"{path}: does not say who speaks in '{printable(lacking[0])}' ({len(lacking)} names lack)")
-    speakers = np.unique([table[name] for name in trials.ids], return_inverse=True)[1].astype(np.int64)
+    names = tuple(table[name] for name in trials.ids)
+    speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
     wrong = np.flatnonzero((speakers[trials.enrolments] == speakers[trials.tests]) != trials.labels)
     if len(wrong):
         raise TrialError(
             f"{path}: contradicts {len(wrong)} labels of the trial list, first that of line {trials.lines[wrong[0]]}"
         )
-    return speakers
+    return names, speakers
 
 
 def trials_from_validation(
@@ -184,12 +193,13 @@ def trials_from_validation(
     path = Path(path)
     utterances = read_validation_set(path, audio_root)
     trials = pair_trials(utterances, pairs, seed)
-    speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)[1].astype(np.int64)
+    names = tuple(utterance.speaker for utterance in utterances)
+    speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
     every = len(utterances) * (len(utterances) - 1) // 2
     drawn = "all pairs" if every == len(trials) else f"{len(trials)} of {every} pairs, drawn with seed {seed}"
     origin = {"path": str(path), "sha256": file_sha256(path), "format": "validation set"}
     sources = tuple(Source((utterance.paths,)) for utterance in utterances)
-    return TrialSet(trials, sources, speakers, origin, drawn)
+    return TrialSet(trials, sources, speakers, origin, drawn, speaker_names=names)
 
 
 def embed_names(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Usable:
@@ -259,6 +269,7 @@ def evaluate(
     Raises:
         OutputError: `out` holds a result already, or cannot be written.
         TrialError: recordings are missing or unreadable, and that is not allowed; failed_trials.tsv names the trials.
+            Or the model was trained on speakers of the trials, and that is not allowed.
         MetricError: the trials are all of one kind.
     """
     settings, out, started = settings or Settings(), Path(out), time.monotonic()
@@ -267,6 +278,9 @@ def evaluate(
     if trials.labels.all() or not trials.labels.any():
         kind = "same-speaker" if trials.labels.all() else "different-speaker"
         raise MetricError(f"all {len(trials)} trials are {kind} trials; both kinds are needed")
+    heard = find_heard(encoder.trained_speakers, trials, trial_set.sources, trial_set.speaker_names)
+    if not settings.allow_trained_speakers:
+        heard.refuse(encoder.identity.name)
     usable = embed_names(encoder, trial_set, settings)
     embedding_s = time.monotonic() - started
     failed = results.failed_mask(trials, usable.reasons)
@@ -279,12 +293,13 @@ def evaluate(
     shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
     embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
     recall, no_recall = measure_recall(embeddings, speakers)
-    notes = [*trial_set.notes, *([no_recall] if no_recall else [])]
+    notes = [*heard.notes(), *trial_set.notes, *([no_recall] if no_recall else [])]
     if metrics["interval"]["speakers"] < FEW_SPEAKERS:
         notes.append(f"there are only {metrics['interval']['speakers']} speakers, so the intervals are rough")
     if failed.any():
         notes.append(f"{np.count_nonzero(failed)} of {len(failed)} trials could not be scored and are left out")
     metrics |= recall | _circumstances(encoder, trial_set, usable, failed, settings)
+    metrics["trained_speakers"] = heard.as_dict()
     metrics |= {"command": command, "elapsed_s": {"embedding": round(embedding_s, 2)}, "notes": notes}
     try:
         with results.result_folder(out) as folder:

@@ -1,7 +1,7 @@
 """What a run and its model files say about where they came from."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 from sound_groove.checkpoint import CheckpointHeader
 from sound_groove.configuration import Recipe
 from sound_groove.data.dataset import Batch
+from sound_groove.speakers import DIGESTS_KEY
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.state import Progress
 from sound_groove.training.validation import Validation
@@ -50,13 +51,19 @@ def run_facts(
 
 
 def model_header(
-    recipe: Recipe, facts: Mapping[str, Any], progress: Progress, judged: Validation | None, averaged: int = 0
+    recipe: Recipe,
+    facts: Mapping[str, Any],
+    speakers: Iterable[str],
+    progress: Progress,
+    judged: Validation | None,
+    averaged: int = 0,
 ) -> CheckpointHeader:
     """What a model file says about itself.
 
     Args:
         recipe: what is trained.
         facts: of the run, as `run_facts` gives them.
+        speakers: digests of the names of all on whose speech the weights were trained.
         progress: the place in training.
         judged: the validation of these very weights, if they have been validated.
         averaged: epochs of whose weights these are the mean; 0 = they are those of the epoch itself.
@@ -79,6 +86,7 @@ def model_header(
             "recipe": recipe.model_dump(mode="json"),
             "description": recipe.description,
             **{name: facts[name] for name in copied},
+            DIGESTS_KEY: sorted(speakers),
             "epoch": progress.epoch,
             "step": progress.step,
             "averaged_epochs": averaged,

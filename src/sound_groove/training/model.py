@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sound_groove.checkpoint import load_checkpoint, restore_network
+from sound_groove.checkpoint import Checkpoint, load_checkpoint, restore_network
 from sound_groove.configuration import OptimizerConfiguration, Recipe
 from sound_groove.losses import AamSoftmax
 from sound_groove.models import build_network
@@ -146,15 +146,15 @@ def set_rate(optimizer: torch.optim.Optimizer, settings: OptimizerConfiguration,
     network["lr"], head["lr"] = 0.0 if frozen else rate, rate * settings.head_rate
 
 
-def start_network(network: nn.Module, path: Path) -> dict[str, str]:
+def start_network(network: nn.Module, path: Path) -> Checkpoint:
     """Give a network the weights of a model file.
 
     Returns:
-        The model's file, name and hash.
+        The model that the file holds.
 
     Raises:
         CheckpointError: the file cannot be used, or its weights are not those of such a network.
     """
     checkpoint = load_checkpoint(path)
     network.load_state_dict(restore_network(checkpoint).state_dict(), strict=True)
-    return {"file": str(checkpoint.path), "name": checkpoint.identity.name, "hash": checkpoint.hash}
+    return checkpoint

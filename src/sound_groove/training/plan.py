@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance
+from sound_groove.speakers import speaker_digests
 from sound_groove.training.device import precision_hint
 from sound_groove.training.stages import Stage
 from sound_groove.training.teacher import Teacher
@@ -60,6 +61,11 @@ class TrainingPlan:
     def read_labels(self) -> NDArray[np.int64]:
         """The speaker of each of these, -1 where it is not known."""
         return np.concatenate([self.labels, np.full(len(self.unlabelled), -1, dtype=np.int64)])
+
+    @cached_property
+    def speaker_digests(self) -> frozenset[str]:
+        """Digests of the names of all whose speech is read in training, with a label or without."""
+        return speaker_digests(utterance.speaker for utterance in self.read)
 
     @property
     def epochs(self) -> int:

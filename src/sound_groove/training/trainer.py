@@ -165,6 +165,7 @@ class Trainer:
             accelerator.process_index, accelerator.num_processes, accelerator.gather, accelerator.device
         )
         self.facts = run_facts(recipe, plan, software(), command, accelerator.num_processes)
+        self.speakers = plan.speaker_digests  # and, once they are known, those of the model that this one starts from
         self.progress = Progress()
         self.mean = WeightMean()
         self.neighbours: NDArray[np.int64] | None = None  # of each speaker, where hard negatives are mined
@@ -419,7 +420,7 @@ class Trainer:
             if self.progress.best_eer is None or judged.eer < self.progress.best_eer:
                 self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=self.progress.epoch)
                 tensors = model_tensors(self.network, self.head) | centre_tensors(self.encoder.centre)
-                header = model_header(self.recipe, self.facts, self.progress, judged, averaged)
+                header = model_header(self.recipe, self.facts, self.speakers, self.progress, judged, averaged)
                 save_checkpoint(self.folder.best, tensors, header)
         # The other processes wait here, and learn what the first one found.
         best_eer, best_epoch = broadcast_object_list([self.progress.best_eer, self.progress.best_epoch])
@@ -436,15 +437,20 @@ class Trainer:
             tensors = model_tensors(self.network, self.head, self.pupil)
             tensors.update(optimizer_tensors(self.optimizer.optimizer))
             tensors.update(mean_tensors(self.mean) | mining_tensors(self.neighbours))
-            save_checkpoint(self.folder.last, tensors, model_header(self.recipe, self.facts, self.progress, None))
+            header = model_header(self.recipe, self.facts, self.speakers, self.progress, None)
+            save_checkpoint(self.folder.last, tensors, header)
         self.accelerator.wait_for_everyone()
 
     def _start_from(self) -> None:
         """Give the network the weights that the recipe names, if it names any."""
         if self.recipe.training.start_from is not None:
-            origin = start_network(self.network, self.recipe.training.start_from)
+            base = start_network(self.network, self.recipe.training.start_from)
+            origin = {"file": str(base.path), "name": base.identity.name, "hash": base.hash}
             self.facts = {**self.facts, "start_from": origin}
-            self.say(f"started from {origin['name']} ({origin['hash'][:12]}), with a new head")
+            self.speakers |= base.trained_speakers
+            self.say(f"started from {base.identity.name} ({base.hash[:12]}), with a new head")
+            if not base.trained_speakers:
+                self.say("that model does not say whom it was trained on, so this one will list its own speakers only")
 
     def _resume(self) -> None:
         """Go back to the newest state; a run that was killed before its first one begins again."""
@@ -456,6 +462,7 @@ class Trainer:
             self.progress = restore(checkpoint, self.network, self.head, self.pupil, self.optimizer.optimizer)
             self.mean = restore_mean(checkpoint, self.progress, self.accelerator.unwrap_model(self.model))
             self.neighbours = restore_neighbours(checkpoint)
+            self.speakers |= checkpoint.trained_speakers
             self.facts = {**self.facts, "start_from": read_json(self.folder.facts).get("start_from")}
             if self.progress.scaler is not None and self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(self.progress.scaler)
