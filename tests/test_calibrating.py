@@ -16,21 +16,26 @@ from sound_groove.calibration import ScoreMap
 from sound_groove.checkpoint import GROUPS, load_checkpoint
 from sound_groove.cli import main
 from sound_groove.data.synthesis import made_up_speaker, speak
-from sound_groove.errors import OutputError, TrialError
+from sound_groove.errors import CheckpointError, OutputError, TrialError
 from sound_groove.evaluation import calibrating
-from sound_groove.evaluation.calibrating import Calibrated, calibrate
+from sound_groove.evaluation.calibrating import Judged, Settings, calibrate, check_calibration
 from sound_groove.evaluation.verification import TrialSet, trials_from_list, trials_from_validation
 from sound_groove.evaluation.versions import Condition, conditions, make_versions
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
-from sound_groove.types import Embeddings, Samples
+from sound_groove.speakers import speaker_digests
+from sound_groove.types import Embeddings, ModelIdentity, Samples
 
 SPEAKERS, UTTERANCES = 12, 3
+QUICK = Settings((1.0,), resamples=0)
 
 
 class MeanSpectrum:
     """A stand-in for a trained model: the mean log spectrum in 32 bands tells made-up voices apart."""
 
     embedding_size = 32
+    identity = ModelIdentity("mean spectrum", "0" * 64)
+    trained_speakers: frozenset[str] = frozenset()
+    score_map: ScoreMap | None = None
 
     def embed(self, recordings: Sequence[Samples]) -> Embeddings:
         rows = []
@@ -66,8 +71,8 @@ def trial_set(voices: Path) -> TrialSet:
 
 
 @pytest.fixture(scope="module")
-def calibrated(trial_set: TrialSet) -> Calibrated:
-    return calibrate(MeanSpectrum(), trial_set, "made-up voices", (1.0,), resamples=50, threads=2)
+def calibrated(trial_set: TrialSet) -> Judged:
+    return calibrate(MeanSpectrum(), trial_set, "made-up voices", Settings((1.0,), resamples=50, threads=2))
 
 
 # --- versions of a recording
@@ -103,7 +108,7 @@ def test_versions_are_a_function_of_the_seed() -> None:
 # --- the fit
 
 
-def test_what_is_said_of_a_map_holds_for_speakers_that_it_has_not_seen(calibrated: Calibrated) -> None:
+def test_what_is_said_of_a_map_holds_for_speakers_that_it_has_not_seen(calibrated: Judged) -> None:
     assert calibrated.speakers == SPEAKERS and calibrated.recordings == SPEAKERS * UTTERANCES
     assert set(calibrated.by_condition) == {
         "1 s, as it is", "whole, as it is", "1 s, noisy", "whole, noisy"
@@ -118,7 +123,7 @@ def test_what_is_said_of_a_map_holds_for_speakers_that_it_has_not_seen(calibrate
 
 
 def test_poor_recordings_are_inconclusive_more_often_and_not_wrong_more_often_than_said(
-    calibrated: Calibrated,
+    calibrated: Judged,
 ) -> None:
     poor, good = calibrated.by_condition["1 s, noisy"], calibrated.by_condition["whole, as it is"]
     for kind in ("targets", "nontargets"):
@@ -131,15 +136,43 @@ def test_poor_recordings_are_inconclusive_more_often_and_not_wrong_more_often_th
     assert scale_of_poor < scale_of_good  # the same score says less
 
 
-def test_the_same_seed_gives_the_same_map(trial_set: TrialSet, calibrated: Calibrated) -> None:
-    again = calibrate(MeanSpectrum(), trial_set, "made-up voices", (1.0,), resamples=0, threads=1)
+def test_the_same_seed_gives_the_same_map(trial_set: TrialSet, calibrated: Judged) -> None:
+    again = calibrate(MeanSpectrum(), trial_set, "made-up voices", QUICK)
     assert again.score_map == replace(calibrated.score_map, figures=again.score_map.figures)
+
+
+def test_a_map_is_checked_on_speakers_of_its_own(trial_set: TrialSet, calibrated: Judged) -> None:
+    model = MeanSpectrum()
+    model.score_map = calibrated.score_map
+    checked = check_calibration(model, trial_set, QUICK)
+    assert checked.score_map == calibrated.score_map
+    # On the very speakers that it was fitted on, all their pairs, and so it looks a little better than cross-validated.
+    assert checked.overall["trials"] > calibrated.overall["trials"]
+    assert checked.overall["cllr"]["value"] < calibrated.overall["cllr"]["value"] + 0.05
+    model.score_map = replace(
+        calibrated.score_map, offset=calibrated.score_map.offset + 5
+    )  # far too ready to say 'same'
+    worse = check_calibration(model, trial_set, QUICK)
+    assert worse.overall["cllr"]["value"] > 2 * checked.overall["cllr"]["value"]
+    assert worse.overall["min_cllr"]["value"] == pytest.approx(checked.overall["min_cllr"]["value"], abs=1e-9)
+    model.score_map = None
+    with pytest.raises(CheckpointError, match="carries no score map"):
+        check_calibration(model, trial_set, QUICK)
 
 
 def test_a_large_set_is_thinned_out(trial_set: TrialSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrating, "MOST_NAMES", 30)
-    result = calibrate(MeanSpectrum(), trial_set, "", (1.0,), resamples=0)
+    result = calibrate(MeanSpectrum(), trial_set, "", QUICK)
     assert result.recordings == 30
+
+
+def test_speakers_that_the_model_was_trained_on_are_refused(trial_set: TrialSet, calibrated: Judged) -> None:
+    model = MeanSpectrum()
+    model.trained_speakers = speaker_digests(["speaker3", "somebody else"])
+    with pytest.raises(TrialError, match="was trained on 1 speaker of these trials, such as 'speaker3'"):
+        calibrate(model, trial_set, "", QUICK)
+    everybody = speaker_digests(f"speaker{number}" for number in range(SPEAKERS))
+    assert calibrated.score_map.speakers == tuple(sorted(everybody))  # so that nobody judges the map by them
 
 
 def test_too_few_speakers_say_nothing_about_others(voices: Path, tmp_path: Path) -> None:
@@ -147,7 +180,7 @@ def test_too_few_speakers_say_nothing_about_others(voices: Path, tmp_path: Path)
     lines = [f"{int(a[:8] == b[:8])} {a} {b}\n" for i, a in enumerate(names) for b in names[i + 1 :]]
     (tmp_path / "few.txt").write_text("".join(lines))
     with pytest.raises(TrialError, match="at least 10 speakers, and these are of 3"):
-        calibrate(MeanSpectrum(), trials_from_list(tmp_path / "few.txt", voices), "")
+        calibrate(MeanSpectrum(), trials_from_list(tmp_path / "few.txt", voices), "", QUICK)
 
 
 # --- the file
@@ -155,7 +188,7 @@ def test_too_few_speakers_say_nothing_about_others(voices: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", ["model_path", "exported"])
 def test_the_map_goes_into_the_file_and_nothing_else_changes(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path, calibrated: Calibrated
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, calibrated: Judged
 ) -> None:
     model: Path = request.getfixturevalue(kind)
     path = tmp_path / f"calibrated{model.suffix}"
@@ -214,6 +247,11 @@ def test_the_command_line_calibrates_a_model_that_compare_then_trusts(
     assert "is there already" in capsys.readouterr().err
     assert main([*words, "--out", str(out), "--force", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["score_map"]["calibrated"] is True
+    before, picture = out.read_bytes(), tmp_path / "reliability.png"
+    check = ["calibrate", str(out), "--check", *words[2:], "--plot", str(picture)]
+    assert main(check) == 0
+    assert "checked on 12 speakers" in capsys.readouterr().out
+    assert out.read_bytes() == before and picture.stat().st_size > 10_000
 
 
 def test_the_command_line_refuses_wrong_use_with_2(
@@ -225,6 +263,8 @@ def test_the_command_line_refuses_wrong_use_with_2(
         ([*meta, "--durations", "0.1"], "--durations must lie between 0.3 and 600 s"),
         ([*meta, "--utt2spk", "x"], "--utt2spk needs --trials"),
         (["--trials", "x", "--pairs", "9"], "--pairs needs --val-meta"),
+        ([*meta, "--check", "--force"], "--check writes no model"),
+        ([*meta, "--plot", "x.svg"], "--plot draws a .png file"),
     ):
         assert main(["calibrate", str(exported), *words]) == 2
         assert reason in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,18 @@ from sound_groove.errors import UsageError, require_extra
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
-    from sound_groove.evaluation.calibrating import Calibrated
+    from sound_groove.evaluation.calibrating import Judged
+    from sound_groove.evaluation.verification import TrialSet
 
 EXAMPLES = """examples:
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
   sound-groove calibrate best.onnx --trials pairs.txt --audio-root wav --utt2spk utt2spk --out calibrated.onnx
+  sound-groove calibrate calibrated.onnx --check --val-meta data/others/val_meta.jsonl --plot reliability.png
 
 The speakers must be neither those that the model was trained on nor those that it will be judged on. Each recording is
 taken as it is, in cuts of a few durations, and with noise, so that the map knows what a score of short or noisy
-recordings is worth. What is printed is cross-validated over the speakers. The map goes into the model file.
+recordings is worth. What is printed is cross-validated over the speakers. The map goes into the model file. With --check
+nothing is fitted or written: the map that the model carries is judged.
 """
 
 
@@ -55,8 +59,15 @@ def register(verbs: "Verbs") -> None:
         "--prior", metavar="P", type=number, default=0.5, help="where the map should be best (default: 0.5)"
     )
     parser.add_argument("--pairs", metavar="N", type=positive_integer, help="with --val-meta: most pairs to draw")
+    parser.add_argument("--check", action="store_true", help="judge the map that the model carries, on these trials")
+    parser.add_argument(
+        "--plot", metavar="FILE", type=Path, help="also draw stated probabilities against what came true"
+    )
     parser.add_argument("--out", metavar="FILE", type=Path, help="write another file, and leave the model as it is")
     parser.add_argument("--force", action="store_true", help="replace a calibration, or the file of --out")
+    parser.add_argument(
+        "--allow-trained-speakers", action="store_true", help="go on with speakers that the model was trained on"
+    )
     parser.add_argument("--seed", metavar="N", type=seed, default=0, help="of cuts, noise and folds (default: 0)")
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="(default: as many as processors)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -64,45 +75,81 @@ def register(verbs: "Verbs") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate, and print what it is worth."""
-    require_extra("Calibrating", "train", "torch", "safetensors", "pydantic", "scipy")
+    require_extra("Calibrating", "train", "torch", "safetensors", "pydantic", "scipy", "matplotlib")
     ready_for_computing()
     from sound_groove.encoder import SpeakerEncoder
-    from sound_groove.evaluation.calibrating import DURATIONS_S, calibrate
-    from sound_groove.evaluation.verification import trials_from_list, trials_from_validation
+    from sound_groove.evaluation.calibrating import Settings, calibrate, check_calibration
     from sound_groove.export.calibrated_file import check_destination, write_calibrated
-    from sound_groove.verifier import check_prior
 
-    check_prior(arguments.prior)
-    durations = DURATIONS_S if arguments.durations is None else tuple(arguments.durations)
-    if not all(0.3 <= duration <= 600 for duration in durations):
-        raise UsageError("--durations must lie between 0.3 and 600 s")
+    _check_use(arguments)
+    threads = arguments.threads or os.cpu_count() or 1
+    settings = Settings(
+        prior=arguments.prior,
+        seed=arguments.seed,
+        threads=threads,
+        allow_trained_speakers=arguments.allow_trained_speakers,
+    )
+    if arguments.durations is not None:
+        settings = replace(settings, durations_s=tuple(arguments.durations))
+    encoder = SpeakerEncoder.load(arguments.model, threads=threads)
+    if arguments.check:
+        judged, path = check_calibration(encoder, _trial_set(arguments), settings), None
+    else:
+        path = check_destination(arguments.model, encoder.score_map, arguments.out, arguments.force)
+        named = arguments.val_meta or arguments.trials
+        judged = calibrate(encoder, _trial_set(arguments), named.name, settings)
+        write_calibrated(arguments.model, judged.score_map, path)
+    if arguments.plot is not None:
+        _plot(arguments.plot, judged, encoder.identity.name)
+    print(json.dumps(_record(judged, path), indent=2, allow_nan=False) if arguments.json else summary(judged, path))
+    if path is not None:
+        say(f"the calibration is in {path}")
+    return 0
+
+
+def _check_use(arguments: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
     if arguments.pairs is not None and arguments.val_meta is None:
         raise UsageError("--pairs needs --val-meta; a trial list is taken as it is")
     if arguments.utt2spk is not None and arguments.val_meta is not None:
         raise UsageError("--utt2spk needs --trials; a validation set names its speakers itself")
-    threads = arguments.threads or os.cpu_count() or 1
-    encoder = SpeakerEncoder.load(arguments.model, threads=threads)
-    path = check_destination(arguments.model, encoder.score_map, arguments.out, arguments.force)
+    if arguments.check and (arguments.out is not None or arguments.force):
+        raise UsageError("--check writes no model, so that --out and --force do not go with it")
+    if arguments.plot is not None and arguments.plot.suffix != ".png":
+        raise UsageError(f"--plot draws a .png file; {arguments.plot} was given")
+
+
+def _trial_set(arguments: argparse.Namespace) -> "TrialSet":
+    from sound_groove.evaluation.verification import trials_from_list, trials_from_validation
+
     if arguments.val_meta is not None:
-        trial_set = trials_from_validation(
-            arguments.val_meta, arguments.pairs or 20_000, arguments.seed, arguments.audio_root
-        )
-    else:
-        root = arguments.audio_root or arguments.trials.parent
-        trial_set = trials_from_list(arguments.trials, root, None, arguments.utt2spk)
-    named = arguments.val_meta or arguments.trials
-    result = calibrate(encoder, trial_set, named.name, durations, arguments.prior, arguments.seed, threads)
-    write_calibrated(arguments.model, result.score_map, path)
-    print(json.dumps(_record(result, path), indent=2, allow_nan=False) if arguments.json else summary(result))
-    say(f"the calibration is in {path}")
-    return 0
+        pairs = arguments.pairs or 20_000
+        return trials_from_validation(arguments.val_meta, pairs, arguments.seed, arguments.audio_root)
+    root = arguments.audio_root or arguments.trials.parent
+    return trials_from_list(arguments.trials, root, None, arguments.utt2spk)
 
 
-def summary(result: "Calibrated") -> str:
-    """What the calibration is worth, as a table."""
+def _plot(path: Path, judged: "Judged", name: str) -> None:
+    from sound_groove.evaluation.plots import plot_reliability
+    from sound_groove.files import writing
+
+    overall = judged.overall
+    with writing(path):
+        title = f"{name}, {overall['trials']:,} pairs of {judged.speakers} speakers, cut and noisy"
+        plot_reliability(path, overall["reliability"], overall["prior"], title)
+
+
+def summary(result: "Judged", path: Path | None) -> str:
+    """What the calibration is worth, as a table.
+
+    Args:
+        result: what came of it.
+        path: the file that was written; None after a mere check.
+    """
     rows = {"random pairs of all": result.overall, **result.by_condition}
+    how = "checked on" if path is None else "cross-validated over"
     lines = [
-        f"cross-validated over {result.speakers} speakers, {result.recordings} recordings",
+        f"{how} {result.speakers} speakers, {result.recordings} recordings",
         "",
         f"  {'':20} {'EER':>8} {'Cllr':>6} {'min':>6} {'loss':>6}   {'one speaker':>20}   {'two speakers':>20}",
         f"  {'':20} {'':8} {'':6} {'':6} {'':6}   {'right / ? / wrong':>20}   {'right / ? / wrong':>20}",
@@ -125,9 +172,9 @@ def summary(result: "Calibrated") -> str:
     )
 
 
-def _record(result: "Calibrated", path: Path) -> dict[str, Any]:
+def _record(result: "Judged", path: Path | None) -> dict[str, Any]:
     return {
-        "file": str(path),
+        "file": None if path is None else str(path),
         "score_map": result.score_map.as_dict(),
         "speakers": result.speakers,
         "recordings": result.recordings,

@@ -1,4 +1,4 @@
-"""Fitting the map from score to log-likelihood ratio of a model, on labelled trials, and saying what it is worth.
+"""Fitting the map from score to log-likelihood ratio of a model on labelled trials, and saying what a map is worth.
 
 Every recording of the trials is taken as it is, in cuts of a few durations, and all of these with noise; each trial is
 scored in several random pairs of such versions, with the measures of both. What is reported is cross-validated: the
@@ -8,6 +8,7 @@ speakers are divided into folds, and trials within a fold are judged by a map th
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -18,17 +19,20 @@ from tqdm import tqdm
 from sound_groove.audio import SAMPLE_RATE, load_audio
 from sound_groove.calibration import ScoreMap, fit_score_map, trial_measures
 from sound_groove.decision import DecisionRule
-from sound_groove.errors import MetricError, TrialError
+from sound_groove.errors import CheckpointError, MetricError, TrialError, UsageError, printable
 from sound_groove.evaluation.figures import measure
+from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.unheard import find_heard
 from sound_groove.evaluation.verification import TrialSet
-from sound_groove.evaluation.versions import Condition, conditions, make_versions
+from sound_groove.evaluation.versions import conditions, make_versions
 from sound_groove.quality import Quality, assess
 from sound_groove.scoring import score_trials
-from sound_groove.types import Embeddings, Samples, Scores
+from sound_groove.speakers import speaker_digests
+from sound_groove.types import Embeddings, ModelIdentity, Samples, Scores
 from sound_groove.verifier import MINIMUM_SPEECH_S
 
-DURATIONS_S = (1.0, 2.0, 5.0, 10.0)
+SHORTEST_S, LONGEST_S = 0.3, 600.0  # that recordings can be cut to
 MOST_NAMES = 2_000  # recordings that are used; of more, so many are drawn
 PAIRS = 200_000  # of versions that the map is fitted on, about
 MOST_PER_TRIAL = 20
@@ -41,7 +45,9 @@ BATCH_S = 120.0  # of audio embedded at a time
 class Encoder(Protocol):
     """What calibration needs of a model."""
 
-    embedding_size: int
+    identity: ModelIdentity
+    score_map: ScoreMap | None
+    trained_speakers: frozenset[str]
 
     def embed(self, recordings: Sequence[Samples]) -> Embeddings:
         """(N, D) unit-length embeddings of recordings at 16 kHz."""
@@ -49,14 +55,43 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
-    """What came of a calibration.
+class Settings:
+    """How to calibrate, or to check a calibration.
 
     Attributes:
-        score_map: the map, fitted on all speakers.
-        overall: figures over random pairs of versions, cross-validated; as `figures.measure` gives them.
-        by_condition: the same for trials whose two sides are in one condition, and `verdicts`: by kind of trial
-            (`targets`, `nontargets`), the share of each verdict at the default costs and a prior of one half.
+        durations_s: what recordings are cut to, besides being taken whole.
+        prior: where on the score axis a map should be best.
+        seed: of cuts, noise, pairs and folds.
+        threads: that judge recordings.
+        resamples: draws of speakers for the intervals.
+        allow_trained_speakers: take speakers that the model was trained on.
+    """
+
+    durations_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0)
+    prior: float = 0.5
+    seed: int = 0
+    threads: int = 1
+    resamples: int = 200
+    allow_trained_speakers: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if not all(SHORTEST_S <= duration <= LONGEST_S for duration in self.durations_s):
+            raise UsageError(f"--durations must lie between {SHORTEST_S:g} and {LONGEST_S:g} s")
+        if not 0 < self.prior < 1:
+            raise UsageError(f"the prior must lie between 0 and 1, exclusive; {self.prior} was given")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a score map is worth.
+
+    Attributes:
+        score_map: the map.
+        overall: figures over random pairs of versions, as `figures.measure` gives them; `verdicts`: by kind of trial
+            (`targets`, `nontargets`), the share of each verdict at the default costs and a prior of one half; and
+            `reliability`, as `measure_reliability` gives it.
+        by_condition: the same for trials whose two sides are in one condition.
         speakers: number of speakers.
         recordings: number of recordings.
     """
@@ -96,69 +131,106 @@ class _Versions:
         return score_trials(self.embeddings, first, second)
 
 
-def calibrate(
-    encoder: Encoder,
-    trial_set: TrialSet,
-    fitted_on: str,
-    durations_s: Sequence[float] = DURATIONS_S,
-    prior: float = 0.5,
-    seed: int = 0,
-    threads: int = 1,
-    resamples: int = 200,
-) -> Calibrated:
-    """Fit a score map on trials.
+def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: Settings) -> Judged:
+    """Fit a score map on trials; what is said of it is cross-validated.
 
     Args:
         encoder: the model.
         trial_set: labelled trials of speakers that were not trained on.
         fitted_on: which these are, for people to read.
-        durations_s: what recordings are cut to, besides being taken whole.
-        prior: where on the score axis the map should be best.
-        seed: of cuts, noise, pairs and folds.
-        threads: that judge recordings.
-        resamples: draws of speakers for the intervals.
+        settings: how.
 
     Raises:
-        TrialError: fewer than 10 speakers, or too few trials of a kind.
+        TrialError: fewer than 10 speakers, too few trials of a kind, or speakers that the model was trained on.
         AudioError: a recording cannot be read.
-        MetricError: a prior out of range.
     """
-    wanted = conditions(durations_s)
-    trials = _chosen(trial_set, seed)
-    speakers = trial_set.speakers
-    present = np.unique(speakers[np.concatenate((trials.enrolments, trials.tests))])
+    trials, speakers = _chosen(encoder, trial_set, settings), trial_set.speakers
+    present = _present(trials, speakers)
     if len(present) < FEWEST_SPEAKERS:
         raise TrialError(
             f"a calibration needs trials of at least {FEWEST_SPEAKERS} speakers, and these are of {len(present)}; "
             "fewer say little about others"
         )
-    versions = _embed(encoder, trial_set, trials, wanted, seed, threads)
+    versions = _embed(encoder, trial_set, trials, settings)
     folds = np.zeros(int(speakers.max()) + 1, dtype=np.int64)
-    folds[np.random.default_rng(seed).permutation(present)] = np.arange(len(present)) % FOLDS
-    pairs = _random_pairs(versions, trials, seed)
-    fits = [_fit(versions, pairs, speakers, folds != fold, "a fold", prior) for fold in range(FOLDS)]
-    overall = _judge(versions, pairs, speakers, folds, fits, resamples, seed)
+    folds[np.random.default_rng(settings.seed).permutation(present)] = np.arange(len(present)) % FOLDS
+    pairs = _random_pairs(versions, trials, settings.seed)
+    fits = [_fit(versions, pairs, speakers, folds != fold, "a fold", settings.prior) for fold in range(FOLDS)]
+    fitted = _fit(versions, pairs, speakers, np.ones_like(folds, dtype=np.bool_), fitted_on, settings.prior)
+    judged = _judge_all(versions, trials, pairs, speakers, folds, fits, settings)
+    figures = {name: judged.overall[name]["value"] for name in ("eer", "cllr", "min_cllr")}
+    digests = _digests(trial_set, trials)
+    return replace(judged, score_map=replace(fitted, calibrated=True, figures=figures, speakers=digests))
+
+
+def check_calibration(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Judged:
+    """Judge the score map that a model carries, on trials of other speakers.
+
+    Args:
+        encoder: the model.
+        trial_set: labelled trials of speakers that were neither trained nor calibrated on.
+        settings: how.
+
+    Raises:
+        TrialError: too few trials of a kind, or speakers that the model was trained or calibrated on.
+        AudioError: a recording cannot be read.
+        CheckpointError: the model carries no map.
+    """
+    score_map = encoder.score_map
+    if score_map is None:
+        raise CheckpointError(f"model '{printable(encoder.identity.name)}' carries no score map that could be checked")
+    trials, speakers = _chosen(encoder, trial_set, settings), trial_set.speakers
+    versions = _embed(encoder, trial_set, trials, settings)
+    pairs = _random_pairs(versions, trials, settings.seed)
+    folds = np.zeros(int(speakers.max()) + 1, dtype=np.int64)  # a single one
+    judged = _judge_all(versions, trials, pairs, speakers, folds, [score_map], settings)
+    return replace(judged, score_map=score_map)
+
+
+def _judge_all(
+    versions: _Versions,
+    trials: TrialList,
+    pairs: "_Pairs",
+    speakers: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    fits: Sequence[ScoreMap],
+    settings: Settings,
+) -> Judged:
+    """Judge the maps of the folds on random pairs of versions, and on pairs in one condition each."""
+    overall = _judge(versions, pairs, speakers, folds, fits, settings)
     by_condition = {}
-    for kind, condition in enumerate(wanted):
-        alike = _pairs_alike(versions, trials, kind)
-        try:
-            by_condition[str(condition)] = _judge(versions, alike, speakers, folds, fits, resamples, seed)
-        except MetricError:  # too few recordings are that long
-            continue
-    fitted = _fit(versions, pairs, speakers, np.ones_like(folds, dtype=np.bool_), fitted_on, prior)
-    figures = {name: overall[name]["value"] for name in ("eer", "cllr", "min_cllr")}
-    score_map = replace(fitted, calibrated=True, figures=figures)
-    recordings = len(np.unique(versions.names))
-    return Calibrated(score_map, overall, by_condition, len(present), recordings)
+    for kind, condition in enumerate(conditions(settings.durations_s)):
+        # With too few recordings that are so long there is nothing to say.
+        with suppress(MetricError):
+            alike = _pairs_alike(versions, trials, kind)
+            by_condition[str(condition)] = _judge(versions, alike, speakers, folds, fits, settings)
+    count = len(_present(trials, speakers))
+    return Judged(fits[0], overall, by_condition, count, len(np.unique(versions.names)))
 
 
-def _chosen(trial_set: TrialSet, seed: int) -> TrialList:
-    """The trials among at most MOST_NAMES names."""
+def _present(trials: TrialList, speakers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The speakers of trials."""
+    return np.unique(speakers[np.concatenate((trials.enrolments, trials.tests))])
+
+
+def _digests(trial_set: TrialSet, trials: TrialList) -> tuple[str, ...]:
+    """Of the names of the trials' speakers; none where nobody says who they are."""
+    if trial_set.speaker_names is None:
+        return ()
+    names = np.unique(np.concatenate((trials.enrolments, trials.tests))).tolist()
+    return tuple(sorted(speaker_digests(trial_set.speaker_names[name] for name in names)))
+
+
+def _chosen(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> TrialList:
+    """The trials among at most MOST_NAMES names, none of them of a speaker that the model was made with."""
     trials = trial_set.trials
+    if not settings.allow_trained_speakers:
+        heard = find_heard(encoder.trained_speakers, trials, trial_set.sources, trial_set.speaker_names)
+        heard.refuse(encoder.identity.name)
     names = np.unique(np.concatenate((trials.enrolments, trials.tests)))
     if len(names) > MOST_NAMES:
         drawn = np.zeros(len(trials.ids), dtype=np.bool_)
-        drawn[np.random.default_rng(seed).choice(names, MOST_NAMES, replace=False)] = True
+        drawn[np.random.default_rng(settings.seed).choice(names, MOST_NAMES, replace=False)] = True
         trials = trials.kept(drawn[trials.enrolments] & drawn[trials.tests])
     trials = trials.kept(trials.enrolments != trials.tests)  # a recording with itself says nothing about speakers
     if trials.labels.all() or not trials.labels.any():
@@ -166,10 +238,9 @@ def _chosen(trial_set: TrialSet, seed: int) -> TrialList:
     return trials
 
 
-def _embed(
-    encoder: Encoder, trial_set: TrialSet, trials: TrialList, wanted: Sequence[Condition], seed: int, threads: int
-) -> _Versions:
+def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: Settings) -> _Versions:
     """Make, embed and judge the versions of all recordings; those with too little speech for a verdict are left out."""
+    wanted, seed = conditions(settings.durations_s), settings.seed
     names = np.unique(np.concatenate((trials.enrolments, trials.tests))).tolist()
     owners: list[int] = []
     kinds: list[int] = []
@@ -185,7 +256,7 @@ def _embed(
         waiting.clear()
 
     order = np.random.default_rng(seed).permutation(names).tolist()  # so that neighbours are different people
-    with ThreadPoolExecutor(threads, thread_name_prefix="judge") as executor:
+    with ThreadPoolExecutor(settings.threads, thread_name_prefix="judge") as executor:
         for name in tqdm(order, desc="cutting and embedding", unit="recording", disable=None):
             samples, speaker = _read(trial_set, name), int(trial_set.speakers[name])
             others = [other for talker, other in heard if talker != speaker]
@@ -273,10 +344,10 @@ def _judge(
     speakers: NDArray[np.int64],
     folds: NDArray[np.int64],
     fits: Sequence[ScoreMap],
-    resamples: int,
-    seed: int,
+    settings: Settings,
 ) -> dict[str, Any]:
     """Figures of the pairs within a fold, by the map that was fitted without it."""
+    drawn = (settings.resamples, settings.seed)
     own = folds[speakers[versions.names]]
     pairs = pairs.kept(own[pairs.first] == own[pairs.second])
     scores, measures = versions.scores(pairs.first, pairs.second), versions.measures(pairs.first, pairs.second)
@@ -287,7 +358,8 @@ def _judge(
     rows = np.arange(len(versions.names)).astype(str)
     indices = (pairs.first.astype(np.int32), pairs.second.astype(np.int32))
     listed = TrialList(tuple(rows.tolist()), *indices, pairs.labels, indices[0], duplicates=0)
-    figures = measure(listed, llrs, llrs, speakers[versions.names], resamples, seed)
+    figures = measure(listed, llrs, llrs, speakers[versions.names], *drawn)
+    figures |= measure_reliability(listed, llrs, speakers[versions.names], *drawn)
     low, high = DecisionRule().limits(0.5)
     for kind, mask in (("targets", pairs.labels), ("nontargets", ~pairs.labels)):
         same, different = float((llrs[mask] >= high).mean()), float((llrs[mask] < low).mean())

@@ -52,7 +52,7 @@ class Heard:
         """
         if self.speakers:
             raise TrialError(
-                f"model '{printable(model)}' {self._finding()}, so its figures would be too good; judge it on others, "
+                f"model '{printable(model)}' {self._finding()}, so its figures would be too good; take others, "
                 "or pass --allow-trained-speakers to go on, also where a name is somebody else's by coincidence"
             )
 
