@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --trials CN-Celeb_flac/eval/lists/trials.lst \\
       --audio-root CN-Celeb_flac/eval --enrollment average --out outputs_eval/average
   sound-groove verify --model outputs/ecapa512 --val-meta data/mine/val_meta.jsonl --pairs 10000
+  sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root wav \\
+      --metadata speakers.tsv --by gender microphone
 
 Trial lists: '1 a.wav b.wav' (VoxCeleb), 'enrolment test.wav 1' (CN-Celeb), 'enrolment test target' (Kaldi).
 """
@@ -67,6 +70,21 @@ def register(verbs: "Verbs") -> None:
     parser.add_argument(
         "--device", metavar="NAME", default="cpu", help="where the network runs: cpu, cuda (default: cpu)"
     )
+    parser.add_argument(
+        "--metadata",
+        metavar="FILE",
+        type=Path,
+        help="a table about the recordings (tab-separated with a header, or a manifest.jsonl) for --by",
+    )
+    parser.add_argument(
+        "--by", metavar="COLUMN", nargs="+", help="columns of --metadata: the error rate in groups of their values"
+    )
+    parser.add_argument(
+        "--worst", metavar="N", type=int, default=10, help="list the N worst trials of each kind (default: 10)"
+    )
+    parser.add_argument(
+        "--no-audio", action="store_true", help="leave the recordings of the worst trials out of the report"
+    )
     parser.add_argument("--json", action="store_true", help="print what metrics.json holds, instead of a table")
 
 
@@ -75,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_extra("verify", "train", "torch", "safetensors", "pydantic", "matplotlib", "sklearn")
     ready_for_computing()
     from sound_groove.encoder import SpeakerEncoder, default_model
+    from sound_groove.evaluation.metadata import read_metadata
     from sound_groove.evaluation.report import summary
     from sound_groove.evaluation.results import check_folder
     from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list, trials_from_validation
@@ -88,12 +107,24 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--enrollment needs --trials; pairs of a validation set have no enrolment")
     if arguments.utt2spk is not None and arguments.val_meta is not None:
         raise UsageError("--utt2spk needs --trials; a validation set names its speakers itself")
+    if (arguments.by is None) != (arguments.metadata is None):
+        raise UsageError("--metadata and --by go together: a table, and the columns of it to go by")
     threads = arguments.threads if arguments.threads is not None else os.cpu_count() or 1
     crops = None
     if arguments.crops is not None:
         crops = CropAveraging(arguments.crops, 400 if arguments.crop_frames is None else arguments.crop_frames)
-    settings = Settings(crops, arguments.allow_missing, arguments.resamples, arguments.seed, threads)
+    settings = Settings(
+        crops,
+        arguments.allow_missing,
+        arguments.resamples,
+        arguments.seed,
+        threads,
+        worst=arguments.worst,
+        audio=not arguments.no_audio,
+    )
     check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
+    if arguments.metadata is not None:
+        settings = replace(settings, metadata=read_metadata(arguments.metadata, arguments.by))
     if arguments.val_meta is not None:
         pairs = 20_000 if arguments.pairs is None else arguments.pairs
         trial_set = trials_from_validation(arguments.val_meta, pairs, arguments.seed, arguments.audio_root)
