@@ -166,11 +166,11 @@ def _share(errors: NDArray[np.bool_]) -> float | None:
 def _too_few(targets: int, nontargets: int) -> str | None:
     """Why so many trials give no rate, or None when they do."""
     few = [
-        f"{count or 'no'} {kind}-speaker trial{'' if count == 1 else 's'}"
+        f"{f'only {count}' if count else 'no'} {kind}-speaker trial{'' if count == 1 else 's'}"
         for count, kind in ((targets, "same"), (nontargets, "different"))
         if count < FEWEST_TRIALS
     ]
-    return f"no EER: {' and '.join(few)}" if few else None
+    return " and ".join(few) if few else None
 
 
 def _measure_eer(

@@ -186,14 +186,17 @@ def _group_table(groups: Sequence[Mapping[str, Any]], overall: float) -> str:
                 f'<td class="bar">{_bar(group["eer"], overall, scale)}</td>'
             )
         else:
-            rate = f'<td colspan="2" class="soft">{html_text(group.get("reason") or "not measured")}</td>'
+            rate = f'<td class="soft">{html_text(group.get("reason") or "not measured")}</td><td class="bar"></td>'
         errors = "".join(
             f'<td class="number count">{value_text(group[key], PERCENT)}'
             f'<span class="range">{f"of {group[kind]:,}" if group[kind] else ""}</span></td>'
             for key, kind in (("miss_rate", "targets"), ("false_alarm_rate", "nontargets"))
         )
         rows.append(f"<tr><th>{name}</th>{rate}{errors}</tr>")
-    heads = '<th>group</th><th colspan="2">EER</th><th class="count">misses</th><th class="count">false alarms</th>'
+    heads = (
+        '<th>group</th><th>EER</th><th class="bar"></th><th class="count">misses</th>'
+        '<th class="count">false alarms</th>'
+    )
     columns = "".join(f'<col style="width:{width}%">' for width in WIDTHS)
     body = f"<colgroup>{columns}</colgroup><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
     return f'<div class="table groups"><table>{body}</table></div>'

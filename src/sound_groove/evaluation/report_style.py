@@ -73,7 +73,8 @@ code { font: .88em ui-monospace, monospace; overflow-wrap: anywhere; }
 @media (max-width: 640px) { main { padding: 18px 12px 32px; } .cards { grid-template-columns: 1fr 1fr; }
   .card { padding: 12px; } .card .value { font-size: 1.45rem; } .meaning { display: none; }
   .table { padding: 4px 12px; } th, td { padding-right: 9px; }
-  .groups table { table-layout: auto; } .groups .bar { display: none; } .groups tbody th { min-width: 64px; }
+  .groups table { table-layout: auto; } .groups .bar, .groups col { display: none; }
+  .groups tbody th { min-width: 64px; } .groups thead th { white-space: normal; }
   .wide { overflow-x: auto; } .wide img { min-width: 640px; } .wide figcaption { position: sticky; left: 0; }
   .trial { grid-template-columns: minmax(0, 1fr); }
   .trial .value, .trial .what { display: inline; margin-right: 8px; }
@@ -81,7 +82,7 @@ code { font: .88em ui-monospace, monospace; overflow-wrap: anywhere; }
   .settings tr { display: block; padding: 8px 0; border-top: 1px solid var(--line); }
   .settings tr:first-child { border-top: 0; } .settings th, .settings td { display: block; border: 0; padding: 0; } }
 @media print { body { background: #fff; font-size: 10.5pt; } main { max-width: none; padding: 0; }
-  nav, audio, summary { display: none; } h2, h3 { break-after: avoid; }
+  nav, .trial audio, summary { display: none; } h2, h3 { break-after: avoid; }
   figure, .card, .trial, tr { break-inside: avoid; } .pictures { grid-template-columns: 1fr 1fr; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
