@@ -59,7 +59,7 @@ COMMANDS = """# The command line
 | 130 | interrupted with Ctrl-C |
 
 `--debug`, before or after the verb, shows the traceback of an error. What the verbs write is described in
-[files.md](files.md).
+[files.md](files.md), how to read what `verify` finds in [reports.md](reports.md).
 """
 
 

@@ -1,7 +1,6 @@
 """`calibrate`: what a map is fitted on, what is said of it, and that it reaches the model file and nothing else."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import onnx
 import pytest
 import soundfile
 
+from evaluation_inputs import SpectrumEncoder
 from sound_groove import SpeakerEncoder, compare
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.calibration import ScoreMap
@@ -23,29 +23,9 @@ from sound_groove.evaluation.verification import TrialSet, trials_from_list, tri
 from sound_groove.evaluation.versions import Condition, conditions, make_versions
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
 from sound_groove.speakers import speaker_digests
-from sound_groove.types import Embeddings, ModelIdentity, Samples
 
 SPEAKERS, UTTERANCES = 12, 3
 QUICK = Settings((1.0,), resamples=0)
-
-
-class MeanSpectrum:
-    """A stand-in for a trained model: the mean log spectrum in 32 bands tells made-up voices apart."""
-
-    embedding_size = 32
-    identity = ModelIdentity("mean spectrum", "0" * 64)
-    trained_speakers: frozenset[str] = frozenset()
-    score_map: ScoreMap | None = None
-
-    def embed(self, recordings: Sequence[Samples]) -> Embeddings:
-        rows = []
-        for samples in recordings:
-            frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, (0, 512)), 512)[::160] * np.hanning(512)
-            power = np.abs(np.fft.rfft(frames))[:, 1:].reshape(len(frames), 32, 8).sum(axis=2)
-            row = np.log(power.mean(axis=0) + 1e-6)
-            row -= row.mean()
-            rows.append(row / np.linalg.norm(row))
-        return np.array(rows, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +52,7 @@ def trial_set(voices: Path) -> TrialSet:
 
 @pytest.fixture(scope="module")
 def calibrated(trial_set: TrialSet) -> Judged:
-    return calibrate(MeanSpectrum(), trial_set, "made-up voices", Settings((1.0,), resamples=50, threads=2))
+    return calibrate(SpectrumEncoder(), trial_set, "made-up voices", Settings((1.0,), resamples=50, threads=2))
 
 
 # --- versions of a recording
@@ -137,12 +117,12 @@ def test_poor_recordings_are_inconclusive_more_often_and_not_wrong_more_often_th
 
 
 def test_the_same_seed_gives_the_same_map(trial_set: TrialSet, calibrated: Judged) -> None:
-    again = calibrate(MeanSpectrum(), trial_set, "made-up voices", QUICK)
+    again = calibrate(SpectrumEncoder(), trial_set, "made-up voices", QUICK)
     assert again.score_map == replace(calibrated.score_map, figures=again.score_map.figures)
 
 
 def test_a_map_is_checked_on_speakers_of_its_own(trial_set: TrialSet, calibrated: Judged) -> None:
-    model = MeanSpectrum()
+    model = SpectrumEncoder()
     model.score_map = calibrated.score_map
     checked = check_calibration(model, trial_set, QUICK)
     assert checked.score_map == calibrated.score_map
@@ -162,12 +142,12 @@ def test_a_map_is_checked_on_speakers_of_its_own(trial_set: TrialSet, calibrated
 
 def test_a_large_set_is_thinned_out(trial_set: TrialSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrating, "MOST_NAMES", 30)
-    result = calibrate(MeanSpectrum(), trial_set, "", QUICK)
+    result = calibrate(SpectrumEncoder(), trial_set, "", QUICK)
     assert result.recordings == 30
 
 
 def test_speakers_that_the_model_was_trained_on_are_refused(trial_set: TrialSet, calibrated: Judged) -> None:
-    model = MeanSpectrum()
+    model = SpectrumEncoder()
     model.trained_speakers = speaker_digests(["speaker3", "somebody else"])
     with pytest.raises(TrialError, match="was trained on 1 speaker of these trials, such as 'speaker3'"):
         calibrate(model, trial_set, "", QUICK)
@@ -180,7 +160,7 @@ def test_too_few_speakers_say_nothing_about_others(voices: Path, tmp_path: Path)
     lines = [f"{int(a[:8] == b[:8])} {a} {b}\n" for i, a in enumerate(names) for b in names[i + 1 :]]
     (tmp_path / "few.txt").write_text("".join(lines))
     with pytest.raises(TrialError, match="at least 10 speakers, and these are of 3"):
-        calibrate(MeanSpectrum(), trials_from_list(tmp_path / "few.txt", voices), "", QUICK)
+        calibrate(SpectrumEncoder(), trials_from_list(tmp_path / "few.txt", voices), "", QUICK)
 
 
 # --- the file

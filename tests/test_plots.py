@@ -126,3 +126,26 @@ def test_embeddings_that_cannot_be_laid_out_give_a_reason(tmp_path: Path) -> Non
     assert "all embeddings are the same" in str(plots.plot_tsne(tmp_path / "t.png", same, np.repeat([0, 1], 6), "x"))
     assert "too few" in str(plots.plot_tsne(tmp_path / "t.png", same, np.zeros(12, dtype=np.int64), "x"))
     assert not (tmp_path / "t.png").exists()
+
+
+def test_a_heat_map_writes_each_rate_and_hatches_what_is_not_measured(tmp_path: Path, figures: list[Figure]) -> None:
+    groups = [
+        {"pair": ["vlog", "drama"], "trials": 23_456, "eer": {"value": 0.0725}},
+        {"pair": ["drama", "$drama$"], "trials": 950, "eer": None},
+        {"pair": ["drama", "drama"], "trials": 1_234, "eer": {"value": 0.3}},
+    ]
+    plots.plot_pairs(tmp_path / "pairs.png", groups, ("enrolment", "test"), "x")
+    axes, bar = figures[0].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["$drama$", "drama"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["drama", "vlog"]
+    written = {text.get_text(): (round(text.get_position()[0]), round(text.get_position()[1])) for text in axes.texts}
+    assert written == {"7.2": (1, 1), "23k": (1, 1), "30.0": (1, 0), "1.2k": (1, 0), "950": (0, 0)}
+    assert [patch.get_xy() for patch in axes.patches] == [(-0.5, -0.5)]
+    (image,) = axes.images
+    np.testing.assert_allclose(image.get_array().filled(np.nan), [[np.nan, 30.0], [np.nan, 7.25]])
+    assert bar.get_ylim() == (0.0, 30.0)
+
+
+def test_a_heat_map_without_a_single_rate_can_be_drawn(tmp_path: Path) -> None:
+    plots.plot_pairs(tmp_path / "p.png", [{"pair": ["a", "b"], "trials": 3, "eer": None}], ("enrolment", "test"), "x")
+    assert (tmp_path / "p.png").stat().st_size > 5000

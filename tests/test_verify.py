@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +10,17 @@ import pytest
 import soundfile
 
 from cnceleb_tree import CnCelebTree, build_cnceleb
+from evaluation_inputs import RATE, SpectrumEncoder, tone, write_small_list
 from sound_groove.calibration import ScoreMap
 from sound_groove.cli import main
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError
 from sound_groove.evaluation import results
 from sound_groove.evaluation.embedding import embed_recordings
-from sound_groove.evaluation.report import summary, write_report
 from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list, trials_from_validation
 from sound_groove.metrics import cllr, eer, min_dcf
-from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
+from sound_groove.types import CropAveraging
 
 QUICK = Settings(resamples=50, threads=2)
-RATE = 16000
-
-
-class SpectrumEncoder:
-    """A stand-in for a trained model: the mean log spectrum in 32 bands tells made-up voices apart."""
-
-    def __init__(self, score_map: ScoreMap | None = None) -> None:
-        self.identity = ModelIdentity("mean spectrum", "0" * 64)
-        self.embedding_size = 32
-        self.score_map = score_map
-        self.trained_speakers: frozenset[str] = frozenset()
-        self.lengths: list[int] = []
-        self.crops: list[CropAveraging | None] = []
-
-    def embed(self, recordings: Sequence[Samples], crops: CropAveraging | None = None) -> Embeddings:
-        self.lengths += [len(samples) for samples in recordings]
-        self.crops.append(crops)
-        rows = []
-        for samples in recordings:
-            frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, (0, 512)), 512)[::160] * np.hanning(512)
-            power = np.abs(np.fft.rfft(frames))[:, 1:].reshape(len(frames), 32, 8).sum(axis=2)
-            row = np.log(power.mean(axis=0) + 1e-6)
-            row -= row.mean()
-            rows.append(row / np.linalg.norm(row))
-        return np.array(rows, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -54,22 +28,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> CnCelebTree:
     return build_cnceleb(tmp_path_factory.mktemp("cnceleb"), dev=1, evaluation=4, second=0, clean=True)
 
 
-def tone(path: Path, frequency: float, duration_s: float = 0.5) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    time = np.arange(round(duration_s * RATE)) / RATE
-    soundfile.write(path, 0.3 * np.sin(2 * np.pi * frequency * time), RATE)
-    return path
-
-
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """Two 'speakers' of two tones each, and a list with all their pairs."""
-    for name, frequency in {"a1": 500, "a2": 520, "b1": 2000, "b2": 2050}.items():
-        tone(tmp_path / f"wav/{name}.wav", frequency)
-    names = ("a1", "a2", "b1", "b2")
-    lines = [f"{int(x[0] == y[0])} {x}.wav {y}.wav\n" for i, x in enumerate(names) for y in names[i + 1 :]]
-    (tmp_path / "trials.txt").write_text("".join(lines))
-    return tmp_path
+    return write_small_list(tmp_path)
 
 
 def run_small(folder: Path, **changes: Any) -> tuple[dict[str, Any], list[str]]:
@@ -94,7 +55,8 @@ def test_the_result_folder_holds_what_the_contract_says(tree: CnCelebTree, tmp_p
     trial_set = trials_from_list(tree.lists / "trials.lst", tree.cnceleb1 / "eval")
     metrics = evaluate(encoder, trial_set, tmp_path / "out", QUICK, "sound-groove verify ...")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"metrics.json", "scores.tsv", "roc.png", "det.png", "score_hist.png", "tsne.png", "report.html"}
+    pictures = {"roc.png", "det.png", "score_hist.png", "tsne.png", "genre_pairs.png"}
+    assert names == {"metrics.json", "scores.tsv", "report.html", *pictures}
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics
     assert not list(tmp_path.glob(".*"))  # no temporary folder is left
 
@@ -333,30 +295,6 @@ def test_windows_and_threads_change_nothing(small: Path, monkeypatch: pytest.Mon
     encoder = SpectrumEncoder()
     assert np.array_equal(embed_recordings(encoder, recordings, threads=3).embeddings, expected)
     assert len(encoder.crops) == 2  # two recordings of 0.5 s fill a window
-
-
-# --- the report
-
-
-def test_the_report_stands_alone_and_escapes_names(small: Path) -> None:
-    trial_set = trials_from_list(small / "trials.txt", small / "wav")
-    encoder = SpectrumEncoder()
-    encoder.identity = ModelIdentity("<script>alert(1)</script>", "0" * 64)
-    metrics = evaluate(encoder, trial_set, small / "out", Settings(resamples=20))
-    page = (small / "out/report.html").read_text()
-    assert "<script>" not in page and "&lt;script&gt;" in page
-    assert page.count("data:image/png;base64,") == 3  # no t-SNE of four recordings
-    assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
-    assert f"{100 * metrics['eer']['value']:.2f} %" in page
-    table = summary(metrics)
-    assert f"EER {100 * metrics['eer']['value']:>10.2f} %".split() == table.splitlines()[3].split()[:3]
-
-
-def test_a_report_without_figures_still_reads(tmp_path: Path, small: Path) -> None:
-    metrics, _ = run_small(small)
-    metrics = metrics | {"cllr": None, "recall_at_1": None, "notes": []}
-    write_report(tmp_path / "report.html", metrics, [tmp_path / "none.png"])
-    assert "Cllr" in (tmp_path / "report.html").read_text()
 
 
 # --- the command line

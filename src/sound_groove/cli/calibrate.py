@@ -23,8 +23,8 @@ EXAMPLES = """examples:
 
 The speakers must be neither those that the model was trained on nor those that it will be judged on. Each recording is
 taken as it is, in cuts of a few durations, and with noise, so that the map knows what a score of short or noisy
-recordings is worth. What is printed is cross-validated over the speakers. The map goes into the model file. With --check
-nothing is fitted or written: the map that the model carries is judged.
+recordings is worth. What is printed is cross-validated over the speakers. The map goes into the model file. With
+--check nothing is fitted or written: the map that the model carries is judged.
 """
 
 

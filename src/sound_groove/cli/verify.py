@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ EXAMPLES = """examples:
       --audio-root CN-Celeb_flac/eval --enrollment average --out outputs_eval/average
   sound-groove verify --model outputs/ecapa512 --trials mine.txt --audio-root wav --enroll-map enrolments.txt
   sound-groove verify --model outputs/ecapa512 --val-meta data/mine/val_meta.jsonl --pairs 10000
+  sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root wav \\
+      --metadata speakers.tsv --by gender microphone
 
 Trial lists: '1 a.wav b.wav' (VoxCeleb), 'enrolment test.wav 1' (CN-Celeb), 'enrolment test target' (Kaldi).
 """
@@ -80,6 +83,21 @@ def register(verbs: "Verbs") -> None:
     parser.add_argument(
         "--device", metavar="NAME", default="cpu", help="where the network runs: cpu, cuda (default: cpu)"
     )
+    parser.add_argument(
+        "--metadata",
+        metavar="FILE",
+        type=Path,
+        help="a table about the recordings (tab-separated with a header, or a manifest.jsonl) for --by",
+    )
+    parser.add_argument(
+        "--by", metavar="COLUMN", nargs="+", help="columns of --metadata: the error rate in groups of their values"
+    )
+    parser.add_argument(
+        "--worst", metavar="N", type=int, default=10, help="list the N worst trials of each kind (default: 10)"
+    )
+    parser.add_argument(
+        "--no-audio", action="store_true", help="leave the recordings of the worst trials out of the report"
+    )
     parser.add_argument("--json", action="store_true", help="print what metrics.json holds, instead of a table")
 
 
@@ -88,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_extra("verify", "train", "torch", "safetensors", "pydantic", "matplotlib", "sklearn")
     ready_for_computing()
     from sound_groove.encoder import SpeakerEncoder, default_model
+    from sound_groove.evaluation.metadata import read_metadata
     from sound_groove.evaluation.report import summary
     from sound_groove.evaluation.results import check_folder
     from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list, trials_from_validation
@@ -103,14 +122,25 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--enroll-map needs --trials; pairs of a validation set have no enrolment")
     if arguments.utt2spk is not None and arguments.val_meta is not None:
         raise UsageError("--utt2spk needs --trials; a validation set names its speakers itself")
+    if (arguments.by is None) != (arguments.metadata is None):
+        raise UsageError("--metadata and --by go together: a table, and the columns of it to go by")
     threads = arguments.threads if arguments.threads is not None else os.cpu_count() or 1
     crops = None
     if arguments.crops is not None:
         crops = CropAveraging(arguments.crops, 400 if arguments.crop_frames is None else arguments.crop_frames)
     settings = Settings(
-        crops, arguments.allow_missing, arguments.resamples, arguments.seed, threads, arguments.allow_trained_speakers
+        crops,
+        arguments.allow_missing,
+        arguments.resamples,
+        arguments.seed,
+        threads,
+        allow_trained_speakers=arguments.allow_trained_speakers,
+        worst=arguments.worst,
+        audio=not arguments.no_audio,
     )
     check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
+    if arguments.metadata is not None:
+        settings = replace(settings, metadata=read_metadata(arguments.metadata, arguments.by))
     if arguments.val_meta is not None:
         pairs = 20_000 if arguments.pairs is None else arguments.pairs
         trial_set = trials_from_validation(arguments.val_meta, pairs, arguments.seed, arguments.audio_root)

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.audio import SAMPLE_RATE, load_audio
@@ -41,12 +42,12 @@ class Embedded:
     Attributes:
         embeddings: (N, D); rows of recordings that failed are zero, and so are all after a failure that ended the work.
         problems: why recordings failed, by index.
-        audio_s: seconds of audio read.
+        samples: (N,) length of each recording at 16 kHz; 0 for those that failed.
     """
 
     embeddings: Embeddings
     problems: dict[int, AudioError]
-    audio_s: float
+    samples: NDArray[np.int64]
 
 
 def embed_recordings(
@@ -73,7 +74,8 @@ def embed_recordings(
     embeddings = np.zeros((len(recordings), encoder.embedding_size), dtype=np.float32)
     problems: dict[int, AudioError] = {}
     window: dict[int, Samples] = {}
-    held, total = 0, 0  # samples in the window, and of all recordings so far
+    lengths = np.zeros(len(recordings), dtype=np.int64)
+    held = 0  # samples in the window
 
     def embed_window() -> None:
         if window and not reading_only and (allow_failures or not problems):
@@ -92,12 +94,13 @@ def embed_recordings(
                 problems[index] = outcome
                 continue
             window[index] = outcome
-            held, total = held + len(outcome), total + len(outcome)
+            lengths[index] = len(outcome)
+            held += len(outcome)
             if held >= WINDOW_S * SAMPLE_RATE:
                 embed_window()
                 held = 0
         embed_window()
-    return Embedded(embeddings, problems, total / SAMPLE_RATE)
+    return Embedded(embeddings, problems, lengths)
 
 
 def _read(recording: Recording) -> Samples | AudioError:

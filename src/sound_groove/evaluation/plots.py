@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: ROC, DET, score histogram, t-SNE; without a display or matplotlib's global state."""
+"""The pictures of an evaluation, without a display or matplotlib's global state."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,8 +6,10 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
@@ -94,7 +96,7 @@ def plot_histogram(path: Path, scores: Scores, labels: Labels, eer_threshold: fl
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(share, edges, color=colour, linewidth=1.4, label=f"{name} ({np.count_nonzero(labels == kind):,})")
     axes.axvline(eer_threshold, color=INK, linewidth=1.0, linestyle="--", label=f"EER at {eer_threshold:.3f}")
-    axes.set(xlabel="score (cosine)", ylabel="share of the trials of its kind", xmargin=0.02)
+    axes.set(xlabel="score", ylabel="share of the trials of its kind", xmargin=0.02)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     axes.legend(frameon=False)
@@ -168,8 +170,6 @@ def plot_tsne(
     with threadpool_limits(limits=1):
         points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)  # (n, D) -> (n, 2)
     figure, axes = _figure(f"{title}\n{len(chosen)} utterances of {count} speakers, by t-SNE")
-    from matplotlib import colormaps
-
     palette = colormaps["tab20"](np.linspace(0, 1, MOST_SPEAKERS))
     for number, code in enumerate(np.unique(codes)):
         own = points[codes == code]
@@ -188,6 +188,72 @@ def choose_for_tsne(speakers: NDArray[np.int64]) -> NDArray[np.int64]:
     each = MOST_UTTERANCES // max(1, len(shown))
     parts = [own[np.linspace(0, len(own) - 1, min(each, len(own))).round().astype(np.int64)] for own in shown]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+def plot_pairs(path: Path, groups: Sequence[Mapping[str, Any]], sides: tuple[str, str], title: str) -> None:
+    """The equal error rate of every pair of what both sides of a trial are, as a heat map.
+
+    A pair with too few trials to be measured is hatched, and one without trials is blank.
+
+    Args:
+        path: PNG to write.
+        groups: as `breakdown.measure_groups` gives them: `pair`, `trials`, `eer`.
+        sides: what the first and the second of a pair are called.
+        title: of the picture.
+    """
+    rows, columns = (sorted({group["pair"][side] for group in groups}) for side in (0, 1))
+    figure, axes = _figure(title, (2.6 + 0.66 * max(len(columns), 4), 2.3 + 0.5 * max(len(rows), 3)))
+    rates = np.full((len(rows), len(columns)), np.nan)
+    for group in groups:
+        place = rows.index(group["pair"][0]), columns.index(group["pair"][1])
+        if group["eer"] is not None:
+            rates[place] = 100 * group["eer"]["value"]
+    top = float(rates[np.isfinite(rates)].max(initial=1.0))
+    image = axes.imshow(rates, cmap=colormaps["YlOrRd"], vmin=0, vmax=top, aspect="auto")
+    for group in groups:
+        row, column = rows.index(group["pair"][0]), columns.index(group["pair"][1])
+        _write_cell(axes, row, column, rates[row, column], group["trials"], top)
+    for axis, names in ((axes.xaxis, columns), (axes.yaxis, rows)):
+        axis.set_ticks(range(len(names)), [_clipped(name) for name in names])
+        for label in axis.get_ticklabels():
+            label.set_parse_math(False)
+    for label in axes.get_xticklabels():
+        label.set(rotation=40, ha="right", rotation_mode="anchor")
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.set(xlabel=sides[1], ylabel=sides[0], xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
+    bar.set_label("EER, %; below it in small print the trials", fontsize=9)
+    figure.savefig(path)
+
+
+def _write_cell(axes: Axes, row: int, column: int, rate: float, trials: int, top: float) -> None:
+    """The rate (%, or NaN) and the number of trials of a cell of a heat map that is darkest at `top`."""
+    ink = "white" if rate > 0.6 * top else INK  # NaN is not above anything
+    if np.isnan(rate):
+        corner = (column - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor="#efefef", edgecolor="#c4c4c4", linewidth=0, hatch="////"))
+    else:
+        axes.text(column, row - 0.14, f"{rate:.1f}", ha="center", va="center", fontsize=9.5, color=ink)
+    # The count of a hatched cell stands on a plain ground, or it could not be read.
+    ground = {"facecolor": "#efefef", "edgecolor": "none", "pad": 1.0} if np.isnan(rate) else None
+    axes.text(column, row + 0.24, _short(trials), ha="center", va="center", fontsize=6.5, color=ink, bbox=ground)
+
+
+def _short(count: int) -> str:
+    """A count in at most four signs or so.
+
+    >>> [_short(count) for count in (950, 1_234, 23_456, 3_484_292)]
+    ['950', '1.2k', '23k', '3.5M']
+    """
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if count >= unit:
+            return f"{count / unit:.1f}{letter}" if count < 10 * unit else f"{count / unit:.0f}{letter}"
+    return str(count)
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= 20 else f"{name[:19]}…"
 
 
 def _percent(rate: float) -> str:
@@ -214,12 +280,12 @@ def corners(roc: Roc) -> Roc:
     return Roc(roc.thresholds[keep], roc.false_alarm_rates[keep], roc.miss_rates[keep])
 
 
-def _figure(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.0, 5.2), dpi=140, layout="constrained", facecolor="white")
+def _figure(title: str, size: tuple[float, float] = (6.0, 5.2)) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, dpi=140, layout="constrained", facecolor="white")
     if (engine := figure.get_layout_engine()) is not None:
         engine.set(w_pad=0.1, h_pad=0.1)  # type: ignore[call-arg]  # inches; matplotlib's stubs know no engine's own settings
     axes = figure.add_subplot()
-    axes.set_title(title, fontsize=10.5, color=INK, wrap=True, pad=10)
+    axes.set_title(title, fontsize=10.5, color=INK, wrap=True, pad=10, parse_math=False)
     axes.grid(True, color="#e3e3e3", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

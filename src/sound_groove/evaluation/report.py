@@ -1,14 +1,22 @@
 """The report of an evaluation: a page that needs no other file, and a table for the terminal."""
 
-import base64
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from sound_groove.errors import printable
+from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, html_text, interval_text, value_text
+from sound_groove.evaluation.report_sections import (
+    against_section,
+    breakdown_section,
+    calibration_section,
+    picture,
+    scorings_section,
+)
+from sound_groove.evaluation.report_style import STYLE
+from sound_groove.evaluation.report_worst import Excerpts, worst_section
+from sound_groove.evaluation.results import GENRE_PAIRS, RELIABILITY
 
-PERCENT, PLAIN = "percent", "plain"
 FIGURES = (  # key in metrics.json, name, how it is printed, what it means
     ("eer", "EER", PERCENT, "equal error rate: misses = false alarms"),
     ("min_dcf", "minDCF 0.01", PLAIN, "lowest normalised cost at p_target 0.01"),
@@ -20,51 +28,6 @@ FIGURES = (  # key in metrics.json, name, how it is printed, what it means
     ("recall_at_10", "Recall@10", PERCENT, "one of the nearest 10 is"),
 )
 HEADLINES = ("eer", "min_dcf", "min_dcf_05", "cllr")
-CAPTIONS = {
-    "roc.png": ("ROC", "Hits over false alarms at every threshold. The further to the upper left, the better."),
-    "det.png": ("DET", "Misses over false alarms on normal-deviate axes. The further to the lower left, the better."),
-    "score_hist.png": ("Scores", "How both kinds of trial score. The less they overlap, the better."),
-    "tsne.png": ("Embeddings", "One colour and shape a speaker. Distances between groups mean little."),
-}
-
-STYLE = """
-:root { --ground: #f6f6f3; --card: #ffffff; --ink: #1d1f21; --soft: #62676d; --line: #dcdcd6; --accent: #0072b2;
-  color-scheme: light dark; }
-@media (prefers-color-scheme: dark) { :root { --ground: #15171a; --card: #1f2226; --ink: #e8e8e4; --soft: #a2a7ad;
-  --line: #34383d; --accent: #5cb3e6; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 28px 20px 48px; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 4px; }
-h2 { font-size: 1.1rem; margin: 36px 0 12px; }
-p { margin: 0 0 8px; }
-.soft { color: var(--soft); overflow-wrap: anywhere; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-top: 20px; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; }
-.card .name { color: var(--soft); font-size: .85rem; }
-.card .value { font-size: 1.75rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.card:first-child .value { color: var(--accent); }
-.card .range { color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 16px; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
-figure img { display: block; width: 100%; height: auto; background: #fff; }
-figcaption { padding: 10px 16px 14px; font-size: .9rem; color: var(--soft); }
-figcaption b { color: var(--ink); }
-.table { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 4px 16px; }
-table { width: 100%; border-collapse: collapse; font-size: .92rem; }
-th, td { text-align: left; vertical-align: top; padding: 7px 12px 7px 0; border-top: 1px solid var(--line);
-  overflow-wrap: anywhere; }
-tr:first-child > * { border-top: 0; }
-th { font-weight: 600; white-space: nowrap; }
-td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
-.notes { background: var(--card); border: 1px solid var(--line); border-left: 4px solid #d55e00; border-radius: 10px;
-  padding: 10px 16px 10px 34px; margin: 0; overflow-wrap: anywhere; }
-code { font: .88em ui-monospace, monospace; overflow-wrap: anywhere; }
-@media (max-width: 560px) { main { padding: 18px 12px 32px; } .cards { grid-template-columns: 1fr 1fr; }
-  .card { padding: 12px; } .card .value { font-size: 1.45rem; } .meaning { display: none; }
-  .settings tr { display: block; padding: 8px 0; border-top: 1px solid var(--line); }
-  .settings tr:first-child { border-top: 0; } .settings th, .settings td { display: block; border: 0; padding: 0; } }
-"""
 
 
 def summary(metrics: dict[str, Any]) -> str:
@@ -82,7 +45,7 @@ def summary(metrics: dict[str, Any]) -> str:
         "",
     ]
     for key, name, form, _ in FIGURES:
-        value, interval = _value(metrics[key], form), _interval(metrics[key], form)
+        value, interval = value_text(metrics[key], form), interval_text(metrics[key], form)
         lines.append(f"  {name:<12} {value:>9}  {interval}".rstrip())
     if metrics["interval"]["resamples"]:
         lines += ["", f"  [low, high]: {_explained(metrics['interval'])}"]
@@ -90,98 +53,131 @@ def summary(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_report(path: Path, metrics: dict[str, Any], pictures: Sequence[Path]) -> None:
-    """Write the page.
+def write_report(
+    path: Path, metrics: dict[str, Any], pictures: Sequence[Path], excerpts: Excerpts | None = None
+) -> None:
+    """Write the page. A part whose figures are null or absent is left out.
 
     Args:
         path: HTML file to write.
         metrics: what metrics.json holds.
         pictures: PNG files to put in; those that do not exist are left out.
+        excerpts: by the files of a side of the worst trials, its sound as a data: URI.
     """
-    name, trial_list = metrics["model"]["name"], metrics["trial_list"]
-    counts = (
-        f"{metrics['trials']:,} trials: {metrics['targets']:,} same speaker, {metrics['nontargets']:,} different, of "
-        f"{metrics['interval']['speakers']:,} speakers"
-    )
+    title = f"Speaker verification: {html_text(metrics['model']['name'])}"
     sections = [
-        f"<h1>Speaker verification: {_text(name)}</h1>",
-        f'<p class="soft">{_text(trial_list["path"])} &middot; {counts}</p>',
-        _cards(metrics),
+        (name, heading, content) for name, heading, content in _sections(metrics, pictures, excerpts) if content
     ]
-    if metrics["interval"]["resamples"]:
-        sections.append(
-            f'<p class="soft" style="margin-top:10px">Ranges: {_text(_explained(metrics["interval"]))}.</p>'
-        )
-    if metrics["notes"]:
-        notes = "".join(f"<li>{_text(note)}</li>" for note in metrics["notes"])
-        sections.append(f'<h2>To be known when reading this</h2><ul class="notes">{notes}</ul>')
-    sections.append(f'<h2>Pictures</h2><div class="pictures">{"".join(map(_picture, pictures))}</div>')
-    sections.append(f'<h2>All figures</h2><div class="table"><table>{_figure_rows(metrics)}</table></div>')
-    sections.append(
-        f'<h2>How they were made</h2><div class="table settings"><table>{_setting_rows(metrics)}</table></div>'
+    contents = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in sections)
+    body = "\n".join(
+        f'<section aria-labelledby="{name}">\n<h2 id="{name}">{heading}</h2>\n{content}\n</section>'
+        for name, heading, content in sections
     )
     path.write_text(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Speaker verification: {_text(name)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(sections)
-        + "\n</main>\n</body>\n</html>\n",
+        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>{title}</h1>\n"
+        f'{_headlines(metrics)}\n</header>\n<nav aria-label="Contents"><ul>{contents}</ul></nav>\n{body}\n'
+        "</main>\n</body>\n</html>\n",
         encoding="utf-8",
     )
+
+
+def _headlines(metrics: dict[str, Any]) -> str:
+    """What was judged on what, and the figures that matter most."""
+    lines = [
+        f'<p class="soft">{html_text(metrics["trial_list"]["path"])} &middot; {metrics["trials"]:,} trials: '
+        f"{metrics['targets']:,} same speaker, {metrics['nontargets']:,} different, of "
+        f"{metrics['interval']['speakers']:,} speakers</p>",
+        _cards(metrics),
+    ]
+    if metrics["interval"]["resamples"]:
+        lines.append(
+            f'<p class="soft" style="margin-top:10px">Ranges: {html_text(_explained(metrics["interval"]))}.</p>'
+        )
+    return "\n".join(lines)
+
+
+def _sections(
+    metrics: dict[str, Any], pictures: Sequence[Path], excerpts: Excerpts | None
+) -> list[tuple[str, str, str]]:
+    """Name, heading and content of every part of the page; the content is empty where there is nothing to show."""
+    by_name = {path.name: path for path in pictures}
+    curves = "".join(picture(path) for name, path in by_name.items() if name not in (RELIABILITY, GENRE_PAIRS))
+    notes = "".join(f"<li>{html_text(note)}</li>" for note in metrics["notes"])
+    eer = metrics["eer"]
+    return [
+        ("notes", "To be known when reading this", f'<ul class="notes">{notes}</ul>' if notes else ""),
+        ("curves", "Curves and pictures", f'<div class="pictures">{curves}</div>' if curves else ""),
+        ("figures", "All figures", f'<div class="table figures"><table>{_figure_rows(metrics)}</table></div>'),
+        ("scorings", "Ways of scoring", scorings_section(metrics.get("scorings"), metrics.get("scoring"))),
+        ("against", "Against another system", against_section(metrics.get("against"))),
+        (
+            "calibration",
+            "Are the probabilities right?",
+            calibration_section(metrics.get("calibration"), by_name.get(RELIABILITY)),
+        ),
+        (
+            "breakdowns",
+            "Where it fails",
+            breakdown_section(metrics.get("breakdowns"), eer["value"], by_name.get(GENRE_PAIRS)),
+        ),
+        ("worst", "The worst trials", worst_section(metrics.get("worst"), eer["threshold"], excerpts or {})),
+        ("origin", "How it was made", f'<div class="table settings"><table>{_setting_rows(metrics)}</table></div>'),
+    ]
 
 
 def _cards(metrics: dict[str, Any]) -> str:
     cards = []
     for key, name, form, _ in FIGURES:
         if key in HEADLINES and metrics[key] is not None:
-            interval = _interval(metrics[key], form) or "no interval"
+            interval = interval_text(metrics[key], form) or "no interval"
+            value = value_text(metrics[key], form)
             cards.append(
-                f'<div class="card"><div class="name">{name}</div><div class="value">{_value(metrics[key], form)}</div>'
+                f'<div class="card"><div class="name">{name}</div><div class="value">{value}</div>'
                 f'<div class="range">{interval}</div></div>'
             )
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _picture(path: Path) -> str:
-    if not path.exists():
-        return ""
-    title, caption = CAPTIONS[path.name]
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return (
-        f'<figure><img alt="{title}" src="data:image/png;base64,{data}">'
-        f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
-    )
-
-
 def _figure_rows(metrics: dict[str, Any]) -> str:
     return "".join(
-        f'<tr><th>{name}</th><td class="number">{_value(metrics[key], form)}</td>'
-        f'<td class="number soft">{_interval(metrics[key], form)}</td><td class="soft meaning">{meaning}</td></tr>'
+        f'<tr><th>{name}</th><td class="number">{value_text(metrics[key], form)}</td>'
+        f'<td class="number soft">{interval_text(metrics[key], form)}</td><td class="soft meaning">{meaning}</td></tr>'
         for key, name, form, meaning in FIGURES
     )
 
 
 def _setting_rows(metrics: dict[str, Any]) -> str:
     crops, score_map, missing, machine = (metrics[key] for key in ("crops", "score_map", "missing", "machine"))
+    trial_list, cohort, table = metrics["trial_list"], metrics.get("cohort"), metrics.get("metadata")
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
     rows = {
-        "Command": f"<code>{_text(metrics['command'])}</code>" if metrics["command"] else "",
-        "Model hash": f"<code>{_text(metrics['model']['hash'])}</code>",
-        "Trials": f"{_text(metrics['trial_list']['format'])}; sha256 <code>{metrics['trial_list']['sha256']}</code>",
-        "Protocol": _text(metrics["protocol"]),
+        "Command": f"<code>{html_text(metrics['command'])}</code>" if metrics["command"] else "",
+        "Model hash": f"<code>{html_text(metrics['model']['hash'])}</code>",
+        "Trials": f"{html_text(trial_list['format'])}; sha256 <code>{trial_list['sha256']}</code>",
+        "Table": f"{html_text(table['path'])}; sha256 <code>{table['sha256']}</code>" if table else "",
+        "Protocol": html_text(metrics["protocol"]),
         "Recordings": f"{metrics['recordings']:,}, {metrics['audio_s'] / 60:,.1f} min of audio",
         "Cut": "whole recordings"
         if crops is None
         else f"{crops['count']} evenly spaced crops of {crops['frames']} frames",
+        "Scoring": html_text(metrics.get("scoring") or ""),
+        "Cohort": html_text(
+            f"{cohort['source']}: {cohort['speakers']:,} speakers, {cohort['utterances']:,} utterances, the nearest "
+            f"{cohort['top']:,} of them for each side"
+        )
+        if cohort
+        else "",
         "EER threshold": f"{metrics['eer']['threshold']:.4f}",
         "Calibration": "none: scores are cosines, not probabilities"
         if score_map is None
-        else f"llr = {score_map['scale']:.3f} x score {score_map['offset']:+.3f}; {_text(score_map['fitted_on'])}",
+        else f"llr = {score_map['scale']:.3f} x score {score_map['offset']:+.3f}; {html_text(score_map['fitted_on'])}",
         "Training speakers": _trained(metrics["trained_speakers"]),
         "Duplicate trials": f"{metrics['duplicates']:,}",
         "Missing": f"{missing['recordings']:,} recordings, {missing['trials']:,} trials",
-        "Machine": _text(f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['threads']} reading threads"),
-        "Software": _text(versions + (f"; commit {machine['git_commit']}" if machine["git_commit"] else "")),
+        "Machine": html_text(f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['threads']} reading threads"),
+        "Software": html_text(versions + (f"; commit {machine['git_commit']}" if machine["git_commit"] else "")),
         "Time": "{total:,.1f} s, of which embedding {embedding:,.1f} s".format(**metrics["elapsed_s"]),
     }
     return "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows.items() if value)
@@ -194,28 +190,8 @@ def _trained(found: dict[str, Any]) -> str:
     return f"{found['found']:,} among the trials' speakers, who were {told}"
 
 
-def _number(value: float, form: str) -> str:
-    return f"{100 * value:.2f} %" if form == PERCENT else f"{value:.3f}"
-
-
-def _value(figure: dict[str, Any] | float | None, form: str) -> str:
-    value = figure["value"] if isinstance(figure, dict) else figure
-    return "-" if value is None else _number(value, form)
-
-
-def _interval(figure: dict[str, Any] | float | None, form: str) -> str:
-    if not isinstance(figure, dict) or figure.get("low") is None:
-        return ""
-    low, high = _number(figure["low"], form), _number(figure["high"], form)
-    return f"[{low.removesuffix(' %')}, {high}]"
-
-
 def _explained(interval: dict[str, Any]) -> str:
     return (
         f"{100 * interval['level']:g} % intervals, from {interval['resamples']:,} draws of the "
         f"{interval['speakers']:,} speakers with replacement"
     )
-
-
-def _text(text: object) -> str:
-    return escape(printable(str(text)))

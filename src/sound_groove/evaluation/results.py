@@ -16,7 +16,8 @@ from sound_groove.files import json_text, replaced
 from sound_groove.types import Scores
 
 METRICS, SCORES, REPORT, FAILED = "metrics.json", "scores.tsv", "report.html", "failed_trials.tsv"
-PICTURES = ("roc.png", "det.png", "score_hist.png", "tsne.png")
+RELIABILITY, GENRE_PAIRS = "reliability.png", "genre_pairs.png"
+PICTURES = ("roc.png", "det.png", "score_hist.png", "tsne.png", RELIABILITY, GENRE_PAIRS)
 RESULTS = (METRICS, SCORES, REPORT, *PICTURES)  # their presence means: an evaluation was finished here
 ROWS = 100_000  # written at a time
 

@@ -12,21 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio import SAMPLE_RATE
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError, printable
 from sound_groove.evaluation import results
+from sound_groove.evaluation.breakdown import break_down, find_traits
 from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
+from sound_groove.evaluation.excerpts import excerpts_of
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure, measure_recall
 from sound_groove.evaluation.intervals import find_speakers
+from sound_groove.evaluation.metadata import Metadata
 from sound_groove.evaluation.pairs import pair_trials, read_validation_set
 from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
-from sound_groove.evaluation.trials import TrialList, file_sha256, read_trials
+from sound_groove.evaluation.trials import CNCELEB, TrialList, file_sha256, read_trials
 from sound_groove.evaluation.unheard import find_heard
+from sound_groove.evaluation.worst import find_worst
 from sound_groove.metrics import roc
 from sound_groove.provenance import machine
 from sound_groove.scoring import mean_embedding, score_trials
 from sound_groove.types import CropAveraging, Embeddings, Scores
 
 MOST_NAMED = 20  # unusable recordings named on the terminal; the file names all
+MOST_WORST = 100  # of each kind: a page with the voices of more takes tens of megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,9 @@ class Settings:
         seed: of these draws.
         threads: that read recordings.
         allow_trained_speakers: judge a model on speakers that it was trained on.
+        metadata: columns of a table by which to break the equal error rate down.
+        worst: how many of the trials that are most wrong to list, of each kind.
+        audio: put excerpts of their recordings into the report.
     """
 
     crops: CropAveraging | None = None
@@ -71,11 +80,16 @@ class Settings:
     seed: int = 0
     threads: int = 1
     allow_trained_speakers: bool = False
+    metadata: Metadata | None = None
+    worst: int = 10
+    audio: bool = True
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
         if self.resamples < 0 or self.threads < 1 or self.seed < 0:
             raise UsageError("resamples and seed must be at least 0, and threads at least 1")
+        if not 0 <= self.worst <= MOST_WORST:
+            raise UsageError(f"--worst must lie between 0 and {MOST_WORST}; {self.worst} was given")
         if self.crops is not None and (self.crops.count < 1 or self.crops.frames < 1):
             raise UsageError("crops need a count and a length of at least 1")
 
@@ -86,6 +100,7 @@ class Usable:
 
     Attributes:
         embeddings: (ids, D) one for each name; zero where there is a problem.
+        durations_s: (ids,) length of what each name stands for, all recordings together; zero likewise.
         reasons: by name's index, why it cannot be used.
         problems: by file or name, why, and the indices of the names that it costs.
         recordings: number of recordings that the names stand for.
@@ -93,6 +108,7 @@ class Usable:
     """
 
     embeddings: Embeddings
+    durations_s: NDArray[np.float64]
     reasons: dict[int, str] = field(default_factory=dict)
     problems: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
     recordings: int = 0
@@ -227,7 +243,8 @@ def embed_names(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Us
         reading_only=unfound and not settings.allow_missing,
     )
     vectors = np.zeros((len(trial_set.sources), encoder.embedding_size), dtype=np.float32)
-    usable = Usable(vectors, recordings=len(rows), audio_s=embedded.audio_s)
+    audio_s = float(embedded.samples.sum()) / SAMPLE_RATE
+    usable = Usable(vectors, np.zeros(len(vectors)), recordings=len(rows), audio_s=audio_s)
     for index in wanted:
         source = trial_set.sources[index]
         if source.problem:
@@ -237,7 +254,9 @@ def embed_names(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Us
             if error := embedded.problems.get(rows[recording]):
                 what = describe((error.path,)) if error.path else describe(recording)
                 usable.add_problem(what, error.reason, index)
-        own = embedded.embeddings[[rows[recording] for recording in source.recordings]]
+        own_rows = [rows[recording] for recording in source.recordings]
+        usable.durations_s[index] = embedded.samples[own_rows].sum() / SAMPLE_RATE
+        own = embedded.embeddings[own_rows]
         if index not in usable.reasons and own.any():  # all zero: embedding was given up, and a problem tells why
             vectors[index] = own[0] if len(own) == 1 else mean_embedding(own)
     return usable
@@ -269,7 +288,8 @@ def evaluate(
     Raises:
         OutputError: `out` holds a result already, or cannot be written.
         TrialError: recordings are missing or unreadable, and that is not allowed; failed_trials.tsv names the trials.
-            Or the model was trained on speakers of the trials, and that is not allowed.
+            Or the model was trained on speakers of the trials, and that is not allowed; or the table in `settings`
+            knows none of the names.
         MetricError: the trials are all of one kind.
     """
     settings, out, started = settings or Settings(), Path(out), time.monotonic()
@@ -281,6 +301,7 @@ def evaluate(
     heard = find_heard(encoder.trained_speakers, trials, trial_set.sources, trial_set.speaker_names)
     if not settings.allow_trained_speakers:
         heard.refuse(encoder.identity.name)
+    traits = find_traits(trials.ids, trial_set.sources, trial_set.origin, settings.metadata)
     usable = embed_names(encoder, trial_set, settings)
     embedding_s = time.monotonic() - started
     failed = results.failed_mask(trials, usable.reasons)
@@ -298,6 +319,18 @@ def evaluate(
         notes.append(f"there are only {metrics['interval']['speakers']} speakers, so the intervals are rough")
     if failed.any():
         notes.append(f"{np.count_nonzero(failed)} of {len(failed)} trials could not be scored and are left out")
+    metrics["breakdowns"], notes_on_groups = break_down(
+        trials,
+        scores,
+        trial_set.speakers,
+        usable.durations_s,
+        traits,
+        metrics["eer"]["threshold"],
+        settings.resamples,
+        settings.seed,
+    )
+    metrics["worst"] = find_worst(trials, scores, llrs, trial_set.sources, settings.worst)
+    notes += notes_on_groups
     metrics |= recall | _circumstances(encoder, trial_set, usable, failed, settings)
     metrics["trained_speakers"] = heard.as_dict()
     metrics |= {"command": command, "elapsed_s": {"embedding": round(embedding_s, 2)}, "notes": notes}
@@ -311,7 +344,8 @@ def evaluate(
             metrics["elapsed_s"]["total"] = round(time.monotonic() - started, 2)
             from sound_groove.evaluation.report import write_report
 
-            write_report(folder / results.REPORT, metrics, [folder / name for name in results.PICTURES])
+            excerpts = excerpts_of(metrics["worst"]) if settings.audio else {}
+            write_report(folder / results.REPORT, metrics, [folder / name for name in results.PICTURES], excerpts)
             results.write_metrics(folder / results.METRICS, metrics)
     except OSError as error:
         raise OutputError(f"{out}: the result cannot be written: {error.strerror or error}") from error
@@ -331,6 +365,7 @@ def _circumstances(
         if score_map is None
         else {"scale": score_map.scale, "offset": score_map.offset, "fitted_on": score_map.fitted_on},
         "trial_list": trial_set.origin,
+        "metadata": None if settings.metadata is None else settings.metadata.record(),
         "recordings": usable.recordings,
         "audio_s": round(usable.audio_s, 1),
         "duplicates": trial_set.trials.duplicates,
@@ -357,12 +392,18 @@ def _draw(
 
     curve = plots.corners(roc(scores, trials.labels))
     title = f"{metrics['model']['name']} on {Path(metrics['trial_list']['path']).name}, {len(trials):,} trials"
-    roc_path, det_path, histogram_path, tsne_path = (folder / name for name in results.PICTURES)
+    roc_path, det_path, histogram_path, tsne_path = (folder / name for name in results.PICTURES[:4])
     plots.plot_roc(roc_path, curve, title)
     plots.plot_det(det_path, curve, title, metrics["targets"], metrics["nontargets"])
     plots.plot_histogram(histogram_path, scores, trials.labels, metrics["eer"]["threshold"], title)
     if reason := plots.plot_tsne(tsne_path, embeddings, speakers, title):
         metrics["notes"].append(reason)
+    for breakdown in metrics["breakdowns"]:
+        if breakdown["by"] == "genre" and breakdown["kind"] == "pairs":
+            sides = (
+                ("enrolment", "test") if metrics["trial_list"]["format"] == CNCELEB.name else ("one side", "the other")
+            )
+            plots.plot_pairs(folder / results.GENRE_PAIRS, breakdown["groups"], sides, title)
 
 
 def _report_problems(
