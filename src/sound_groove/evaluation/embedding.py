@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from sound_groove.audio import SAMPLE_RATE, load_audio
 from sound_groove.calibration import ScoreMap
 from sound_groove.errors import AudioError, printable
 from sound_groove.evaluation.sources import Recording
+from sound_groove.quality import Quality, assess
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
 WINDOW_S = 600.0  # audio given to the encoder at a time, from which it makes batches of similar length: 38 MB
@@ -43,11 +45,23 @@ class Embedded:
         embeddings: (N, D); rows of recordings that failed are zero, and so are all after a failure that ended the work.
         problems: why recordings failed, by index.
         samples: (N,) length of each recording at 16 kHz; 0 for those that failed.
+        speech_s: (N,) seconds of speech; 0 for those that failed, and where nothing was judged.
+        snr_db: (N,) how far the speech lies above the noise; 0 likewise.
     """
 
     embeddings: Embeddings
     problems: dict[int, AudioError]
     samples: NDArray[np.int64]
+    speech_s: NDArray[np.float64]
+    snr_db: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What was read of a recording, and how good it is if that was asked."""
+
+    samples: Samples
+    quality: Quality | None
 
 
 def embed_recordings(
@@ -57,6 +71,7 @@ def embed_recordings(
     threads: int = 1,
     allow_failures: bool = False,
     reading_only: bool = False,
+    judged: bool = False,
 ) -> Embedded:
     """Read and embed recordings.
 
@@ -70,11 +85,13 @@ def embed_recordings(
         threads: that read and decode.
         allow_failures: go on embedding after a failure.
         reading_only: embed nothing from the start, because a recording is known to be missing.
+        judged: also find out how much speech and noise there is, as some score maps want to know.
     """
     embeddings = np.zeros((len(recordings), encoder.embedding_size), dtype=np.float32)
     problems: dict[int, AudioError] = {}
     window: dict[int, Samples] = {}
     lengths = np.zeros(len(recordings), dtype=np.int64)
+    speech_s, snr_db = np.zeros((2, len(recordings)))
     held = 0  # samples in the window
 
     def embed_window() -> None:
@@ -86,37 +103,42 @@ def embed_recordings(
         tqdm(
             total=len(recordings), desc="checking" if reading_only else "embedding", unit="recording", disable=None
         ) as progress,
-        closing(_read_ahead(recordings, threads)) as outcomes,
+        closing(_read_ahead(recordings, threads, judged and not reading_only)) as outcomes,
     ):
         for index, outcome in enumerate(outcomes):
             progress.update()
             if isinstance(outcome, AudioError):
                 problems[index] = outcome
                 continue
-            window[index] = outcome
-            lengths[index] = len(outcome)
-            held += len(outcome)
+            window[index] = outcome.samples
+            lengths[index] = len(outcome.samples)
+            if outcome.quality is not None:
+                speech_s[index], snr_db[index] = outcome.quality.speech_s, outcome.quality.snr_db
+            held += len(outcome.samples)
             if held >= WINDOW_S * SAMPLE_RATE:
                 embed_window()
                 held = 0
         embed_window()
-    return Embedded(embeddings, problems, lengths)
+    return Embedded(embeddings, problems, lengths, speech_s, snr_db)
 
 
-def _read(recording: Recording) -> Samples | AudioError:
+def _read(recording: Recording, judged: bool) -> _Decoded | AudioError:
     try:
         parts = [load_audio(path) for path in recording]
     except AudioError as error:
         return error
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return _Decoded(samples, assess(samples, SAMPLE_RATE) if judged else None)
 
 
-def _read_ahead(recordings: Sequence[Recording], threads: int) -> Generator[Samples | AudioError, None, None]:
+def _read_ahead(
+    recordings: Sequence[Recording], threads: int, judged: bool
+) -> Generator[_Decoded | AudioError, None, None]:
     """What each recording holds, in order, a bounded number of them read in advance."""
-    waiting: deque[Future[Samples | AudioError]] = deque()
+    waiting: deque[Future[_Decoded | AudioError]] = deque()
     executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="reader")
     remaining = iter(recordings)
-    read: Callable[[Recording], Samples | AudioError] = _read
+    read: Callable[[Recording], _Decoded | AudioError] = partial(_read, judged=judged)
     try:
         waiting.extend(executor.submit(read, item) for item in islice(remaining, threads * READ_AHEAD))
         while waiting:

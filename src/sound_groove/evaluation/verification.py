@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio import SAMPLE_RATE
+from sound_groove.calibration import ScoreMap, trial_measures
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError, printable
 from sound_groove.evaluation import results
 from sound_groove.evaluation.breakdown import break_down, find_traits
@@ -22,6 +23,7 @@ from sound_groove.evaluation.figures import FEW_SPEAKERS, measure, measure_recal
 from sound_groove.evaluation.intervals import find_speakers
 from sound_groove.evaluation.metadata import Metadata
 from sound_groove.evaluation.pairs import pair_trials, read_validation_set
+from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
 from sound_groove.evaluation.trials import CNCELEB, TrialList, file_sha256, read_trials
 from sound_groove.evaluation.unheard import find_heard
@@ -101,6 +103,8 @@ class Usable:
     Attributes:
         embeddings: (ids, D) one for each name; zero where there is a problem.
         durations_s: (ids,) length of what each name stands for, all recordings together; zero likewise.
+        speech_s: (ids,) seconds of speech in it; zero where the score map does not ask for it.
+        snr_db: (ids,) how far that lies above the noise, the mean over its recordings; zero likewise.
         reasons: by name's index, why it cannot be used.
         problems: by file or name, why, and the indices of the names that it costs.
         recordings: number of recordings that the names stand for.
@@ -109,10 +113,19 @@ class Usable:
 
     embeddings: Embeddings
     durations_s: NDArray[np.float64]
+    speech_s: NDArray[np.float64]
+    snr_db: NDArray[np.float64]
     reasons: dict[int, str] = field(default_factory=dict)
     problems: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
     recordings: int = 0
     audio_s: float = 0.0
+
+    def llrs(self, score_map: ScoreMap, trials: TrialList, scores: Scores) -> Scores:
+        """(trials,) log-likelihood ratios."""
+        sides = (
+            {"speech_s": self.speech_s[side], "snr_db": self.snr_db[side]} for side in (trials.enrolments, trials.tests)
+        )
+        return score_map.llr(scores, trial_measures(*sides))
 
     def add_problem(self, what: str, why: str, index: int) -> None:
         """Note that a file or name cannot be used, and that this costs the name of that index."""
@@ -241,10 +254,12 @@ def embed_names(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Us
         settings.threads,
         allow_failures=settings.allow_missing,
         reading_only=unfound and not settings.allow_missing,
+        judged=encoder.score_map is not None and bool(encoder.score_map.terms),
     )
     vectors = np.zeros((len(trial_set.sources), encoder.embedding_size), dtype=np.float32)
     audio_s = float(embedded.samples.sum()) / SAMPLE_RATE
-    usable = Usable(vectors, np.zeros(len(vectors)), recordings=len(rows), audio_s=audio_s)
+    durations_s, speech_s, snr_db = np.zeros((3, len(vectors)))
+    usable = Usable(vectors, durations_s, speech_s, snr_db, recordings=len(rows), audio_s=audio_s)
     for index in wanted:
         source = trial_set.sources[index]
         if source.problem:
@@ -256,6 +271,8 @@ def embed_names(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Us
                 usable.add_problem(what, error.reason, index)
         own_rows = [rows[recording] for recording in source.recordings]
         usable.durations_s[index] = embedded.samples[own_rows].sum() / SAMPLE_RATE
+        usable.speech_s[index] = embedded.speech_s[own_rows].sum()
+        usable.snr_db[index] = embedded.snr_db[own_rows].mean()
         own = embedded.embeddings[own_rows]
         if index not in usable.reasons and own.any():  # all zero: embedding was given up, and a problem tells why
             vectors[index] = own[0] if len(own) == 1 else mean_embedding(own)
@@ -309,7 +326,7 @@ def evaluate(
         _report_problems(usable, trials, failed, out, settings.allow_missing, say)
         trials = trials.kept(~failed)
     scores = score_trials(usable.embeddings, trials.enrolments, trials.tests)
-    llrs = None if encoder.score_map is None else encoder.score_map.llr(scores)
+    llrs = None if encoder.score_map is None else usable.llrs(encoder.score_map, trials, scores)
     metrics = measure(trials, scores, llrs, trial_set.speakers, settings.resamples, settings.seed)
     shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
     embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
@@ -333,6 +350,10 @@ def evaluate(
     notes += notes_on_groups
     metrics |= recall | _circumstances(encoder, trial_set, usable, failed, settings)
     metrics["trained_speakers"] = heard.as_dict()
+    metrics["calibration"] = None
+    if llrs is not None:
+        drawn = (settings.resamples, settings.seed)
+        metrics["calibration"] = measure_reliability(trials, llrs, trial_set.speakers, *drawn)
     metrics |= {"command": command, "elapsed_s": {"embedding": round(embedding_s, 2)}, "notes": notes}
     try:
         with results.result_folder(out) as folder:
@@ -361,9 +382,7 @@ def _circumstances(
         "protocol": trial_set.protocol,
         "crops": None if crops is None else {"count": crops.count, "frames": crops.frames},
         "model": {"name": encoder.identity.name, "hash": encoder.identity.hash},
-        "score_map": None
-        if score_map is None
-        else {"scale": score_map.scale, "offset": score_map.offset, "fitted_on": score_map.fitted_on},
+        "score_map": None if score_map is None else score_map.as_dict(),
         "trial_list": trial_set.origin,
         "metadata": None if settings.metadata is None else settings.metadata.record(),
         "recordings": usable.recordings,
@@ -398,6 +417,9 @@ def _draw(
     plots.plot_histogram(histogram_path, scores, trials.labels, metrics["eer"]["threshold"], title)
     if reason := plots.plot_tsne(tsne_path, embeddings, speakers, title):
         metrics["notes"].append(reason)
+    if calibration := metrics["calibration"]:
+        bins, prior = calibration["reliability"], calibration["prior"]
+        plots.plot_reliability(folder / results.RELIABILITY, bins, prior, title)
     for breakdown in metrics["breakdowns"]:
         if breakdown["by"] == "genre" and breakdown["kind"] == "pairs":
             sides = (
