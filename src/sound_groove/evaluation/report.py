@@ -15,6 +15,7 @@ FIGURES = (  # key in metrics.json, name, how it is printed, what it means
     ("min_dcf_05", "minDCF 0.05", PLAIN, "lowest normalised cost at p_target 0.05"),
     ("cllr", "Cllr", PLAIN, "cost of the log-likelihood ratios, bits; 0 is perfect, 1 says nothing"),
     ("min_cllr", "min Cllr", PLAIN, "what is left of it with perfect calibration"),
+    ("calibration_loss", "Cllr loss", PLAIN, "what imperfect calibration costs: Cllr less min Cllr"),
     ("recall_at_1", "Recall@1", PERCENT, "the nearest other recording is of the same speaker"),
     ("recall_at_5", "Recall@5", PERCENT, "one of the nearest 5 is"),
     ("recall_at_10", "Recall@10", PERCENT, "one of the nearest 10 is"),

@@ -278,7 +278,7 @@ def evaluate(
     metrics = measure(trials, scores, llrs, trial_set.speakers, settings.resamples, settings.seed)
     shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
     embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
-    recall, no_recall = measure_recall(embeddings, speakers)
+    recall, no_recall = measure_recall(embeddings, speakers, settings.resamples, settings.seed)
     notes = [*trial_set.notes, *([no_recall] if no_recall else [])]
     if metrics["interval"]["speakers"] < FEW_SPEAKERS:
         notes.append(f"there are only {metrics['interval']['speakers']} speakers, so the intervals are rough")
