@@ -1,4 +1,4 @@
-"""The bootstrap over speakers, against drawing trials out by hand; speakers told from the trials; all with intervals."""
+"""The bootstrap over speakers, against drawing trials out by hand; every figure with an interval; who speaks."""
 
 from itertools import pairwise
 

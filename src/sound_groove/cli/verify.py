@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --trials CN-Celeb_flac/eval/lists/trials.lst \\
       --audio-root CN-Celeb_flac/eval --enrollment average --out outputs_eval/average
   sound-groove verify --model outputs/ecapa512 --val-meta data/mine/val_meta.jsonl --pairs 10000
+  sound-groove verify --model outputs/new --trials trials.txt --against outputs_eval/scores.tsv --out outputs_new
 
 Trial lists: '1 a.wav b.wav' (VoxCeleb), 'enrolment test.wav 1' (CN-Celeb), 'enrolment test target' (Kaldi).
 """
@@ -58,6 +59,13 @@ def register(verbs: "Verbs") -> None:
     )
     parser.add_argument("--crop-frames", metavar="N", type=int, help="their length in frames of 10 ms (default: 400)")
     parser.add_argument("--pairs", metavar="N", type=int, help="with --val-meta: most pairs to draw (default: 20000)")
+    parser.add_argument(
+        "--against",
+        metavar="FILE",
+        type=Path,
+        help="compare with another system's scores of the same trials: the scores.tsv of a 'verify', or "
+        "'enrolment test score' lines",
+    )
     parser.add_argument("--allow-missing", action="store_true", help="score the rest when recordings cannot be used")
     parser.add_argument(
         "--resamples", metavar="N", type=int, default=1000, help="draws of speakers for the intervals (default: 1000)"
@@ -75,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_extra("verify", "train", "torch", "safetensors", "pydantic", "matplotlib", "sklearn")
     ready_for_computing()
     from sound_groove.encoder import SpeakerEncoder, default_model
+    from sound_groove.evaluation.other_scores import read_other_scores
     from sound_groove.evaluation.report import summary
     from sound_groove.evaluation.results import check_folder
     from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list, trials_from_validation
@@ -100,9 +109,12 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         root = arguments.audio_root if arguments.audio_root is not None else arguments.trials.parent
         trial_set = trials_from_list(arguments.trials, root, arguments.enrollment, arguments.utt2spk)
+    against = None
+    if arguments.against is not None:
+        against = read_other_scores(arguments.against, trial_set.trials, arguments.allow_missing)
     say(f"protocol: {trial_set.protocol}")
     encoder = SpeakerEncoder.load(arguments.model or default_model(), arguments.device, threads)
-    metrics = evaluate(encoder, trial_set, arguments.out, settings, command_line(), arguments.force, say)
+    metrics = evaluate(encoder, trial_set, arguments.out, settings, command_line(), arguments.force, say, against)
     print(json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) if arguments.json else summary(metrics))
     say(f"results in {arguments.out}, to be read in {arguments.out / 'report.html'}")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sound_groove.errors import printable
+from sound_groove.evaluation.against import describe_comparison
 
 PERCENT, PLAIN = "percent", "plain"
 FIGURES = (  # key in metrics.json, name, how it is printed, what it means
@@ -87,6 +88,8 @@ def summary(metrics: dict[str, Any]) -> str:
         lines.append(f"  {name:<12} {value:>9}  {interval}".rstrip())
     if metrics["interval"]["resamples"]:
         lines += ["", f"  [low, high]: {_explained(metrics['interval'])}"]
+    if metrics["against"] is not None:
+        lines += ["", *(f"  {line}" for line in describe_comparison(metrics["against"]))]
     lines += [f"  note: {note}" for note in metrics["notes"]]
     return "\n".join(lines)
 

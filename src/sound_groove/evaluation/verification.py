@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError, printable
 from sound_groove.evaluation import results
+from sound_groove.evaluation.against import compare
 from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure, measure_recall
 from sound_groove.evaluation.intervals import find_speakers
+from sound_groove.evaluation.other_scores import OtherScores
 from sound_groove.evaluation.pairs import pair_trials, read_validation_set
 from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
 from sound_groove.evaluation.trials import TrialList, file_sha256, read_trials
@@ -241,6 +243,7 @@ def evaluate(
     command: str = "",
     force: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    against: OtherScores | None = None,
 ) -> dict[str, Any]:
     """Judge a model on a trial set and write the result folder.
 
@@ -252,6 +255,7 @@ def evaluate(
         command: the command line, for the record.
         force: replace an earlier result.
         say: is told what went wrong with single files and how far the work is, line by line.
+        against: another system's scores of the trial set's trials, to compare with.
 
     Returns:
         What metrics.json holds.
@@ -275,11 +279,14 @@ def evaluate(
         trials = _kept(trials, ~failed)
     scores = score_trials(usable.embeddings, trials.enrolments, trials.tests)
     llrs = None if encoder.score_map is None else encoder.score_map.llr(scores)
-    metrics = measure(trials, scores, llrs, trial_set.speakers, settings.resamples, settings.seed)
+    drawn = (settings.resamples, settings.seed)
+    metrics = measure(trials, scores, llrs, trial_set.speakers, *drawn)
+    other = None if against is None else against.only(~failed)
+    metrics["against"] = other and compare(trials, scores, llrs, trial_set.speakers, other, *drawn)
     shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
     embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
-    recall, no_recall = measure_recall(embeddings, speakers, settings.resamples, settings.seed)
-    notes = [*trial_set.notes, *([no_recall] if no_recall else [])]
+    recall, no_recall = measure_recall(embeddings, speakers, *drawn)
+    notes = [*trial_set.notes, *([no_recall] if no_recall else []), *(other.notes if other else ())]
     if metrics["interval"]["speakers"] < FEW_SPEAKERS:
         notes.append(f"there are only {metrics['interval']['speakers']} speakers, so the intervals are rough")
     if failed.any():
