@@ -1,4 +1,4 @@
-"""The bootstrap over speakers, against drawing trials out by hand; speakers told from the trials."""
+"""The bootstrap over speakers, against drawing trials out by hand; every figure with an interval; who speaks."""
 
 from itertools import pairwise
 
@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sound_groove.evaluation.figures import measure, measure_recall, values_of
 from sound_groove.evaluation.intervals import SpeakerBootstrap, find_speakers
-from sound_groove.metrics import cllr, eer, min_dcf
+from sound_groove.evaluation.trials import TrialList
+from sound_groove.metrics import cllr, eer, min_cllr, min_dcf, query_ranks
 
 patient = settings(deadline=None)  # a busy machine must not fail a test
 
@@ -37,6 +39,10 @@ def test_a_draw_equals_trials_repeated_by_their_weights(seed: int) -> None:
         assert draw.roc.min_dcf() == pytest.approx(min_dcf(s, y), abs=1e-12)
         assert draw.roc.min_dcf(0.3, 2, 1) == pytest.approx(min_dcf(s, y, 0.3, 2, 1), abs=1e-12)
         assert draw.cllr == pytest.approx(cllr(2 * s - 1, y), abs=1e-12)
+        assert draw.roc.min_cllr() == pytest.approx(min_cllr(s, y), abs=1e-12)
+        values = values_of(draw.roc, draw.roc, draw.cllr)  # with another isotonic regression, that of scipy
+        assert values["min_cllr"] == pytest.approx(min_cllr(s, y), abs=1e-12)
+        assert values["calibration_loss"] == values["cllr"] - values["min_cllr"]
 
 
 def test_draws_are_a_function_of_the_seed() -> None:
@@ -66,6 +72,57 @@ def test_draws_without_trials_of_both_kinds_are_drawn_again() -> None:
     bootstrap = SpeakerBootstrap(np.array([1.0, 0.0]), np.array([True, False]), np.array([0, 0]), np.array([0, 1]))
     assert bootstrap.speakers == 2
     assert len(list(bootstrap.draw(20, 0))) == 20
+
+
+def some_list(seed: int, speakers: int = 30, trials: int = 4000) -> tuple[TrialList, np.ndarray]:
+    scores, labels, first, second = some_trials(seed, speakers, trials)
+    names = tuple(map(str, range(speakers)))
+    lines = np.arange(1, trials + 1, dtype=np.int32)
+    return TrialList(names, first.astype(np.int32), second.astype(np.int32), labels, lines, 0), scores
+
+
+def test_every_figure_has_an_interval_around_it() -> None:
+    trials, scores = some_list(0)
+    metrics = measure(trials, scores, 0.5 * scores + 1, np.arange(30), resamples=100)
+    for name in ("eer", "min_dcf", "min_dcf_05", "cllr", "min_cllr", "calibration_loss"):
+        assert metrics[name]["low"] < metrics[name]["value"] < metrics[name]["high"], name
+    assert metrics["interval"]["resamples"] == 100
+    loss = metrics["cllr"]["value"] - metrics["min_cllr"]["value"]
+    assert metrics["calibration_loss"]["value"] == loss > 0.05  # the llrs above are off by about 1
+
+
+def test_without_llrs_nothing_is_said_about_calibration() -> None:
+    trials, scores = some_list(0)
+    metrics = measure(trials, scores, None, np.arange(30), resamples=3)
+    assert metrics["cllr"] is None and metrics["calibration_loss"] is None
+    assert metrics["min_cllr"]["low"] is not None
+
+
+def test_the_interval_of_recall_draws_the_speakers_that_ask_and_leaves_the_crowd() -> None:
+    rng = np.random.default_rng(3)
+    speakers = np.repeat(np.arange(8), [1, 2, 3, 4, 5, 6, 7, 1])  # two speakers have one utterance, and do not ask
+    embeddings = rng.normal(size=(len(speakers), 6)) + 1.2 * rng.normal(size=(8, 6))[speakers]
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    recall, problem = measure_recall(embeddings, speakers, resamples=40, seed=9)
+    assert problem is None
+    queries, ranks = query_ranks(embeddings, speakers)
+    assert np.array_equal(queries, np.flatnonzero((speakers > 0) & (speakers < 7)))
+    for k in (1, 5):
+        stream = np.random.default_rng(9)
+        shares = []
+        for _ in range(40):  # the answers of a speaker drawn w times, written down w times
+            drawn = stream.multinomial(6, np.full(6, 1 / 6))
+            shares.append(np.repeat(ranks < k, drawn[speakers[queries] - 1]).mean())
+        low, high = np.quantile(shares, [0.025, 0.975])
+        expected = {"value": (ranks < k).mean(), "low": low, "high": high}
+        assert recall[f"recall_at_{k}"] == pytest.approx(expected)
+
+
+def test_recall_of_one_speaker_has_no_interval() -> None:
+    recall, _ = measure_recall(np.eye(3)[[0, 0, 1]], np.array([0, 0, 1]), resamples=10)
+    assert recall["recall_at_1"] == {"value": 1.0, "low": None, "high": None}
+    nothing, problem = measure_recall(np.eye(2), np.array([0, 1]), resamples=10)
+    assert set(nothing.values()) == {None} and "no speaker has two utterances" in str(problem)
 
 
 def test_speakers_are_joined_in_chains() -> None:

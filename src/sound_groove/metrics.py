@@ -5,7 +5,7 @@ Every figure starts from the same two arrays: `scores` (a higher score means mor
 only: tied trials are accepted together or not at all, so that the order of a list never changes a figure.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.errors import MetricError
 from sound_groove.types import Labels, Scores
+
+Regression = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]  # as `isotonic`
+
+
+def isotonic(values: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
+    """The non-decreasing sequence nearest to `values` in weighted least squares (pool adjacent violators).
+
+    Args:
+        values: (K,) in the order in which the result must not fall.
+        weights: (K,) positive.
+
+    >>> isotonic([1.0, 3.0, 2.0], [1.0, 1.0, 1.0]).tolist()
+    [1.0, 2.5, 2.5]
+    """
+    amounts = np.asarray(weights, dtype=np.float64)
+    sums = np.asarray(values, dtype=np.float64) * amounts
+    # A block holds (weighted sum, weight, members); one that does not rise above the block before is merged into it.
+    blocks: list[tuple[float, float, int]] = []
+    for total, amount in zip(sums.tolist(), amounts.tolist(), strict=True):
+        members = 1
+        while blocks and blocks[-1][0] * amount >= total * blocks[-1][1]:
+            previous = blocks.pop()
+            total, amount, members = total + previous[0], amount + previous[1], members + previous[2]
+        blocks.append((total, amount, members))
+    means = np.array([total / amount for total, amount, _ in blocks])
+    return np.repeat(means, [members for _, _, members in blocks])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +105,26 @@ class Roc:
         miss_weight, false_alarm_weight = p_target * c_miss, (1 - p_target) * c_fa
         costs = miss_weight * self.miss_rates + false_alarm_weight * self.false_alarm_rates
         return float(costs.min() / min(miss_weight, false_alarm_weight))
+
+    def min_cllr(self, regression: Regression = isotonic) -> float:
+        """Lowest Cllr that a monotonous map of the scores reaches, in bits; see the function `min_cllr`.
+
+        Args:
+            regression: isotonic regression; the one here, or a faster one.
+        """
+        # Steps that accept no target would be pooled with their like anyway: that leaves about 2 x targets of them.
+        accepts = np.diff(self.miss_rates) < 0
+        ends = np.append(True, accepts | np.append(accepts[1:], True))
+        targets = -np.diff(self.miss_rates[ends])[::-1]  # share of the class at each step, scores rising
+        nontargets = np.diff(self.false_alarm_rates[ends])[::-1]
+        moves = targets + nontargets > 0  # a draw of speakers leaves steps without weight
+        targets, nontargets = targets[moves], nontargets[moves]
+        posterior = regression(targets / (targets + nontargets), targets + nontargets)  # at equal priors
+        with_targets, with_nontargets = targets > 0, nontargets > 0  # there the posterior is above 0, or below 1
+        p, q = posterior[with_targets], posterior[with_nontargets]
+        miss_cost = targets[with_targets] @ np.log2(1 + (1 - p) / p)
+        false_alarm_cost = nontargets[with_nontargets] @ np.log2(1 + q / (1 - q))
+        return float((miss_cost + false_alarm_cost) / 2)
 
 
 def check_trials(scores: ArrayLike, labels: ArrayLike) -> tuple[Scores, Labels]:
@@ -216,30 +262,6 @@ def cllr(llrs: ArrayLike, labels: ArrayLike) -> float:
     return float((costs[same].mean() + costs[~same].mean()) / 2)
 
 
-def isotonic(values: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
-    """The non-decreasing sequence nearest to `values` in weighted least squares (pool adjacent violators).
-
-    Args:
-        values: (K,) in the order in which the result must not fall.
-        weights: (K,) positive.
-
-    >>> isotonic([1.0, 3.0, 2.0], [1.0, 1.0, 1.0]).tolist()
-    [1.0, 2.5, 2.5]
-    """
-    amounts = np.asarray(weights, dtype=np.float64)
-    sums = np.asarray(values, dtype=np.float64) * amounts
-    # A block holds (weighted sum, weight, members); one that does not rise above the block before is merged into it.
-    blocks: list[tuple[float, float, int]] = []
-    for total, amount in zip(sums.tolist(), amounts.tolist(), strict=True):
-        members = 1
-        while blocks and blocks[-1][0] * amount >= total * blocks[-1][1]:
-            previous = blocks.pop()
-            total, amount, members = total + previous[0], amount + previous[1], members + previous[2]
-        blocks.append((total, amount, members))
-    means = np.array([total / amount for total, amount, _ in blocks])
-    return np.repeat(means, [members for _, _, members in blocks])
-
-
 def min_cllr(scores: ArrayLike, labels: ArrayLike) -> float:
     """The lowest Cllr that any monotonous map from score to log-likelihood ratio reaches, in bits.
 
@@ -256,51 +278,35 @@ def min_cllr(scores: ArrayLike, labels: ArrayLike) -> float:
     >>> min_cllr([3.0, 2.0], [1, 0])
     0.0
     """
-    _, accepted_targets, accepted_nontargets = _counts(*check_trials(scores, labels))
-    targets = np.diff(accepted_targets, prepend=0)[::-1].astype(np.float64)  # per distinct score, rising
-    nontargets = np.diff(accepted_nontargets, prepend=0)[::-1].astype(np.float64)
-    # Neighbouring scores without a target would be pooled anyway: doing it here leaves about 2 x targets of them.
-    starts = np.flatnonzero(np.append(True, (targets[1:] > 0) | (targets[:-1] > 0)))
-    targets, nontargets = np.add.reduceat(targets, starts), np.add.reduceat(nontargets, starts)
-    posterior = isotonic(targets / (targets + nontargets), targets + nontargets)
-    odds = targets.sum() / nontargets.sum()
-    with_targets, with_nontargets = targets > 0, nontargets > 0  # there the posterior is above 0, or below 1
-    p, q = posterior[with_targets], posterior[with_nontargets]
-    miss_cost = targets[with_targets] @ np.log2(1 + (1 - p) / p * odds) / targets.sum()
-    false_alarm_cost = nontargets[with_nontargets] @ np.log2(1 + q / (1 - q) / odds) / nontargets.sum()
-    return float((miss_cost + false_alarm_cost) / 2)
+    return roc(scores, labels).min_cllr()
 
 
-def recall_at_k(
-    embeddings: ArrayLike, speakers: Sequence[str] | NDArray[np.int64], ks: Iterable[int], max_queries: int = 10_000
-) -> dict[int, float]:
-    """Share of utterances with one of the same speaker among their k nearest by cosine.
+def query_ranks(
+    embeddings: ArrayLike, speakers: Sequence[str] | NDArray[np.int64], max_queries: int = 10_000
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many impostors each utterance finds before the first other one of its speaker, by cosine.
 
     Each utterance queries all others. Utterances whose speaker has no other one cannot succeed and are not asked, but
     stay in the crowd. An impostor that ties with the best match counts as nearer, so that a network that gives one
-    embedding for everything gets 0.
+    embedding for everything finds nobody.
 
     Args:
         embeddings: (N, D) unit length.
         speakers: (N,) who speaks.
-        ks: numbers of neighbours, each at least 1.
         max_queries: above so many queries, so many evenly spaced ones are asked.
 
     Returns:
-        The share for each k, in [0, 1].
+        (Q,) indices of the utterances that ask, rising, and (Q,) impostors before the match of each.
 
     Raises:
-        MetricError: lengths differ, a value is not finite, a k is below 1, or no speaker has two utterances.
+        MetricError: lengths differ, a value is not finite, or no speaker has two utterances.
 
-    >>> recall_at_k([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], ["a", "a", "b"], [1, 2])
-    {1: 1.0, 2: 1.0}
+    >>> [side.tolist() for side in query_ranks([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], ["a", "b", "a"])]
+    [[0, 2], [1, 1]]
     """
     vectors = np.asarray(embeddings, dtype=np.float32)
-    wanted = list(ks)
     if vectors.ndim != 2 or len(vectors) != len(speakers):
         raise MetricError(f"there are embeddings of shape {vectors.shape} but {len(speakers)} speakers")
-    if any(k < 1 for k in wanted):
-        raise MetricError(f"recall needs at least 1 neighbour; {min(wanted)} was given")
     if not np.isfinite(vectors).all():
         raise MetricError("embeddings must be finite")
     _, codes, sizes = np.unique(np.asarray(speakers), return_inverse=True, return_counts=True)
@@ -319,4 +325,31 @@ def recall_at_k(
         similarity[~same] = -np.inf
         similarity[np.arange(len(rows)), rows] = -np.inf  # an utterance does not find itself
         ranks[start : start + chunk] = (impostors >= similarity.max(axis=1, keepdims=True)).sum(axis=1)
+    return queries, ranks
+
+
+def recall_at_k(
+    embeddings: ArrayLike, speakers: Sequence[str] | NDArray[np.int64], ks: Iterable[int], max_queries: int = 10_000
+) -> dict[int, float]:
+    """Share of utterances with one of the same speaker among their k nearest by cosine; see `query_ranks`.
+
+    Args:
+        embeddings: (N, D) unit length.
+        speakers: (N,) who speaks.
+        ks: numbers of neighbours, each at least 1.
+        max_queries: above so many queries, so many evenly spaced ones are asked.
+
+    Returns:
+        The share for each k, in [0, 1].
+
+    Raises:
+        MetricError: see `query_ranks`; or a k is below 1.
+
+    >>> recall_at_k([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], ["a", "a", "b"], [1, 2])
+    {1: 1.0, 2: 1.0}
+    """
+    wanted = list(ks)
+    if any(k < 1 for k in wanted):
+        raise MetricError(f"recall needs at least 1 neighbour; {min(wanted)} was given")
+    _, ranks = query_ranks(embeddings, speakers, max_queries)
     return {k: float((ranks < k).mean()) for k in wanted}

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --val-meta data/mine/val_meta.jsonl --pairs 10000
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root wav \\
       --metadata speakers.tsv --by gender microphone
+  sound-groove verify --model outputs/new --trials trials.txt --against outputs_eval/scores.tsv --out outputs_new
 
 Trial lists: '1 a.wav b.wav' (VoxCeleb), 'enrolment test.wav 1' (CN-Celeb), 'enrolment test target' (Kaldi).
 """
@@ -74,6 +75,13 @@ def register(verbs: "Verbs") -> None:
         action="store_true",
         help="go on when names among the trials are those of speakers that the model was trained on",
     )
+    parser.add_argument(
+        "--against",
+        metavar="FILE",
+        type=Path,
+        help="compare with another system's scores of the same trials: the scores.tsv of a 'verify', or "
+        "'enrolment test score' lines",
+    )
     parser.add_argument("--allow-missing", action="store_true", help="score the rest when recordings cannot be used")
     parser.add_argument(
         "--resamples", metavar="N", type=int, default=1000, help="draws of speakers for the intervals (default: 1000)"
@@ -107,6 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     ready_for_computing()
     from sound_groove.encoder import SpeakerEncoder, default_model
     from sound_groove.evaluation.metadata import read_metadata
+    from sound_groove.evaluation.other_scores import read_other_scores
     from sound_groove.evaluation.report import summary
     from sound_groove.evaluation.results import check_folder
     from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list, trials_from_validation
@@ -149,9 +158,12 @@ def run(arguments: argparse.Namespace) -> int:
         trial_set = trials_from_list(
             arguments.trials, root, arguments.enrollment, arguments.utt2spk, arguments.enroll_map
         )
+    against = None
+    if arguments.against is not None:
+        against = read_other_scores(arguments.against, trial_set.trials, arguments.allow_missing)
     say(f"protocol: {trial_set.protocol}")
     encoder = SpeakerEncoder.load(arguments.model or default_model(), arguments.device, threads)
-    metrics = evaluate(encoder, trial_set, arguments.out, settings, command_line(), arguments.force, say)
+    metrics = evaluate(encoder, trial_set, arguments.out, settings, command_line(), arguments.force, say, against)
     print(json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) if arguments.json else summary(metrics))
     say(f"results in {arguments.out}, to be read in {arguments.out / 'report.html'}")
     return 0

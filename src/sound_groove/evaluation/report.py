@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sound_groove.errors import printable
+from sound_groove.evaluation.against import describe_comparison
 from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, html_text, interval_text, value_text
 from sound_groove.evaluation.report_sections import (
     against_section,
@@ -23,6 +24,7 @@ FIGURES = (  # key in metrics.json, name, how it is printed, what it means
     ("min_dcf_05", "minDCF 0.05", PLAIN, "lowest normalised cost at p_target 0.05"),
     ("cllr", "Cllr", PLAIN, "cost of the log-likelihood ratios, bits; 0 is perfect, 1 says nothing"),
     ("min_cllr", "min Cllr", PLAIN, "what is left of it with perfect calibration"),
+    ("calibration_loss", "Cllr loss", PLAIN, "what imperfect calibration costs: Cllr less min Cllr"),
     ("recall_at_1", "Recall@1", PERCENT, "the nearest other recording is of the same speaker"),
     ("recall_at_5", "Recall@5", PERCENT, "one of the nearest 5 is"),
     ("recall_at_10", "Recall@10", PERCENT, "one of the nearest 10 is"),
@@ -49,6 +51,8 @@ def summary(metrics: dict[str, Any]) -> str:
         lines.append(f"  {name:<12} {value:>9}  {interval}".rstrip())
     if metrics["interval"]["resamples"]:
         lines += ["", f"  [low, high]: {_explained(metrics['interval'])}"]
+    if metrics["against"] is not None:
+        lines += ["", *(f"  {line}" for line in describe_comparison(metrics["against"]))]
     lines += [f"  note: {note}" for note in metrics["notes"]]
     return "\n".join(lines)
 

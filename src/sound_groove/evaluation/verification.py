@@ -16,12 +16,14 @@ from sound_groove.audio import SAMPLE_RATE
 from sound_groove.calibration import ScoreMap, trial_measures
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError, printable
 from sound_groove.evaluation import results
+from sound_groove.evaluation.against import compare
 from sound_groove.evaluation.breakdown import break_down, find_traits
 from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
 from sound_groove.evaluation.excerpts import excerpts_of
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure, measure_recall
 from sound_groove.evaluation.intervals import find_speakers
 from sound_groove.evaluation.metadata import Metadata
+from sound_groove.evaluation.other_scores import OtherScores
 from sound_groove.evaluation.pairs import pair_trials, read_validation_set
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
@@ -287,6 +289,7 @@ def evaluate(
     command: str = "",
     force: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    against: OtherScores | None = None,
 ) -> dict[str, Any]:
     """Judge a model on a trial set and write the result folder.
 
@@ -298,6 +301,7 @@ def evaluate(
         command: the command line, for the record.
         force: replace an earlier result.
         say: is told what went wrong with single files and how far the work is, line by line.
+        against: another system's scores of the trial set's trials, to compare with.
 
     Returns:
         What metrics.json holds.
@@ -327,11 +331,14 @@ def evaluate(
         trials = trials.kept(~failed)
     scores = score_trials(usable.embeddings, trials.enrolments, trials.tests)
     llrs = None if encoder.score_map is None else usable.llrs(encoder.score_map, trials, scores)
-    metrics = measure(trials, scores, llrs, trial_set.speakers, settings.resamples, settings.seed)
+    drawn = (settings.resamples, settings.seed)
+    metrics = measure(trials, scores, llrs, trial_set.speakers, *drawn)
+    other = None if against is None else against.only(~failed)
+    metrics["against"] = other and compare(trials, scores, llrs, trial_set.speakers, other, *drawn)
     shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
     embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
-    recall, no_recall = measure_recall(embeddings, speakers)
-    notes = [*heard.notes(), *trial_set.notes, *([no_recall] if no_recall else [])]
+    recall, no_recall = measure_recall(embeddings, speakers, *drawn)
+    notes = [*heard.notes(), *trial_set.notes, *([no_recall] if no_recall else []), *(other.notes if other else ())]
     if metrics["interval"]["speakers"] < FEW_SPEAKERS:
         notes.append(f"there are only {metrics['interval']['speakers']} speakers, so the intervals are rough")
     if failed.any():
@@ -352,8 +359,9 @@ def evaluate(
     metrics["trained_speakers"] = heard.as_dict()
     metrics["calibration"] = None
     if llrs is not None:
-        drawn = (settings.resamples, settings.seed)
-        metrics["calibration"] = measure_reliability(trials, llrs, trial_set.speakers, *drawn)
+        costs = {"cllr": "cllr", "min_cllr": "min_cllr", "loss": "calibration_loss"}
+        metrics["calibration"] = {name: metrics[key]["value"] for name, key in costs.items()}
+        metrics["calibration"] |= measure_reliability(trials, llrs, trial_set.speakers, *drawn)
     metrics |= {"command": command, "elapsed_s": {"embedding": round(embedding_s, 2)}, "notes": notes}
     try:
         with results.result_folder(out) as folder:
