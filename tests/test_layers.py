@@ -13,7 +13,20 @@ PACKAGE = Path(sound_groove.__file__).parent
 # From the ground up. A module may import from its own layer and from those below it.
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": ("errors", "types", "files", "provenance", "settings", "configuration", "recipes"),
-    "numbers": ("audio", "container", "mpeg", "quality", "scoring", "calibration", "metrics", "filterbank", "pieces"),
+    "numbers": (
+        "audio",
+        "container",
+        "mpeg",
+        "quality",
+        "scoring",
+        "normalization",
+        "plda",
+        "calibration",
+        "metrics",
+        "filterbank",
+        "pieces",
+        "embedding_file",
+    ),
     "networks": ("models", "losses", "features", "checkpoint", "torch_threads"),
     "use": (
         "encoder",
