@@ -1,4 +1,4 @@
-"""Files of embeddings: what `embed` writes, and what is read as a teacher or as a cohort. numpy only, never unpickled."""
+"""Files of embeddings: what `embed` writes, and what a teacher or a cohort may be. numpy only, nothing unpickled."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ def read_embedding_file(path: Path) -> EmbeddingFile:
     try:
         with np.load(path, allow_pickle=False) as stored:
             names, embeddings = stored[PATHS], np.asarray(stored[EMBEDDINGS], dtype=np.float32)
-            speakers = stored[SPEAKERS] if SPEAKERS in stored else None
+            speakers = stored.get(SPEAKERS)
             model = str(stored[MODEL]) if MODEL in stored else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
         reason = " ".join(str(error).split())

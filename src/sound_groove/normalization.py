@@ -67,8 +67,8 @@ def cohort_statistics(
         means[part], deviations[part] = highest.mean(axis=1), highest.std(axis=1)
     if len(deviations) and not deviations.min() > LEAST_SPREAD:
         raise MetricError(
-            f"the top {top} scores of embedding {int(deviations.argmin())} against the cohort are all the same, so that "
-            "AS-norm has no measure for it; a cohort needs voices that differ"
+            f"the top {top} scores of embedding {int(deviations.argmin())} against the cohort are all the same, so "
+            "that AS-norm has no measure for it; a cohort needs voices that differ"
         )
     return CohortStatistics(means, deviations, top)
 
@@ -102,4 +102,4 @@ def as_norm(
     means, deviations = statistics.means, statistics.deviations
     one = (scores - means[enrolments]) / deviations[enrolments]
     other = (scores - means[tests]) / deviations[tests]
-    return (one + other) / 2
+    return np.asarray((one + other) / 2)

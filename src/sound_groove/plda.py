@@ -157,8 +157,8 @@ def fit_two_covariances(
     Both covariances are drawn towards multiples of the identity with their own mean variance, as if `shrinkage` more
     speakers (or recordings) had been seen that vary alike in all directions. That keeps a model of few speakers finite:
     without it, one of fewer speakers than dimensions takes directions that it never saw vary for certain. As many as
-    there are dimensions is a good number over the whole range: with teacher embeddings of 192 values and real speech,
-    no shrinkage at all gained 0.2 percentage points of EER with 1,244 speakers, and with 30 there was no model.
+    there are dimensions is a good number over the whole range: on embeddings of 192 values of real speech it costs at
+    most 0.4 percentage points of EER with 1,244 speakers; with 30, a tenth of it costs 1 to 4 (and nothing: no model).
 
     Args:
         vectors: (N, D) embeddings.

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sound_groove.cli.scoring_options import add_scoring_options, scoring_plan
 from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
 from sound_groove.errors import UsageError, require_extra
 
@@ -17,6 +18,7 @@ EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --trials CN-Celeb_flac/eval/lists/trials.lst \\
       --audio-root CN-Celeb_flac/eval --enrollment average --out outputs_eval/average
   sound-groove verify --model outputs/ecapa512 --val-meta data/mine/val_meta.jsonl --pairs 10000
+  sound-groove verify --model outputs/ecapa512 --trials trials.txt --scoring all --cohort data/cnceleb
 
 Trial lists: '1 a.wav b.wav' (VoxCeleb), 'enrolment test.wav 1' (CN-Celeb), 'enrolment test target' (Kaldi).
 """
@@ -58,6 +60,7 @@ def register(verbs: "Verbs") -> None:
     )
     parser.add_argument("--crop-frames", metavar="N", type=int, help="their length in frames of 10 ms (default: 400)")
     parser.add_argument("--pairs", metavar="N", type=int, help="with --val-meta: most pairs to draw (default: 20000)")
+    add_scoring_options(parser)
     parser.add_argument("--allow-missing", action="store_true", help="score the rest when recordings cannot be used")
     parser.add_argument(
         "--resamples", metavar="N", type=int, default=1000, help="draws of speakers for the intervals (default: 1000)"
@@ -92,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     crops = None
     if arguments.crops is not None:
         crops = CropAveraging(arguments.crops, 400 if arguments.crop_frames is None else arguments.crop_frames)
-    settings = Settings(crops, arguments.allow_missing, arguments.resamples, arguments.seed, threads)
+    plan = scoring_plan(arguments)
+    settings = Settings(crops, arguments.allow_missing, arguments.resamples, arguments.seed, threads, scoring=plan)
     check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
     if arguments.val_meta is not None:
         pairs = 20_000 if arguments.pairs is None else arguments.pairs

@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError, printable
 from sound_groove.evaluation import results
+from sound_groove.evaluation.cohort import ChosenCohort, choose_cohort
 from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
-from sound_groove.evaluation.figures import FEW_SPEAKERS, measure, measure_recall
+from sound_groove.evaluation.figures import FEW_SPEAKERS, measure_recall
 from sound_groove.evaluation.intervals import find_speakers
 from sound_groove.evaluation.pairs import pair_trials, read_validation_set
+from sound_groove.evaluation.scorings import ScoringPlan, describe_cohort, measure_all, score_all
 from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
 from sound_groove.evaluation.trials import TrialList, file_sha256, read_trials
 from sound_groove.metrics import roc
+from sound_groove.plda import check_speakers
 from sound_groove.provenance import machine
-from sound_groove.scoring import mean_embedding, score_trials
+from sound_groove.scoring import mean_embedding
 from sound_groove.types import CropAveraging, Embeddings, Scores
 
 MOST_NAMED = 20  # unusable recordings named on the terminal; the file names all
@@ -39,6 +42,7 @@ class TrialSet:
         origin: where the trials come from, for metrics.json: path, sha256, format.
         protocol: how enrolments or pairs were made.
         notes: what a reader of the figures should know about the list.
+        speaker_names: (ids,) what the speakers are called; None where nobody said so.
     """
 
     trials: TrialList
@@ -47,6 +51,7 @@ class TrialSet:
     origin: dict[str, Any]
     protocol: str
     notes: tuple[str, ...] = ()
+    speaker_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Settings:
         resamples: draws of speakers for the intervals; 0 gives none.
         seed: of these draws.
         threads: that read recordings.
+        scoring: which scorings, and the cohort that they need.
     """
 
     crops: CropAveraging | None = None
@@ -66,6 +72,7 @@ class Settings:
     resamples: int = 1000
     seed: int = 0
     threads: int = 1
+    scoring: ScoringPlan = field(default_factory=ScoringPlan)
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -122,8 +129,9 @@ def trials_from_list(
     trials, form = read_trials(path)
     sources = locate(trials, form, path, Path(audio_root), enrollment)
     notes = []
+    speaker_names = None
     if speaker_table is not None:
-        speakers = _speakers_from_table(trials, Path(speaker_table))
+        speaker_names, speakers = _speakers_from_table(trials, Path(speaker_table))
     else:
         speakers = find_speakers(len(trials.ids), trials.enrolments, trials.tests, trials.labels)
         if alone := int((np.bincount(speakers) == 1).sum()):
@@ -144,24 +152,25 @@ def trials_from_list(
     origin = {"path": str(path), "sha256": file_sha256(path), "format": form.name}
     if sources.explained_by:
         origin["names"] = str(sources.explained_by)
-    return TrialSet(trials, sources.by_id, speakers, origin, sources.protocol, tuple(notes))
+    return TrialSet(trials, sources.by_id, speakers, origin, sources.protocol, tuple(notes), speaker_names)
 
 
-def _speakers_from_table(trials: TrialList, path: Path) -> NDArray[np.int64]:
-    """(ids,) who speaks, as a table says."""
+def _speakers_from_table(trials: TrialList, path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """(ids,) who speaks, as a table says: by name, and numbered."""
     try:
         table = read_table(path)
     except OSError as error:
         raise TrialError(f"{path}: cannot be read: {error.strerror or error}") from None
     if lacking := [name for name in trials.ids if name not in table]:
         raise TrialError(f"{path}: does not say who speaks in '{printable(lacking[0])}' ({len(lacking)} names lack)")
-    speakers = np.unique([table[name] for name in trials.ids], return_inverse=True)[1].astype(np.int64)
+    names = tuple(table[name] for name in trials.ids)
+    speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
     wrong = np.flatnonzero((speakers[trials.enrolments] == speakers[trials.tests]) != trials.labels)
     if len(wrong):
         raise TrialError(
             f"{path}: contradicts {len(wrong)} labels of the trial list, first that of line {trials.lines[wrong[0]]}"
         )
-    return speakers
+    return names, speakers
 
 
 def trials_from_validation(
@@ -184,12 +193,13 @@ def trials_from_validation(
     path = Path(path)
     utterances = read_validation_set(path, audio_root)
     trials = pair_trials(utterances, pairs, seed)
-    speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)[1].astype(np.int64)
+    names = tuple(utterance.speaker for utterance in utterances)
+    speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
     every = len(utterances) * (len(utterances) - 1) // 2
     drawn = "all pairs" if every == len(trials) else f"{len(trials)} of {every} pairs, drawn with seed {seed}"
     origin = {"path": str(path), "sha256": file_sha256(path), "format": "validation set"}
     sources = tuple(Source((utterance.paths,)) for utterance in utterances)
-    return TrialSet(trials, sources, speakers, origin, drawn)
+    return TrialSet(trials, sources, speakers, origin, drawn, speaker_names=names)
 
 
 def embed_names(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Usable:
@@ -259,7 +269,8 @@ def evaluate(
     Raises:
         OutputError: `out` holds a result already, or cannot be written.
         TrialError: recordings are missing or unreadable, and that is not allowed; failed_trials.tsv names the trials.
-        MetricError: the trials are all of one kind.
+        MetricError: the trials are all of one kind, or the cohort is not fit for a scoring.
+        CorpusError: the cohort cannot be used, or has speakers of the trials in it.
     """
     settings, out, started = settings or Settings(), Path(out), time.monotonic()
     results.check_folder(out, force)
@@ -267,15 +278,20 @@ def evaluate(
     if trials.labels.all() or not trials.labels.any():
         kind = "same-speaker" if trials.labels.all() else "different-speaker"
         raise MetricError(f"all {len(trials)} trials are {kind} trials; both kinds are needed")
+    chosen = _choose_cohort(encoder, trial_set, settings.scoring, say)
     usable = embed_names(encoder, trial_set, settings)
-    embedding_s = time.monotonic() - started
     failed = results.failed_mask(trials, usable.reasons)
     if usable.reasons:
         _report_problems(usable, trials, failed, out, settings.allow_missing, say)
         trials = _kept(trials, ~failed)
-    scores = score_trials(usable.embeddings, trials.enrolments, trials.tests)
-    llrs = None if encoder.score_map is None else encoder.score_map.llr(scores)
-    metrics = measure(trials, scores, llrs, trial_set.speakers, settings.resamples, settings.seed)
+    cohort = None
+    if chosen is not None:
+        cohort = chosen.embed(encoder, settings.crops, settings.threads, settings.allow_missing)
+    embedding_s = time.monotonic() - started
+    scored = score_all(settings.scoring, usable.embeddings, trials, cohort, encoder.score_map)
+    scores = scored[settings.scoring.main].scores
+    metrics = measure_all(scored, trials, trial_set.speakers, settings.resamples, settings.seed)
+    metrics["cohort"] = describe_cohort(settings.scoring, cohort)
     shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
     embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
     recall, no_recall = measure_recall(embeddings, speakers)
@@ -291,7 +307,9 @@ def evaluate(
             say("drawing and writing")
             if usable.reasons:
                 results.write_failed(folder / results.FAILED, trial_set.trials, usable.reasons)
-            results.write_scores(folder / results.SCORES, trials, scores, llrs)
+            for name, each in scored.items():
+                file = results.SCORES if name == settings.scoring.main else results.scores_of(name)
+                results.write_scores(folder / file, trials, each.scores, each.llrs)
             _draw(folder, trials, scores, embeddings, speakers, metrics)
             metrics["elapsed_s"]["total"] = round(time.monotonic() - started, 2)
             from sound_groove.evaluation.report import write_report
@@ -303,11 +321,29 @@ def evaluate(
     return metrics
 
 
+def _choose_cohort(
+    encoder: Encoder, trial_set: TrialSet, plan: ScoringPlan, say: Callable[[str], None]
+) -> ChosenCohort | None:
+    """The recordings of the cohort, checked for what would make it unfit; None where no scoring needs one."""
+    if plan.cohort is None:
+        return None
+    chosen = choose_cohort(plan.cohort, encoder, plan.utterances)
+    recordings = (recording for source in trial_set.sources for recording in source.recordings)
+    chosen.refuse_trial_voices(trial_set.speaker_names or (), recordings)
+    codes = chosen.codes()
+    if "plda" in plan.names:
+        check_speakers(codes)
+    first = f"{describe(chosen.recordings[0])} is of '{printable(chosen.speakers[0])}'"
+    say(f"cohort: {_count(len(codes), 'recording')} of {_count(int(codes.max()) + 1, 'speaker')}; {first}")
+    return chosen
+
+
 def _circumstances(
     encoder: Encoder, trial_set: TrialSet, usable: Usable, failed: NDArray[np.bool_], settings: Settings
 ) -> dict[str, Any]:
     """What a reader needs to know to repeat the figures."""
-    crops, score_map, labels = settings.crops, encoder.score_map, trial_set.trials.labels
+    crops, labels = settings.crops, trial_set.trials.labels
+    score_map = encoder.score_map if settings.scoring.main == "cosine" else None  # it is of the cosine
     return {
         "protocol": trial_set.protocol,
         "crops": None if crops is None else {"count": crops.count, "frames": crops.frames},
@@ -355,7 +391,8 @@ def _draw(
     roc_path, det_path, histogram_path, tsne_path = (folder / name for name in results.PICTURES)
     plots.plot_roc(roc_path, curve, title)
     plots.plot_det(det_path, curve, title, metrics["targets"], metrics["nontargets"])
-    plots.plot_histogram(histogram_path, scores, trials.labels, metrics["eer"]["threshold"], title)
+    threshold = metrics["eer"]["threshold"]
+    plots.plot_histogram(histogram_path, scores, trials.labels, threshold, title, metrics["scoring"])
     if reason := plots.plot_tsne(tsne_path, embeddings, speakers, title):
         metrics["notes"].append(reason)
 

@@ -13,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.audio import SAMPLE_RATE
@@ -159,7 +158,8 @@ class StoredTeacher:
             return np.zeros(self.embedding_size, dtype=np.float32)
         own = [self._nearest(utterance, path, rows[tail]) for path, tail in zip(utterance.paths, tails, strict=True)]
         weights = np.asarray(utterance.samples, dtype=np.float32)
-        return unit_rows((weights @ self._embeddings[own])[None])[0]
+        mean: Embeddings = unit_rows((weights @ self._embeddings[own])[None])[0]
+        return mean
 
     def _by_tail(self, parts: int) -> dict[str, list[int]]:
         """The rows of the recordings, by the last parts of their paths."""
