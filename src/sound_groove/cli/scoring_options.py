@@ -18,10 +18,10 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
         "--scoring",
         choices=CHOICES,
         default="cosine",
-        help="how embeddings are compared: by their cosine; by that after the cohort's mean is subtracted ('centred': "
-        "for speech of another kind than the training speech, whose mean a model may have subtracted already); by the "
-        "cosine normalised by the cohort (AS-norm); by a PLDA model fitted on it; or in all ways, side by side, the "
-        "cosine being the main one (default: cosine)",
+        help="how embeddings are compared: 'cosine'; 'centred', the cosine after the mean of the cohort is subtracted "
+        "from both, for another domain than that of the training speakers, whose mean a model may subtract itself; "
+        "'as-norm', the cosine normalised by the cohort; 'plda', a model fitted on the cohort; or 'all' side by side, "
+        "the cosine being the main one (default: cosine)",
     )
     parser.add_argument(
         "--cohort",
