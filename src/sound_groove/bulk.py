@@ -17,13 +17,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.embedding_file import EMBEDDINGS, MODEL, PATHS
 from sound_groove.encoder import AnyRecording, SpeakerEncoder
 from sound_groove.errors import AudioError, OutputError, UsageError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
 from sound_groove.types import CropAveraging, Embeddings
 
 CHUNK = 512  # recordings; what a run that is killed has to do again at most
-PATHS, EMBEDDINGS = "path", "emb"  # the arrays of a result: names (N,) and embeddings (N, D)
 ABOUT = "about.json"
 
 Outcome = NDArray[np.float32] | str  # an embedding (D,), or why there is none
@@ -136,6 +136,8 @@ def embed_all(
 ) -> BulkResult:
     """Embed recordings into a .npz file: `path` (N,) names them, `emb` (N, D) float32 holds their embeddings.
 
+    A third array, `model` (), is the model's hash where `about` tells it.
+
     Args:
         recordings: all of them.
         out: the file to write; beside it, while the work is going on, lies a folder with what is done.
@@ -190,6 +192,8 @@ def embed_all(
             )
     kept = [name for name in names if name not in failures]
     arrays = {PATHS: np.array(kept), EMBEDDINGS: np.concatenate([chunk for chunk in chunks if len(chunk)])}
+    if MODEL in about:
+        arrays[MODEL] = np.array(str(about[MODEL]))
     with writing(out), replaced_bytes(out) as file:
         np.savez(file, allow_pickle=False, **arrays)
     parts.remove()

@@ -35,16 +35,27 @@ def score_trials(
     Raises:
         MetricError: the two sides differ in length, or an index is out of range.
     """
+    return np.clip(inner_products(embeddings, enrolments, tests, chunk), -1.0, 1.0)  # rounding may leave 1.0000001
+
+
+def inner_products(
+    vectors: NDArray[np.floating], enrolments: NDArray[np.integer], tests: NDArray[np.integer], chunk: int = CHUNK
+) -> Scores:
+    """Inner product of the two vectors of each trial; arguments and errors as for `score_trials`, of any length.
+
+    A matrix product of all enrolments with all tests would be quicker on lists that have every pair (3.5 million trials
+    in 0.1 s instead of 0.8 s), but would give a trial and its mirror image scores that differ in the last digit.
+    """
     if len(enrolments) != len(tests):
         raise MetricError(f"there are {len(enrolments)} enrolments but {len(tests)} tests")
     for side in (enrolments, tests):
-        if len(side) and not (side.min() >= 0 and side.max() < len(embeddings)):
-            raise MetricError(f"a trial names an embedding outside the {len(embeddings)} there are")
-    scores = np.empty(len(enrolments), dtype=np.float64)
-    for start in range(0, len(scores), chunk):
+        if len(side) and not (side.min() >= 0 and side.max() < len(vectors)):
+            raise MetricError(f"a trial names an embedding outside the {len(vectors)} there are")
+    products = np.empty(len(enrolments), dtype=np.float64)
+    for start in range(0, len(products), chunk):
         part = slice(start, start + chunk)
-        scores[part] = np.einsum("nd,nd->n", embeddings[enrolments[part]], embeddings[tests[part]])
-    return np.clip(scores, -1.0, 1.0)  # rounding may leave 1.0000001
+        products[part] = np.einsum("nd,nd->n", vectors[enrolments[part]], vectors[tests[part]])
+    return products
 
 
 def mean_embedding(embeddings: Embeddings) -> Embeddings:
@@ -63,3 +74,33 @@ def mean_embedding(embeddings: Embeddings) -> Embeddings:
     if not length > 1e-6:
         raise MetricError("the embeddings cancel out, so that their mean has no direction")
     return np.asarray(mean / length, dtype=np.float32)
+
+
+def centred(
+    embeddings: Embeddings, mean: NDArray[np.floating], projection: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Embeddings (N, D) without what they have in common, scaled to unit length again.
+
+    Args:
+        embeddings: (N, D).
+        mean: (D,) what is subtracted.
+        projection: (D, d) applied before the scaling; None leaves the dimensions as they are.
+
+    Returns:
+        (N, d) unit length.
+
+    Raises:
+        MetricError: nothing is left of an embedding.
+
+    >>> centred(np.array([[0.6, 0.8], [0.6, -0.8]], dtype=np.float32), np.array([0.6, 0.0])).round(6).tolist()
+    [[0.0, 1.0], [0.0, -1.0]]
+    """
+    rest = embeddings.astype(np.float64) - mean
+    if projection is not None:
+        rest = rest @ projection  # (N, d)
+    lengths = np.linalg.norm(rest, axis=1, keepdims=True)  # (N, 1)
+    if not (lengths > 1e-6).all():
+        raise MetricError(
+            f"nothing is left of {int((lengths <= 1e-6).sum())} of {len(rest)} embeddings when the mean is subtracted"
+        )
+    return np.asarray(rest / lengths)

@@ -19,7 +19,8 @@ EXAMPLES = """examples:
   sound-groove embed samples.npz --model best.onnx                   arrays (samples,) at 16 kHz
   sound-groove embed recordings --model best.onnx --ray              on a Ray cluster
 
-The result is a .npz file: 'path' (N,) names the recordings, 'emb' (N, D) float32 holds their unit-length embeddings.
+The result is a .npz file: 'path' (N,) names the recordings, 'emb' (N, D) float32 holds their unit-length embeddings,
+'model' is the model's hash.
 What is done is kept beside it, and the same command goes on where it was stopped.
 """
 LISTS = (".txt", ".lst", ".list", ".tsv")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sound_groove.cli.scoring_options import add_scoring_options, scoring_plan
 from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
 from sound_groove.errors import UsageError, require_extra
 
@@ -22,6 +23,7 @@ EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root wav \\
       --metadata speakers.tsv --by gender microphone
   sound-groove verify --model outputs/new --trials trials.txt --against outputs_eval/scores.tsv --out outputs_new
+  sound-groove verify --model outputs/ecapa512 --trials trials.txt --scoring all --cohort data/cnceleb
 
 Trial lists: '1 a.wav b.wav' (VoxCeleb), 'enrolment test.wav 1' (CN-Celeb), 'enrolment test target' (Kaldi).
 """
@@ -82,6 +84,7 @@ def register(verbs: "Verbs") -> None:
         help="compare with another system's scores of the same trials: the scores.tsv of a 'verify', or "
         "'enrolment test score' lines",
     )
+    add_scoring_options(parser)
     parser.add_argument("--allow-missing", action="store_true", help="score the rest when recordings cannot be used")
     parser.add_argument(
         "--resamples", metavar="N", type=int, default=1000, help="draws of speakers for the intervals (default: 1000)"
@@ -137,6 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     crops = None
     if arguments.crops is not None:
         crops = CropAveraging(arguments.crops, 400 if arguments.crop_frames is None else arguments.crop_frames)
+    plan = scoring_plan(arguments)
     settings = Settings(
         crops,
         arguments.allow_missing,
@@ -146,6 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
         allow_trained_speakers=arguments.allow_trained_speakers,
         worst=arguments.worst,
         audio=not arguments.no_audio,
+        scoring=plan,
     )
     check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
     if arguments.metadata is not None:

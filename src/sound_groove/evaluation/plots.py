@@ -86,7 +86,9 @@ def plot_det(path: Path, roc: Roc, title: str, targets: int, nontargets: int) ->
     figure.savefig(path)
 
 
-def plot_histogram(path: Path, scores: Scores, labels: Labels, eer_threshold: float, title: str) -> None:
+def plot_histogram(
+    path: Path, scores: Scores, labels: Labels, eer_threshold: float, title: str, scoring: str = "cosine"
+) -> None:
     """How the scores of each kind of trial are distributed; each kind sums to 100 %."""
     figure, axes = _figure(title)
     low, high = float(scores.min()), float(scores.max())
@@ -96,7 +98,7 @@ def plot_histogram(path: Path, scores: Scores, labels: Labels, eer_threshold: fl
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(share, edges, color=colour, linewidth=1.4, label=f"{name} ({np.count_nonzero(labels == kind):,})")
     axes.axvline(eer_threshold, color=INK, linewidth=1.0, linestyle="--", label=f"EER at {eer_threshold:.3f}")
-    axes.set(xlabel="score", ylabel="share of the trials of its kind", xmargin=0.02)
+    axes.set(xlabel=f"score ({scoring})", ylabel="share of the trials of its kind", xmargin=0.02)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     axes.legend(frameon=False)

@@ -44,17 +44,39 @@ def summary(metrics: dict[str, Any]) -> str:
         f"{printable(metrics['model']['name'])} on {printable(metrics['trial_list']['path'])}",
         f"{metrics['trials']:,} trials ({metrics['targets']:,} same speaker, {metrics['nontargets']:,} different), "
         f"{metrics['interval']['speakers']:,} speakers, {metrics['protocol']}, {cut}",
+        *_cohort_lines(metrics),
         "",
     ]
     for key, name, form, _ in FIGURES:
         value, interval = value_text(metrics[key], form), interval_text(metrics[key], form)
         lines.append(f"  {name:<12} {value:>9}  {interval}".rstrip())
+    if len(metrics["scorings"]) > 1:
+        lines += ["", *_side_by_side(metrics["scorings"])]
     if metrics["interval"]["resamples"]:
         lines += ["", f"  [low, high]: {_explained(metrics['interval'])}"]
     if metrics["against"] is not None:
         lines += ["", *(f"  {line}" for line in describe_comparison(metrics["against"]))]
     lines += [f"  note: {note}" for note in metrics["notes"]]
     return "\n".join(lines)
+
+
+def _cohort_lines(metrics: dict[str, Any]) -> list[str]:
+    """The scoring, where it is not the plain cosine, and the cohort; for the terminal."""
+    if (cohort := metrics["cohort"]) is None:
+        return []
+    return [
+        f"scored by {metrics['scoring']}; cohort: {cohort['utterances']:,} utterances of {cohort['speakers']:,} "
+        f"speakers, from {printable(cohort['source'])}"
+    ]
+
+
+def _side_by_side(scorings: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each scoring, for the terminal."""
+    columns = [(key, name, form) for key, name, form, _ in FIGURES if key in next(iter(scorings.values()))]
+    lines = ["  scoring " + "".join(f"{name:>13}" for _, name, _ in columns)]
+    for scoring, figures in scorings.items():
+        lines.append(f"  {scoring:<8}" + "".join(f"{value_text(figures[key], form):>13}" for key, _, form in columns))
+    return lines
 
 
 def write_report(

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sound_groove.errors import OutputError, printable
+from sound_groove.evaluation.scorings import SCORINGS, Scoring
 from sound_groove.evaluation.trials import TrialList
 from sound_groove.files import json_text, replaced
 from sound_groove.types import Scores
@@ -18,7 +19,8 @@ from sound_groove.types import Scores
 METRICS, SCORES, REPORT, FAILED = "metrics.json", "scores.tsv", "report.html", "failed_trials.tsv"
 RELIABILITY, GENRE_PAIRS = "reliability.png", "genre_pairs.png"
 PICTURES = ("roc.png", "det.png", "score_hist.png", "tsne.png", RELIABILITY, GENRE_PAIRS)
-RESULTS = (METRICS, SCORES, REPORT, *PICTURES)  # their presence means: an evaluation was finished here
+OTHER_SCORES = tuple(f"scores-{name}.tsv" for name in SCORINGS)  # of scorings that are not the main one
+RESULTS = (METRICS, SCORES, REPORT, *PICTURES, *OTHER_SCORES)  # their presence means: an evaluation was finished here
 ROWS = 100_000  # written at a time
 
 
@@ -53,6 +55,11 @@ def result_folder(out: Path) -> Iterator[Path]:
             path.replace(out / path.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def scores_of(scoring: Scoring) -> str:
+    """The file of the scores of a scoring that is not the main one."""
+    return OTHER_SCORES[SCORINGS.index(scoring)]
 
 
 def write_scores(path: Path, trials: TrialList, scores: Scores, llrs: Scores | None) -> None:

@@ -6,6 +6,7 @@ trial set (a list, or pairs of a validation set) -> embeddings -> scores -> figu
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,24 @@ from sound_groove.errors import MetricError, OutputError, TrialError, UsageError
 from sound_groove.evaluation import results
 from sound_groove.evaluation.against import compare
 from sound_groove.evaluation.breakdown import break_down, find_traits
+from sound_groove.evaluation.cohort import ChosenCohort, choose_cohort
 from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
 from sound_groove.evaluation.excerpts import excerpts_of
-from sound_groove.evaluation.figures import FEW_SPEAKERS, measure, measure_recall
+from sound_groove.evaluation.figures import FEW_SPEAKERS, measure_recall
 from sound_groove.evaluation.intervals import find_speakers
 from sound_groove.evaluation.metadata import Metadata
 from sound_groove.evaluation.other_scores import OtherScores
 from sound_groove.evaluation.pairs import pair_trials, read_validation_set
 from sound_groove.evaluation.reliability import measure_reliability
+from sound_groove.evaluation.scorings import ScoringPlan, describe_cohort, measure_all, score_all
 from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
 from sound_groove.evaluation.trials import CNCELEB, TrialList, file_sha256, read_trials
 from sound_groove.evaluation.unheard import find_heard
 from sound_groove.evaluation.worst import find_worst
 from sound_groove.metrics import roc
+from sound_groove.plda import check_speakers
 from sound_groove.provenance import machine
-from sound_groove.scoring import mean_embedding, score_trials
+from sound_groove.scoring import mean_embedding
 from sound_groove.types import CropAveraging, Embeddings, Scores
 
 MOST_NAMED = 20  # unusable recordings named on the terminal; the file names all
@@ -76,6 +80,7 @@ class Settings:
         metadata: columns of a table by which to break the equal error rate down.
         worst: how many of the trials that are most wrong to list, of each kind.
         audio: put excerpts of their recordings into the report.
+        scoring: which scorings, and the cohort that they need.
     """
 
     crops: CropAveraging | None = None
@@ -87,6 +92,7 @@ class Settings:
     metadata: Metadata | None = None
     worst: int = 10
     audio: bool = True
+    scoring: ScoringPlan = field(default_factory=ScoringPlan)
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -311,7 +317,8 @@ def evaluate(
         TrialError: recordings are missing or unreadable, and that is not allowed; failed_trials.tsv names the trials.
             Or the model was trained on speakers of the trials, and that is not allowed; or the table in `settings`
             knows none of the names.
-        MetricError: the trials are all of one kind.
+        MetricError: the trials are all of one kind, or the cohort is not fit for a scoring.
+        CorpusError: the cohort cannot be used, or has speakers of the trials in it.
     """
     settings, out, started = settings or Settings(), Path(out), time.monotonic()
     results.check_folder(out, force)
@@ -323,18 +330,24 @@ def evaluate(
     if not settings.allow_trained_speakers:
         heard.refuse(encoder.identity.name)
     traits = find_traits(trials.ids, trial_set.sources, trial_set.origin, settings.metadata)
+    chosen = _choose_cohort(encoder, trial_set, settings.scoring, say)
     usable = embed_names(encoder, trial_set, settings)
-    embedding_s = time.monotonic() - started
     failed = results.failed_mask(trials, usable.reasons)
     if usable.reasons:
         _report_problems(usable, trials, failed, out, settings.allow_missing, say)
         trials = trials.kept(~failed)
-    scores = score_trials(usable.embeddings, trials.enrolments, trials.tests)
-    llrs = None if encoder.score_map is None else usable.llrs(encoder.score_map, trials, scores)
+    cohort = None
+    if chosen is not None:
+        cohort = chosen.embed(encoder, settings.crops, settings.threads, settings.allow_missing)
+    embedding_s = time.monotonic() - started
     drawn = (settings.resamples, settings.seed)
-    metrics = measure(trials, scores, llrs, trial_set.speakers, *drawn)
+    weigh = None if encoder.score_map is None else partial(usable.llrs, encoder.score_map, trials)
+    scored = score_all(settings.scoring, usable.embeddings, trials, cohort, weigh)
+    scores, llrs = scored[settings.scoring.main].scores, scored[settings.scoring.main].llrs
+    metrics = measure_all(scored, trials, trial_set.speakers, *drawn)
     other = None if against is None else against.only(~failed)
     metrics["against"] = other and compare(trials, scores, llrs, trial_set.speakers, other, *drawn)
+    metrics["cohort"] = describe_cohort(settings.scoring, cohort)
     shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
     embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
     recall, no_recall = measure_recall(embeddings, speakers, *drawn)
@@ -368,7 +381,9 @@ def evaluate(
             say("drawing and writing")
             if usable.reasons:
                 results.write_failed(folder / results.FAILED, trial_set.trials, usable.reasons)
-            results.write_scores(folder / results.SCORES, trials, scores, llrs)
+            for name, each in scored.items():
+                file = results.SCORES if name == settings.scoring.main else results.scores_of(name)
+                results.write_scores(folder / file, trials, each.scores, each.llrs)
             _draw(folder, trials, scores, embeddings, speakers, metrics)
             metrics["elapsed_s"]["total"] = round(time.monotonic() - started, 2)
             from sound_groove.evaluation.report import write_report
@@ -381,11 +396,29 @@ def evaluate(
     return metrics
 
 
+def _choose_cohort(
+    encoder: Encoder, trial_set: TrialSet, plan: ScoringPlan, say: Callable[[str], None]
+) -> ChosenCohort | None:
+    """The recordings of the cohort, checked for what would make it unfit; None where no scoring needs one."""
+    if plan.cohort is None:
+        return None
+    chosen = choose_cohort(plan.cohort, encoder, plan.utterances)
+    recordings = (recording for source in trial_set.sources for recording in source.recordings)
+    chosen.refuse_trial_voices(trial_set.speaker_names or (), recordings)
+    codes = chosen.codes()
+    if "plda" in plan.names:
+        check_speakers(codes)
+    first = f"{describe(chosen.recordings[0])} is of '{printable(chosen.speakers[0])}'"
+    say(f"cohort: {_count(len(codes), 'recording')} of {_count(int(codes.max()) + 1, 'speaker')}; {first}")
+    return chosen
+
+
 def _circumstances(
     encoder: Encoder, trial_set: TrialSet, usable: Usable, failed: NDArray[np.bool_], settings: Settings
 ) -> dict[str, Any]:
     """What a reader needs to know to repeat the figures."""
-    crops, score_map, labels = settings.crops, encoder.score_map, trial_set.trials.labels
+    crops, labels = settings.crops, trial_set.trials.labels
+    score_map = encoder.score_map if settings.scoring.main == "cosine" else None  # it is of the cosine
     return {
         "protocol": trial_set.protocol,
         "crops": None if crops is None else {"count": crops.count, "frames": crops.frames},
@@ -422,7 +455,8 @@ def _draw(
     roc_path, det_path, histogram_path, tsne_path = (folder / name for name in results.PICTURES[:4])
     plots.plot_roc(roc_path, curve, title)
     plots.plot_det(det_path, curve, title, metrics["targets"], metrics["nontargets"])
-    plots.plot_histogram(histogram_path, scores, trials.labels, metrics["eer"]["threshold"], title)
+    threshold = metrics["eer"]["threshold"]
+    plots.plot_histogram(histogram_path, scores, trials.labels, threshold, title, metrics["scoring"])
     if reason := plots.plot_tsne(tsne_path, embeddings, speakers, title):
         metrics["notes"].append(reason)
     if calibration := metrics["calibration"]:

@@ -10,20 +10,18 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.audio import SAMPLE_RATE
-from sound_groove.bulk import EMBEDDINGS, PATHS
 from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import read_crop
 from sound_groove.data.manifest import Utterance
+from sound_groove.embedding_file import EMBEDDINGS, PATHS, read_embedding_file, unit_rows
 from sound_groove.encoder import SpeakerEncoder
-from sound_groove.errors import SoundGrooveError, TrainingError, printable
+from sound_groove.errors import CorpusError, SoundGrooveError, TrainingError, printable
 from sound_groove.files import replaced_bytes, writing
 from sound_groove.types import Embeddings
 
@@ -107,7 +105,7 @@ def centred(embeddings: Embeddings) -> Embeddings:
     """
     known = embeddings.any(axis=1, keepdims=True)  # (N, 1)
     mean = embeddings.sum(axis=0, dtype=np.float64) / max(int(known.sum()), 1)  # (D,)
-    return _unit(np.asarray(np.where(known, embeddings - mean, 0.0), dtype=np.float32))
+    return unit_rows(np.asarray(np.where(known, embeddings - mean, 0.0), dtype=np.float32))
 
 
 def teacher_hash(path: Path) -> str:
@@ -160,7 +158,8 @@ class StoredTeacher:
             return np.zeros(self.embedding_size, dtype=np.float32)
         own = [self._nearest(utterance, path, rows[tail]) for path, tail in zip(utterance.paths, tails, strict=True)]
         weights = np.asarray(utterance.samples, dtype=np.float32)
-        return np.asarray(_unit((weights @ self._embeddings[own])[None])[0])
+        mean: Embeddings = unit_rows((weights @ self._embeddings[own])[None])[0]
+        return mean
 
     def _by_tail(self, parts: int) -> dict[str, list[int]]:
         """The rows of the recordings, by the last parts of their paths."""
@@ -228,21 +227,11 @@ def read_embeddings(path: Path) -> tuple[list[str], Embeddings]:
     Raises:
         TrainingError: it does not hold what it should.
     """
-    name = printable(str(path))
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            paths, embeddings = stored[PATHS], np.asarray(stored[EMBEDDINGS], dtype=np.float32)
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        reason = " ".join(str(error).split())
-        raise TrainingError(f"{name}: is not a file of embeddings ('{PATHS}', '{EMBEDDINGS}'): {reason}") from None
-    if paths.ndim != 1 or paths.dtype.kind != "U" or embeddings.ndim != 2 or len(paths) != len(embeddings):
-        raise TrainingError(
-            f"{name}: '{PATHS}' must be texts (N,) and '{EMBEDDINGS}' numbers (N, D); they are "
-            f"{paths.dtype} {paths.shape} and {embeddings.shape}"
-        )
-    if not np.isfinite(embeddings).all():
-        raise TrainingError(f"{name}: holds embeddings that are not finite numbers")
-    return paths.tolist(), _unit(embeddings)
+        file = read_embedding_file(path)
+    except CorpusError as error:
+        raise TrainingError(str(error)) from None
+    return list(file.names), file.embeddings
 
 
 def write_embeddings(path: Path, utterances: Sequence[Utterance], embeddings: Embeddings) -> None:
@@ -258,10 +247,4 @@ def write_embeddings(path: Path, utterances: Sequence[Utterance], embeddings: Em
 
 def _as_stored(embeddings: Embeddings) -> Embeddings:
     """Embeddings as they come back from a file, so that a run that reads them there goes on with the same ones."""
-    return _unit(embeddings.astype(np.float16).astype(np.float32))
-
-
-def _unit(embeddings: NDArray[np.float32]) -> Embeddings:
-    """Rows of unit length; rows of zeros stay."""
-    length = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return np.asarray(embeddings / np.where(length > 0, length, 1.0), dtype=np.float32)
+    return unit_rows(embeddings.astype(np.float16).astype(np.float32))
