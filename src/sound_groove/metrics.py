@@ -112,18 +112,14 @@ class Roc:
         Args:
             regression: isotonic regression; the one here, or a faster one.
         """
-        # Steps that accept no target would be pooled with their like anyway: that leaves about 2 x targets of them.
-        accepts = np.diff(self.miss_rates) < 0
-        ends = np.append(True, accepts | np.append(accepts[1:], True))
-        targets = -np.diff(self.miss_rates[ends])[::-1]  # share of the class at each step, scores rising
-        nontargets = np.diff(self.false_alarm_rates[ends])[::-1]
-        moves = targets + nontargets > 0  # a draw of speakers leaves steps without weight
-        targets, nontargets = targets[moves], nontargets[moves]
-        posterior = regression(targets / (targets + nontargets), targets + nontargets)  # at equal priors
-        with_targets, with_nontargets = targets > 0, nontargets > 0  # there the posterior is above 0, or below 1
-        p, q = posterior[with_targets], posterior[with_nontargets]
-        miss_cost = targets[with_targets] @ np.log2(1 + (1 - p) / p)
-        false_alarm_cost = nontargets[with_nontargets] @ np.log2(1 + q / (1 - q))
+        # Nontargets that rank just above a target would be pooled with it; those below all targets cost nothing.
+        steps = np.append(True, np.diff(self.miss_rates) < 0)
+        targets = -np.diff(self.miss_rates[steps])[::-1]  # share of the class at each step, above 0; scores rising
+        nontargets = np.diff(self.false_alarm_rates[steps])[::-1]
+        p = regression(targets / (targets + nontargets), targets + nontargets)  # posteriors at equal priors, above 0
+        some = nontargets > 0  # there they are below 1
+        miss_cost = targets @ np.log2(1 + (1 - p) / p)
+        false_alarm_cost = nontargets[some] @ np.log2(1 + p[some] / (1 - p[some]))
         return float((miss_cost + false_alarm_cost) / 2)
 
 
