@@ -17,8 +17,9 @@ from sound_groove.evaluation.grouping import NO_GROUP, Grouping, by_duration, by
 from sound_groove.evaluation.metadata import read_metadata
 from sound_groove.evaluation.places import Place, find_places, read_place
 from sound_groove.evaluation.sources import Source
+from sound_groove.evaluation.trial_sets import trials_from_list
 from sound_groove.evaluation.trials import TrialList
-from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list
+from sound_groove.evaluation.verification import Settings, evaluate
 from sound_groove.metrics import eer
 
 

@@ -19,7 +19,7 @@ from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.errors import CheckpointError, OutputError, TrialError
 from sound_groove.evaluation import calibrating
 from sound_groove.evaluation.calibrating import Judged, Settings, calibrate, check_calibration
-from sound_groove.evaluation.verification import TrialSet, trials_from_list, trials_from_validation
+from sound_groove.evaluation.trial_sets import TrialSet, trials_from_list, trials_from_validation
 from sound_groove.evaluation.versions import Condition, conditions, make_versions
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
 from sound_groove.speakers import speaker_digests

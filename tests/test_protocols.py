@@ -16,8 +16,9 @@ from sound_groove.cli import main
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import TrialError, UsageError
 from sound_groove.evaluation import unheard
+from sound_groove.evaluation.trial_sets import TrialSet, trials_from_list, trials_from_validation
 from sound_groove.evaluation.unheard import find_heard, guess_speakers
-from sound_groove.evaluation.verification import Settings, TrialSet, evaluate, trials_from_list, trials_from_validation
+from sound_groove.evaluation.verification import Settings, evaluate
 from sound_groove.speakers import speaker_digests
 from test_verify import SpectrumEncoder, read_scores, tone
 

@@ -19,7 +19,8 @@ from sound_groove.errors import CorpusError, MetricError, SoundGrooveError, Usag
 from sound_groove.evaluation.cohort import choose_cohort, choose_evenly, speakers_of_paths
 from sound_groove.evaluation.report import summary
 from sound_groove.evaluation.scorings import SCORINGS, Scoring, ScoringPlan, score_all
-from sound_groove.evaluation.verification import Settings, TrialSet, evaluate, trials_from_list, trials_from_validation
+from sound_groove.evaluation.trial_sets import TrialSet, trials_from_list, trials_from_validation
+from sound_groove.evaluation.verification import Settings, evaluate
 from sound_groove.metrics import cllr, eer, min_cllr, min_dcf
 from sound_groove.types import ModelIdentity
 from test_verify import SpectrumEncoder, read_scores

@@ -16,7 +16,8 @@ from sound_groove.cli import main
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError
 from sound_groove.evaluation import results
 from sound_groove.evaluation.embedding import embed_recordings
-from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list, trials_from_validation
+from sound_groove.evaluation.trial_sets import trials_from_list, trials_from_validation
+from sound_groove.evaluation.verification import Settings, evaluate
 from sound_groove.metrics import cllr, eer, min_dcf
 from sound_groove.types import CropAveraging
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from evaluation_inputs import RATE, SpectrumEncoder, tone, write_small_list
 from sound_groove.evaluation import excerpts
 from sound_groove.evaluation.sources import Source
+from sound_groove.evaluation.trial_sets import trials_from_list
 from sound_groove.evaluation.trials import TrialList
-from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list
+from sound_groove.evaluation.verification import Settings, evaluate
 from sound_groove.evaluation.worst import MOST_PER_NAME, choose, find_worst
 
 patient = settings(deadline=None)  # a busy machine must not fail a test

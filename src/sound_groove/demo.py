@@ -23,7 +23,8 @@ from sound_groove.data.synthesis import write_corpus
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError
 from sound_groove.evaluation.results import SCORES
-from sound_groove.evaluation.verification import evaluate, trials_from_list
+from sound_groove.evaluation.trial_sets import trials_from_list
+from sound_groove.evaluation.verification import evaluate
 from sound_groove.files import replaced, write_json
 from sound_groove.recipes import parse_recipe
 from sound_groove.training.trainer import train

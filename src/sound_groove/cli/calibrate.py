@@ -14,7 +14,7 @@ from sound_groove.errors import UsageError, require_extra
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
     from sound_groove.evaluation.calibrating import Judged
-    from sound_groove.evaluation.verification import TrialSet
+    from sound_groove.evaluation.trial_sets import TrialSet
 
 EXAMPLES = """examples:
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
@@ -120,7 +120,7 @@ def _check_use(arguments: argparse.Namespace) -> None:
 
 
 def _trial_set(arguments: argparse.Namespace) -> "TrialSet":
-    from sound_groove.evaluation.verification import trials_from_list, trials_from_validation
+    from sound_groove.evaluation.trial_sets import trials_from_list, trials_from_validation
 
     if arguments.val_meta is not None:
         pairs = arguments.pairs or 20_000

@@ -121,7 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.evaluation.other_scores import read_other_scores
     from sound_groove.evaluation.report import summary
     from sound_groove.evaluation.results import check_folder
-    from sound_groove.evaluation.verification import Settings, evaluate, trials_from_list, trials_from_validation
+    from sound_groove.evaluation.trial_sets import trials_from_list, trials_from_validation
+    from sound_groove.evaluation.verification import Settings, evaluate
     from sound_groove.types import CropAveraging
 
     if arguments.crop_frames is not None and arguments.crops is None:

@@ -22,9 +22,9 @@ from sound_groove.decision import DecisionRule
 from sound_groove.errors import CheckpointError, MetricError, TrialError, UsageError, printable
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.reliability import measure_reliability
+from sound_groove.evaluation.trial_sets import TrialSet
 from sound_groove.evaluation.trials import TrialList
 from sound_groove.evaluation.unheard import find_heard
-from sound_groove.evaluation.verification import TrialSet
 from sound_groove.evaluation.versions import conditions, make_versions
 from sound_groove.quality import Quality, assess
 from sound_groove.scoring import score_trials

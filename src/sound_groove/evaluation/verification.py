@@ -13,57 +13,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.calibration import ScoreMap, trial_measures
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError, printable
 from sound_groove.evaluation import results
 from sound_groove.evaluation.against import compare
 from sound_groove.evaluation.breakdown import break_down, find_traits
 from sound_groove.evaluation.cohort import ChosenCohort, choose_cohort
-from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
+from sound_groove.evaluation.embedding import Encoder, describe
 from sound_groove.evaluation.excerpts import excerpts_of
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure_recall
-from sound_groove.evaluation.intervals import find_speakers
 from sound_groove.evaluation.metadata import Metadata
 from sound_groove.evaluation.other_scores import OtherScores
-from sound_groove.evaluation.pairs import pair_trials, read_validation_set
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.scorings import ScoringPlan, describe_cohort, measure_all, score_all
-from sound_groove.evaluation.sources import Enrollment, Recording, Source, locate, read_table
-from sound_groove.evaluation.trials import CNCELEB, TrialList, file_sha256, read_trials
+from sound_groove.evaluation.trial_sets import TrialSet
+from sound_groove.evaluation.trials import CNCELEB, TrialList
 from sound_groove.evaluation.unheard import find_heard
+from sound_groove.evaluation.usable import Usable, embed_names
 from sound_groove.evaluation.worst import find_worst
 from sound_groove.metrics import roc
 from sound_groove.plda import check_speakers
 from sound_groove.provenance import machine
-from sound_groove.scoring import mean_embedding
 from sound_groove.types import CropAveraging, Embeddings, Scores
 
 MOST_NAMED = 20  # unusable recordings named on the terminal; the file names all
 MOST_WORST = 100  # of each kind: a page with the voices of more takes tens of megabytes
-
-
-@dataclass(frozen=True, slots=True)
-class TrialSet:
-    """Trials, and what their names stand for.
-
-    Attributes:
-        trials: the trials.
-        sources: (ids,) the recordings behind each name.
-        speakers: (ids,) who speaks, numbered from 0.
-        origin: where the trials come from, for metrics.json: path, sha256, format.
-        protocol: how enrolments or pairs were made.
-        notes: what a reader of the figures should know about the list.
-        speaker_names: (ids,) what the speakers are called; None where nobody said so.
-    """
-
-    trials: TrialList
-    sources: tuple[Source, ...]
-    speakers: NDArray[np.int64]
-    origin: dict[str, Any]
-    protocol: str
-    notes: tuple[str, ...] = ()
-    speaker_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,189 +75,6 @@ class Settings:
             raise UsageError(f"--worst must lie between 0 and {MOST_WORST}; {self.worst} was given")
         if self.crops is not None and (self.crops.count < 1 or self.crops.frames < 1):
             raise UsageError("crops need a count and a length of at least 1")
-
-
-@dataclass(slots=True)
-class Usable:
-    """What could be embedded.
-
-    Attributes:
-        embeddings: (ids, D) one for each name; zero where there is a problem.
-        durations_s: (ids,) length of what each name stands for, all recordings together; zero likewise.
-        speech_s: (ids,) seconds of speech in it; zero where the score map does not ask for it.
-        snr_db: (ids,) how far that lies above the noise, the mean over its recordings; zero likewise.
-        reasons: by name's index, why it cannot be used.
-        problems: by file or name, why, and the indices of the names that it costs.
-        recordings: number of recordings that the names stand for.
-        audio_s: seconds of audio read.
-    """
-
-    embeddings: Embeddings
-    durations_s: NDArray[np.float64]
-    speech_s: NDArray[np.float64]
-    snr_db: NDArray[np.float64]
-    reasons: dict[int, str] = field(default_factory=dict)
-    problems: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
-    recordings: int = 0
-    audio_s: float = 0.0
-
-    def llrs(self, score_map: ScoreMap, trials: TrialList, scores: Scores) -> Scores:
-        """(trials,) log-likelihood ratios."""
-        sides = (
-            {"speech_s": self.speech_s[side], "snr_db": self.snr_db[side]} for side in (trials.enrolments, trials.tests)
-        )
-        return score_map.llr(scores, trial_measures(*sides))
-
-    def add_problem(self, what: str, why: str, index: int) -> None:
-        """Note that a file or name cannot be used, and that this costs the name of that index."""
-        self.problems.setdefault(what, (why, []))[1].append(index)
-        self.reasons.setdefault(index, f"{what}: {why}")
-
-
-def trials_from_list(
-    path: str | Path,
-    audio_root: str | Path,
-    enrollment: Enrollment | None = None,
-    speaker_table: str | Path | None = None,
-    enroll_map: str | Path | None = None,
-) -> TrialSet:
-    """The trials of a list, and the files that it means.
-
-    Args:
-        path: a list in the VoxCeleb, CN-Celeb or Kaldi format.
-        audio_root: where its names start.
-        enrollment: which of CN-Celeb's protocols.
-        speaker_table: a file that says who speaks in each name ('name speaker', Kaldi's utt2spk); None finds out from
-            the same-speaker trials, see `find_speakers`.
-        enroll_map: a file that says of which recordings an enrolment is the average ('model file1 file2 ...').
-
-    Raises:
-        TrialError, UsageError: see `read_trials`, `locate` and `read_table`; or the table lacks a name or contradicts
-            the list.
-    """
-    path = Path(path)
-    trials, form = read_trials(path)
-    sources = locate(trials, form, path, Path(audio_root), enrollment, None if enroll_map is None else Path(enroll_map))
-    notes = []
-    speaker_names = None
-    if speaker_table is not None:
-        speaker_names, speakers = _speakers_from_table(trials, Path(speaker_table))
-    else:
-        speakers = find_speakers(len(trials.ids), trials.enrolments, trials.tests, trials.labels)
-        if alone := int((np.bincount(speakers) == 1).sum()):
-            notes.append(
-                f"who speaks was found out from the same-speaker trials, which leaves {alone} of {speakers.max() + 1} "
-                "'speakers' with a single recording; name the speakers with --utt2spk for sharper intervals and recall"
-            )
-    if trials.duplicates:
-        notes.append(f"{trials.duplicates} trials repeat an earlier one; all were scored, as listed")
-    if itself := int(np.count_nonzero(trials.enrolments == trials.tests)):
-        notes.append(f"{itself} trials compare a recording with itself")
-    within = (speakers[trials.enrolments] == speakers[trials.tests]) & ~trials.labels
-    if within.any():
-        notes.append(
-            f"{np.count_nonzero(within)} different-speaker trials (first: line {trials.lines[np.argmax(within)]}) are "
-            "of recordings that the list's same-speaker trials join into one speaker; some labels must be wrong"
-        )
-    origin = {"path": str(path), "sha256": file_sha256(path), "format": form.name}
-    if sources.explained_by:
-        origin["names"] = str(sources.explained_by)
-    return TrialSet(trials, sources.by_id, speakers, origin, sources.protocol, tuple(notes), speaker_names)
-
-
-def _speakers_from_table(trials: TrialList, path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """(ids,) who speaks, as a table says: by name, and numbered."""
-    try:
-        table = read_table(path)
-    except OSError as error:
-        raise TrialError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if lacking := [name for name in trials.ids if name not in table]:
-        raise TrialError(f"{path}: does not say who speaks in '{printable(lacking[0])}' ({len(lacking)} names lack)")
-    names = tuple(table[name] for name in trials.ids)
-    speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    wrong = np.flatnonzero((speakers[trials.enrolments] == speakers[trials.tests]) != trials.labels)
-    if len(wrong):
-        raise TrialError(
-            f"{path}: contradicts {len(wrong)} labels of the trial list, first that of line {trials.lines[wrong[0]]}"
-        )
-    return names, speakers
-
-
-def trials_from_validation(
-    path: str | Path, pairs: int = 20_000, seed: int = 0, audio_root: str | Path | None = None
-) -> TrialSet:
-    """Pairs drawn from a validation set; see `pairs.draw_pairs`.
-
-    Args:
-        path: a `val_meta.jsonl`.
-        pairs: most pairs to draw.
-        seed: of the draw.
-        audio_root: where relative paths start; the file's folder when None.
-
-    Raises:
-        TrialError: the file cannot be used, or gives no pair of a kind.
-        UsageError: fewer than 2 pairs, or a negative seed.
-    """
-    if pairs < 2 or seed < 0:
-        raise UsageError(f"--pairs must be at least 2 and --seed at least 0; {pairs} and {seed} were given")
-    path = Path(path)
-    utterances = read_validation_set(path, audio_root)
-    trials = pair_trials(utterances, pairs, seed)
-    names = tuple(utterance.speaker for utterance in utterances)
-    speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    every = len(utterances) * (len(utterances) - 1) // 2
-    drawn = "all pairs" if every == len(trials) else f"{len(trials)} of {every} pairs, drawn with seed {seed}"
-    origin = {"path": str(path), "sha256": file_sha256(path), "format": "validation set"}
-    sources = tuple(Source((utterance.paths,)) for utterance in utterances)
-    return TrialSet(trials, sources, speakers, origin, drawn, speaker_names=names)
-
-
-def embed_names(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Usable:
-    """Embed what the names of a trial set stand for, each recording once.
-
-    Raises:
-        TrialError: not one recording was found.
-    """
-    wanted = np.unique(np.concatenate((trial_set.trials.enrolments, trial_set.trials.tests))).tolist()
-    rows: dict[Recording, int] = {}
-    for index in wanted:
-        for recording in trial_set.sources[index].recordings:
-            rows.setdefault(recording, len(rows))
-    if not rows:
-        first = trial_set.sources[wanted[0]].problem
-        name = printable(trial_set.trials.ids[wanted[0]])
-        raise TrialError(f"none of the {len(wanted)} names is a recording; '{name}': {first}; is --audio-root right?")
-    unfound = any(trial_set.sources[index].problem for index in wanted)
-    embedded = embed_recordings(
-        encoder,
-        list(rows),
-        settings.crops,
-        settings.threads,
-        allow_failures=settings.allow_missing,
-        reading_only=unfound and not settings.allow_missing,
-        judged=encoder.score_map is not None and bool(encoder.score_map.terms),
-    )
-    vectors = np.zeros((len(trial_set.sources), encoder.embedding_size), dtype=np.float32)
-    audio_s = float(embedded.samples.sum()) / SAMPLE_RATE
-    durations_s, speech_s, snr_db = np.zeros((3, len(vectors)))
-    usable = Usable(vectors, durations_s, speech_s, snr_db, recordings=len(rows), audio_s=audio_s)
-    for index in wanted:
-        source = trial_set.sources[index]
-        if source.problem:
-            usable.add_problem(printable(trial_set.trials.ids[index]), source.problem, index)
-            continue
-        for recording in source.recordings:
-            if error := embedded.problems.get(rows[recording]):
-                what = describe((error.path,)) if error.path else describe(recording)
-                usable.add_problem(what, error.reason, index)
-        own_rows = [rows[recording] for recording in source.recordings]
-        usable.durations_s[index] = embedded.samples[own_rows].sum() / SAMPLE_RATE
-        usable.speech_s[index] = embedded.speech_s[own_rows].sum()
-        usable.snr_db[index] = embedded.snr_db[own_rows].mean()
-        own = embedded.embeddings[own_rows]
-        if index not in usable.reasons and own.any():  # all zero: embedding was given up, and a problem tells why
-            vectors[index] = own[0] if len(own) == 1 else mean_embedding(own)
-    return usable
 
 
 def evaluate(
@@ -331,7 +121,7 @@ def evaluate(
         heard.refuse(encoder.identity.name)
     traits = find_traits(trials.ids, trial_set.sources, trial_set.origin, settings.metadata)
     chosen = _choose_cohort(encoder, trial_set, settings.scoring, say)
-    usable = embed_names(encoder, trial_set, settings)
+    usable = embed_names(encoder, trial_set, settings.crops, settings.threads, settings.allow_missing)
     failed = results.failed_mask(trials, usable.reasons)
     if usable.reasons:
         _report_problems(usable, trials, failed, out, settings.allow_missing, say)
