@@ -13,7 +13,7 @@ from sound_groove.cli import main
 from sound_groove.errors import TrialError, UsageError
 from sound_groove.evaluation.breakdown import find_traits, measure_groups
 from sound_groove.evaluation.figures import measure
-from sound_groove.evaluation.grouping import NO_GROUP, Grouping, by_duration, by_genre, by_session, by_values
+from sound_groove.evaluation.grouping import NO_GROUP, Grouping, by_column, by_duration, by_genre, by_session, by_values
 from sound_groove.evaluation.metadata import read_metadata
 from sound_groove.evaluation.places import Place, find_places, read_place
 from sound_groove.evaluation.sources import Source
@@ -113,6 +113,14 @@ def test_a_session_is_the_same_when_a_recording_of_each_side_shares_it() -> None
     assert grouping is not None and grouping.shares_nontargets
     assert grouping.codes.tolist() == [0, 1, NO_GROUP, NO_GROUP, 0, 1]
     assert by_session(trial_list((0, 3, 1), (0, 1, 0)), places[:4]) is None
+
+
+def test_a_column_of_sessions_tells_whether_both_sides_share_one() -> None:
+    trials = trial_list((0, 1, 1), (0, 2, 1), (1, 2, 1), (0, 3, 0), (1, 3, 1))
+    grouping = by_column(trials, "session", ["a", "a", "b", None])
+    assert members(grouping) == {("same session",): [0], ("different sessions",): [1, 2]}  # of n3 nothing is known
+    assert grouping.shares_nontargets and grouping.by == "session"
+    assert members(by_column(trials, "room", ["a", "a", "b", None])) == {("both a",): [0], ("a x b",): [1, 2]}
 
 
 # --- durations

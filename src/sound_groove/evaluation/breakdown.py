@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.evaluation.figures import LEVEL
-from sound_groove.evaluation.grouping import Grouping, by_duration, by_genre, by_session, by_values
+from sound_groove.evaluation.grouping import Grouping, by_column, by_duration, by_genre, by_session
 from sound_groove.evaluation.intervals import SpeakerBootstrap
 from sound_groove.evaluation.metadata import Metadata
 from sound_groove.evaluation.places import Place, find_places, read_enrolments
@@ -97,7 +97,7 @@ def break_down(
     if traits.places is not None:
         groupings.append(by_genre(trials, traits.places, traits.ordered))
         groupings.append(by_session(trials, traits.places))
-    groupings += [by_values(trials, column, values) for column, values in traits.columns.items()]
+    groupings += [by_column(trials, column, values) for column, values in traits.columns.items()]
     wanted = [grouping for grouping in groupings if grouping is not None]
     draws = min(resamples, MOST_RESAMPLES)
     measured = [

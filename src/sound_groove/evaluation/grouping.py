@@ -110,10 +110,31 @@ def by_session(trials: TrialList, places: Sequence[frozenset[Place]]) -> Groupin
         return None
     enrolments, of_tests = trials.enrolments[asked].astype(np.int64), table[trials.tests[asked]]  # (asked, places)
     same = np.isin(enrolments[:, None] * len(numbers) + of_tests, held) & (of_tests != NO_GROUP)
+    return _sessions(trials, asked, same.any(axis=1))
+
+
+def _sessions(trials: TrialList, asked: Codes, is_same: NDArray[np.bool_]) -> Grouping:
+    """The two groups of sessions: of the same-speaker trials `asked`, those within one and the others."""
     codes = np.full(len(trials), NO_GROUP, dtype=np.int64)
-    codes[asked] = np.where(same.any(axis=1), 0, 1)
+    codes[asked] = np.where(is_same, 0, 1)
     title = "by the sessions of the same-speaker trials, against all different-speaker trials"
     return Grouping("session", title, (("same session",), ("different sessions",)), "groups", codes, True)
+
+
+def by_column(trials: TrialList, column: str, values: Sequence[str | None]) -> Grouping:
+    """Groups by a column of a table: by its values, but a column `session` by whether both sides are of one session.
+
+    Args:
+        trials: the trials.
+        column: of the table.
+        values: (ids,) what it says of each name, None where it says nothing; such trials are in no group.
+    """
+    if column != "session":
+        return by_values(trials, column, values)
+    known = np.array([value is not None for value in values])
+    numbers = np.unique([value or "" for value in values], return_inverse=True)[1]
+    asked = np.flatnonzero(trials.labels & known[trials.enrolments] & known[trials.tests])
+    return _sessions(trials, asked, numbers[trials.enrolments[asked]] == numbers[trials.tests[asked]])
 
 
 def by_values(trials: TrialList, column: str, values: Sequence[str | None]) -> Grouping:
