@@ -56,7 +56,7 @@ def test_the_result_folder_holds_what_the_contract_says(tree: CnCelebTree, tmp_p
     trial_set = trials_from_list(tree.lists / "trials.lst", tree.cnceleb1 / "eval")
     metrics = evaluate(encoder, trial_set, tmp_path / "out", QUICK, "sound-groove verify ...")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    pictures = {"roc.png", "det.png", "score_hist.png", "tsne.png", "genre_pairs.png"}
+    pictures = {"roc.png", "det.png", "score_hist.png", "tsne.png", "genre_pairs.png", "reliability.png"}
     assert names == {"metrics.json", "scores.tsv", "report.html", *pictures}
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics
     assert not list(tmp_path.glob(".*"))  # no temporary folder is left

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.options import number, positive_integer, seed
+from sound_groove.cli.trial_options import add_trial_options, check_trial_options, trial_set_of
 from sound_groove.cli.verb import add_verb, ready_for_computing, say
 from sound_groove.errors import UsageError, require_extra
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
     from sound_groove.evaluation.calibrating import Judged
-    from sound_groove.evaluation.trial_sets import TrialSet
 
 EXAMPLES = """examples:
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
@@ -39,15 +39,7 @@ def register(verbs: "Verbs") -> None:
         run,
     )
     parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx) or run folder")
-    trials = parser.add_mutually_exclusive_group(required=True)
-    trials.add_argument("--trials", metavar="FILE", type=Path, help="a trial list, in a format that 'verify' knows")
-    trials.add_argument("--val-meta", metavar="FILE", type=Path, help="pairs of this val_meta.jsonl of 'prepare'")
-    parser.add_argument(
-        "--audio-root", metavar="DIR", type=Path, help="where the list's names start (default: the list's folder)"
-    )
-    parser.add_argument(
-        "--utt2spk", metavar="FILE", type=Path, help="who speaks: 'name speaker' lines (default: told from the trials)"
-    )
+    add_trial_options(parser)
     parser.add_argument(
         "--durations",
         metavar="S",
@@ -58,16 +50,12 @@ def register(verbs: "Verbs") -> None:
     parser.add_argument(
         "--prior", metavar="P", type=number, default=0.5, help="where the map should be best (default: 0.5)"
     )
-    parser.add_argument("--pairs", metavar="N", type=positive_integer, help="with --val-meta: most pairs to draw")
     parser.add_argument("--check", action="store_true", help="judge the map that the model carries, on these trials")
     parser.add_argument(
         "--plot", metavar="FILE", type=Path, help="also draw stated probabilities against what came true"
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="write another file, and leave the model as it is")
     parser.add_argument("--force", action="store_true", help="replace a calibration, or the file of --out")
-    parser.add_argument(
-        "--allow-trained-speakers", action="store_true", help="go on with speakers that the model was trained on"
-    )
     parser.add_argument("--seed", metavar="N", type=seed, default=0, help="of cuts, noise and folds (default: 0)")
     parser.add_argument("--threads", metavar="N", type=positive_integer, help="(default: as many as processors)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -93,11 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
         settings = replace(settings, durations_s=tuple(arguments.durations))
     encoder = SpeakerEncoder.load(arguments.model, threads=threads)
     if arguments.check:
-        judged, path = check_calibration(encoder, _trial_set(arguments), settings), None
+        judged, path = check_calibration(encoder, trial_set_of(arguments), settings), None
     else:
         path = check_destination(arguments.model, encoder.score_map, arguments.out, arguments.force)
         named = arguments.val_meta or arguments.trials
-        judged = calibrate(encoder, _trial_set(arguments), named.name, settings)
+        judged = calibrate(encoder, trial_set_of(arguments), named.name, settings)
         write_calibrated(arguments.model, judged.score_map, path)
     if arguments.plot is not None:
         _plot(arguments.plot, judged, encoder.identity.name)
@@ -109,24 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_use(arguments: argparse.Namespace) -> None:
     """Refuse options that do not go together."""
-    if arguments.pairs is not None and arguments.val_meta is None:
-        raise UsageError("--pairs needs --val-meta; a trial list is taken as it is")
-    if arguments.utt2spk is not None and arguments.val_meta is not None:
-        raise UsageError("--utt2spk needs --trials; a validation set names its speakers itself")
+    check_trial_options(arguments)
     if arguments.check and (arguments.out is not None or arguments.force):
         raise UsageError("--check writes no model, so that --out and --force do not go with it")
     if arguments.plot is not None and arguments.plot.suffix != ".png":
         raise UsageError(f"--plot draws a .png file; {arguments.plot} was given")
-
-
-def _trial_set(arguments: argparse.Namespace) -> "TrialSet":
-    from sound_groove.evaluation.trial_sets import trials_from_list, trials_from_validation
-
-    if arguments.val_meta is not None:
-        pairs = arguments.pairs or 20_000
-        return trials_from_validation(arguments.val_meta, pairs, arguments.seed, arguments.audio_root)
-    root = arguments.audio_root or arguments.trials.parent
-    return trials_from_list(arguments.trials, root, None, arguments.utt2spk)
 
 
 def _plot(path: Path, judged: "Judged", name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.scoring_options import add_scoring_options, scoring_plan
+from sound_groove.cli.trial_options import add_trial_options, check_trial_options, trial_set_of
 from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
 from sound_groove.errors import UsageError, require_extra
 
@@ -42,41 +43,13 @@ def register(verbs: "Verbs") -> None:
     parser.add_argument(
         "--model", metavar="M", help="a .safetensors file or a run folder (default: $SOUND_GROOVE_MODEL)"
     )
-    trials = parser.add_mutually_exclusive_group(required=True)
-    trials.add_argument("--trials", metavar="FILE", type=Path, help="a trial list")
-    trials.add_argument(
-        "--val-meta", metavar="FILE", type=Path, help="draw pairs from this val_meta.jsonl of 'prepare'"
-    )
-    parser.add_argument(
-        "--audio-root", metavar="DIR", type=Path, help="where the list's names start (default: the list's folder)"
-    )
+    add_trial_options(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("outputs_eval"), help="(default: outputs_eval)")
     parser.add_argument("--force", action="store_true", help="replace the result that lies there")
-    enrolment = parser.add_mutually_exclusive_group()
-    enrolment.add_argument(
-        "--enrollment",
-        choices=("concatenated", "average"),
-        help="CN-Celeb: embed the recordings of enroll.lst (default), or average those of enroll.map",
-    )
-    enrolment.add_argument(
-        "--enroll-map",
-        metavar="FILE",
-        type=Path,
-        help="average the recordings of each enrolment: 'model file1 file2 ...' lines, for a list in any format",
-    )
-    parser.add_argument(
-        "--utt2spk", metavar="FILE", type=Path, help="who speaks: 'name speaker' lines (default: told from the trials)"
-    )
     parser.add_argument(
         "--crops", metavar="N", type=int, help="average N evenly spaced crops (default: whole recordings)"
     )
     parser.add_argument("--crop-frames", metavar="N", type=int, help="their length in frames of 10 ms (default: 400)")
-    parser.add_argument("--pairs", metavar="N", type=int, help="with --val-meta: most pairs to draw (default: 20000)")
-    parser.add_argument(
-        "--allow-trained-speakers",
-        action="store_true",
-        help="go on when names among the trials are those of speakers that the model was trained on",
-    )
     parser.add_argument(
         "--against",
         metavar="FILE",
@@ -121,20 +94,12 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.evaluation.other_scores import read_other_scores
     from sound_groove.evaluation.report import summary
     from sound_groove.evaluation.results import check_folder
-    from sound_groove.evaluation.trial_sets import trials_from_list, trials_from_validation
     from sound_groove.evaluation.verification import Settings, evaluate
     from sound_groove.types import CropAveraging
 
     if arguments.crop_frames is not None and arguments.crops is None:
         raise UsageError("--crop-frames needs --crops")
-    if arguments.pairs is not None and arguments.val_meta is None:
-        raise UsageError("--pairs needs --val-meta; a trial list is scored as it is")
-    if arguments.enrollment is not None and arguments.val_meta is not None:
-        raise UsageError("--enrollment needs --trials; pairs of a validation set have no enrolment")
-    if arguments.enroll_map is not None and arguments.val_meta is not None:
-        raise UsageError("--enroll-map needs --trials; pairs of a validation set have no enrolment")
-    if arguments.utt2spk is not None and arguments.val_meta is not None:
-        raise UsageError("--utt2spk needs --trials; a validation set names its speakers itself")
+    check_trial_options(arguments)
     if (arguments.by is None) != (arguments.metadata is None):
         raise UsageError("--metadata and --by go together: a table, and the columns of it to go by")
     threads = arguments.threads if arguments.threads is not None else os.cpu_count() or 1
@@ -156,14 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
     if arguments.metadata is not None:
         settings = replace(settings, metadata=read_metadata(arguments.metadata, arguments.by))
-    if arguments.val_meta is not None:
-        pairs = 20_000 if arguments.pairs is None else arguments.pairs
-        trial_set = trials_from_validation(arguments.val_meta, pairs, arguments.seed, arguments.audio_root)
-    else:
-        root = arguments.audio_root if arguments.audio_root is not None else arguments.trials.parent
-        trial_set = trials_from_list(
-            arguments.trials, root, arguments.enrollment, arguments.utt2spk, arguments.enroll_map
-        )
+    trial_set = trial_set_of(arguments)
     against = None
     if arguments.against is not None:
         against = read_other_scores(arguments.against, trial_set.trials, arguments.allow_missing)

@@ -82,14 +82,11 @@ def against_section(against: Mapping[str, Any] | None) -> str:
     for key, name, form in COMPARED:
         if figure := against["figures"].get(key):
             difference = figure["difference"]
-            # Signs, because a difference of percentages is in percentage points.
-            low, high = (f"{number(difference[end], form)}" for end in ("low", "high"))
             change = f"{'+' if difference['value'] > 0 else ''}{number(difference['value'], form)}"
-            bounds = f"[{low.removesuffix(' %')}, {high}]" if difference["low"] is not None else ""
             rows.append(
                 f'<tr><th>{name}</th><td class="number">{value_text(figure["this"], form)}</td>'
                 f'<td class="number">{value_text(figure["other"], form)}</td>'
-                f'<td class="number">{change}<span class="range">{bounds}</span></td>'
+                f'<td class="number">{change}<span class="range">{interval_text(difference, form)}</span></td>'
                 f"<td>{_verdict(difference)}</td></tr>"
             )
     intro = (
@@ -115,8 +112,8 @@ def calibration_section(calibration: Mapping[str, Any] | None, reliability: Path
         return ""
     intro = (
         f'<p class="soft">Cllr {calibration["cllr"]:.3f} bits, of which {calibration["loss"]:.3f} are lost by '
-        f"calibration: a perfect map of the scores would leave {calibration['min_cllr']:.3f}. Probabilities are for a "
-        f"prior of {calibration['prior']:g}.</p>"
+        f"calibration: a perfect map would leave {calibration['min_cllr']:.3f}. Probabilities are stated at the list's "
+        f"own prior, its {100 * calibration['prior']:.1f} % of same-speaker trials.</p>"
     )
     rows = [
         f'<tr><th class="number">{100 * bin["low"]:.0f} to {100 * bin["high"]:.0f} %</th>'
