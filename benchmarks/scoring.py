@@ -3,8 +3,8 @@
     python benchmarks/scoring.py [--threads 2] [--repeats 3] [--sample 20000]
 
 The trials are those of CN-Celeb's evaluation by number: each of 196 enrolments against each of 17,777 tests. Embeddings
-are random directions of 192 values, which take as long as real ones. The cohort is 2,793 speakers, of whom AS-norm
-takes the 300 nearest; PLDA has 10 embeddings of each. Ways are taken in turns and the best of each counts.
+are random directions of 192 values, which take as long as real ones; the cohort is 2,793 speakers, of whom AS-norm
+takes the 300 nearest, and PLDA has 10 embeddings of each. Ways are taken in turns and the best of each counts.
 
 Below stands what a loop over the trials in Python takes, as toolkits have it: both sides compared with the cohort in
 every trial, all scores sorted. It is measured on some of the trials and scaled to all. So is the same loop with the

@@ -1,6 +1,8 @@
 """Scorings side by side: what `verify` makes of a cohort, and which cohorts it refuses."""
 
+import doctest
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -390,3 +392,20 @@ def test_scorings_of_real_voices_do_better_than_chance(corpus: Path, tmp_path: P
     assert metrics["cohort"]["speakers"] > 30
     for name in SCORINGS:
         assert metrics["scorings"][name]["eer"]["value"] < 0.45, name
+
+
+# --- what the documentation says
+
+
+def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+    from sound_groove import normalization, scoring
+    from sound_groove.evaluation import cohort
+
+    for module in (normalization, scoring, cohort):
+        result = doctest.testmod(module)
+        assert result.attempted > 0 and result.failed == 0, module
+    page = (Path(__file__).parents[1] / "docs/scoring.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        exec(compile(block, "docs/scoring.md", "exec"), {})  # noqa: S102 - it is our own documentation
+    assert len(blocks) == 1 and capsys.readouterr().out.count("[") == 2
