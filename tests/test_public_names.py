@@ -16,14 +16,22 @@ HEAVY = ("torch", "accelerate", "pydantic", "sklearn", "matplotlib", "tensorboar
 def test_the_public_names_are_few_sorted_and_there() -> None:
     names = sound_groove.__all__
     assert names == sorted(names) and len(names) <= 12
-    assert set(names) == {"Comparison", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "load_audio"}
+    assert set(names) == {
+        "Comparison", "DecisionRule", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "load_audio"
+    }  # fmt: skip
     for name in names:
         assert getattr(sound_groove, name) is not None
         assert name in dir(sound_groove)
 
 
 def test_the_names_are_those_of_their_modules() -> None:
-    homes = {"compare": "verifier", "Comparison": "verifier", "SpeakerEncoder": "encoder", "load_audio": "audio"}
+    homes = {
+        "compare": "verifier",
+        "Comparison": "verifier",
+        "SpeakerEncoder": "encoder",
+        "load_audio": "audio",
+        "DecisionRule": "decision",
+    }
     for name, home in homes.items():
         assert getattr(sound_groove, name) is getattr(import_module(f"sound_groove.{home}"), name)
 

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sound_groove.audio import load_audio
+    from sound_groove.decision import DecisionRule
     from sound_groove.encoder import SpeakerEncoder
     from sound_groove.errors import SoundGrooveError
     from sound_groove.verifier import Comparison, compare
 
 __version__ = "0.1.0"
 
-__all__ = ["Comparison", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "load_audio"]
+__all__ = ["Comparison", "DecisionRule", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "load_audio"]
 
 _HOMES = {
     "Comparison": "verifier",
+    "DecisionRule": "decision",
     "SoundGrooveError": "errors",
     "SpeakerEncoder": "encoder",
     "compare": "verifier",
