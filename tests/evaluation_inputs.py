@@ -51,3 +51,11 @@ def write_small_list(folder: Path) -> Path:
     lines = [f"{int(x[0] == y[0])} {x}.wav {y}.wav\n" for i, x in enumerate(names) for y in names[i + 1 :]]
     (folder / "trials.txt").write_text("".join(lines))
     return folder
+
+
+def read_scores(path: Path) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
+    """The cells of a scores.tsv, and of them the scores and the labels."""
+    header, *lines = path.read_text().splitlines()
+    assert header == "enrolment\ttest\tscore\tllr\tlabel"
+    cells = [line.split("\t") for line in lines]
+    return cells, np.array([float(row[2]) for row in cells]), np.array([row[4] == "1" for row in cells])

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from cnceleb_tree import CnCelebTree, build_cnceleb
+from evaluation_inputs import SpectrumEncoder, read_scores, tone
 from sound_groove.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.cli import main
 from sound_groove.encoder import SpeakerEncoder
@@ -20,7 +21,6 @@ from sound_groove.evaluation.trial_sets import TrialSet, trials_from_list, trial
 from sound_groove.evaluation.unheard import find_heard, guess_speakers
 from sound_groove.evaluation.verification import Settings, evaluate
 from sound_groove.speakers import speaker_digests
-from test_verify import SpectrumEncoder, read_scores, tone
 
 QUICK = Settings(resamples=0)
 

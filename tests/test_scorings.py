@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from evaluation_inputs import SpectrumEncoder, read_scores
 from sound_groove.calibration import ScoreMap
 from sound_groove.cli import main
 from sound_groove.cli.scoring_options import CHOICES
@@ -25,7 +26,6 @@ from sound_groove.evaluation.trial_sets import TrialSet, trials_from_list, trial
 from sound_groove.evaluation.verification import Settings, evaluate
 from sound_groove.metrics import cllr, eer, min_cllr, min_dcf
 from sound_groove.types import ModelIdentity
-from test_verify import SpectrumEncoder, read_scores
 
 SPEAKERS, EACH = 8, 3
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from cnceleb_tree import CnCelebTree, build_cnceleb
-from evaluation_inputs import RATE, SpectrumEncoder, tone, write_small_list
+from evaluation_inputs import RATE, SpectrumEncoder, read_scores, tone, write_small_list
 from sound_groove.calibration import ScoreMap
 from sound_groove.cli import main
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError
@@ -39,13 +39,6 @@ def run_small(folder: Path, **changes: Any) -> tuple[dict[str, Any], list[str]]:
     trial_set = trials_from_list(folder / "trials.txt", folder / "wav")
     settings = Settings(**({"resamples": 20} | changes))
     return evaluate(SpectrumEncoder(), trial_set, folder / "out", settings, "a command", say=said.append), said
-
-
-def read_scores(path: Path) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
-    header, *lines = path.read_text().splitlines()
-    assert header == "enrolment\ttest\tscore\tllr\tlabel"
-    cells = [line.split("\t") for line in lines]
-    return cells, np.array([float(row[2]) for row in cells]), np.array([row[4] == "1" for row in cells])
 
 
 # --- what comes out

@@ -1,6 +1,6 @@
 """The report of an evaluation: a page that needs no other file, and a table for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,9 +196,7 @@ def _setting_rows(metrics: dict[str, Any]) -> str:
         if cohort
         else "",
         "EER threshold": f"{metrics['eer']['threshold']:.4f}",
-        "Calibration": "none: scores are cosines, not probabilities"
-        if score_map is None
-        else f"llr = {score_map['scale']:.3f} x score {score_map['offset']:+.3f}; {html_text(score_map['fitted_on'])}",
+        "Calibration": _without_map(metrics.get("scoring", "cosine")) if score_map is None else _map(score_map),
         "Training speakers": _trained(metrics["trained_speakers"]),
         "Duplicate trials": f"{metrics['duplicates']:,}",
         "Missing": f"{missing['recordings']:,} recordings, {missing['trials']:,} trials",
@@ -207,6 +205,22 @@ def _setting_rows(metrics: dict[str, Any]) -> str:
         "Time": "{total:,.1f} s, of which embedding {embedding:,.1f} s".format(**metrics["elapsed_s"]),
     }
     return "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows.items() if value)
+
+
+def _map(score_map: Mapping[str, Any]) -> str:
+    """The line from score to log-likelihood ratio, what bends it, and where it comes from."""
+    line = f"llr = {score_map['scale']:.3f} x score {score_map['offset']:+.3f}"
+    bent = " and ".join(term["measure"] for term in score_map.get("terms", ()))
+    bent = f", where {bent} of the recordings are 0, and bent by them" if bent else ""
+    origin = "calibrated on" if score_map.get("calibrated") else "provisional, from training:"
+    return f"{line}{bent}; {origin} {html_text(score_map['fitted_on'])}"
+
+
+def _without_map(scoring: str) -> str:
+    """What scores are that no map of the model turns into log-likelihood ratios."""
+    if scoring == "plda":
+        return "none: scores are the log-likelihood ratios of PLDA, right as far as its model is"
+    return f"none: scores ({html_text(scoring)}) are no probabilities"
 
 
 def _trained(found: dict[str, Any]) -> str:
