@@ -124,7 +124,10 @@ def test_the_same_seed_gives_the_same_map(trial_set: TrialSet, calibrated: Judge
 def test_a_map_is_checked_on_speakers_of_its_own(trial_set: TrialSet, calibrated: Judged) -> None:
     model = SpectrumEncoder()
     model.score_map = calibrated.score_map
-    checked = check_calibration(model, trial_set, QUICK)
+    with pytest.raises(TrialError, match="was calibrated on 12 speakers of these trials, such as 'speaker0'"):
+        check_calibration(model, trial_set, QUICK)
+    anyhow = replace(QUICK, allow_trained_speakers=True)
+    checked = check_calibration(model, trial_set, anyhow)
     assert checked.score_map == calibrated.score_map
     # On the very speakers that it was fitted on, all their pairs, and so it looks a little better than cross-validated.
     assert checked.overall["trials"] > calibrated.overall["trials"]
@@ -132,7 +135,7 @@ def test_a_map_is_checked_on_speakers_of_its_own(trial_set: TrialSet, calibrated
     model.score_map = replace(
         calibrated.score_map, offset=calibrated.score_map.offset + 5
     )  # far too ready to say 'same'
-    worse = check_calibration(model, trial_set, QUICK)
+    worse = check_calibration(model, trial_set, anyhow)
     assert worse.overall["cllr"]["value"] > 2 * checked.overall["cllr"]["value"]
     assert worse.overall["min_cllr"]["value"] == pytest.approx(checked.overall["min_cllr"]["value"], abs=1e-9)
     model.score_map = None
@@ -229,7 +232,9 @@ def test_the_command_line_calibrates_a_model_that_compare_then_trusts(
     assert json.loads(capsys.readouterr().out)["score_map"]["calibrated"] is True
     before, picture = out.read_bytes(), tmp_path / "reliability.png"
     check = ["calibrate", str(out), "--check", *words[2:], "--plot", str(picture)]
-    assert main(check) == 0
+    assert main(check) == 1
+    assert "was calibrated on 12 speakers of these trials" in capsys.readouterr().err
+    assert main([*check, "--allow-trained-speakers"]) == 0
     assert "checked on 12 speakers" in capsys.readouterr().out
     assert out.read_bytes() == before and picture.stat().st_size > 10_000
 

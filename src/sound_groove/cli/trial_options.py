@@ -44,7 +44,7 @@ def add_trial_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-trained-speakers",
         action="store_true",
-        help="go on when names among the trials are those of speakers that the model was trained on",
+        help="go on when names among the trials are those of speakers that the model was made with",
     )
 
 

@@ -64,7 +64,7 @@ class Settings:
         seed: of cuts, noise, pairs and folds.
         threads: that judge recordings.
         resamples: draws of speakers for the intervals.
-        allow_trained_speakers: take speakers that the model was trained on.
+        allow_trained_speakers: take speakers that the model was trained on, or that the checked map was fitted on.
     """
 
     durations_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0)
@@ -180,6 +180,9 @@ def check_calibration(encoder: Encoder, trial_set: TrialSet, settings: Settings)
     if score_map is None:
         raise CheckpointError(f"model '{printable(encoder.identity.name)}' carries no score map that could be checked")
     trials, speakers = _chosen(encoder, trial_set, settings), trial_set.speakers
+    if not settings.allow_trained_speakers:
+        fitted, names = frozenset(score_map.speakers), trial_set.speaker_names
+        find_heard(fitted, trials, trial_set.sources, names, "calibrated").refuse(encoder.identity.name)
     versions = _embed(encoder, trial_set, trials, settings)
     pairs = _random_pairs(versions, trials, settings.seed)
     folds = np.zeros(int(speakers.max()) + 1, dtype=np.int64)  # a single one

@@ -1,6 +1,6 @@
-"""Whether a model was trained on speakers of the trials that are to judge it, which would make its figures too good.
+"""Whether a model was made with speakers of the trials that are to judge it, which would make its figures too good.
 
-A model file lists digests of its training speakers (`sound_groove.speakers`). Who speaks in the trials is told by a
+A model file lists digests of its training speakers (`sound_groove.speakers`), and of those it was calibrated on. Who speaks in the trials is told by a
 table or by the validation set; else it is guessed from names and files, generously: a guess does harm only where
 it is the name of a training speaker.
 """
@@ -32,6 +32,7 @@ class Heard:
         example: a recording of the first of them, as the list calls it.
         trials: trials with a training speaker on a side.
         total: trials altogether.
+        use: what the model was made with them: "trained" or "calibrated".
     """
 
     is_checked: bool
@@ -40,6 +41,7 @@ class Heard:
     example: str = ""
     trials: int = 0
     total: int = 0
+    use: str = "trained"
 
     def refuse(self, model: str) -> None:
         """Do not let a model be judged on speakers that it knows.
@@ -74,7 +76,7 @@ class Heard:
     def _finding(self) -> str:
         count = "1 speaker" if len(self.speakers) == 1 else f"{len(self.speakers):,} speakers"
         return (
-            f"was trained on {count} of these trials, such as '{printable(self.speakers[0])}' (in "
+            f"was {self.use} on {count} of these trials, such as '{printable(self.speakers[0])}' (in "
             f"'{printable(self.example)}'), which concerns {self.trials:,} of {self.total:,} trials"
         )
 
@@ -84,17 +86,19 @@ def find_heard(
     trials: TrialList,
     sources: Sequence[Source],
     speaker_names: Sequence[str] | None = None,
+    use: str = "trained",
 ) -> Heard:
-    """Which speakers of some trials a model was trained on.
+    """Which speakers of some trials a model was made with.
 
     Args:
-        trained: digests of the model's training speakers; none where it does not say.
+        trained: digests of the model's training speakers, or of those it was calibrated on; none where it does not say.
         trials: the trials.
         sources: (ids,) the files behind each name.
         speaker_names: (ids,) who speaks in each; None guesses from names and files.
+        use: "trained" or "calibrated", for the sentences.
     """
     if not trained:
-        return Heard(is_checked=False, is_guessed=speaker_names is None, total=len(trials))
+        return Heard(is_checked=False, is_guessed=speaker_names is None, total=len(trials), use=use)
     candidates = _guesses(trials.ids, sources) if speaker_names is None else [{name} for name in speaker_names]
     known = set(check_unheard(trained, set().union(*candidates)))
     is_known = np.array([not known.isdisjoint(names) for names in candidates], dtype=np.bool_)
@@ -103,7 +107,7 @@ def find_heard(
     example = next(
         (n for n, names in zip(trials.ids, candidates, strict=True) if speakers and speakers[0] in names), ""
     )
-    return Heard(True, speaker_names is None, speakers, example, int(concerned.sum()), len(trials))
+    return Heard(True, speaker_names is None, speakers, example, int(concerned.sum()), len(trials), use)
 
 
 def guess_speakers(name: str) -> set[str]:

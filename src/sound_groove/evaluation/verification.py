@@ -119,6 +119,8 @@ def evaluate(
     heard = find_heard(encoder.trained_speakers, trials, trial_set.sources, trial_set.speaker_names)
     if not settings.allow_trained_speakers:
         heard.refuse(encoder.identity.name)
+    fitted = frozenset(() if encoder.score_map is None else encoder.score_map.speakers)
+    known = find_heard(fitted, trials, trial_set.sources, trial_set.speaker_names, "calibrated")
     traits = find_traits(trials.ids, trial_set.sources, trial_set.origin, settings.metadata)
     chosen = _choose_cohort(encoder, trial_set, settings.scoring, say)
     usable = embed_names(encoder, trial_set, settings.crops, settings.threads, settings.allow_missing)
@@ -141,7 +143,13 @@ def evaluate(
     shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
     embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
     recall, no_recall = measure_recall(embeddings, speakers, *drawn)
-    notes = [*heard.notes(), *trial_set.notes, *([no_recall] if no_recall else []), *(other.notes if other else ())]
+    notes = [
+        *heard.notes(),
+        *known.notes(),
+        *trial_set.notes,
+        *([no_recall] if no_recall else []),
+        *(other.notes if other else ()),
+    ]
     if metrics["interval"]["speakers"] < FEW_SPEAKERS:
         notes.append(f"there are only {metrics['interval']['speakers']} speakers, so the intervals are rough")
     if failed.any():
