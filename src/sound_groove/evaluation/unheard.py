@@ -1,8 +1,8 @@
 """Whether a model was made with speakers of the trials that are to judge it, which would make its figures too good.
 
-A model file lists digests of its training speakers (`sound_groove.speakers`), and of those that it was calibrated on. Who
-speaks in the trials is told by a table or by the validation set; else it is guessed from names and files, generously: a
-guess does harm only where it is the name of such a speaker.
+A model file lists digests of its training speakers (`sound_groove.speakers`), and of those that it was calibrated on.
+Who speaks in the trials is told by a table or by the validation set; else it is guessed from names and files,
+generously: a guess does harm only where it is the name of such a speaker.
 """
 
 import os
