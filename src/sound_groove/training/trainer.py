@@ -113,17 +113,18 @@ def train(
     """
     run = RunFolder(Path("outputs") / recipe.name if folder is None else folder)
     plan = preflight(recipe, run, resume, force)
-    with _accelerator(recipe, plan.device) as accelerator:
-        trainer = Trainer(recipe, plan, run, accelerator, command, say)
-        try:
-            return trainer.run(resume)
-        except KeyboardInterrupt:
-            trainer.say(f"stopped after step {trainer.progress.step}; --resume goes on from the last checkpoint")
-            raise
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+    try:
+        with _accelerator(recipe, plan.device) as accelerator:
+            trainer = Trainer(recipe, plan, run, accelerator, command, say)
+            try:
+                return trainer.run(resume)
+            except KeyboardInterrupt:
+                trainer.say(f"stopped after step {trainer.progress.step}; --resume goes on from the last checkpoint")
                 raise
-            raise TrainingError(DEAD_WORKER) from error
+    except RuntimeError as error:  # torch's signal handler raises it wherever the program is, the clearing away too
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(DEAD_WORKER) from error
 
 
 class Trainer:
