@@ -18,7 +18,14 @@ EXAMPLES = """examples:
   sound-groove info best.onnx                   an exported model, or one of WeSpeaker, 3D-Speaker or sherpa-onnx
 """
 
-LONG = ("training.recipe", "training.progress", "training.speaker_digests")  # only in --json
+# Only in --json.
+LONG = (
+    "training.recipe",
+    "training.progress",
+    "training.speaker_digests",
+    "score_map.speakers",
+    "score_map.terms",
+)
 LONGEST_TEXT = 400  # characters; what others write into their files may be a whole book
 COUNTS = ("parameters", "bytes")
 
