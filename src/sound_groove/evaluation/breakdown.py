@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sound_groove.evaluation.figures import LEVEL
 from sound_groove.evaluation.grouping import Grouping, by_column, by_duration, by_genre, by_session
-from sound_groove.evaluation.intervals import SpeakerBootstrap
+from sound_groove.evaluation.intervals import SpeakerBootstrap, bounds
 from sound_groove.evaluation.metadata import Metadata
 from sound_groove.evaluation.places import Place, find_places, read_enrolments
 from sound_groove.evaluation.sources import Source
@@ -186,7 +185,6 @@ def _measure_eer(
     sides = speakers[trials.enrolments[own]], speakers[trials.tests[own]]
     bootstrap = SpeakerBootstrap(scores[own], labels, *sides)
     draws = [sample.roc.eer for sample in bootstrap.draw(resamples if bootstrap.speakers > 1 else 0, seed)]
-    low, high = None, None
-    if draws and len(draws) == resamples:  # a group that nearly no draw can measure has no interval to speak of
-        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    # A group that nearly no draw can measure has no interval to speak of.
+    low, high = bounds(draws if len(draws) == resamples else [])
     return {"value": roc(scores[own], labels).eer, "low": low, "high": high}

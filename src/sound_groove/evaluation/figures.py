@@ -9,12 +9,11 @@ from scipy.optimize import isotonic_regression
 from tqdm import tqdm
 
 from sound_groove.errors import MetricError
-from sound_groove.evaluation.intervals import SpeakerBootstrap
+from sound_groove.evaluation.intervals import LEVEL, SpeakerBootstrap, bounds
 from sound_groove.evaluation.trials import TrialList
 from sound_groove.metrics import Roc, cllr, query_ranks, roc
 from sound_groove.types import Embeddings, Scores
 
-LEVEL = 0.95  # of the intervals
 OPERATING_POINTS = (("min_dcf", 0.01), ("min_dcf_05", 0.05))
 NEIGHBOURS = (1, 5, 10)
 FEW_SPEAKERS = 20  # below so many, an interval is itself uncertain
@@ -100,7 +99,7 @@ def with_intervals(values: Mapping[str, float], draws: Sequence[Mapping[str, flo
     """Each value with the bounds that its draws leave; they are null where nothing was drawn."""
     figures = {}
     for name, value in values.items():
-        low, high = _bounds([draw[name] for draw in draws])
+        low, high = bounds([draw[name] for draw in draws])
         figures[name] = {"value": value, "low": low, "high": high}
     return figures
 
@@ -135,13 +134,6 @@ def measure_recall(
         draws.append(dict(zip(names, (found @ weights / (asked @ weights)).tolist(), strict=True)))
     values = dict(zip(names, (found.sum(axis=1) / asked.sum()).tolist(), strict=True))
     return dict(with_intervals(values, draws)), None
-
-
-def _bounds(draws: Sequence[float]) -> tuple[float | None, float | None]:
-    if not draws:
-        return None, None
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
-    return low, high
 
 
 def _regression(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

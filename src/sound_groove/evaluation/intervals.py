@@ -12,14 +12,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.errors import MetricError
 from sound_groove.evaluation.trials import Indices
 from sound_groove.metrics import Roc, check_trials, trial_costs
 from sound_groove.types import Labels, Scores
 
+LEVEL = 0.95  # of the intervals
 MAXIMUM_DRAWS = 10  # times as many as wanted: draws without a trial of each kind say nothing and are drawn again
+
+
+def bounds(draws: ArrayLike) -> tuple[float | None, float | None]:
+    """The percentiles between which LEVEL of the draws of a figure (draws,) lie; None where there are no draws.
+
+    >>> bounds([])
+    (None, None)
+    """
+    values = np.asarray(draws, dtype=np.float64)
+    if len(values) == 0:
+        return None, None
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    return low, high
 
 
 def find_speakers(ids: int, enrolments: Indices, tests: Indices, labels: Labels) -> NDArray[np.int64]:

@@ -1,18 +1,16 @@
 """Are stated probabilities true? What was stated, against how often it came true: the data of a reliability diagram."""
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.calibration import logit, sigmoid
-from sound_groove.evaluation.intervals import SpeakerBootstrap
+from sound_groove.evaluation.intervals import SpeakerBootstrap, bounds
 from sound_groove.evaluation.trials import TrialList
 from sound_groove.types import Scores
 
 BINS = 10  # of equal width, from 0 to 1
-LEVEL = 0.95
 
 
 def measure_reliability(
@@ -41,10 +39,11 @@ def measure_reliability(
     predicted = np.bincount(bins, stated, BINS) / np.maximum(counts, 1)
     observed = np.bincount(bins, trials.labels, BINS) / np.maximum(counts, 1)
     ends: list[tuple[float | None, float | None]] = [(None, None)] * BINS
-    bootstrap = SpeakerBootstrap(llrs, trials.labels, speakers[trials.enrolments], speakers[trials.tests])
-    if resamples and bootstrap.speakers > 1:
-        draws = np.array(list(bootstrap.draw_shares(bins, resamples, seed)))
-        ends[: draws.shape[1]] = [_bounds(column) for column in draws.T]
+    if resamples:
+        bootstrap = SpeakerBootstrap(llrs, trials.labels, speakers[trials.enrolments], speakers[trials.tests])
+        draws = np.array(list(bootstrap.draw_shares(bins, resamples if bootstrap.speakers > 1 else 0, seed)))
+        # In some draws a bin has no trials, and so no share.
+        ends[: draws.shape[-1]] = [bounds(column[~np.isnan(column)]) for column in draws.T]
     return {
         "prior": prior,
         "reliability": [
@@ -60,12 +59,3 @@ def measure_reliability(
             for number in np.flatnonzero(counts).tolist()
         ],
     }
-
-
-def _bounds(draws: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """Of the draws in which the bin had trials."""
-    there = draws[~np.isnan(draws)]
-    if len(there) == 0:
-        return None, None
-    low, high = np.quantile(there, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)
