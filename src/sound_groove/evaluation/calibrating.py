@@ -30,7 +30,7 @@ from sound_groove.quality import Quality, assess
 from sound_groove.scoring import score_trials
 from sound_groove.speakers import speaker_digests
 from sound_groove.types import Embeddings, ModelIdentity, Samples, Scores
-from sound_groove.verifier import MINIMUM_SPEECH_S
+from sound_groove.verifier import MINIMUM_SPEECH_S, check_prior
 
 SHORTEST_S, LONGEST_S = 0.3, 600.0  # that recordings can be cut to
 MOST_NAMES = 2_000  # recordings that are used; of more, so many are drawn
@@ -78,8 +78,7 @@ class Settings:
         """Refuse what makes no sense."""
         if not all(SHORTEST_S <= duration <= LONGEST_S for duration in self.durations_s):
             raise UsageError(f"--durations must lie between {SHORTEST_S:g} and {LONGEST_S:g} s")
-        if not 0 < self.prior < 1:
-            raise UsageError(f"the prior must lie between 0 and 1, exclusive; {self.prior} was given")
+        check_prior(self.prior)
 
 
 @dataclass(frozen=True, slots=True)

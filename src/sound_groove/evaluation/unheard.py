@@ -9,13 +9,13 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sound_groove.data.corpora.listing import RANK
 from sound_groove.errors import TrialError, printable
+from sound_groove.evaluation.places import without_suffix
 from sound_groove.evaluation.sources import Source
 from sound_groove.evaluation.trials import TrialList
 from sound_groove.speakers import check_unheard
@@ -119,8 +119,7 @@ def guess_speakers(name: str) -> set[str]:
     ['id10270', 'x']
     """
     *folders, last = re.split(r"[/\\]", name)
-    path = PurePath(last)
-    stem = path.stem if path.suffix.lower() in RANK else last
+    stem = without_suffix(last)
     guesses = {stem[: match.start()] for match in re.finditer(r"[-_]|$", stem)}
     if folders and stem.isdecimal():
         guesses.discard(stem)

@@ -7,6 +7,7 @@ from pathlib import Path
 from sound_groove.calibration import ScoreMap
 from sound_groove.checkpoint import GROUPS, find_checkpoint, load_checkpoint, save_checkpoint
 from sound_groove.errors import OutputError, printable, require_extra
+from sound_groove.export.placing import check_free
 from sound_groove.files import replaced_bytes, writing
 
 METADATA_KEY = "score_map"
@@ -36,10 +37,7 @@ def check_destination(model: str | Path, carried: ScoreMap | None, out: str | Pa
     path = Path(out)
     if path.suffix != source.suffix:
         raise OutputError(f"{printable(str(path))}: must end in {source.suffix}, as the model does")
-    if path.exists() and not force:
-        raise OutputError(f"{printable(str(path))}: is there already; choose another --out, or replace it with --force")
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"{printable(str(path))}: there is no folder {printable(str(path.absolute().parent))}")
+    check_free(path, force)
     return path
 
 

@@ -38,11 +38,20 @@ def destination(checkpoint: Checkpoint, out: str | Path | None, suffix: str, for
         OutputError: it is there already and not to be replaced, or there is no such folder.
     """
     path = checkpoint.path.with_suffix(suffix) if out is None else Path(out)
+    check_free(path, force)
+    return path
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Refuse a file that may not be written there.
+
+    Raises:
+        OutputError: it is there already and not to be replaced, or there is no such folder.
+    """
     if path.exists() and not force:
         raise OutputError(f"{printable(str(path))}: is there already; choose another --out, or replace it with --force")
     if not path.absolute().parent.is_dir():
         raise OutputError(f"{printable(str(path))}: there is no folder {printable(str(path.absolute().parent))}")
-    return path
 
 
 def place(
