@@ -69,6 +69,11 @@ def reader(folder: Path, seed: int = 0, **changes: Any) -> SurroundingsReader:
     return found
 
 
+def reader_of(path: Path, samples: int) -> SurroundingsReader:
+    """One that hears a single recording, which is not looked at beforehand."""
+    return SurroundingsReader((NoiseSource((str(path),), (samples,), (0.0, 15.0), (1, 1)),), (), 1.0, 0.0, 0)
+
+
 # What is found
 
 
@@ -222,6 +227,49 @@ def test_babble_of_the_batch_keeps_its_share_beside_recorded_noise() -> None:
     assert torch.equal(recorded, noisy)
     assert babbling.float().mean().item() == pytest.approx(0.3, abs=0.03)
     assert ((added == 0).all(dim=1) | recorded | babbling).all()
+
+
+def test_coloured_noise_takes_its_share_beside_recorded_noise_and_babble() -> None:
+    settings = AugmentationConfiguration(
+        noise_probability=0.8,
+        babble_share=0.25,
+        coloured_share=0.25,
+        snr_db=(5.0, 5.0),
+        noise_folders=[{"folder": "noise"}],
+    )
+    # Voices are tones: babble is a sum of them, and coloured noise is anything else.
+    voices = torch.sin(torch.arange(800.0) * torch.linspace(0.5, 1.0, 3000).unsqueeze(1))
+    noise, noisy = torch.ones(3000, 800), torch.rand(3000, generator=torch.Generator().manual_seed(1)) < 0.4
+    items = noisy.nonzero().squeeze(1).tolist()
+    around = surroundings(noise, items, [20.0] * len(items), torch.zeros(3000, 1), [])
+    added = Augmentation(settings)(voices, batch_draws(len(voices)), around) - voices
+    spectrum = torch.fft.rfft(added * torch.hann_window(800)).abs().square()
+    share = spectrum[:, 60:131].sum(dim=1) / spectrum.sum(dim=1).clamp(min=1e-9)  # in the band of the voices
+    changed = added.abs().amax(dim=1) > 1e-4
+    made_up = changed & ~noisy
+    ratio = 20 * torch.log10(voices[made_up].norm(dim=1) / added[made_up].norm(dim=1))
+    assert torch.allclose(ratio, torch.full_like(ratio, 5.0), atol=0.1)
+    assert (made_up & (share > 0.95)).float().mean().item() == pytest.approx(0.2, abs=0.03)
+    assert (made_up & (share < 0.8)).float().mean().item() == pytest.approx(0.2, abs=0.03)
+    assert not (noisy & ~changed).any()
+
+
+def test_shares_of_noise_that_are_more_than_all_of_it_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"(?s)coloured_share.*babble_share \(0\.7\) are more than 1 together"):
+        AugmentationConfiguration(babble_share=0.7, coloured_share=0.4)
+
+
+def test_short_recordings_of_noise_are_decoded_once_and_heard_to_the_bit(tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).integers(-9000, 9000, 3 * RATE) / 32768
+    write(tmp_path / "noise.wav", noise)
+    first, second = (reader(tmp_path).read([(0, place)], SAMPLES).noise[0].double().numpy() for place in (1, 2))
+    (tmp_path / "noise.wav").unlink()  # it has been kept
+    third = reader_of(tmp_path / "noise.wav", 3 * RATE).read([(0, 1)], SAMPLES).noise[0].double().numpy()
+    assert np.array_equal(third, first)
+    for heard in (first, second):
+        start = int(np.argmax(np.correlate(noise, heard / np.abs(heard).max())))
+        part = noise[start : start + SAMPLES]
+        assert np.allclose(heard, part / np.sqrt(np.mean(part**2)), atol=1e-5)
 
 
 def test_a_recipe_with_recorded_noise_and_rooms_trains_and_says_what_it_found(tmp_path: Path, musan: Path) -> None:

@@ -168,6 +168,8 @@ class AugmentationConfiguration(Section):
         speeds: at which crops are played, each as likely as the others, such as 0.9, 1.0 and 1.1; steps of 0.01.
         noise_probability: share of items that get noise.
         babble_share: of those, the share whose noise is babble of other items of the batch.
+        coloured_share: of those, the share whose noise is coloured noise although `noise_folders` names recordings;
+            without any, all noise but the babble is.
         snr_db: range of the signal-to-noise ratio of noise that is made up.
         noise_folders: recorded noise, each folder as likely as the others; it takes the place of coloured noise.
         reverberation_probability: share of items that get reverberation.
@@ -182,6 +184,7 @@ class AugmentationConfiguration(Section):
     speeds: Annotated[tuple[Speed, ...], AfterValidator(_distinct_with_one)] = (1.0,)
     noise_probability: Probability = 0.0
     babble_share: Probability = 0.3
+    coloured_share: Annotated[Probability, Field(validate_default=True)] = 0.0
     snr_db: Range = (0.0, 20.0)
     noise_folders: tuple[NoiseConfiguration, ...] = ()
     reverberation_probability: Probability = 0.0
@@ -190,6 +193,19 @@ class AugmentationConfiguration(Section):
     telephone_probability: Probability = 0.0
     gain_db: Range = (0.0, 0.0)
     masking: MaskingConfiguration = MaskingConfiguration()
+
+    @field_validator("coloured_share")
+    @classmethod
+    def _shares_fit(cls, share: float, info: ValidationInfo) -> float:
+        babble = info.data.get("babble_share", 0.0)
+        if share + babble > 1.0:
+            raise ValueError(f"and babble_share ({babble:g}) are more than 1 together")
+        return share
+
+    @property
+    def recorded_share(self) -> float:
+        """Of the items with noise, the share whose noise is recorded."""
+        return 1.0 - self.babble_share - self.coloured_share if self.noise_folders else 0.0
 
     @property
     def changes_waveforms(self) -> bool:

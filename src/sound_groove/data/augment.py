@@ -80,13 +80,21 @@ class Augmentation:
             return _mixed_into(signals, chosen, noise, draws.uniform(settings.snr_db)[chosen])
         noisy = surroundings.noise_items
         signals = _mixed_into(signals, noisy, surroundings.noise, surroundings.snr_db)
-        # Babble goes to some of the items that got no recording, so many that both shares are what they should be.
-        if babbling := settings.noise_probability * settings.babble_share:
-            without = 1.0 - settings.noise_probability + babbling
-            quiet = torch.ones(len(signals), dtype=torch.bool, device=signals.device)
-            quiet[noisy] = False
-            chosen = ((draws.uniform() * without < babbling) & quiet).nonzero().squeeze(1)
+        # Made-up noise goes to so many of the items without a recording that all shares are what they should be.
+        babbling, colouring = (settings.noise_probability * s for s in (settings.babble_share, settings.coloured_share))
+        if not babbling + colouring:
+            return signals
+        without = 1.0 - settings.noise_probability * settings.recorded_share
+        quiet = torch.ones(len(signals), dtype=torch.bool, device=signals.device)
+        quiet[noisy] = False
+        place = draws.uniform() * without
+        if babbling:
+            chosen = ((place < babbling) & quiet).nonzero().squeeze(1)
             noise = babble(clean, chosen, draws)
+            signals = _mixed_into(signals, chosen, noise, draws.uniform(settings.snr_db)[chosen])
+        if colouring:
+            chosen = ((place >= babbling) & (place < babbling + colouring) & quiet).nonzero().squeeze(1)
+            noise = coloured_noise(chosen, clean.shape[1], draws)
             signals = _mixed_into(signals, chosen, noise, draws.uniform(settings.snr_db)[chosen])
         return signals
 

@@ -20,12 +20,16 @@ from sound_groove.audio import SAMPLE_RATE, load_audio, probe, read_segment
 from sound_groove.configuration import AugmentationConfiguration, NoiseConfiguration
 from sound_groove.data.corpora.listing import audio_below
 from sound_groove.data.draws import Draw, generator, uniform
+from sound_groove.data.file_work import to_sixteen_bit
+from sound_groove.data.shards import Steps, to_float
 from sound_groove.errors import CorpusError, SoundGrooveError, TrainingError
 from sound_groove.types import Samples
 
 T = TypeVar("T")
 
 LONGEST_ROOM = 2 * SAMPLE_RATE  # of a response, from its direct path on; what comes later is far below any speech
+NOISE_KEPT = 512  # short recordings in each reading process, decoded: 164 MB at most
+NOISE_KEPT_UP_TO = 10 * SAMPLE_RATE  # what is longer is read in parts, from its file
 ROOMS_KEPT = 600  # in each reading process: 15 MB of those of `sound-groove rooms`, 77 MB at most
 # MUSAN (Snyder et al. 2015) and what its recordings are used for in the published CN-Celeb recipes: folder, decibels of
 # the signal-to-noise ratio, and how many recordings are heard at once.
@@ -162,7 +166,7 @@ def find_surroundings(
     rooms = () if settings.room_folder is None else rooms_in(settings.room_folder)
     if not sources and not rooms:
         return None
-    recorded = settings.noise_probability * (1.0 - settings.babble_share) if sources else 0.0
+    recorded = settings.noise_probability * settings.recorded_share
     return SurroundingsReader(sources, rooms, recorded, settings.reverberation_probability if rooms else 0.0, seed)
 
 
@@ -213,12 +217,25 @@ def _read_noise(source: NoiseSource, samples: int, draw: np.random.Generator) ->
         wanted = min(samples, length)
         start = int(draw.random() * (length - wanted + 1))
         try:
-            part = read_segment(source.paths[index], start, wanted)
+            part = _read_part(source.paths[index], length, start, wanted)
         except SoundGrooveError as error:
             raise TrainingError(f"{error} (recorded noise)") from None
         level = math.sqrt(float(np.dot(part, part)) / wanted)
         mixture += np.resize(part, samples) * np.float32(1.0 / max(level, 1e-5))  # np.resize repeats
     return mixture
+
+
+def _read_part(path: str, length: int, start: int, wanted: int) -> Samples:
+    """A part of a recording of so many samples (wanted,)."""
+    if length > NOISE_KEPT_UP_TO:
+        return read_segment(path, start, wanted)
+    return to_float(_read_whole(path)[start : start + wanted])
+
+
+@lru_cache(maxsize=NOISE_KEPT)
+def _read_whole(path: str) -> Steps:
+    """A short recording of noise in 16-bit steps (samples,); to be read only, since it is kept."""
+    return to_sixteen_bit(load_audio(path))
 
 
 @lru_cache(maxsize=ROOMS_KEPT)
