@@ -4,13 +4,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from sound_groove.audio import load_audio
 from sound_groove.checkpoint import HEAD, NETWORK, load_checkpoint
 from sound_groove.configuration import OptimizerConfiguration, Recipe
+from sound_groove.data.manifest import read_manifest
+from sound_groove.data.speed import change_speed
+from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import ConfigurationError
+from sound_groove.losses import AamSoftmax
+from sound_groove.training.imprinting import class_means, imprint
 from sound_groove.training.model import make_modules, make_optimizer, set_rate
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
@@ -30,7 +37,8 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tuning(prepared: Path, trained: Path, **changes: Any) -> Recipe:
-    settings = {"training__epochs": 1, "training__batches_per_epoch": 4, "seed": 9, **changes}
+    settings = {"training__epochs": 1, "training__batches_per_epoch": 4, "seed": 9, "training__new_head": "random"}
+    settings |= changes
     return tiny_recipe(prepared, training__start_from=str(trained), **settings)
 
 
@@ -78,6 +86,44 @@ def test_a_resumed_run_goes_on_with_its_own_network(prepared: Path, trained: Pat
     model.unlink()  # it is not needed any more
     train(recipe, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
+
+
+def test_a_new_head_begins_at_the_mean_embedding_of_each_speaker_at_each_speed(prepared: Path, trained: Path) -> None:
+    utterances = [utterance for utterance in read_manifest(prepared) if utterance.split == "train"]
+    speakers = sorted({utterance.speaker for utterance in utterances})
+    labels = np.array([speakers.index(utterance.speaker) for utterance in utterances])
+    encoder = SpeakerEncoder.load(trained, threads=1)
+    encoder.centre = None
+    found = class_means(encoder, utterances, labels, (0.9, 1.0), stored_features=False)
+    assert found.shape == (2 * len(speakers), encoder.embedding_size)
+    for place, speaker in enumerate(speakers):
+        own = [load_audio(utterance.paths[0]) for utterance in utterances if utterance.speaker == speaker]
+        assert len(own) == 3  # as many as are taken
+        slow = [change_speed(torch.from_numpy(samples)[None], 0.9)[0].numpy() for samples in own]
+        assert np.allclose(found[len(speakers) + place], encoder.embed(own).sum(axis=0), atol=1e-5)
+        assert np.allclose(found[place], encoder.embed(slow).sum(axis=0), atol=1e-5)
+
+
+def test_imprinting_gives_directions_and_leaves_lengths() -> None:
+    head = AamSoftmax(4, 3, subcenters=2)
+    drawn = head.weight.detach().clone()
+    means = np.array([[1, 0, 0, 0], [0, 5, 0, 0], [0, 0, 3, 4]], dtype=np.float32)
+    imprint(head, means)
+    written = head.weight.detach()
+    assert torch.equal(written[1::2], drawn[1::2])  # the other sub-centres
+    assert torch.allclose(written.norm(dim=1), drawn.norm(dim=1))
+    directions = written[::2] / written[::2].norm(dim=1, keepdim=True)
+    assert torch.allclose(directions, torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0.6, 0.8]]), atol=1e-6)
+
+
+def test_with_such_a_head_the_first_batches_are_mostly_right(prepared: Path, trained: Path, tmp_path: Path) -> None:
+    accuracy = {}
+    for begun in ("means", "random"):
+        changes = {"training__new_head": begun, "training__frozen_steps": 4, "optimizer__head_rate": 1e-6}
+        train(tuning(prepared, trained, **changes), tmp_path / begun)
+        rows = (tmp_path / begun / "epochs.jsonl").read_text(encoding="utf-8").splitlines()
+        accuracy[begun] = json.loads(rows[0])["accuracy"]
+    assert accuracy["means"] > 0.5 > accuracy["random"]  # of 8 speakers
 
 
 def test_the_head_learns_at_its_own_rate() -> None:

@@ -377,6 +377,8 @@ class TrainingConfiguration(Section):
         gradient_accumulation: parts into which each batch is cut, to fit into memory.
         dither: standard deviation of the features' dither, in 16-bit steps.
         start_from: a model file or run folder whose network training starts from, with a new head: fine-tuning.
+            `pretrained` is the model in the package.
+        new_head: where that head begins: at the mean embedding of a few utterances of each class, or at random.
         frozen_steps: optimiser steps at first in which the network stays as it is and only the head learns.
         average_epochs: after the last epoch, the mean of the weights of this many epochs is judged as well, and kept if
             it is the best; a next stage starts from it. 0 switches it off.

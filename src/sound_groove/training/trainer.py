@@ -39,6 +39,7 @@ from sound_groove.training.averaging import WeightMean
 from sound_groove.training.batch_norm import share_batch_norm
 from sound_groove.training.distillation import Lesson, Teaching
 from sound_groove.training.facts import failure_report, model_header, run_facts
+from sound_groove.training.imprinting import class_means, imprint
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.log import EpochDone, RunLog
 from sound_groove.training.model import Shares, TrainingModel, make_modules, make_optimizer, set_rate, start_network
@@ -450,8 +451,16 @@ class Trainer:
             self.facts = {**self.facts, "start_from": origin}
             self.speakers |= base.trained_speakers
             self.say(f"started from {base.identity.name} ({base.hash[:12]}), with a new head")
+            if self.recipe.training.new_head == "means":
+                self._imprint()
             if not base.trained_speakers:
                 self.say("that model does not say whom it was trained on, so this one will list its own speakers only")
+
+    def _imprint(self) -> None:
+        """Let the new head begin at what the network says of the speakers."""
+        self.encoder.centre = None
+        speeds, stored = self.recipe.augmentation.speeds, self.recipe.data.input == "features"
+        imprint(self.head, class_means(self.encoder, self.plan.utterances, self.plan.labels, speeds, stored))
 
     def _resume(self) -> None:
         """Go back to the newest state; a run that was killed before its first one begins again."""

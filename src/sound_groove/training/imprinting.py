@@ -1,0 +1,81 @@
+"""A new head that begins at what a trained network says of the speakers: imprinted weights.
+
+When a trained network is taught other speakers, its head is new. Drawn at random, it would send gradients that mean
+nothing through a network that means something, for thousands of steps. So the weights of each class are the mean of the
+network's embeddings of a few of its utterances (Qi, Brown and Lowe 2018, "Low-shot learning with imprinted weights").
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sound_groove.audio import SAMPLE_RATE
+from sound_groove.data.dataset import load_features, read_crop
+from sound_groove.data.manifest import Utterance
+from sound_groove.data.speed import change_speed
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.evaluation.cohort import choose_evenly
+from sound_groove.losses import AamSoftmax
+from sound_groove.types import Embeddings, Samples
+
+UTTERANCES = 3  # of each speaker, at most
+LONGEST_S = 4.0  # that is taken of each
+CHUNK = 64  # recordings in memory at a time
+
+
+@torch.no_grad()
+def imprint(head: AamSoftmax, means: Embeddings) -> None:
+    """Let the weights of every class begin at its mean; of several sub-centres the first one does.
+
+    Args:
+        head: whose weights are drawn already; their lengths are kept.
+        means: (classes, D).
+    """
+    first = head.weight[:: head.subcenters]
+    directions = F.normalize(torch.from_numpy(means).to(first))
+    head.weight[:: head.subcenters] = directions * first.norm(dim=1, keepdim=True)
+
+
+def class_means(
+    encoder: SpeakerEncoder,
+    utterances: Sequence[Utterance],
+    labels: NDArray[np.int64],
+    speeds: Sequence[float],
+    stored_features: bool,
+) -> Embeddings:
+    """The mean embedding of every class (speeds * speakers, D): all speakers at the first speed, then at the next one.
+
+    Args:
+        encoder: around the network.
+        utterances: of the training speakers.
+        labels: (utterances,) speaker of each, every one of them from 0 on having some.
+        speeds: each makes classes of its own.
+        stored_features: embed the `.pt` features instead of the audio.
+
+    Raises:
+        AudioError, TrainingError: a file cannot be read.
+    """
+    rows = choose_evenly([str(label) for label in labels.tolist()], UTTERANCES)
+    count = int(labels.max()) + 1
+    sums = np.zeros((len(speeds) * count, encoder.embedding_size))
+    jobs = [(index, row) for index in range(len(speeds)) for row in rows]
+    for start in tqdm(range(0, len(jobs), CHUNK), desc="meeting the speakers", unit="batch", leave=False, disable=None):
+        chunk = jobs[start : start + CHUNK]
+        if stored_features:
+            features = [load_features(str(utterances[row].feature_path)) for _, row in chunk]
+            found = encoder.embed_features([each[: int(LONGEST_S * 100)].float().numpy() for each in features])
+        else:
+            found = encoder.embed([_played(utterances[row], speeds[index]) for index, row in chunk])
+        np.add.at(sums, [index * count + int(labels[row]) for index, row in chunk], found)
+    return np.asarray(sums, dtype=np.float32)
+
+
+def _played(utterance: Utterance, speed: float) -> Samples:
+    """The beginning of an utterance at a speed."""
+    samples = read_crop(utterance, min(int(LONGEST_S * SAMPLE_RATE), sum(utterance.samples)), 0.0)
+    played: Samples = change_speed(torch.from_numpy(samples)[None], speed)[0].numpy()
+    return played
