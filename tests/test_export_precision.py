@@ -155,9 +155,12 @@ def test_the_command_refuses_what_does_not_go_together(
     for words, complaint in (
         (["--precision", "int8"], "int8 needs speech to calibrate on"),
         (["--calibrate-on", str(run)], "--calibrate-on belongs to int8"),
-        (["--format", "sherpa-onnx", "--precision", "fp16"], "--precision goes with --format onnx and tensorrt"),
+        (
+            ["--format", "sherpa-onnx", "--precision", "fp16"],
+            "goes with --format onnx, safetensors and tensorrt",
+        ),
         (["--format", "tensorrt", "--precision", "int8"], "--precision int8 goes with --format onnx"),
-        (["--format", "tensorrt", "--licence", "MIT"], "--licence goes with --format onnx"),
+        (["--format", "tensorrt", "--licence", "MIT"], "--licence goes with --format onnx and safetensors"),
         (["--longest", "9"], "--longest goes with --format tensorrt"),
     ):
         assert main(["export", str(run), "--out", out, *words]) == 2

@@ -150,7 +150,7 @@ def test_the_command_writes_beside_the_model_and_over_nothing(
     assert main(["export", str(tiny_run), "--format", "sherpa-onnx"]) == 1
     assert "--force" in capsys.readouterr().err
     assert main(["export", str(tiny_run), "--format", "sherpa-onnx", "--precision", "fp16"]) == 2
-    assert "--precision goes with --format onnx and tensorrt" in capsys.readouterr().err
+    assert "--precision goes with --format onnx, safetensors and tensorrt" in capsys.readouterr().err
 
 
 def test_the_python_of_the_page_runs(

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 # Options that not every format has.
 FORMATS_WITH = {
-    "precision": ("onnx", "tensorrt"),
+    "precision": ("onnx", "safetensors", "tensorrt"),
     "calibrate_on": ("onnx",),
     "check_on": ("onnx",),
-    "data": ("onnx",),
-    "licence": ("onnx",),
+    "data": ("onnx", "safetensors"),
+    "licence": ("onnx", "safetensors"),
     "largest_batch": ("tensorrt",),
     "longest": ("tensorrt",),
 }
@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   sound-groove export outputs/ecapa512                       outputs/ecapa512/best.onnx
   sound-groove export best.safetensors --out voice.onnx --json
   sound-groove export best.safetensors --precision int8 --calibrate-on recordings/ --out fast.onnx
+  sound-groove export outputs/ecapa512 --format safetensors --precision fp16 --out voice.safetensors
   sound-groove export outputs/ecapa512 --format sherpa-onnx  outputs/ecapa512/best.sherpa.onnx
   sound-groove export outputs/ecapa512 --format tensorrt --precision fp16 --largest-batch 32 --longest 10
 
@@ -34,6 +35,7 @@ the score. fp16 stores its weights in half the size and computes as fp32. int8 c
 to three times as fast on a CPU with instructions for that; it is calibrated on 200 recordings like those that it will
 hear. SPEECH is a folder of recordings, or a list with one path a line.
 
+safetensors is the model to be given away: network and centre alone, without the state and the folders of its training.
 sherpa-onnx is for that project's SpeakerEmbeddingExtractor, on phones too. tensorrt is an engine for the kind of NVIDIA
 GPU that builds it; it needs the 'tensorrt' extra, and this export is not yet run on hardware.
 
@@ -51,19 +53,22 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("model", metavar="MODEL", help="model file or run folder")
+    parser.add_argument("model", metavar="MODEL", help="model file, run folder, or 'pretrained'")
     parser.add_argument(
-        "--format", choices=("onnx", "sherpa-onnx", "tensorrt"), default="onnx", help="what to write (default: onnx)"
+        "--format",
+        choices=("onnx", "safetensors", "sherpa-onnx", "tensorrt"),
+        default="onnx",
+        help="what to write (default: onnx)",
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="file to write (default: beside the model)")
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
     parser.add_argument(
-        "--precision", choices=("fp32", "fp16", "int8"), help="onnx, and without int8 tensorrt (default: fp32)"
+        "--precision", choices=("fp32", "fp16", "int8"), help="onnx, and without int8 the others (default: fp32)"
     )
     parser.add_argument("--calibrate-on", metavar="SPEECH", type=Path, help="onnx: speech to calibrate int8 on")
     parser.add_argument("--check-on", metavar="SPEECH", type=Path, help="onnx: speech to compare file and model on")
-    parser.add_argument("--data", metavar="TEXT", help="onnx: what it was trained on (default: what its recipe says)")
-    parser.add_argument("--licence", metavar="TEXT", help="onnx: of the data that it was trained on")
+    parser.add_argument("--data", metavar="TEXT", help="what it was trained on (default: what its recipe says)")
+    parser.add_argument("--licence", metavar="TEXT", help="of the data that it was trained on")
     parser.add_argument("--largest-batch", metavar="N", type=int, help="tensorrt: most recordings at once (default: 8)")
     parser.add_argument(
         "--longest", metavar="SECONDS", type=float, help="tensorrt: longest recordings, 5 to 60 (default: 60)"
@@ -96,11 +101,10 @@ def _refuse_what_the_format_has_not(arguments: argparse.Namespace) -> None:
     for name, formats in FORMATS_WITH.items():
         if getattr(arguments, name) is not None and arguments.format not in formats:
             option = "--" + name.replace("_", "-")
-            raise UsageError(
-                f"{option} goes with --format {' and '.join(formats)}, and the format is {arguments.format}"
-            )
-    if arguments.format == "tensorrt" and arguments.precision == "int8":
-        raise UsageError("--precision int8 goes with --format onnx, and the format is tensorrt")
+            having = " and ".join(filter(None, (", ".join(formats[:-1]), formats[-1])))
+            raise UsageError(f"{option} goes with --format {having}, and the format is {arguments.format}")
+    if arguments.format != "onnx" and arguments.precision == "int8":
+        raise UsageError(f"--precision int8 goes with --format onnx, and the format is {arguments.format}")
 
 
 def _export(arguments: argparse.Namespace) -> "ExportedFile":
@@ -109,6 +113,10 @@ def _export(arguments: argparse.Namespace) -> "ExportedFile":
         from sound_groove.export.sherpa_file import export_sherpa
 
         return export_sherpa(model, out, force)
+    if arguments.format == "safetensors":
+        from sound_groove.export.network_file import export_network
+
+        return export_network(model, out, force, arguments.precision or "fp32", arguments.data, arguments.licence)
     if arguments.format == "tensorrt":
         from sound_groove.export.tensorrt_file import InputSizes, export_tensorrt
 

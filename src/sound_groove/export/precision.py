@@ -11,7 +11,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 # Lowest cosine that is allowed between the file's embedding and the checkpoint's.
 LEAST_COSINE: dict[Precision, float] = {"fp32": 0.99999, "fp16": 0.9999, "int8": 0.995}
 
-_SMALLEST_MATRIX = 4096  # values; smaller tensors would save nothing
+SMALLEST_MATRIX = 4096  # values; smaller tensors would save nothing
 # The front end stays exact: a quiet band beside a loud tone is 100 dB down.
 _FRONT_END = "front_end."
 
@@ -29,7 +29,7 @@ def store_in_halves(model: "onnx.ModelProto") -> None:
 
     casts = []
     for tensor in model.graph.initializer:
-        is_matrix = tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= _SMALLEST_MATRIX
+        is_matrix = tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= SMALLEST_MATRIX
         if not is_matrix or tensor.name.startswith(_FRONT_END):
             continue
         name, stored = tensor.name, f"{tensor.name}.float16"

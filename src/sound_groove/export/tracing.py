@@ -14,6 +14,7 @@ from sound_groove import __version__
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.checkpoint import Checkpoint
 from sound_groove.errors import CheckpointError
+from sound_groove.export.shared_facts import shared_facts
 
 if TYPE_CHECKING:
     import onnx
@@ -87,7 +88,7 @@ def facts(checkpoint: Checkpoint, data: str | None = None, licence: str | None =
         "description": training.get("description", ""),
         "data": training.get("data", training.get("description", "")) if data is None else data,
         "licence": training.get("licence", "") if licence is None else licence,
-        "training": json.dumps(training),
+        "training": json.dumps(shared_facts(training)),
         "sound_groove": __version__,
     }
 

@@ -1,0 +1,82 @@
+"""A model as a .safetensors file to be given away: network and centre, without head and optimiser, whole or in halves.
+
+Training can start from such a file, and every other format can be exported from it. The hash is that of the weights in
+it: halves are other numbers, so they have another hash.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sound_groove.checkpoint import CENTRE, NETWORK, Checkpoint, load_checkpoint, network_hash, save_checkpoint
+from sound_groove.errors import UsageError, require_extra
+from sound_groove.export.parity import CHECKED_S, demand, worst_cosine
+from sound_groove.export.placing import ExportedFile, destination
+from sound_groove.export.precision import LEAST_COSINE, SMALLEST_MATRIX, Precision
+from sound_groove.export.shared_facts import shared_facts
+from sound_groove.export.waveform_model import WaveformModel
+from sound_groove.types import Embeddings, Samples
+
+SUFFIX = ".network.safetensors"
+
+
+def export_network(
+    model: str | Path,
+    out: str | Path | None = None,
+    force: bool = False,
+    precision: Precision = "fp32",
+    data: str | None = None,
+    licence: str | None = None,
+) -> ExportedFile:
+    """Write what makes a model's embeddings as one .safetensors file.
+
+    Args:
+        model: a model file or run folder.
+        out: the file to write; beside the model, with the suffix .network.safetensors, when None.
+        force: replace a file that is there.
+        precision: fp32, or fp16, which keeps the matrices in half the size; they are float32 again when loaded.
+        data: what the model was trained on, in words.
+        licence: of these data.
+
+    Raises:
+        CheckpointError: the model cannot be used, or its halves disagree with it.
+        OutputError: the file is there already, or cannot be written.
+        UsageError: there is no such precision of this format.
+    """
+    require_extra("Exporting", "train", "torch", "safetensors", "pydantic")
+    if precision == "int8":
+        raise UsageError("a .safetensors file is in fp32 or fp16; int8 goes with --format onnx")
+    checkpoint = load_checkpoint(model)
+    path = destination(checkpoint, out, SUFFIX, force)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{path}: must end in .safetensors")
+    kept = {name: tensor for name, tensor in checkpoint.tensors.items() if name.startswith((NETWORK, CENTRE))}
+    tensors = {name: _halved(tensor) if precision == "fp16" else tensor for name, tensor in kept.items()}
+    training = {name: fact for name, fact in checkpoint.header.training.items() if name != "progress"}
+    training |= {name: fact for name, fact in (("data", data), ("licence", licence)) if fact is not None}
+    written = Checkpoint(
+        path, replace(checkpoint.header, training=shared_facts(training)), tensors, network_hash(tensors)
+    )
+    worst = _worst_cosine(written, checkpoint)
+    demand(checkpoint, worst, LEAST_COSINE[precision])
+    save_checkpoint(path, tensors, written.header)
+    size = int(checkpoint.header.network["embedding_size"])
+    return ExportedFile(path, written.header.name, written.hash, size, path.stat().st_size, worst, CHECKED_S)
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """A matrix of the network as float16; what is small stays as it is."""
+    return tensor.half() if tensor.is_floating_point() and tensor.numel() >= SMALLEST_MATRIX else tensor
+
+
+def _worst_cosine(written: Checkpoint, checkpoint: Checkpoint) -> float:
+    module = WaveformModel(written).eval()
+
+    @torch.inference_mode()
+    def embed(waveforms: Samples) -> Embeddings:
+        found: Embeddings = module(torch.from_numpy(waveforms)).numpy()
+        return found
+
+    return worst_cosine(checkpoint, embed)
