@@ -6,6 +6,7 @@ nothing.
 """
 
 import sys
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -294,19 +295,22 @@ def training_batches(
         TrainingError: a file cannot be read any more, or a worker died (which torch may also raise as a RuntimeError,
             at any moment, from a signal handler).
     """
-    loader: DataLoader[Any] = DataLoader(
-        _BatchReader(source),
-        batch_size=None,  # the sampler below gives whole batches
-        sampler=_batch_items(sampler, epochs, first_batch, rank, processes),
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        pin_memory=pin_memory,
-        prefetch_factor=PREFETCHED if workers else None,
-        generator=torch.Generator(),  # or a number would be drawn from torch's global generator
-        # A forked worker shares the list of utterances; any other would be sent a copy of half a million of them.
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-    )
-    batches = iter(loader)
+    with warnings.catch_warnings():
+        # A recipe may ask for more processes than there are cores: they wait for files, too.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        loader: DataLoader[Any] = DataLoader(
+            _BatchReader(source),
+            batch_size=None,  # the sampler below gives whole batches
+            sampler=_batch_items(sampler, epochs, first_batch, rank, processes),
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin_memory,
+            prefetch_factor=PREFETCHED if workers else None,
+            generator=torch.Generator(),  # or a number would be drawn from torch's global generator
+            # A forked worker shares the list of utterances; any other would be sent a copy of half a million of them.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        )
+        batches = iter(loader)
     while True:
         try:
             batch = next(batches, None)
