@@ -18,8 +18,10 @@ condition, so that a run that was stopped goes on where it was. Lists are never 
 
 import argparse
 import hashlib
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -54,7 +56,7 @@ from sound_groove.evaluation.cohort import Cohort, choose_cohort
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure
 from sound_groove.evaluation.scorings import Scoring, ScoringPlan, score_all
 from sound_groove.evaluation.trials import TrialList, file_sha256
-from sound_groove.files import write_json, write_text, writing
+from sound_groove.files import lock, write_json, write_text, writing
 from sound_groove.provenance import machine, now
 from sound_groove.speakers import check_unheard
 
@@ -143,15 +145,35 @@ def judge(arguments: argparse.Namespace) -> None:
         raise UsageError("as-norm needs --cohort: a .npz file that 'sound-groove embed' wrote, of other speakers")
     if arguments.resamples < 0 or arguments.threads < 1:
         raise UsageError("--resamples must be at least 0, and --threads at least 1")
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        raise UsageError(f"--json {printable(str(arguments.json))}: there is no such folder")
     everything = read_lists(arguments.corpus)
     lists = {name: everything[name] for name in LISTS if name in arguments.lists}
-    every, paths = recordings_of(everything.values()), recordings_of(lists.values())
+    every = recordings_of(everything.values())
     encoder = SpeakerEncoder.load(arguments.model, threads=arguments.threads)
     refuse_heard(encoder, lists)
     cohort = read_cohort(arguments.cohort, encoder, arguments.corpus, lists) if "as-norm" in wanted else None
     claim(arguments.out, arguments.corpus, every)
+    with kept_to_oneself(arguments.out):
+        contest = enter(arguments, lists, sound_groove_system(encoder), wanted, cohort)
+        if "degraded" in arguments.recordings:
+            degrade(arguments.corpus, every, arguments.out / "degraded")
+        lengths = sorted(set(arguments.lengths), key=lambda length: length or np.inf)
+        kinds = [kind for kind in RECORDINGS if kind in arguments.recordings]
+        conditions = [Condition(kind, length) for kind in kinds for length in lengths]
+        rows = [row for condition in conditions for row in judge_condition(contest, condition, arguments.resamples)]
+        report(contest, rows, arguments)
 
-    contest = Contest(arguments.corpus, arguments.out, lists, sound_groove_system(encoder), tuple(wanted), cohort)
+
+def enter(
+    arguments: argparse.Namespace,
+    lists: Mapping[str, TrialList],
+    model: System,
+    wanted: Sequence[str],
+    cohort: Cohort | None,
+) -> Contest:
+    """The model with those of its peers that are wanted and there."""
+    contest = Contest(arguments.corpus, arguments.out, lists, model, tuple(wanted), cohort)
     try:
         if "resemblyzer" in wanted:
             contest = replace(contest, peer=resemblyzer_system(arguments.threads))
@@ -159,18 +181,11 @@ def judge(arguments: argparse.Namespace) -> None:
         contest = _without(contest, "resemblyzer", error)
     try:
         if "teacher" in wanted:
-            teacher = teacher_embeddings(arguments.corpus, paths)
+            teacher = teacher_embeddings(arguments.corpus, recordings_of(lists.values()))
             contest = replace(contest, teacher=teacher, notes=(*contest.notes, TEACHER_NOTE))
     except AbsentError as error:
         contest = _without(contest, "teacher", error)
-
-    if "degraded" in arguments.recordings:
-        degrade(arguments.corpus, every, arguments.out / "degraded")
-    lengths = sorted(set(arguments.lengths), key=lambda length: length or np.inf)
-    kinds = [kind for kind in RECORDINGS if kind in arguments.recordings]
-    conditions = [Condition(kind, length) for kind in kinds for length in lengths]
-    rows = [row for condition in conditions for row in judge_condition(contest, condition, arguments.resamples)]
-    report(contest, rows, arguments)
+    return contest
 
 
 def judge_condition(contest: Contest, condition: Condition, resamples: int) -> list[Row]:
@@ -348,6 +363,21 @@ def claim(out: Path, corpus: Path, paths: Sequence[str]) -> None:
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     write_text(path, digest + "\n")
+
+
+@contextmanager
+def kept_to_oneself(out: Path) -> Iterator[None]:
+    """Keep a second run away from a folder of results: each would overwrite what the other has embedded.
+
+    Raises:
+        OutputError: another run is using it.
+    """
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        lock(descriptor, f"{printable(str(out))}: another run is using it; wait, or name another folder with --out")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _without(contest: Contest, system: str, reason: AbsentError) -> Contest:

@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import corpus_trials
 import judged_systems
 from judged_systems import Answer, Condition, System, embed_all, middle, resemblyzer_system
-from judging import main
+from judging import kept_to_oneself, main
 
 WHOLE = Condition("clean", None)
 
@@ -197,6 +197,15 @@ def test_a_folder_of_other_recordings_is_not_used(
     assert "holds results of other recordings" in capsys.readouterr().err
 
 
+def test_two_runs_do_not_share_a_folder(
+    made_up: Path, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with kept_to_oneself(tmp_path):
+        assert run(made_up, model_path, tmp_path, "--recordings", "clean") == 1
+    assert "another run is using it" in capsys.readouterr().err
+    assert not (tmp_path / "embeddings").exists()
+
+
 def test_what_is_missing_is_named(
     made_up: Path, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,6 +219,7 @@ def test_what_is_missing_is_named(
     assert "is not the development corpus" in complaint(1, tmp_path / "nowhere", model_path)
     assert "none.safetensors" in complaint(1, made_up, tmp_path / "none.safetensors")
     assert "needs --cohort" in complaint(2, made_up, model_path, "--systems", "as-norm")
+    assert "no such folder" in complaint(2, made_up, model_path, "--json", tmp_path / "nowhere" / "figures.json")
     (tmp_path / "val_trials").mkdir()
     for name in corpus_trials.LISTS[1:]:
         (tmp_path / "val_trials" / f"{name}.txt").write_text("1 a b\n", encoding="utf-8")
