@@ -6,9 +6,8 @@ CORPUS is the development corpus (its val/, val_trials/, noise/ and noise.tsv), 
 its train/. Every run is recipes/corpus/ablation.yaml with the words of one switch, in a process of its own with one
 thread; runs that are finished are not made again, and `--table` only prints what there is.
 
-The models are judged on each trial list twice: on the recordings as they are, and with noise and reverberation added.
-For that, each recording is put into a simulated room (pyroomacoustics, image sources, none of them used in training)
-and mixed at 0 to 15 dB with a recording of noise from collections of which nothing is heard in training.
+The models are judged on each trial list twice: on the recordings as they are, and with noise and reverberation added
+(see corpus_trials.py).
 """
 
 import argparse
@@ -16,27 +15,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
-import soundfile
-from scipy.signal import fftconvolve
+from corpus_trials import LISTS, TRAINING_NOISE, degrade, degraded_path, noise_recordings, read_lists, recordings_of
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
+from sound_groove.audio import load_audio
 from sound_groove.encoder import SpeakerEncoder
+from sound_groove.evaluation.trials import TrialList
 from sound_groove.files import read_json, write_json
 from sound_groove.metrics import eer
-from sound_groove.types import Embeddings, Samples
+from sound_groove.scoring import score_trials
+from sound_groove.types import Embeddings
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "corpus" / "ablation.yaml"
-LISTS = ("ocean", "words", "arabic", "dsp", "wuw2")
-TRAINING_NOISE = ("esc10",)  # collections heard in training, where recorded noise is; the others are for the trials
-DEGRADED_SEED = 2026
-ROOMS = 40  # of the trials
 CHUNK = 64  # recordings in memory at a time
-SNR_DB = (0.0, 15.0)
 PK = "data.sampler={kind: pk, speakers: 16, utterances: 2}"
 LARGE_MARGIN = (
     "stages=[{training: {epochs: 1}, data: {crop_frames: 300}, loss: {margin: {initial: 0.4, final: 0.4}}, "
@@ -87,21 +81,6 @@ SWITCHES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Trials:
-    """One list.
-
-    Attributes:
-        first: (N,) paths of the one side, relative to the corpus.
-        second: (N,) of the other.
-        labels: (N,) whether the speaker is the same.
-    """
-
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-    labels: tuple[bool, ...]
-
-
 def main() -> None:
     """Train what is missing, judge it, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,9 +93,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print what there is, and train nothing")
     arguments = parser.parse_args()
     if not arguments.table:
-        trials = {name: read_trials(arguments.corpus / "val_trials" / f"{name}.txt") for name in LISTS}
-        paths = sorted({path for one in trials.values() for path in (*one.first, *one.second)})
-        degrade(arguments.corpus, paths, arguments.out / "degraded")
+        trials = read_lists(arguments.corpus)
+        degrade(arguments.corpus, recordings_of(trials.values()), arguments.out / "degraded")
         places = {
             "noise": gather_noise(arguments.corpus, arguments.out / "noise"),
             "corpus": arguments.corpus.absolute(),
@@ -147,14 +125,14 @@ def train(run: Path, words: Sequence[str]) -> None:
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
 
 
-def judge(run: Path, corpus: Path, degraded: Path, trials: dict[str, Trials]) -> dict[str, object]:
+def judge(run: Path, corpus: Path, degraded: Path, trials: dict[str, TrialList]) -> dict[str, object]:
     """The EER of a run's best model on each list: as it is, without its centre, and on degraded recordings."""
     encoder = SpeakerEncoder.load(run, threads=1)
     centre, encoder.centre = encoder.centre, None
-    paths = sorted({path for one in trials.values() for path in (*one.first, *one.second)})
+    paths = recordings_of(trials.values())
     found: dict[str, object] = {"model": encoder.identity.hash}
-    for condition, root in (("clean", corpus), ("degraded", degraded)):
-        files = [(root / path).with_suffix(".wav" if condition == "degraded" else Path(path).suffix) for path in paths]
+    for condition in ("clean", "degraded"):
+        files = [corpus / path if condition == "clean" else degraded_path(degraded, path) for path in paths]
         chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
         plain = np.concatenate([encoder.embed([load_audio(file) for file in chunk]) for chunk in chunks])  # (N, D)
         found[condition] = errors(plain if centre is None else _unit(plain - centre), paths, trials)
@@ -162,68 +140,23 @@ def judge(run: Path, corpus: Path, degraded: Path, trials: dict[str, Trials]) ->
     return found
 
 
-def errors(embeddings: Embeddings, paths: Sequence[str], trials: dict[str, Trials]) -> dict[str, float]:
+def errors(embeddings: Embeddings, paths: Sequence[str], trials: dict[str, TrialList]) -> dict[str, float]:
     """The EER of each list, a fraction."""
-    row = dict(zip(paths, embeddings, strict=True))
+    row = {path: index for index, path in enumerate(paths)}
     found = {}
     for name, one in trials.items():
-        scores = [float(row[a] @ row[b]) for a, b in zip(one.first, one.second, strict=True)]
-        found[name] = eer(np.array(scores), np.array(one.labels))
+        own = embeddings[[row[path] for path in one.ids]]
+        found[name] = eer(score_trials(own, one.enrolments, one.tests), one.labels)
     return found
-
-
-def read_trials(path: Path) -> Trials:
-    """Read a list of `label first second`."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    labels, first, second = zip(*lines, strict=True)
-    return Trials(tuple(first), tuple(second), tuple(label == "1" for label in labels))
 
 
 def gather_noise(corpus: Path, folder: Path) -> Path:
     """A folder of links to the noise that may be heard in training."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path, source in _noise(corpus):
+    for path, source in noise_recordings(corpus):
         if source in TRAINING_NOISE and not (folder / path.name).exists():
             (folder / path.name).symlink_to(path.absolute())
     return folder.absolute()
-
-
-def degrade(corpus: Path, paths: Sequence[str], folder: Path) -> None:
-    """Write each recording in a room and in noise, once; a recording's room and noise are a function of its place."""
-    if (folder / "done").exists():
-        return
-    rooms = simulated_rooms()
-    noises = [load_audio(path) for path, source in _noise(corpus) if source not in TRAINING_NOISE]
-    for index, path in enumerate(paths):
-        draw = np.random.default_rng((DEGRADED_SEED, index))
-        dry = load_audio(corpus / path)
-        wet = fftconvolve(dry, rooms[draw.integers(len(rooms))])[: len(dry)]
-        noise = np.resize(np.roll(noises[draw.integers(len(noises))], int(draw.integers(1 << 20))), len(dry))
-        ratio = 10.0 ** (-draw.uniform(*SNR_DB) / 20.0)
-        mixture = wet + noise * (ratio * _level(wet) / max(_level(noise), 1e-9))
-        target = (folder / path).with_suffix(".wav")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(target, 0.9 * mixture / np.abs(mixture).max(), SAMPLE_RATE, subtype="PCM_16")
-    (folder / "done").touch()
-
-
-def simulated_rooms() -> list[Samples]:
-    """Impulse responses of shoebox rooms with a reverberation time of 0.3 to 0.9 s."""
-    import pyroomacoustics
-
-    responses = []
-    for index in range(ROOMS):
-        draw = np.random.default_rng((DEGRADED_SEED, 1, index))
-        size = draw.uniform((3.0, 3.0, 2.4), (10.0, 8.0, 4.0))
-        absorption, order = pyroomacoustics.inverse_sabine(draw.uniform(0.3, 0.9), size)
-        room = pyroomacoustics.ShoeBox(
-            size, fs=SAMPLE_RATE, materials=pyroomacoustics.Material(absorption), max_order=min(order, 40)
-        )
-        room.add_source(draw.uniform(0.5, size - 0.5))
-        room.add_microphone(draw.uniform(0.5, size - 0.5))
-        room.compute_rir()
-        responses.append(np.asarray(room.rir[0][0], dtype=np.float32))
-    return responses
 
 
 def table(out: Path) -> str:
@@ -247,16 +180,6 @@ def _row(text: str, found: Sequence[dict[str, dict[str, float]]], suffix: str) -
         of_lists = [mean(100 * one[condition + suffix][name] for one in found) for name in LISTS]
         cells += [f"{value:.1f}" for value in of_lists] + [f"**{mean(of_lists):.2f}**"]
     return f"| {text} | {len(found)} | {' | '.join(cells)} |"
-
-
-def _noise(corpus: Path) -> list[tuple[Path, str]]:
-    """The recordings of noise, and the collection that each is from."""
-    rows = [line.split("\t") for line in (corpus / "noise.tsv").read_text(encoding="utf-8").splitlines()[1:]]
-    return [(corpus / path, source) for path, source, *_ in rows]
-
-
-def _level(samples: Samples) -> float:
-    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
 
 
 def _unit(vectors: Embeddings) -> Embeddings:
