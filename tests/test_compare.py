@@ -195,13 +195,10 @@ def test_the_record_is_the_contract_of_the_command_line(voices: list[Path], mode
     assert all(list(warning) == ["code", "message"] for warning in record["warnings"])
 
 
-def test_wrong_arguments_are_refused(voices: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_arguments_are_refused(voices: list[Path]) -> None:
     for prior in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(UsageError, match="the prior must lie between 0 and 1"):
             compare(*voices, Scripted(), prior=prior)
-    monkeypatch.delenv("SOUND_GROOVE_MODEL", raising=False)
-    with pytest.raises(UsageError, match="no model was given"):
-        compare(*voices)
     with pytest.raises(AudioError):
         compare(voices[0], np.zeros((2, 16000), dtype=np.float32), Scripted())
 
@@ -255,12 +252,10 @@ def test_another_process_gives_the_same_answer(voices: list[Path], model_path: P
 
 
 def test_wrong_use_exits_with_2_and_one_sentence(
-    voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("SOUND_GROOVE_MODEL", raising=False)
     files = [str(path) for path in voices]
     cases = [
-        (files, "no model was given: name a model file or run folder with --model or SOUND_GROOVE_MODEL"),
         ([*files, "--prior", "1.5"], "the prior must lie between 0 and 1, exclusive; 1.5 was given"),
         ([*files, "--prior", "half"], "argument --prior: needs a number, and 'half' was given"),
         ([*files, "--crops", "0"], "argument --crops: needs a whole number of at least 1, and '0' was given"),

@@ -256,12 +256,15 @@ def test_an_unknown_device_is_named(model_path: Path) -> None:
         SpeakerEncoder.load(model_path, device="abacus")
 
 
-def test_the_default_model_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_model_is_named_by_the_environment_and_else_the_one_in_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("SOUND_GROOVE_MODEL", "some/where")
     assert default_model() == "some/where"
+    monkeypatch.setenv("SOUND_GROOVE_MODEL", "")
+    assert default_model() == "pretrained"
     monkeypatch.delenv("SOUND_GROOVE_MODEL")
-    with pytest.raises(UsageError, match="no model was given"):
-        default_model()
+    assert default_model() == "pretrained"
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from sound_groove.audio import load_audio
 from sound_groove.checkpoint import HEAD, NETWORK, load_checkpoint
+from sound_groove.cli import main
 from sound_groove.configuration import OptimizerConfiguration, Recipe
 from sound_groove.data.manifest import read_manifest
 from sound_groove.data.speed import change_speed
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import ConfigurationError
 from sound_groove.losses import AamSoftmax
+from sound_groove.recipes import dump_recipe
 from sound_groove.training.imprinting import class_means, imprint
 from sound_groove.training.model import make_modules, make_optimizer, set_rate
 from sound_groove.training.preflight import preflight
@@ -161,3 +163,17 @@ def test_what_does_not_fit_is_said_before_training(
         preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
     (problem,) = caught.value.problems
     assert problem.startswith(expected)
+
+
+def test_the_command_line_names_the_model_to_start_from(
+    prepared: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(dump_recipe(tuning(prepared, trained, training__start_from=None)), encoding="utf-8")
+    out = str(tmp_path / "tuned")
+    assert main(["train", str(recipe), "--from", str(trained), "--out", out]) == 0
+    assert "started from teacher (" in capsys.readouterr().err
+    assert main(["train", str(recipe), "--from", "nowhere", "--out", out, "--force"]) == 2
+    assert "training.start_from: nowhere: there is no such model file or run folder" in capsys.readouterr().err
+    assert main(["train", str(recipe), "--from", "pretrained", "--out", out, "--force"]) == 2
+    assert "network.channels: the model to start from has 512, and the recipe says 8" in capsys.readouterr().err

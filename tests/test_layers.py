@@ -12,7 +12,17 @@ PACKAGE = Path(sound_groove.__file__).parent
 
 # From the ground up. A module may import from its own layer and from those below it.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "words": ("errors", "types", "files", "provenance", "settings", "configuration", "recipes", "speakers"),
+    "words": (
+        "errors",
+        "types",
+        "files",
+        "provenance",
+        "settings",
+        "configuration",
+        "recipes",
+        "speakers",
+        "pretrained",
+    ),
     "numbers": (
         "audio",
         "container",

@@ -2,7 +2,7 @@
 
     import sound_groove
 
-    result = sound_groove.compare("a.wav", "b.wav", model="outputs/ecapa512")
+    result = sound_groove.compare("a.wav", "b.wav")
     print(result.verdict, result.probability)
 
 Importing the package is light: each name below is loaded when it is first used.

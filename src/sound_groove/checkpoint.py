@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from sound_groove.calibration import ScoreMap
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
+from sound_groove.pretrained import model_path
 from sound_groove.speakers import listed_digests
 from sound_groove.types import Embeddings, ModelIdentity
 
@@ -254,10 +255,12 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 def find_checkpoint(path: str | Path) -> Path:
     """The model file that a path means: the file itself, or a run folder's best model, else its last.
 
+    The name `pretrained` means the one that the package carries.
+
     Raises:
         CheckpointError: there is none.
     """
-    path = Path(path)
+    path = model_path(path, ".safetensors")
     if path.is_dir():
         for name in (BEST_NAME, LAST_NAME):
             if (path / name).is_file():

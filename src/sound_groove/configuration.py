@@ -395,6 +395,7 @@ class TrainingConfiguration(Section):
     gradient_accumulation: Annotated[int, Field(ge=1)] = 1
     dither: Annotated[float, Field(ge=0)] = 0.0
     start_from: Path | None = None
+    new_head: Literal["means", "random"] = "means"
     frozen_steps: Annotated[int, Field(ge=0)] = 0
     average_epochs: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Annotated[int, Field(ge=0)] = 500

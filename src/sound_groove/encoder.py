@@ -16,7 +16,7 @@ The mean of the features is removed over each piece, as in training over each cr
 recording gives the same embedding, and a batch gives what its members give alone.
 
 A model is a file in ONNX, for which numpy and onnxruntime suffice, or a .safetensors file or run folder, for which
-torch is imported when it is loaded.
+torch is imported when it is loaded. The package carries one, under the name `pretrained`.
 """
 
 import os
@@ -32,12 +32,13 @@ from sound_groove.calibration import ScoreMap
 from sound_groove.errors import AudioError, CheckpointError, UsageError, require_extra
 from sound_groove.filterbank import FRAME_SHIFT, samples_of
 from sound_groove.pieces import Array, Span, batches, repeated, spans
+from sound_groove.pretrained import PRETRAINED, model_path
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
 if TYPE_CHECKING:
     from torch import nn
 
-MODEL_VARIABLE = "SOUND_GROOVE_MODEL"  # the environment variable that names the model to use when none is given
+MODEL_VARIABLE = "SOUND_GROOVE_MODEL"  # names the model to use when none is given
 MINIMUM_FRAMES = 198  # the whole frames of 2 s, about what the recipes train on
 LONGEST_FRAMES = 6000  # 60 s
 HELD_SECONDS = 600.0  # of pieces that wait to be put into batches of similar length: 38 MB
@@ -86,7 +87,7 @@ class SpeakerEncoder:
         trained_speakers: digests of the names of the speakers that it was trained on.
 
     Example:
-        encoder = SpeakerEncoder.load("best.onnx")
+        encoder = SpeakerEncoder.load("pretrained")
         first, second = encoder.embed(["a.wav", "b.wav"])
         score = float(first @ second)
     """
@@ -134,8 +135,8 @@ class SpeakerEncoder:
         """Load a model file, or the best model of a run folder.
 
         Args:
-            path: an `.onnx` file, of ours or of WeSpeaker, 3D-Speaker or sherpa-onnx; a `.safetensors` file; or a run
-                folder.
+            path: an `.onnx` file, of ours or of WeSpeaker, 3D-Speaker or sherpa-onnx; a `.safetensors` file; a run
+                folder; or the name `pretrained`, for the model that the package carries.
             device: where to compute: "cpu", "cuda", "cuda:1"; for an ONNX file also "tensorrt", as far as the installed
                 onnxruntime has it, "openvino" and, in bfloat16, "openvino:bf16".
             threads: CPU threads to use while it embeds; None takes all cores.
@@ -145,7 +146,8 @@ class SpeakerEncoder:
             CheckpointError: the file is missing, damaged or not a model that is known here.
             UsageError: there is no such device here.
         """
-        if Path(path).suffix == ".onnx":
+        path = model_path(path)
+        if path.suffix == ".onnx":
             from sound_groove.onnx_model import OnnxModel
 
             model = OnnxModel(path, device, threads)
@@ -252,18 +254,8 @@ class SpeakerEncoder:
 
 
 def default_model() -> str:
-    """The model that the environment variable SOUND_GROOVE_MODEL names.
-
-    Raises:
-        UsageError: it is not set.
-    """
-    path = os.environ.get(MODEL_VARIABLE, "")
-    if not path:
-        raise UsageError(
-            f"no model was given: name a model file or run folder with --model or {MODEL_VARIABLE}, "
-            "or make one with 'sound-groove train RECIPE.yaml' or 'sound-groove demo'"
-        )
-    return path
+    """The model to use when none is named: that of the environment variable SOUND_GROOVE_MODEL, else `pretrained`."""
+    return os.environ.get(MODEL_VARIABLE) or PRETRAINED
 
 
 def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tuple[int, Callable[[int], list[Span]]]:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.options import number, positive_integer
+from sound_groove.cli.options import MODEL_HELP, number, positive_integer
 from sound_groove.cli.verb import add_verb, ready_for_computing
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument(
-        "path", nargs="?", metavar="MODEL", help="model file or run folder (default: $SOUND_GROOVE_MODEL)"
-    )
+    parser.add_argument("path", nargs="?", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--model", metavar="M", help="the same, as other verbs take it")
     parser.add_argument(
         "--threads",

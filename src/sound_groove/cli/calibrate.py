@@ -38,7 +38,7 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx) or run folder")
+    parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx), run folder, or 'pretrained'")
     add_trial_options(parser)
     parser.add_argument(
         "--durations",

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.options import number, positive_integer
+from sound_groove.cli.options import add_model_option, number, positive_integer
 from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sound_groove.verifier import Comparison
 
 EXAMPLES = """examples:
+  sound-groove compare a.wav b.wav
   sound-groove compare a.wav b.wav --model outputs/ecapa512
   sound-groove compare a.wav b.wav --model best.safetensors --json
   SOUND_GROOVE_MODEL=best.safetensors sound-groove compare a.wav b.wav --prior 0.01
@@ -37,7 +38,7 @@ def register(verbs: "Verbs") -> None:
     )
     parser.add_argument("a", metavar="A", help="a recording: wav, flac, ogg, opus, mp3")
     parser.add_argument("b", metavar="B", help="another")
-    parser.add_argument("--model", metavar="M", help="model file or run folder (default: $SOUND_GROOVE_MODEL)")
+    add_model_option(parser)
     parser.add_argument("--prior", metavar="P", type=number, default=0.5, help="default: 0.5")
     parser.add_argument(
         "--max-false-accept",

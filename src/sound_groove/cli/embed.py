@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.options import positive_integer
+from sound_groove.cli.options import add_model_option, positive_integer
 from sound_groove.cli.verb import add_verb, ready_for_computing, say
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def register(verbs: "Verbs") -> None:
     parser.add_argument(
         "recordings", metavar="INPUT", nargs="+", type=Path, help="audio files, folders, lists (.txt), or one .npz"
     )
-    parser.add_argument("--model", metavar="M", help="model file or run folder (default: $SOUND_GROOVE_MODEL)")
+    add_model_option(parser)
     parser.add_argument(
         "--out",
         metavar="F.npz",

@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.verb import add_verb
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
 
 EXAMPLES = """examples:
+  sound-groove info pretrained                  the model that the package carries
   sound-groove info outputs/ecapa512
   sound-groove info best.safetensors --json     everything, the recipe too
   sound-groove info best.onnx                   an exported model, or one of WeSpeaker, 3D-Speaker or sherpa-onnx
@@ -40,7 +40,7 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx) or run folder")
+    parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx), run folder, or 'pretrained'")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -58,16 +58,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _facts(model: str) -> dict[str, Any]:
-    if Path(model).suffix == ".onnx":
+    from sound_groove.pretrained import model_path
+
+    path = model_path(model)
+    if path.suffix == ".onnx":
         from sound_groove.onnx_facts import describe_onnx
 
-        return describe_onnx(model)
+        return describe_onnx(path)
     from sound_groove.errors import require_extra
 
     require_extra("Reading a .safetensors model", "train", "torch", "safetensors", "pydantic")
     from sound_groove.checkpoint import describe_checkpoint, load_checkpoint
 
-    return describe_checkpoint(load_checkpoint(model))
+    return describe_checkpoint(load_checkpoint(path))
 
 
 def _rows(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -2,6 +2,13 @@
 
 import argparse
 
+MODEL_HELP = "model file or run folder (default: $SOUND_GROOVE_MODEL, else the model in the package, 'pretrained')"
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    """Let a verb be told which model to use."""
+    parser.add_argument("--model", metavar="M", help=MODEL_HELP)
+
 
 def number(text: str) -> float:
     """Any number."""

@@ -1,6 +1,7 @@
 """`sound-groove train`: train a recipe."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   sound-groove train recipes/corpus/ecapa-small.yaml
   sound-groove train recipes/cnceleb/6gb.yaml training.epochs=3 data.prepared=data/mine --out outputs/try
+  sound-groove train recipes/own/fine-tune.yaml data.prepared=data/mine --from pretrained --out outputs/mine
   sound-groove train recipes/cnceleb/ecapa512.yaml --resume     go on after an interruption, exactly
   sound-groove train recipes/cnceleb/ecapa512.yaml --check      say what would be trained, and stop
 
@@ -32,6 +34,12 @@ def register(verbs: "Verbs") -> None:
     )
     parser.add_argument("recipe", metavar="RECIPE.yaml", help="the recipe")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="settings that override the recipe's")
+    parser.add_argument(
+        "--from",
+        dest="base",
+        metavar="MODEL",
+        help="start from this model, 'pretrained' being the one in the package, with a new head: training.start_from",
+    )
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: outputs/<name of the recipe>)")
     parser.add_argument("--resume", action="store_true", help="go on with the run that lies there")
     parser.add_argument("--force", action="store_true", help="replace the run that lies there")
@@ -49,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.training.run_folder import RunFolder
     from sound_groove.training.trainer import train
 
-    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    start = [] if arguments.base is None else [f"training.start_from={json.dumps(arguments.base)}"]
+    recipe = load_recipe(arguments.recipe, [*arguments.overrides, *start])
     if arguments.check:
         folder = RunFolder(arguments.out or Path("outputs") / recipe.name)
         say(preflight(recipe, folder, arguments.resume, arguments.force).summary(recipe))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sound_groove.cli.options import add_model_option
 from sound_groove.cli.scoring_options import add_scoring_options, scoring_plan
 from sound_groove.cli.trial_options import add_trial_options, check_trial_options, trial_set_of
 from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
@@ -40,9 +41,7 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument(
-        "--model", metavar="M", help="a .safetensors file or a run folder (default: $SOUND_GROOVE_MODEL)"
-    )
+    add_model_option(parser)
     add_trial_options(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("outputs_eval"), help="(default: outputs_eval)")
     parser.add_argument("--force", action="store_true", help="replace the result that lies there")

@@ -9,6 +9,7 @@ from sound_groove.checkpoint import GROUPS, find_checkpoint, load_checkpoint, sa
 from sound_groove.errors import OutputError, printable, require_extra
 from sound_groove.export.placing import check_free
 from sound_groove.files import replaced_bytes, writing
+from sound_groove.pretrained import is_packaged, model_path
 
 METADATA_KEY = "score_map"
 
@@ -26,7 +27,9 @@ def check_destination(model: str | Path, carried: ScoreMap | None, out: str | Pa
         CheckpointError: there is no such model.
         OutputError: something would be lost, or the file cannot be written there.
     """
-    source = find_checkpoint(model)
+    source = _source(model, out)
+    if out is None and is_packaged(source):
+        check_free(source, force)  # which it is not
     if out is None:
         if carried is not None and carried.calibrated and not force:
             raise OutputError(
@@ -39,6 +42,11 @@ def check_destination(model: str | Path, carried: ScoreMap | None, out: str | Pa
         raise OutputError(f"{printable(str(path))}: must end in {source.suffix}, as the model does")
     check_free(path, force)
     return path
+
+
+def _source(model: str | Path, out: str | Path | None) -> Path:
+    """The file whose copy, or itself, is to be written; of the packaged model the one of the same kind as `out`."""
+    return find_checkpoint(model_path(model, Path(out or "").suffix or ".onnx"))
 
 
 def write_calibrated(model: str | Path, score_map: ScoreMap, path: Path) -> None:
@@ -54,7 +62,7 @@ def write_calibrated(model: str | Path, score_map: ScoreMap, path: Path) -> None
         OutputError: the file cannot be written.
         MissingExtraError: the model is in ONNX, and the package that reads it is not installed.
     """
-    source = find_checkpoint(model)
+    source = _source(model, path)
     if source.suffix != ".onnx":
         checkpoint = load_checkpoint(source, GROUPS)
         save_checkpoint(path, checkpoint.tensors, replace(checkpoint.header, score_map=score_map.as_dict()))

@@ -6,6 +6,7 @@ from pathlib import Path
 from sound_groove.checkpoint import Checkpoint
 from sound_groove.errors import OutputError, printable
 from sound_groove.files import replaced_bytes, writing
+from sound_groove.pretrained import is_packaged
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def destination(checkpoint: Checkpoint, out: str | Path | None, suffix: str, for
     """The file to write: `out`, or beside the model with another suffix.
 
     Raises:
-        OutputError: it is there already and not to be replaced, or there is no such folder.
+        OutputError: it is there already and not to be replaced, there is no such folder, or nothing may be written
+            beside the model.
     """
     path = checkpoint.path.with_suffix(suffix) if out is None else Path(out)
     check_free(path, force)
@@ -46,8 +48,11 @@ def check_free(path: Path, force: bool) -> None:
     """Refuse a file that may not be written there.
 
     Raises:
-        OutputError: it is there already and not to be replaced, or there is no such folder.
+        OutputError: it is there already and not to be replaced, there is no such folder, or it is the one in which the
+            package keeps its own model.
     """
+    if is_packaged(path):
+        raise OutputError("the model that the package carries stays as it is; name a file to write with --out")
     if path.exists() and not force:
         raise OutputError(f"{printable(str(path))}: is there already; choose another --out, or replace it with --force")
     if not path.absolute().parent.is_dir():

@@ -23,7 +23,7 @@ from sound_groove.losses import AamSoftmax
 from sound_groove.types import Embeddings, Samples
 
 UTTERANCES = 3  # of each speaker, at most
-LONGEST_S = 4.0  # that is taken of each
+LONGEST_S = 6.0  # that is taken of each
 CHUNK = 64  # recordings in memory at a time
 
 

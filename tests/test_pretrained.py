@@ -1,0 +1,121 @@
+"""The model that the package carries: it answers, and everything that says something of it agrees."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sound_groove import SpeakerEncoder, compare
+from sound_groove.checkpoint import NETWORK, load_checkpoint
+from sound_groove.cli import main
+from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.pretrained import MODEL_CARD, PRETRAINED, WEIGHTS, model_path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="module")
+def encoder() -> SpeakerEncoder:
+    return SpeakerEncoder.load(PRETRAINED, threads=1)
+
+
+def clips() -> list[Path]:
+    return sorted(EXAMPLES.glob("*.flac"))
+
+
+def voice_of(clip: Path) -> str:
+    return clip.stem.rsplit("-", 1)[0]
+
+
+def test_both_files_are_one_model(encoder: SpeakerEncoder) -> None:
+    other = SpeakerEncoder.load(model_path(PRETRAINED, ".safetensors"), threads=1)
+    assert other.identity == encoder.identity and other.identity.name == PRETRAINED
+    assert other.score_map == encoder.score_map
+    assert other.trained_speakers == encoder.trained_speakers and len(encoder.trained_speakers) == 1194
+    voices = [speak(made_up_speaker(3, number), 0, 1.0 + 3 * number) for number in range(3)]
+    assert (encoder.embed(voices) * other.embed(voices)).sum(axis=1).min() > 0.99999
+
+
+def test_it_is_calibrated_on_speakers_that_it_was_not_trained_on(encoder: SpeakerEncoder) -> None:
+    score_map = encoder.score_map
+    assert score_map is not None and score_map.calibrated and score_map.scale > 0
+    assert {term.measure for term in score_map.terms} == {"speech", "snr"}
+    assert len(score_map.speakers) >= 40 and not set(score_map.speakers) & encoder.trained_speakers
+
+
+def test_the_example_clips_get_the_right_verdicts(encoder: SpeakerEncoder) -> None:
+    assert len({voice_of(clip) for clip in clips()}) >= 3
+    pairs = [(a, b) for index, a in enumerate(clips()) for b in clips()[index + 1 :]]
+    answers = {(a.name, b.name): compare(a, b, encoder) for a, b in pairs}
+    for a, b in pairs:
+        answer = answers[a.name, b.name]
+        assert answer.verdict == ("same" if voice_of(a) == voice_of(b) else "different"), (a.name, b.name, answer)
+        assert answer.model.hash == encoder.identity.hash and not answer.warnings
+
+
+def test_it_is_what_is_used_when_no_model_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SOUND_GROOVE_MODEL", raising=False)
+    files = [str(clip) for clip in clips()[:2]]
+    assert main(["compare", *files, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer == compare(*files, "pretrained").as_dict()
+    assert answer["model"]["name"] == "pretrained"
+    assert main(["info", "pretrained"]) == 0
+    assert answer["model"]["hash"] in capsys.readouterr().out
+
+
+def test_comparing_with_it_needs_no_torch() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from sound_groove import compare\n"
+        f"print(compare({str(clips()[0])!r}, {str(clips()[1])!r}).verdict)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("same", "different")
+
+
+def test_nothing_is_written_into_the_package(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in WEIGHTS.iterdir()}
+    (tmp_path / "meta.jsonl").write_text("", encoding="utf-8")
+    for command in (
+        ["export", "pretrained"],
+        ["export", "pretrained", "--out", str(WEIGHTS / "pretrained.onnx"), "--force"],
+        ["calibrate", "pretrained", "--val-meta", str(tmp_path / "meta.jsonl"), "--force"],
+    ):
+        assert main(command) == 1
+        assert "the model that the package carries stays as it is; name a file" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in WEIGHTS.iterdir()} == before
+
+
+def test_the_files_say_nothing_of_the_machine_that_made_them() -> None:
+    for path in (model_path(PRETRAINED), model_path(PRETRAINED, ".safetensors")):
+        content = path.read_bytes()
+        assert not any(folder in content for folder in (b"/root/", b"/tmp/", b"/work/", b"/home/"))
+        assert len(content) < 14e6
+
+
+def test_the_card_is_about_this_model(encoder: SpeakerEncoder) -> None:
+    card = MODEL_CARD.read_text(encoding="utf-8")
+    assert encoder.identity.hash[:12] in card
+    checkpoint = load_checkpoint(PRETRAINED)
+    assert sum(tensor.numel() for tensor in checkpoint.group(NETWORK).values()) > 6e6
+    assert np.isfinite(encoder.embed(np.zeros(16000, np.float32) + np.float32(1e-3))).all()
+    for word in ("CN-Celeb", "forensic", "spoof", "licence"):
+        assert word in card
+
+
+def test_a_wheel_carries_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for name in ("pretrained.onnx", "pretrained.safetensors", "MODEL_CARD.md"):
+        assert f"sound_groove/weights/{name}" in names
