@@ -74,7 +74,7 @@ def main() -> None:
     plot_reliability(arguments.out / "reliability.png", overall["reliability"], overall["prior"], title)
     print(f"model {encoder.identity.name} {encoder.identity.hash[:12]}; {json.dumps(machine(THREADS))}\n")
     print(f"calibrated on {fitted.speakers} speakers, checked on {together.speakers} others\n")
-    print(table("condition", {"all, in random pairs": overall, **together.by_condition}))
+    print(table("condition", {"all, in random pairs": overall, **together.by_condition}), flush=True)
     single = {name: [piece for piece in pieces if piece.collection == name] for name in LISTS}
     judged = {name: check_calibration(encoder, trials_of(own), settings).overall for name, own in single.items()}
     print("\n" + table("collection", judged))
