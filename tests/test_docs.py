@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from sound_groove.cli import VERBS, build_parser, main
-from sound_groove.data.synthesis import write_corpus
 from sound_groove.errors import ConfigurationError, SoundGrooveError
 
 ROOT = Path(__file__).parents[1]
@@ -217,19 +216,36 @@ def test_the_dialogues_of_the_python_page_are_as_printed(monkeypatch: pytest.Mon
         assert result.attempted > 0 and result.failed == 0, block
 
 
-def test_the_python_of_the_readme_runs(
-    story: Path, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_python_of_the_readme_prints_what_stands_beside_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    block = next(block for block in blocks(READMES[0]) if block.language == "python")
-    assert len([line for line in block.text.splitlines() if line]) <= 5
-    voice = re.search(r"voice(\d{4})", block.text)
-    assert voice is not None
-    write_corpus(tmp_path / "outputs/demo/unseen", speakers=1, utterances=6, seed=0, first=int(voice[1]))
-    (tmp_path / "outputs/demo/model").mkdir()
-    (tmp_path / "outputs/demo/model/best.safetensors").write_bytes(model_path.read_bytes())
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block.text, str(block), "exec"), {})  # noqa: S102 - it is our own documentation
-    assert capsys.readouterr().out.split()[0] in ("same", "different", "inconclusive")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("SOUND_GROOVE_MODEL", raising=False)
+    for readme in READMES:
+        block = next(block for block in blocks(readme) if block.language == "python")
+        assert len([line for line in block.text.splitlines() if line]) <= 5
+        exec(compile(block.text, str(block), "exec"), {})  # noqa: S102 - it is our own documentation
+        printed, shown = capsys.readouterr().out.split(), block.text.rsplit("# ", 1)[1].split()
+        assert printed[0] == shown[0]
+        assert [float(number) for number in printed[1:]] == pytest.approx(
+            [float(number) for number in shown[1:]], abs=0.01
+        )
+
+
+def test_the_first_command_of_the_readme_answers_as_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("SOUND_GROOVE_MODEL", raising=False)
+    block = next(block for block in blocks(READMES[0]) if block.language == "console")
+    commands = [part.split("\n", 1) for part in block.text.removeprefix("$ ").split("\n$ ")]
+    assert len(commands) == 2
+    for command, shown in commands:
+        assert main(command.split()[1:]) == 0
+        printed = capsys.readouterr().out.splitlines()
+        lines = shown.strip().splitlines()
+        assert (printed[0], printed[-1]) == (lines[0], lines[-1])  # the verdict, and the model's name and hash
+        assert float(printed[1].split()[1]) == pytest.approx(float(lines[1].split()[1]), abs=0.005)
 
 
 # docs/files.md: every file that is left, and every key in it, is described

@@ -40,8 +40,7 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tuning(prepared: Path, trained: Path, **changes: Any) -> Recipe:
     settings = {"training__epochs": 1, "training__batches_per_epoch": 4, "seed": 9, "training__new_head": "random"}
-    settings |= changes
-    return tiny_recipe(prepared, training__start_from=str(trained), **settings)
+    return tiny_recipe(prepared, **{"training__start_from": str(trained), **settings, **changes})
 
 
 def tensors(folder: Path, group: str) -> dict[str, Tensor]:
@@ -173,7 +172,7 @@ def test_the_command_line_names_the_model_to_start_from(
     out = str(tmp_path / "tuned")
     assert main(["train", str(recipe), "--from", str(trained), "--out", out]) == 0
     assert "started from teacher (" in capsys.readouterr().err
-    assert main(["train", str(recipe), "--from", "nowhere", "--out", out, "--force"]) == 2
+    assert main(["train", str(recipe), "--from", "nowhere", "--out", out, "--force"]) == 1
     assert "training.start_from: nowhere: there is no such model file or run folder" in capsys.readouterr().err
-    assert main(["train", str(recipe), "--from", "pretrained", "--out", out, "--force"]) == 2
+    assert main(["train", str(recipe), "--from", "pretrained", "--out", out, "--force"]) == 1
     assert "network.channels: the model to start from has 512, and the recipe says 8" in capsys.readouterr().err
