@@ -108,7 +108,7 @@ def compare(
         a: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
         b: the same.
         model: a model file, a run folder, or an encoder (which saves loading it again); None takes the model that the
-            environment variable SOUND_GROOVE_MODEL names.
+            environment variable SOUND_GROOVE_MODEL names, else the one in the package, `pretrained`.
         prior: probability of the same speaker before listening, in (0, 1).
         rule: how sure a verdict must be.
         crops: average evenly spaced crops; None embeds whole recordings.
@@ -117,10 +117,10 @@ def compare(
         AudioError: a recording cannot be used.
         CheckpointError: the model cannot be used.
         MissingExtraError: what the model needs is not installed.
-        UsageError: the prior is out of range, or there is no model.
+        UsageError: the prior is out of range.
 
     Example:
-        result = compare("a.wav", "b.wav", model="outputs/ecapa512")
+        result = compare("a.wav", "b.wav")
         print(result.verdict, result.probability)
     """
     check_prior(prior)
