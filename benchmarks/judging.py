@@ -18,10 +18,9 @@ condition, so that a run that was stopped goes on where it was. Lists are never 
 
 import argparse
 import hashlib
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -56,7 +55,7 @@ from sound_groove.evaluation.cohort import Cohort, choose_cohort
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure
 from sound_groove.evaluation.scorings import Scoring, ScoringPlan, score_all
 from sound_groove.evaluation.trials import TrialList, file_sha256
-from sound_groove.files import lock, write_json, write_text, writing
+from sound_groove.files import locked_folder, write_json, write_text, writing
 from sound_groove.provenance import machine, now
 from sound_groove.speakers import check_unheard
 
@@ -365,19 +364,14 @@ def claim(out: Path, corpus: Path, paths: Sequence[str]) -> None:
     write_text(path, digest + "\n")
 
 
-@contextmanager
-def kept_to_oneself(out: Path) -> Iterator[None]:
+def kept_to_oneself(out: Path) -> AbstractContextManager[None]:
     """Keep a second run away from a folder of results: each would overwrite what the other has embedded.
 
     Raises:
         OutputError: another run is using it.
     """
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        lock(descriptor, f"{printable(str(out))}: another run is using it; wait, or name another folder with --out")
-        yield
-    finally:
-        os.close(descriptor)
+    complaint = f"{printable(str(out))}: another run is using it; wait, or name another folder with --out"
+    return locked_folder(out, complaint)
 
 
 def _without(contest: Contest, system: str, reason: AbsentError) -> Contest:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from corpus_trials import LISTS
 
 from sound_groove.data.joining import join_neighbours
 from sound_groove.encoder import SpeakerEncoder
@@ -31,7 +32,6 @@ from sound_groove.evaluation.trials import TrialList
 from sound_groove.export.calibrated_file import write_calibrated
 from sound_groove.provenance import machine
 
-LISTS = ("ocean", "words", "arabic", "dsp", "wuw2")
 PIECE_S = 10.0
 DIFFERENT_CALLS = ("wuw2",)
 THREADS = 2

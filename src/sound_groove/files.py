@@ -79,6 +79,20 @@ def lock(descriptor: int, complaint: str) -> None:
         pass  # a file system without locks
 
 
+@contextmanager
+def locked_folder(folder: Path, complaint: str) -> Iterator[None]:
+    """Keep other processes away from a folder while the block runs; complaint and error as for `lock`."""
+    if sys.platform == "win32":  # where a folder cannot be opened
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock(descriptor, complaint)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file in one piece.
 

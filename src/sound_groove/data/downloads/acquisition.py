@@ -4,11 +4,9 @@ In the folder of the user there are, one after the other: `NAME.partial` while a
 archive is right, a hidden folder while it is unpacked, and the corpus's own folder once all of it is there.
 """
 
-import os
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +16,7 @@ from sound_groove.data.downloads.fetching import Patience, fetch, no_mirror
 from sound_groove.data.downloads.partial_file import PartialFile
 from sound_groove.data.downloads.unpacking import clear, require_safe_tarfile, sums, unpack, unpacked_size
 from sound_groove.errors import DownloadError, OutputError, UsageError, printable
-from sound_groove.files import lock, writing
+from sound_groove.files import locked_folder, writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,18 +248,9 @@ def _is_there(archive: Archive, folder: Path) -> bool:
     return final.exists()
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> AbstractContextManager[None]:
     """Keep other processes from downloading into the same folder."""
-    if sys.platform == "win32":  # where a folder cannot be opened
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        lock(descriptor, f"{folder}: another download is writing there; wait for it or stop it")
-        yield
-    finally:
-        os.close(descriptor)
+    return locked_folder(folder, f"{folder}: another download is writing there; wait for it or stop it")
 
 
 def _checked(mirror: str) -> str:
