@@ -11,20 +11,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.data.dataset import load_features, read_crop
 from sound_groove.data.manifest import Utterance
-from sound_groove.data.speed import change_speed
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.evaluation.cohort import choose_evenly
 from sound_groove.losses import AamSoftmax
-from sound_groove.types import Embeddings, Samples
+from sound_groove.training.validation import embed_utterances
+from sound_groove.types import Embeddings
 
 UTTERANCES = 3  # of each speaker, at most
 LONGEST_S = 6.0  # that is taken of each
-CHUNK = 64  # recordings in memory at a time
 
 
 @torch.no_grad()
@@ -60,22 +56,10 @@ def class_means(
         AudioError, TrainingError: a file cannot be read.
     """
     rows = choose_evenly([str(label) for label in labels.tolist()], UTTERANCES)
-    count = int(labels.max()) + 1
-    sums = np.zeros((len(speeds) * count, encoder.embedding_size))
-    jobs = [(index, row) for index in range(len(speeds)) for row in rows]
-    for start in tqdm(range(0, len(jobs), CHUNK), desc="meeting the speakers", unit="batch", leave=False, disable=None):
-        chunk = jobs[start : start + CHUNK]
-        if stored_features:
-            features = [load_features(str(utterances[row].feature_path)) for _, row in chunk]
-            found = encoder.embed_features([each[: int(LONGEST_S * 100)].float().numpy() for each in features])
-        else:
-            found = encoder.embed([_played(utterances[row], speeds[index]) for index, row in chunk])
-        np.add.at(sums, [index * count + int(labels[row]) for index, row in chunk], found)
-    return np.asarray(sums, dtype=np.float32)
-
-
-def _played(utterance: Utterance, speed: float) -> Samples:
-    """The beginning of an utterance at a speed."""
-    samples = read_crop(utterance, min(int(LONGEST_S * SAMPLE_RATE), sum(utterance.samples)), 0.0)
-    played: Samples = change_speed(torch.from_numpy(samples)[None], speed)[0].numpy()
-    return played
+    chosen, speakers = [utterances[row] for row in rows], labels[rows]
+    sums = np.zeros((len(speeds), int(labels.max()) + 1, encoder.embedding_size))
+    for index, speed in enumerate(speeds):
+        doing = f"meeting the speakers, at the speed {speed:g}"
+        found = embed_utterances(encoder, chosen, LONGEST_S, stored_features, doing, speed)
+        np.add.at(sums[index], speakers, found)
+    return np.asarray(sums.reshape(-1, encoder.embedding_size), dtype=np.float32)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from sound_groove.audio import SAMPLE_RATE
@@ -13,6 +14,7 @@ from sound_groove.calibration import ScoreMap, fit_score_map
 from sound_groove.configuration import ValidationConfiguration
 from sound_groove.data.dataset import load_features, read_crop
 from sound_groove.data.manifest import Utterance
+from sound_groove.data.speed import change_speed
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import TrainingError
 from sound_groove.metrics import eer
@@ -73,7 +75,9 @@ def validate(
     """
     if not can_be_paired(utterances):
         raise TrainingError("validation needs two held-out speakers, one of them with two utterances")
-    embeddings = _embed(encoder, utterances, settings, stored_features, "validating")  # (N, D)
+    embeddings = embed_utterances(
+        encoder, utterances, settings.maximum_duration_s, stored_features, "validating"
+    )  # (N, D)
     speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)[1]
     first, second = np.triu_indices(len(embeddings), k=1)
     scores = (embeddings @ embeddings.T)[first, second].astype(np.float64)  # (N (N - 1) / 2,)
@@ -106,26 +110,42 @@ def find_centre(
     if not chosen:
         return None
     encoder.centre = None
-    embeddings = _embed(encoder, chosen, settings, stored_features, "centring")  # (N, D)
+    embeddings = embed_utterances(encoder, chosen, settings.maximum_duration_s, stored_features, "centring")  # (N, D)
     return np.asarray(embeddings.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
 
-def _embed(
+def embed_utterances(
     encoder: SpeakerEncoder,
     utterances: Sequence[Utterance],
-    settings: ValidationConfiguration,
+    longest_s: float,
     stored_features: bool,
     doing: str,
+    speed: float = 1.0,
 ) -> Embeddings:
-    """The embeddings of whole utterances (N, D)."""
+    """The embeddings of utterances, each from its beginning (N, D).
+
+    Args:
+        encoder: around the network in training.
+        utterances: to embed.
+        longest_s: that is taken of each.
+        stored_features: embed the `.pt` features instead of the audio.
+        doing: what the progress bar says.
+        speed: at which audio is played.
+
+    Raises:
+        AudioError, TrainingError: a file cannot be read.
+    """
     parts = []
     for start in tqdm(range(0, len(utterances), CHUNK), desc=doing, unit="batch", leave=False, disable=None):
         chunk = utterances[start : start + CHUNK]
         if stored_features:
-            frames = int(settings.maximum_duration_s * 100)
+            frames = int(longest_s * 100)
             features = [load_features(str(u.feature_path))[:frames].float().numpy() for u in chunk]
             parts.append(encoder.embed_features(features))
         else:
-            samples = int(settings.maximum_duration_s * SAMPLE_RATE)
-            parts.append(encoder.embed([read_crop(u, min(samples, sum(u.samples)), 0.0) for u in chunk]))
+            samples = int(longest_s * SAMPLE_RATE)
+            crops = (read_crop(u, min(samples, sum(u.samples)), 0.0) for u in chunk)
+            parts.append(
+                encoder.embed([change_speed(torch.from_numpy(crop)[None], speed)[0].numpy() for crop in crops])
+            )
     return np.concatenate(parts)
