@@ -7,9 +7,9 @@ from pathlib import Path
 from sound_groove.calibration import ScoreMap
 from sound_groove.checkpoint import GROUPS, find_checkpoint, load_checkpoint, save_checkpoint
 from sound_groove.errors import OutputError, printable, require_extra
-from sound_groove.export.placing import check_free
+from sound_groove.export.placing import check_free, refuse_packaged
 from sound_groove.files import replaced_bytes, writing
-from sound_groove.pretrained import is_packaged, model_path
+from sound_groove.pretrained import model_path
 
 METADATA_KEY = "score_map"
 
@@ -28,9 +28,8 @@ def check_destination(model: str | Path, carried: ScoreMap | None, out: str | Pa
         OutputError: something would be lost, or the file cannot be written there.
     """
     source = _source(model, out)
-    if out is None and is_packaged(source):
-        check_free(source, force)  # which it is not
     if out is None:
+        refuse_packaged(source)
         if carried is not None and carried.calibrated and not force:
             raise OutputError(
                 f"{printable(str(source))}: is calibrated already, on {printable(carried.fitted_on)}; replace that "

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sound_groove.checkpoint import CENTRE, NETWORK, Checkpoint, load_checkpoint, network_hash, save_checkpoint
+from sound_groove.checkpoint import Checkpoint, load_checkpoint, network_hash, save_checkpoint
 from sound_groove.errors import UsageError, require_extra
 from sound_groove.export.parity import CHECKED_S, demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination
@@ -52,8 +52,9 @@ def export_network(
     path = destination(checkpoint, out, SUFFIX, force)
     if path.suffix != ".safetensors":
         raise UsageError(f"{path}: must end in .safetensors")
-    kept = {name: tensor for name, tensor in checkpoint.tensors.items() if name.startswith((NETWORK, CENTRE))}
-    tensors = {name: _halved(tensor) if precision == "fp16" else tensor for name, tensor in kept.items()}
+    tensors = checkpoint.tensors  # of network and centre
+    if precision == "fp16":
+        tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
     training = {name: fact for name, fact in checkpoint.header.training.items() if name != "progress"}
     training |= {name: fact for name, fact in (("data", data), ("licence", licence)) if fact is not None}
     written = Checkpoint(

@@ -44,6 +44,16 @@ def destination(checkpoint: Checkpoint, out: str | Path | None, suffix: str, for
     return path
 
 
+def refuse_packaged(path: Path) -> None:
+    """Refuse to write where the package keeps its own model.
+
+    Raises:
+        OutputError: the file lies there.
+    """
+    if is_packaged(path):
+        raise OutputError("the model that the package carries stays as it is; name a file to write with --out")
+
+
 def check_free(path: Path, force: bool) -> None:
     """Refuse a file that may not be written there.
 
@@ -51,8 +61,7 @@ def check_free(path: Path, force: bool) -> None:
         OutputError: it is there already and not to be replaced, there is no such folder, or it is the one in which the
             package keeps its own model.
     """
-    if is_packaged(path):
-        raise OutputError("the model that the package carries stays as it is; name a file to write with --out")
+    refuse_packaged(path)
     if path.exists() and not force:
         raise OutputError(f"{printable(str(path))}: is there already; choose another --out, or replace it with --force")
     if not path.absolute().parent.is_dir():
