@@ -42,6 +42,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "use": (
         "encoder",
         "verifier",
+        "store",
+        "enrolment",
+        "identification",
+        "gallery",
         "torch_network",
         "onnx_model",
         "runtimes",
