@@ -41,6 +41,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "networks": ("models", "losses", "features", "checkpoint", "torch_threads"),
     "use": (
         "encoder",
+        "listening",
         "verifier",
         "store",
         "enrolment",
