@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,20 @@ class HeardRecording:
     def digest(self) -> str:
         """SHA-256 of its samples (hexadecimal): the same for the same audio in another lossless file."""
         return hashlib.sha256(self.samples.astype("<f4").tobytes()).hexdigest()
+
+
+def joint_facts(parts: Sequence[AudioFacts]) -> AudioFacts:
+    """The facts of several recordings of one voice as if they were one: their speech adds up.
+
+    >>> joint_facts([AudioFacts(3.0, 2.0, 10.0, 16000), AudioFacts(5.0, 4.0, 20.0, 8000)])
+    AudioFacts(duration_s=8.0, speech_s=6.0, snr_db=15.0, sample_rate=8000)
+    """
+    return AudioFacts(
+        duration_s=sum(part.duration_s for part in parts),
+        speech_s=sum(part.speech_s for part in parts),
+        snr_db=sum(part.snr_db for part in parts) / len(parts),
+        sample_rate=min(part.sample_rate for part in parts),
+    )
 
 
 def hear(recording: str | Path | Samples, name: str = "the recording") -> HeardRecording:

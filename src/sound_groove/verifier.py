@@ -19,8 +19,12 @@ from sound_groove.calibration import ScoreMap, logit, probability, trial_measure
 from sound_groove.decision import DecisionRule, Verdict
 from sound_groove.encoder import SpeakerEncoder, default_model
 from sound_groove.errors import UsageError
-from sound_groove.listening import MINIMUM_SPEECH_S, AudioFacts, judge, read
-from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Samples, Scores
+from sound_groove.listening import MINIMUM_SPEECH_S, AudioFacts, HeardRecording, hear, joint_facts, judge, read
+from sound_groove.scoring import cosine
+from sound_groove.store.changing import other_model
+from sound_groove.store.interface import VoiceprintStore
+from sound_groove.store.records import Voiceprint
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Samples, Scores
 
 DEFAULT_PRIOR = 0.5
 DEFAULT_RULE = DecisionRule()
@@ -118,6 +122,59 @@ def compare(
         prior=prior,
         rule=rule,
     )
+
+
+def verify_speaker(
+    store: VoiceprintStore,
+    name: str,
+    recording: str | Path | Samples,
+    encoder: SpeakerEncoder,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Comparison:
+    """Is this recording of the speaker who is enrolled under a name?
+
+    Args:
+        store: where the speaker is enrolled.
+        name: of the speaker.
+        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        encoder: the model that the speaker was enrolled with.
+        prior: probability of the same speaker before listening, in (0, 1).
+        rule: how sure a verdict must be.
+
+    Returns:
+        The comparison of the mean of what is enrolled (first) with the recording (second).
+
+    Raises:
+        AudioError: the recording cannot be used.
+        OtherModelError: the speaker was enrolled with another model.
+        UnknownSpeakerError: nobody has this name.
+        UsageError: the prior is out of range.
+    """
+    check_prior(prior)
+    voiceprint = store.voiceprint(name)
+    heard = hear(recording)
+    embedding = encoder.embed(heard.samples)
+    return verify_heard(voiceprint, heard, embedding, encoder.identity, encoder.score_map, prior=prior, rule=rule)
+
+
+def verify_heard(
+    voiceprint: Voiceprint,
+    heard: HeardRecording,
+    embedding: Embeddings,
+    model: ModelIdentity,
+    score_map: ScoreMap | None,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Comparison:
+    """The same for a recording that is heard and embedded already, (D,), and a voiceprint at hand."""
+    if voiceprint.speaker.model.hash != model.hash:
+        raise other_model(voiceprint.speaker, model)
+    facts = (joint_facts([recording.facts for recording in voiceprint.recordings]), heard.facts)
+    score = cosine(voiceprint.centroid, embedding)
+    return weigh(score, facts, heard.warnings, model, score_map, prior=prior, rule=rule)
 
 
 def weigh(

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from sound_groove.errors import UsageError, printable
+from sound_groove.listening import AudioFacts
 from sound_groove.scoring import mean_embedding
 from sound_groove.types import Embeddings, ModelIdentity
 
@@ -45,6 +46,11 @@ class EnrolledRecording:
     sample_rate: int
     enrolled_at: str
     audio: bytes = b""
+
+    @property
+    def facts(self) -> AudioFacts:
+        """Length, speech, noise and rate."""
+        return AudioFacts(self.duration_s, self.speech_s, self.snr_db, self.sample_rate)
 
 
 @dataclass(frozen=True, slots=True)

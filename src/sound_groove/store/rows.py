@@ -48,9 +48,20 @@ def recording_of(row: Sequence[Any], sealer: Sealer) -> EnrolledRecording:
     Raises:
         StoreError: what is encrypted cannot be decrypted, or is damaged.
     """
-    owner = f"recording {row[0]}"
-    audio = sealer.unseal(bytes(row[9]), f"audio of {owner}") if row[9] else b""
-    return EnrolledRecording(row[0], opened_embedding(bytes(row[1]), owner, sealer), *row[2:9], audio=audio)
+    id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio = row
+    owner = f"recording {id}"
+    return EnrolledRecording(
+        id=id,
+        embedding=opened_embedding(bytes(embedding), owner, sealer),
+        source=source,
+        digest=digest,
+        duration_s=duration_s,
+        speech_s=speech_s,
+        snr_db=snr_db,
+        sample_rate=sample_rate,
+        enrolled_at=enrolled_at,
+        audio=sealer.unseal(bytes(audio), f"audio of {owner}") if audio else b"",
+    )
 
 
 def recording_row(recording: EnrolledRecording, sealer: Sealer) -> tuple[Any, ...]:
