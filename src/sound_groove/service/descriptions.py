@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
 from sound_groove.service.answers import ErrorAnswer
 from sound_groove.service.uploads import FormShape
 
@@ -51,6 +54,20 @@ MEANINGS = {
 PUBLIC = (403, 421, 503)
 CALLED = (400, 401, *PUBLIC)
 UPLOADED = (408, 413, 415, 422, 429, *CALLED)
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The description of an application, without the refusal that FastAPI assumes and this service words otherwise."""
+    if app.openapi_schema is None:
+        found = get_openapi(title=TITLE, version=app.version, summary=SUMMARY, routes=app.routes)
+        for path in found["paths"].values():
+            for operation in path.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            found["components"]["schemas"].pop(name, None)
+        app.openapi_schema = found
+    return app.openapi_schema
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
