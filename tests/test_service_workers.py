@@ -1,4 +1,4 @@
-"""Decoding in processes of its own: the same as in this one, and whatever a file does to its worker, the next is heard."""
+"""Decoding in processes of its own: the same as in this one; whatever a file does to its worker, the next is heard."""
 
 import asyncio
 import io
@@ -251,7 +251,7 @@ def test_workers_end_with_a_service_that_was_killed() -> None:
 def test_a_recording_has_no_name_on_any_disk() -> None:
     with held(b"12345") as path:
         assert path.read_bytes() == b"12345"
-        target = os.readlink(path)
+        target = str(path.readlink())
         assert "memfd" in target and "deleted" in target
 
 
