@@ -33,6 +33,7 @@ SPEAKER = {
     "with_audio": 0,
     "speech_s": 8.4,
     "snr_db": 31.0,
+    "coherence": 0.94,
     "enrolled_at": "2026-01-31T12:00:00+00:00",
     "changed_at": "2026-01-31T12:00:00+00:00",
     "version": 7,
