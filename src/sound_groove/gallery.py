@@ -137,3 +137,33 @@ class MemoryGallery:
         self._others.discard(key)
         if self._entries.pop(key, None) is not None and self._index is not None:
             self._index.remove(key)
+
+
+class ServerGallery:
+    """A gallery that a store's server searches: see `Gallery`. Nothing is kept in memory.
+
+    Where the server searches by an index, it may miss a speaker; `exact` compares with every one.
+
+    Args:
+        store: whose speakers these are.
+        model: which voiceprints are compared.
+        exact: use no index.
+    """
+
+    def __init__(self, store: SearchingStore, model: ModelIdentity, exact: bool = False) -> None:
+        self.model = model
+        self._store = store
+        self._exact = exact
+
+    def count(self) -> int:
+        """How many speakers there are."""
+        return self._store.count(self.model.hash)
+
+    def others(self) -> int:
+        """How many more are enrolled with another model."""
+        return self._store.count() - self._store.count(self.model.hash)
+
+    def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
+        """The speakers nearest to an embedding."""
+        found = self._store.nearest(embedding, self.model.hash, count, self._exact)
+        return [Neighbour(centroid.speaker, score) for centroid, score in found]
