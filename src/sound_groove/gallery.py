@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from sound_groove.search import VoiceprintIndex
-from sound_groove.store import Centroid, SpeakerEntry, VoiceprintStore
+from sound_groove.store.interface import SearchingStore, VoiceprintStore
+from sound_groove.store.records import Centroid, SpeakerEntry
 from sound_groove.types import Embeddings, ModelIdentity
 
 CHUNK = 16_384  # centroids at a time that are copied into the index
@@ -98,7 +99,7 @@ class MemoryGallery:
             if self._index is None:
                 return []
             found = self._index.nearest(embedding, count)
-            return [Neighbour(self._entries[key], score) for key, score in zip(found.keys, found.scores.tolist())]
+            return [Neighbour(self._entries[key], score) for key, score in zip(found.keys, found.scores.tolist(), strict=True)]
 
     def refresh(self) -> None:
         """Take in what changed in the store; any question does so by itself.

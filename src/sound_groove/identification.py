@@ -33,7 +33,7 @@ class Match:
 
     Attributes:
         name: as enrolled.
-        score: cosine to the speaker's centroid, in [-1, 1].
+        score: mean cosine with the speaker's recordings, in [-1, 1].
         llr: log-likelihood ratio (natural logarithm) against a stranger; None without a score map.
         normalised: the llr less what the cohort takes from it (`Identification.cohort_llr`); None likewise.
         probability: that this speaker speaks; None likewise.
@@ -126,23 +126,26 @@ def identify(
             "nobody", None, (), 1.0, prior, None, None, None, 0, others, gallery.model,
             (*heard.warnings, *missed), heard.facts,
         )  # fmt: skip
+    scores = np.array([item.score * item.speaker.coherence for item in near])
     measures = _measures(near, heard.facts)
     warnings = (*heard.warnings, *missed, *doubts(score_map, {name: values[0] for name, values in measures.items()}))
     if score_map is None:
-        shown = tuple(Match(item.speaker.name, item.score, None, None, None) for item in near[:top])
+        best_first = np.argsort(-scores, kind="stable").tolist()
+        shown = tuple(Match(near[row].speaker.name, float(scores[row]), None, None, None) for row in best_first[:top])
         return Identification(
             "inconclusive", None, shown, None, prior, None, None, None, enrolled, others, gallery.model, warnings,
             heard.facts,
         )  # fmt: skip
     scale, offset = score_map.line(measures)
-    llrs = scale * np.array([item.score for item in near]) + offset
-    # Nobody beyond the last has a higher score; with the line that makes the most of it, as one of the others may have.
-    told = answer(llrs, enrolled, prior, rule, rest_llr=float((scale * near[-1].score + offset).max()))
+    llrs = scale * scores + offset
+    # Nobody beyond the last has a higher cosine, whatever the coherence, nor, we take it, a line that makes more of it
+    # than any of these lines.
+    told = answer(llrs, enrolled, prior, rule, rest_llr=float((scale * max(near[-1].score, 0.0) + offset).max()))
     order = np.argsort(-llrs, kind="stable")  # a long enrolment's score is worth more than a short one's
     shown = tuple(
         Match(
             near[row].speaker.name,
-            near[row].score,
+            float(scores[row]),
             float(llrs[row]),
             float(llrs[row]) - told.cohort_llr,
             float(told.probabilities[row]),
