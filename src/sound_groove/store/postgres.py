@@ -255,9 +255,10 @@ class PostgresStore(TableStore):
         self._execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
 
     def build_index(self, model_hash: str) -> None:
-        """Make the HNSW index of a model's speakers, anew where there is one; others may read and write meanwhile.
+        """Make the HNSW index of a model's speakers, anew where there is one.
 
-        Speakers who come later are added to it as they are enrolled. Without it, `nearest` compares with every one.
+        Other stores may read and write meanwhile; threads that share this one wait. Speakers who come later are added
+        to it as they are enrolled. Without it, `nearest` compares with every one.
 
         Raises:
             StoreError: the store is encrypted, or the model has no speaker.
@@ -271,7 +272,6 @@ class PostgresStore(TableStore):
         name = sql.Identifier(f"speakers_nearest_{model_hash[:40]}").as_string()
         model = sql.Literal(model_hash).as_string()
         with self._lock, self._told():
-            self._reconnect()
             self._execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'")
             try:
                 self._execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
@@ -392,13 +392,16 @@ class PostgresStore(TableStore):
 def _parameters(url: str) -> dict[str, Any]:
     """What a URL says, for psycopg."""
     try:
-        given = conninfo_to_dict(url)
+        given: dict[str, Any] = conninfo_to_dict(url)
     except psycopg.Error:
+        given = {}
+    # A '/' in a password ends the host for libpq, and what follows would be shown as the database.
+    if not given or "@" in given.get("dbname", "") or not re.fullmatch(r"[0-9,]*", str(given.get("port", ""))):
         # Not with libpq's words, which may quote a part of the password.
         raise UsageError(
             "the URL of a store is postgresql://user:password@host:port/database, with '%' and two hexadecimal digits "
             "for special characters in user and password; the one that was given cannot be read"
-        ) from None
+        )
     return {"connect_timeout": CONNECTING_S, **given, "client_encoding": "UTF8"}
 
 
