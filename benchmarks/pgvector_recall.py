@@ -62,7 +62,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000, help="voiceprints")
     parser.add_argument("--size", type=int, default=192, help="values of each")
     parser.add_argument("--queries", type=int, default=300)
-    parser.add_argument("--ef-search", type=int, nargs="+", default=[20, 40, 100, 200, 400])
+    parser.add_argument("--ef-search", type=int, nargs="+", default=[40, 100, 200, 400, 800])
+    parser.add_argument("--graphs", nargs="+", type=graph, default=[(16, 64), (32, 200)], metavar="M,EF_CONSTRUCTION")
     parser.add_argument("--kinds", nargs="+", choices=["voices", "random"], default=["voices", "random"])
     parser.add_argument("--erase", type=int, nargs="*", default=[1_000, 10_000, 50_000], help="speakers to erase from")
     arguments = parser.parse_args()
@@ -70,13 +71,23 @@ def main() -> None:
     print(f"{about['cpu']}, {about['cpus']} cores, numpy {np.__version__}; commit {about['git_commit']}")
     for kind in arguments.kinds:
         enrolled, queries = made_up(kind, arguments.count, arguments.size, arguments.queries)
-        with_store(arguments.url, enrolled, partial(search, queries=queries, candidates=arguments.ef_search))
+        with_store(
+            arguments.url,
+            enrolled,
+            partial(search, queries=queries, graphs=arguments.graphs, candidates=arguments.ef_search),
+        )
     print(
         "\n| speakers | index | tables | removing, written anew | removing, vacuumed |\n| --- | --- | --- | --- | --- |"
     )
     for count in arguments.erase:
         enrolled, _ = made_up("voices", count, arguments.size, 1)
         with_store(arguments.url, enrolled, erase)
+
+
+def graph(text: str) -> tuple[int, int]:
+    """The figures of an index, from "16,64"."""
+    m, _, ef_construction = text.partition(",")
+    return int(m), int(ef_construction)
 
 
 def made_up(kind: str, count: int, size: int, queries: int) -> tuple[Embeddings, Embeddings]:
@@ -152,19 +163,23 @@ def fill(connection: psycopg.Connection[tuple[object, ...]], enrolled: Embedding
     connection.execute(f"VACUUM ANALYZE {NAMESPACE}.recordings")
 
 
-def search(store: PostgresStore, queries: Embeddings, candidates: list[int]) -> None:
+def search(store: PostgresStore, queries: Embeddings, graphs: list[tuple[int, int]], candidates: list[int]) -> None:
     """Print recall and times of HNSW beside exact search."""
-    begun = time.perf_counter()
-    store.build_index(MODEL)
-    built = time.perf_counter() - begun
-    size = bytes_of(store, f"speakers_nearest_{MODEL[:40]}")
-    print(f"\n{store.count():,} voiceprints: index built in {built:.0f} s, {size / 2**20:,.0f} MiB\n")
-    print("| search | recall@1 | recall@5 | median ms | p99 ms |\n| --- | --- | --- | --- | --- |")
     exact = answers(store, queries, 1, exact=True)
+    print(f"\n{store.count():,} voiceprints")
+    print("\n| search | recall@1 | recall@5 | median ms | p99 ms |\n| --- | --- | --- | --- | --- |")
     show("exact", exact, exact)
-    for ef_search in candidates:
-        answers(store, queries, ef_search, exact=False)  # the index comes into memory
-        show(f"HNSW, ef_search = {ef_search}", answers(store, queries, ef_search, exact=False), exact)
+    for m, ef_construction in graphs:
+        begun = time.perf_counter()
+        store.build_index(MODEL, m, ef_construction)
+        built = time.perf_counter() - begun
+        size = bytes_of(store, f"speakers_nearest_{MODEL[:40]}")
+        print(
+            f"| m = {m}, ef_construction = {ef_construction}: built in {built:.0f} s, {size / 2**20:,.0f} MiB | | | | |"
+        )
+        for ef_search in candidates:
+            answers(store, queries, ef_search, exact=False)  # the index comes into memory
+            show(f"ef_search = {ef_search}", answers(store, queries, ef_search, exact=False), exact)
 
 
 def answers(store: PostgresStore, queries: Embeddings, ef_search: int, exact: bool) -> Answers:

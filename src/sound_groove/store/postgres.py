@@ -254,14 +254,19 @@ class PostgresStore(TableStore):
         # speaker who was changed a hundred times would hide behind a hundred deleted ones.
         self._execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
 
-    def build_index(self, model_hash: str) -> None:
+    def build_index(self, model_hash: str, m: int = M, ef_construction: int = EF_CONSTRUCTION) -> None:
         """Make the HNSW index of a model's speakers, anew where there is one.
 
         Other stores may read and write meanwhile; threads that share this one wait. Speakers who come later are added
         to it as they are enrolled. Without it, `nearest` compares with every one.
 
+        Args:
+            model_hash: of the model.
+            m: neighbours of each speaker in the graph, 2 to 100; twice as many in its lowest layer.
+            ef_construction: candidates for them, at least twice m.
+
         Raises:
-            StoreError: the store is encrypted, or the model has no speaker.
+            StoreError: the store is encrypted, the model has no speaker, or the server refuses the figures.
         """
         if self.encrypted:
             raise StoreError(f"{self.location}: is encrypted, so that the server cannot compare what it keeps")
@@ -277,8 +282,8 @@ class PostgresStore(TableStore):
                 self._execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
                 self._execute(
                     f"CREATE INDEX CONCURRENTLY {name} ON speakers USING hnsw "
-                    f"((centroid::vector({int(size)})) vector_ip_ops) WITH (m = {M}, ef_construction = "
-                    f"{EF_CONSTRUCTION}) WHERE model_hash = {model}"
+                    f"((centroid::vector({int(size)})) vector_ip_ops) WITH (m = {int(m)}, ef_construction = "
+                    f"{int(ef_construction)}) WHERE model_hash = {model}"
                 )
             finally:
                 self._execute("RESET maintenance_work_mem")
