@@ -39,7 +39,7 @@ NEAREST = 5
 SAME, STRANGERS = 0.76, 0.36  # cosine of two recordings of one speaker and of two speakers, on average
 RECORDINGS = 3  # of which a voiceprint is the mean
 
-SPEAKER_TYPES = (*["text"] * 4, *["int4"] * 2, *["float8"] * 2, *["text"] * 2, "int8", "vector")
+SPEAKER_TYPES = (*["text"] * 4, *["int4"] * 2, *["float8"] * 3, *["text"] * 2, "int8", "vector")
 RECORDING_TYPES = (*["text"] * 2, "bytea", *["text"] * 2, *["float8"] * 3, "int4", "text", "bytea")
 
 
@@ -149,7 +149,21 @@ def fill(connection: psycopg.Connection[tuple[object, ...]], enrolled: Embedding
             for number, embedding in enumerate(enrolled):
                 name, when = f"speaker {number}", "2026-01-01T00:00:00+00:00"
                 copy.write_row(
-                    (f"{number:032x}", name, "made up", MODEL, 3, 0, 9.0, 20.0, when, when, number, Vector(embedding))
+                    (
+                        f"{number:032x}",
+                        name,
+                        "made up",
+                        MODEL,
+                        3,
+                        0,
+                        9.0,
+                        20.0,
+                        0.9,
+                        when,
+                        when,
+                        number,
+                        Vector(embedding),
+                    )
                 )
         columns = (
             "id, speaker, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio"

@@ -373,7 +373,7 @@ def test_the_index_of_a_model_is_used_and_finds_nearly_all_and_who_comes_later(
         store.add(f"Speaker {number}", [each], MODEL, None, "me")
     for start in range(0, 4000, 1000):  # so many that the planner finds the index worth it
         place.execute(
-            f"INSERT INTO speakers SELECT 'f' || n, 'Filler ' || n, 'small', '{MODEL.hash}', 1, 0, 1, 1, '', '', 0, "
+            f"INSERT INTO speakers SELECT 'f' || n, 'Filler ' || n, 'small', '{MODEL.hash}', 1, 0, 1, 1, 1, '', '', 0, "
             "l2_normalize((SELECT array_agg(random() - 0.5 + k * 0) FROM generate_series(n * 0 + 1, 24) k)::vector) "
             f"FROM generate_series({start}, {start + 999}) n"
         )

@@ -121,7 +121,8 @@ class SearchingStore(VoiceprintStore, Protocol):
             exact: compare with every one. Otherwise an index may be used, which misses some.
 
         Returns:
-            speaker and cosine (computed in float64), the highest first.
+            speaker and cosine with the centroid (computed in float64), the highest first. Times the speaker's coherence
+            it is the mean cosine with the recordings, whose order may be another: ask for some more than are needed.
         """
         ...
 

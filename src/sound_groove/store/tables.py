@@ -50,7 +50,8 @@ CREATE TABLE facts (key {text} PRIMARY KEY, value {blob} NOT NULL);
 CREATE TABLE speakers (
     id {text} PRIMARY KEY, name {text} NOT NULL UNIQUE, model_name {text} NOT NULL, model_hash {text} NOT NULL,
     recordings INTEGER NOT NULL, with_audio INTEGER NOT NULL, speech_s {real} NOT NULL, snr_db {real} NOT NULL,
-    enrolled_at {text} NOT NULL, changed_at {text} NOT NULL, version BIGINT NOT NULL, centroid {centroid} NOT NULL
+    coherence {real} NOT NULL, enrolled_at {text} NOT NULL, changed_at {text} NOT NULL, version BIGINT NOT NULL,
+    centroid {centroid} NOT NULL
 );
 CREATE INDEX speakers_by_version ON speakers (version);
 CREATE TABLE recordings (
