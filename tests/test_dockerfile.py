@@ -18,9 +18,7 @@ def instructions(word: str) -> list[str]:
 
 def test_what_is_copied_is_there_and_sent_to_docker() -> None:
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    sources = [
-        source for line in instructions("COPY") if not line.startswith("--from") for source in line.split()[:-1]
-    ]
+    sources = [source for line in instructions("COPY") if not line.startswith("--from") for source in line.split()[:-1]]
     assert len(sources) >= 5
     for source in sources:
         assert (ROOT / source).exists() and source in sent, source

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from sound_groove import __version__
 from sound_groove.enrolment import Enrolment
+from sound_groove.identification import TOP, WEIGHED, Identification
 from sound_groove.service.answers import (
     AuditPage,
     CallerFacts,
@@ -28,7 +29,17 @@ from sound_groove.service.answers import (
     SpeakerPage,
     json_answer,
 )
-from sound_groove.service.descriptions import CALLED, COMPARISON, PUBLIC, SPEAKER, UPLOADED, example, form, refusals
+from sound_groove.service.descriptions import (
+    CALLED,
+    COMPARISON,
+    IDENTIFICATION,
+    PUBLIC,
+    SPEAKER,
+    UPLOADED,
+    example,
+    form,
+    refusals,
+)
 from sound_groove.service.engine import Clip, Engine, Known, checked
 from sound_groove.service.guard import Guard
 from sound_groove.service.keys import Key, Scope
@@ -113,6 +124,7 @@ Name = Annotated[
 
 PAIR = FormShape({"a": 1, "b": 1}, ("prior",))
 ONE = FormShape({"audio": 1})
+SOUGHT = FormShape({"audio": 1}, ("top", "prior"))
 CLAIM = FormShape({"audio": 1}, ("name", "prior"))
 
 
@@ -176,6 +188,27 @@ def _add_answers(router: APIRouter, house: _House) -> None:
             return await engine.verify(name, clip(sent, "audio"), prior(sent))
 
         return json_answer((await house.with_form(request, CLAIM, answer)).as_dict())
+
+    @router.post(
+        "/v1/identify",
+        response_model=Identification,
+        summary="Who of those enrolled is in a recording, or nobody of them?",
+        tags=["verify"],
+        dependencies=[BEARER],
+        responses={**example(IDENTIFICATION), **refusals(*UPLOADED)},
+        openapi_extra=form(SOUGHT, ("audio",)),
+    )
+    async def identify(request: Request) -> Response:
+        """Needs scope read. The prior is that of somebody enrolled; 'nobody' is an answer."""
+        house.caller(request, "read")
+
+        async def answer(sent: Form) -> tuple[Identification, Sequence[Known]]:
+            top = sent.integer("top", TOP)
+            if not 1 <= top <= WEIGHED:
+                raise malformed(f"the field 'top' lies between 1 and {WEIGHED}; {top} was given")
+            return await engine.identify(clip(sent, "audio"), top, prior(sent))
+
+        return json_answer((await house.with_form(request, SOUGHT, answer)).as_dict())
 
 
 def _add_speakers(router: APIRouter, house: _House) -> None:
