@@ -287,6 +287,8 @@ def test_malformed_requests_are_told_what_is_missing(client: httpx.Client) -> No
     assert error(client.get("/v1/nothing"), 404)["code"] == "not_found"
     wrong = client.put("/v1/compare")
     assert error(wrong, 405)["code"] == "method_not_allowed" and wrong.headers["allow"] == "POST"
+    assert client.put("/v1/speakers/a%2Fb").headers["allow"] == "DELETE, GET"
+    assert client.post("/").headers["allow"] == "GET"
     many = [("audio", clip())] * 21
     assert "20 times" in str(error(client.post("/v1/speakers/Kim/recordings", files=many), 400)["message"])
 

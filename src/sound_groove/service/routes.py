@@ -65,10 +65,16 @@ def build_routes(engine: Engine, guard: Guard, measures: Measures) -> APIRouter:
 
 
 class _House:
-    """What every route needs: who asks, and what they send."""
+    """What every route needs: who asks, and what they send.
+
+    Attributes:
+        engine: answers.
+        described: what the description of a route says of keys, where there are any.
+    """
 
     def __init__(self, engine: Engine, guard: Guard) -> None:
         self.engine = engine
+        self.described = [] if guard.ring is None else [BEARER]
         self._guard = guard
 
     def caller(self, request: Request, scope: Scope) -> Key:
@@ -136,7 +142,7 @@ def _add_answers(router: APIRouter, house: _House) -> None:
         response_model=Comparison,
         summary="Are two recordings of the same speaker?",
         tags=["verify"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={**example(COMPARISON), **refusals(*UPLOADED)},
         openapi_extra=form(PAIR, ("a", "b")),
     )
@@ -154,7 +160,7 @@ def _add_answers(router: APIRouter, house: _House) -> None:
         response_model=Embedded,
         summary="The embedding of a recording",
         tags=["verify"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses=refusals(*UPLOADED),
         openapi_extra=form(ONE, ("audio",)),
     )
@@ -172,7 +178,7 @@ def _add_answers(router: APIRouter, house: _House) -> None:
         response_model=Comparison,
         summary="Is a recording of the speaker who is enrolled under a name?",
         tags=["verify"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={**example(COMPARISON), **refusals(404, 409, *UPLOADED)},
         openapi_extra=form(CLAIM, ("name", "audio")),
     )
@@ -194,7 +200,7 @@ def _add_answers(router: APIRouter, house: _House) -> None:
         response_model=Identification,
         summary="Who of those enrolled is in a recording, or nobody of them?",
         tags=["verify"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={**example(IDENTIFICATION), **refusals(*UPLOADED)},
         openapi_extra=form(SOUGHT, ("audio",)),
     )
@@ -220,7 +226,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
         response_model=SpeakerPage,
         summary="Who is enrolled",
         tags=["speakers"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={**example({"speakers": [SPEAKER], "next": None}), **refusals(*CALLED)},
     )
     async def list_speakers(
@@ -239,7 +245,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
         response_model=SpeakerDetail,
         summary="What is enrolled of a speaker",
         tags=["speakers"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses=refusals(404, *CALLED),
     )
     async def show_speaker(request: Request, name: Name) -> Response:
@@ -256,7 +262,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
         response_model=Enrolment,
         summary="Enrol a speaker, or add recordings to one",
         tags=["speakers"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={
             **example({"speaker": SPEAKER, "added": 2, "agreement": [0.78, 0.78], "warnings": []}, 201),
             **refusals(409, *UPLOADED),
@@ -282,7 +288,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
         response_model=Erasure,
         summary="Forget a speaker",
         tags=["speakers"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={**example({"speaker": SPEAKER, "complete": True}), **refusals(404, *CALLED)},
     )
     async def remove(request: Request, name: Name) -> Response:
@@ -299,7 +305,7 @@ def _add_facts(router: APIRouter, house: _House, measures: Measures) -> None:
         response_model=Info,
         summary="What this service is, and who you are to it",
         tags=["service"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses=refusals(*CALLED),
     )
     async def info(request: Request) -> Response:
@@ -322,7 +328,7 @@ def _add_facts(router: APIRouter, house: _House, measures: Measures) -> None:
         response_model=AuditPage,
         summary="Who enrolled and removed, and when",
         tags=["service"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses=refusals(*CALLED),
     )
     async def audit(
@@ -340,7 +346,7 @@ def _add_facts(router: APIRouter, house: _House, measures: Measures) -> None:
         "/metrics",
         summary="Metrics for Prometheus",
         tags=["service"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}, **refusals(401, *PUBLIC)},
     )
