@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.routing import compile_path
 from starlette.staticfiles import StaticFiles
@@ -16,7 +17,7 @@ from sound_groove import __version__
 from sound_groove.errors import RequestError, StoreError, printable
 from sound_groove.service.answers import refusal
 from sound_groove.service.descriptions import TITLE, describe
-from sound_groove.service.doorman import Doorman
+from sound_groove.service.doorman import LEFT, Doorman
 from sound_groove.service.engine import Engine
 from sound_groove.service.guard import Guard
 from sound_groove.service.logs import Log
@@ -37,8 +38,8 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        await engine.start()
         try:
+            await engine.start()
             yield
         finally:
             await engine.stop()
@@ -85,6 +86,10 @@ def _add_handlers(app: FastAPI, log: Log) -> None:
     @app.exception_handler(RequestError)
     async def refused(request: Request, error: RequestError) -> Response:
         return answer(request, error)
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, _: ClientDisconnect) -> Response:
+        return answer(request, RequestError(LEFT, "client_left", "the client left before its request was whole"))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

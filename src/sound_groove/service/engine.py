@@ -13,6 +13,7 @@ from sound_groove.errors import (
     EnrolmentError,
     OtherModelError,
     RequestError,
+    SoundGrooveError,
     StaleVoiceprintError,
     UnknownSpeakerError,
     UsageError,
@@ -62,6 +63,7 @@ class Engine:
         gallery: who of the enrolled can be identified.
         admission: counts what is inside.
         workers: decode.
+        failure: why it could not be started.
 
     Args:
         store: is closed with the engine.
@@ -75,6 +77,7 @@ class Engine:
         self.limits = limits
         self.admission = Admission(limits)
         self.workers = DecodeWorkers(limits)
+        self.failure: SoundGrooveError | None = None
         self.gallery = gallery_of(store, embedder.encoder.identity)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
 
@@ -85,8 +88,12 @@ class Engine:
             ServiceError: the workers cannot be started.
             StoreError: the store cannot be read.
         """
-        await self.workers.start()
-        await self.in_store(self.gallery.count)
+        try:
+            await self.workers.start()
+            await self.in_store(self.gallery.count)
+        except SoundGrooveError as error:
+            self.failure = error
+            raise
 
     async def stop(self) -> None:
         """End the workers, let the store finish what it is writing, and close it."""
