@@ -110,9 +110,11 @@ def _remove(arguments: argparse.Namespace) -> int:
         )
     if not all(erasure.complete for erasure in done):
         say(
-            "warning: another process was reading the store, so remains are left in its log; they go with the next "
-            "removal, or when that process ends"
+            "warning: remains are left in the store, since another process was reading it or its tables are too large "
+            "to be written anew at once; they go with the next removal that nothing stands in the way of"
         )
+    for where in dict.fromkeys(erasure.out_of_reach for erasure in done if erasure.out_of_reach):
+        say(f"note: {where}")
     return 0
 
 
