@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--ef-search", type=int, nargs="+", default=[40, 100, 200, 400, 800])
     parser.add_argument("--graphs", nargs="+", type=graph, default=[(16, 64), (32, 200)], metavar="M,EF_CONSTRUCTION")
-    parser.add_argument("--kinds", nargs="+", choices=["voices", "random"], default=["voices", "random"])
+    parser.add_argument("--kinds", nargs="*", choices=["voices", "random"], default=["voices", "random"])
     parser.add_argument("--erase", type=int, nargs="*", default=[1_000, 10_000, 50_000], help="speakers to erase from")
     arguments = parser.parse_args()
     about = machine(1)

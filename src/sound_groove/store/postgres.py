@@ -1,4 +1,4 @@
-"""A store of voiceprints on a server: PostgreSQL 13 or later, with pgvector 0.8 or later.
+"""A store of voiceprints on a server: PostgreSQL, with pgvector 0.8 or later.
 
 The tables lie in a schema of their own, `sound_groove`. Several stores, in several processes and on several machines,
 may use them at once; one of them has one connection, which its threads take turns with and which comes again after the
@@ -103,8 +103,8 @@ class PostgresStore(TableStore):
         connection: psycopg.Connection[Any] = psycopg.connect(
             **self._parameters,
             autocommit=True,
-            # A statement that is planned anew each time is planned for its values: only then is the index of one model
-            # taken. And poolers between us and the server may not know prepared statements.
+            # What is planned for its values can take the index of one model. And poolers between us and the server may
+            # not know prepared statements.
             prepare_threshold=None,
         )
         try:
@@ -355,10 +355,12 @@ class PostgresStore(TableStore):
         """Write the tables anew without deleted rows, or vacuum them where they are large."""
         try:
             self._execute(f"SET lock_timeout = '{ERASING_S}s'")
+            self._execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'")
             try:
                 done = [self._rewrite(table) for table in PERSONAL]
                 return all(done)
             finally:
+                self._execute("RESET maintenance_work_mem")
                 self._execute(f"SET lock_timeout = '{BUSY_S}s'")
         except psycopg.Error:
             return False  # the rows are gone all the same
