@@ -11,9 +11,8 @@ has a float32 score of at least f - 2 E. All of those, and no others, are compar
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
@@ -47,8 +46,8 @@ class Neighbours:
 class VoiceprintIndex:
     """Embeddings by key, of which the nearest to another are found exactly.
 
-    Methods may be called from several threads at once. Changes and searches take turns in the order in which they come,
-    so that every search sees all of a change or nothing of it. Searches share the index's own threads and no others:
+    Methods may be called from several threads at once. Changes and searches take turns, so that every search sees all of a
+    change or nothing of it. Searches share the index's own threads and no others:
     BLAS, which would take as many as the process allows, is not called.
 
     A voiceprint takes 4 D bytes for its numbers (768 for D = 192) and about 170 for a key of 32 letters; a million take
@@ -82,7 +81,7 @@ class VoiceprintIndex:
         self._keys: list[str] = []  # (N,) of the rows
         self._blocks: list[NDArray[np.float32]] = []  # of shape (BLOCK, D); rows from N on are zeros
         self._key_bytes = 0
-        self._turn, self._lock = Lock(), Lock()
+        self._lock = Lock()
         # The thread that asks works too. Idle threads end with the index.
         self._helpers = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="search")
 
@@ -97,7 +96,7 @@ class VoiceprintIndex:
     @property
     def memory_bytes(self) -> int:
         """Bytes taken: the blocks of rows as a whole, the keys, and where they are."""
-        with self._alone():
+        with self._lock:
             rows = len(self._blocks) * BLOCK * self.size * np.dtype(np.float32).itemsize
             places = sys.getsizeof(self._rows) + sys.getsizeof(self._keys)
             return rows + places + self._key_bytes
@@ -131,7 +130,7 @@ class VoiceprintIndex:
         values = np.asarray(embeddings, dtype=np.float32)
         for start in range(0, len(keys), CHUNK):
             _check_lengths(values[start : start + CHUNK], keys[start : start + CHUNK])
-        with self._alone():
+        with self._lock:
             for start in range(0, len(keys), CHUNK):
                 rows = np.array([self._row_for(key) for key in keys[start : start + CHUNK]])
                 for block in np.unique(rows // BLOCK):
@@ -144,7 +143,7 @@ class VoiceprintIndex:
 
         The last row takes the place of the erased one, and zeros the place of the last.
         """
-        with self._alone():
+        with self._lock:
             row = self._rows.pop(key, None)
             if row is None:
                 return
@@ -177,7 +176,7 @@ class VoiceprintIndex:
         if count < 1:
             raise UsageError(f"the nearest {count} embeddings cannot be found; ask for 1 or more")
         query = self._checked(embedding, "the embedding to search for")
-        with self._alone():
+        with self._lock:
             count = min(count, len(self._keys))
             if count == 0:
                 return Neighbours((), np.empty(0))
@@ -193,20 +192,6 @@ class VoiceprintIndex:
                 for cosine, row in zip(cosines[kept].tolist(), rows[kept].tolist(), strict=True)
             )[:count]
         return Neighbours(tuple(key for _, key in found), np.array([-cosine for cosine, _ in found]))
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Be the only one who reads or changes.
-
-        Who waits for the lock holds the turn meanwhile. A lock alone may go to a thread that searches without a pause
-        again and again, while another waits to change something.
-        """
-        with self._turn:
-            self._lock.acquire()
-        try:
-            yield
-        finally:
-            self._lock.release()
 
     def _checked(self, embedding: Embeddings, what: str) -> NDArray[np.float32]:
         """One embedding (D,) as float32."""
@@ -257,8 +242,8 @@ class VoiceprintIndex:
 def float32_error(size: int) -> float:
     """How far the float32 inner product of two unit-length vectors of `size` values lies from the true one at most.
 
-    That is D u / (1 - D u). A thousandth and 4 u more leave room for its denominator, for lengths that are only nearly 1
-    and for the rounding of a bound that is compared with float32 scores; they do for sizes up to 16,000.
+    That is D u / (1 - D u). A thousandth and 4 u more leave room for the denominator, for lengths that are nearly 1 only
+    and for the rounding of a bound to float32; they suffice for sizes up to 16,000.
 
     >>> round(float32_error(192) * 1e6, 1)
     11.7
