@@ -42,7 +42,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "networks": ("models", "losses", "features", "checkpoint", "torch_threads"),
     "use": (
         "encoder",
+        "listening",
         "verifier",
+        "store",
+        "enrolment",
+        "identification",
+        "gallery",
         "torch_network",
         "onnx_model",
         "runtimes",

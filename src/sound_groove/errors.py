@@ -9,6 +9,11 @@
     ├── TrainingError         training that cannot start or go on
     ├── TrialError            a trial list that cannot be read, or trials that cannot be scored
     ├── MetricError           scores from which a figure cannot be computed
+    ├── StoreError            a store of voiceprints that cannot be used, or not for this
+    │   ├── UnknownSpeakerError   a name that nobody is enrolled under
+    │   ├── OtherModelError       a voiceprint made by another model than the one at hand
+    │   └── StaleVoiceprintError  a voiceprint that has changed since it was looked at
+    ├── EnrolmentError        recordings that may not be enrolled, all of them at once
     ├── OutputError           a result that cannot be written, or would overwrite another
     ├── UsageError            an argument out of its range, or one that is needed and was not given
     └── MissingExtraError     an optional dependency that is not installed
@@ -84,6 +89,39 @@ class TrialError(SoundGrooveError):
 
 class MetricError(SoundGrooveError):
     """A figure cannot be computed from these scores."""
+
+
+class StoreError(SoundGrooveError):
+    """A store of voiceprints cannot be opened, read or written, or what it holds does not allow what was asked."""
+
+
+class UnknownSpeakerError(StoreError):
+    """Nobody is enrolled under this name."""
+
+
+class OtherModelError(StoreError):
+    """A voiceprint was made by another model than the one at hand, so that the two cannot be compared."""
+
+
+class StaleVoiceprintError(StoreError):
+    """A voiceprint has changed since it was looked at; look again."""
+
+
+class EnrolmentError(SoundGrooveError):
+    """Recordings may not be enrolled.
+
+    Attributes:
+        speaker: the name that they were to be enrolled under.
+        problems: one sentence for each recording that was refused.
+    """
+
+    def __init__(self, speaker: str, problems: Sequence[str]) -> None:
+        self.speaker = speaker
+        self.problems = tuple(problems)
+        super().__init__(f"nothing was enrolled for '{printable(speaker)}': " + "; ".join(self.problems))
+
+    def __reduce__(self) -> tuple[type["EnrolmentError"], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.speaker, self.problems)
 
 
 class OutputError(SoundGrooveError):

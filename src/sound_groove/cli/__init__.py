@@ -31,6 +31,9 @@ VERBS = (
     "verify",
     "calibrate",
     "compare",
+    "enroll",
+    "verify-speaker",
+    "speakers",
     "embed",
     "export",
     "info",
@@ -46,6 +49,8 @@ EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root DIR
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
   sound-groove compare a.wav b.wav --model outputs/ecapa512
+  sound-groove enroll anna anna-1.wav anna-2.wav      keep a voiceprint under a name
+  sound-groove verify-speaker anna call.wav           is it her?
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
   sound-groove bench best.onnx                        how fast this machine computes embeddings with it
@@ -100,7 +105,7 @@ def build_parser() -> Parser:
     parser.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb in VERBS:
-        import_module(f"sound_groove.cli.{verb}").register(verbs)
+        import_module(f"sound_groove.cli.{verb.replace('-', '_')}").register(verbs)
     return parser
 
 
