@@ -239,11 +239,12 @@ BAD_VALUES[1, 2] = np.nan
         (["a", "b\n", "c"], BAD_VALUES, r"b\\n: holds values that are not finite; an embedding must be"),
         (["a"], unit_rows(1) * np.float32(1.01), "a: has the length 1.01; an embedding must be finite and of unit"),
         (["a"], unit_rows(1) * np.float32(0), "a: has the length 0;"),
-        (["a"], np.full((1, SIZE), 3e38, dtype=np.float32), "a: holds values that are not finite"),
+        (["a"], np.full((1, SIZE), 1e300), "a: holds values that are not finite"),
+        (["a"], np.full((1, SIZE), -np.inf, dtype=np.float32), "a: holds values that are not finite"),
     ],
 )
 def test_what_is_no_embedding_is_refused_and_changes_nothing(
-    keys: list[str], rows: NDArray[np.float32], complaint: str
+    keys: list[str], rows: NDArray[np.floating], complaint: str
 ) -> None:
     index, stored = filled(unit_rows(20))
     with pytest.raises(MetricError, match=complaint) as caught:

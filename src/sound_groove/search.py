@@ -89,11 +89,11 @@ class VoiceprintIndex:
         self._helpers = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="search")
 
     def __len__(self) -> int:
-        """How many embeddings there are."""
+        """How many embeddings there are; told without waiting, even in the midst of a change."""
         return len(self._keys)
 
     def __contains__(self, key: object) -> bool:
-        """Whether there is an embedding of this key."""
+        """Whether there is an embedding of this key; told without waiting, even in the midst of a change."""
         return key in self._rows
 
     @property
@@ -130,7 +130,7 @@ class VoiceprintIndex:
             raise MetricError(
                 f"{len(keys)} keys need embeddings of shape ({len(keys)}, {self.size}), not {np.shape(embeddings)}"
             )
-        values = np.asarray(embeddings, dtype=np.float32)
+        values = _single(embeddings)
         for start in range(0, len(keys), CHUNK):
             _check_lengths(values[start : start + CHUNK], keys[start : start + CHUNK])
         with self._lock:
@@ -200,18 +200,20 @@ class VoiceprintIndex:
         """One embedding (D,) as float32."""
         if np.shape(embedding) != (self.size,):
             raise MetricError(f"{what} must have the shape ({self.size},), not {np.shape(embedding)}")
-        values = np.asarray(embedding, dtype=np.float32)
+        values = _single(embedding)
         _check_lengths(values[np.newaxis], [what])
         return values
 
     def _row_for(self, key: str) -> int:
         """The row of a key, which is a new one of zeros where there was none."""
-        row = self._rows.setdefault(key, len(self._keys))
-        if row == len(self._keys):
-            self._keys.append(key)
-            self._key_bytes += _bytes_of(key)
-            if row == len(self._blocks) * BLOCK:
-                self._blocks.append(np.zeros((BLOCK, self.size), dtype=np.float32))
+        if key in self._rows:
+            return self._rows[key]
+        row = len(self._keys)
+        if row == len(self._blocks) * BLOCK:  # first of all, as there may be no memory for it
+            self._blocks.append(np.zeros((BLOCK, self.size), dtype=np.float32))
+        self._rows[key] = row
+        self._keys.append(key)
+        self._key_bytes += _bytes_of(key)
         return row
 
     def _scores(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -254,9 +256,15 @@ def float32_error(size: int) -> float:
     return (1.001 * size + 4) * 2.0**-24
 
 
+def _single(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Numbers as float32; those that are too large for it become infinite, and are refused as such."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, dtype=np.float32)
+
+
 def _check_lengths(values: NDArray[np.float32], names: Sequence[str]) -> None:
     """Refuse embeddings (N, D) that are not of unit length, which those that are not finite are not either."""
-    lengths = np.sqrt(np.einsum("nd,nd->n", values, values))
+    lengths = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
     wrong = np.flatnonzero(~(np.abs(lengths - 1.0) <= LENGTH_TOLERANCE))
     if len(wrong):
         name, length = printable(names[int(wrong[0])]), float(lengths[wrong[0]])
