@@ -1,16 +1,16 @@
 """Exact search among 10,000 to a million voiceprints: each way side by side, in one run, and whether it is exact.
 
     python benchmarks/search.py [--numbers 10000 100000 1000000] [--queries 200] [--threads 2] [--count 10] [--busy 0]
+        [--kinds random speakers]
 
 Embeddings have 192 values. Those of `random` are random directions; those of `speakers` are ten recordings each of as
 many speakers as that makes, in a space where some directions vary ten times as much as others, so that many scores lie
 close together. Half of the queries are further recordings of speakers that are there, half are of nobody.
 
-Ways take turns, query by query; what else the machine does meets all of them. CPU is the time of all threads, in
-the mean. A way is
-exact for a query if it gives the same neighbours in the same order as all cosines in float64. usearch is measured where
-it is installed, and int8 where onnx is. `int8` compares in 7 bits by onnxruntime's MatMulInteger (8 bits overflow on
-processors without VNNI), and then in float64 all that the bound of its rounding lets be among the nearest.
+Ways take turns, query by query; what else the machine does meets all of them. CPU is the time of all threads, in the
+mean. A way is exact for a query if it gives the same neighbours in the same order as all cosines in float64. usearch is
+measured where it is installed, and int8 where onnx is. `int8` compares in 7 bits by onnxruntime's MatMulInteger (8 bits
+overflow on processors without VNNI), and then in float64 all that the bound of its rounding lets be among the nearest.
 """
 
 import argparse
@@ -61,16 +61,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--count", type=int, default=10, help="neighbours to find")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of embeddings")
     parser.add_argument("--busy", type=int, default=0, help="other programs that compute meanwhile")
     arguments = parser.parse_args()
     about = machine(arguments.threads)
     print(f"{about['cpu']}, {arguments.threads} threads of {about['cpus']} cores, numpy {np.__version__}")
-    print(
-        f"commit {about['git_commit']}; {SIZE} values, the {arguments.count} nearest, {arguments.queries} queries, beside {arguments.busy} busy programs"
-    )
+    print(f"commit {about['git_commit']}; {SIZE} values, the {arguments.count} nearest, {arguments.queries} queries")
+    print(f"beside {arguments.busy} busy programs of ours")
     for number in arguments.numbers:
-        for kind, make in (("random", random_directions), ("speakers", recordings)):
-            rows, queries = make(number, arguments.queries)
+        for kind in arguments.kinds:
+            rows, queries = KINDS[kind](number, arguments.queries)
             ways = dict(all_ways(rows, arguments.count, arguments.threads))
             true = nearest_in_float64(rows, queries, arguments.count)
             with busy_programs(arguments.busy):
@@ -121,6 +121,9 @@ def recordings(number: int, queries: int) -> tuple[Embeddings, Embeddings]:
     asked[::2] = speakers[generator.integers(0, number // 10, len(asked[::2]))]
     asked = (asked + 0.7 * generator.standard_normal(asked.shape, dtype=np.float32)) * spread
     return unit(rows), unit(asked)
+
+
+KINDS = {"random": random_directions, "speakers": recordings}
 
 
 def all_ways(rows: Embeddings, count: int, threads: int) -> Iterator[tuple[str, Way]]:
@@ -223,7 +226,7 @@ def by_int8(rows: Embeddings, count: int) -> Callable[[Embeddings], Rows]:
         rounded = np.rint(rows[part] / scales[part, np.newaxis])
         integers[:, part] = rounded.T
         rests[part] = np.linalg.norm(rows[part] - rounded * scales[part, np.newaxis], axis=1) + 1e-5
-    session = integer_products()
+    session, groups, most = integer_products(), len(rows) // 64, float(rests.max())
 
     def search(query: Embeddings) -> Rows:
         scale = float(np.abs(query).max()) / 127
@@ -231,9 +234,11 @@ def by_int8(rows: Embeddings, count: int) -> Callable[[Embeddings], Rows]:
         rest = float(np.linalg.norm(query - rounded * scale)) + 1e-5
         products = session.run(None, {"a": (rounded + 128).astype(np.uint8)[np.newaxis], "b": integers})[0][0]
         scores = products * (scales * np.float32(scale))
-        errors = rests * np.float32(1 + rest) + np.float32(rest)
-        reached = np.partition(scores - errors, len(scores) - count)[len(scores) - count]
-        near = np.flatnonzero(scores + errors >= reached)
+        error = most * (1 + rest) + rest
+        # As in the index: the count-th highest of the groups' highest scores is one that `count` scores reach.
+        tops = scores[: 64 * groups].reshape(64, groups).max(axis=0)
+        reached = np.partition(tops, groups - count)[groups - count] - error
+        near = np.flatnonzero(scores >= reached - error)
         return np.asarray(near[highest(rows[near].astype(np.float64) @ query.astype(np.float64), count)])
 
     return search
