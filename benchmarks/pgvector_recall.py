@@ -218,19 +218,19 @@ def show(way: str, given: Answers, exact: Answers) -> None:
 
 def erase(store: PostgresStore) -> None:
     """Print what the removal of one speaker takes, with and without an index."""
-    limit = postgres.REWRITTEN_BYTES
+    limits = postgres.REWRITTEN_BYTES, postgres.REBUILT_BYTES
     for number, indexed in enumerate((False, True)):
         if indexed:
             store.build_index(MODEL)
         size = bytes_of(store, "speakers") + bytes_of(store, "recordings")
         times = []
         for way, most in enumerate((2**60, 0)):
-            postgres.REWRITTEN_BYTES = most
+            postgres.REWRITTEN_BYTES = postgres.REBUILT_BYTES = most
             begun = time.perf_counter()
             erasure = store.remove(f"speaker {10 * number + way}", "benchmark")
             times.append(time.perf_counter() - begun)
             assert erasure.complete == (most > 0)
-        postgres.REWRITTEN_BYTES = limit
+        postgres.REWRITTEN_BYTES, postgres.REBUILT_BYTES = limits
         print(
             f"| {store.count() + 2 * number + 2:,} | {'HNSW' if indexed else 'none'} | {size / 2**20:,.0f} MiB | "
             f"{times[0]:.2f} s | {times[1]:.2f} s |",

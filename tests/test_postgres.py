@@ -282,8 +282,9 @@ def test_the_planners_statistics_keep_nothing_of_anybody(place: PostgresPlace, s
     assert not place.server.execute("SELECT 1 FROM pg_stats WHERE pg_stats::text LIKE '%Rare name%'")
 
 
+@pytest.mark.parametrize("limit", ["REWRITTEN_BYTES", "REBUILT_BYTES"])
 def test_large_tables_are_vacuumed_and_not_called_clear(
-    place: PostgresPlace, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+    place: PostgresPlace, store: PostgresStore, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     for number in range(10):
         store.add(f"Speaker {number}", [recording(number)], MODEL, None, "me")
@@ -291,7 +292,7 @@ def test_large_tables_are_vacuumed_and_not_called_clear(
     traces = [recording(number).embedding.tobytes()[:40] for number in (3, 4)]
     assert present(place, traces) == traces
     with monkeypatch.context() as patched:
-        patched.setattr(module, "REWRITTEN_BYTES", 0)
+        patched.setattr(module, limit, 0)
         erasure = store.remove("Speaker 3", "me")
     assert not erasure.complete and "write-ahead log" in erasure.out_of_reach
     assert len(store.nearest(recording(3).embedding, MODEL.hash, 20)) == 9
