@@ -5,7 +5,7 @@ Voiceprints of another model lie elsewhere in a space of their own: they are cou
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -99,7 +99,10 @@ class MemoryGallery:
             if self._index is None:
                 return []
             found = self._index.nearest(embedding, count)
-            return [Neighbour(self._entries[key], score) for key, score in zip(found.keys, found.scores.tolist(), strict=True)]
+            return [
+                Neighbour(self._entries[key], score)
+                for key, score in zip(found.keys, found.scores.tolist(), strict=True)
+            ]
 
     def refresh(self) -> None:
         """Take in what changed in the store; any question does so by itself.
@@ -168,3 +171,13 @@ class ServerGallery:
         """The speakers nearest to an embedding."""
         found = self._store.nearest(embedding, self.model.hash, count, self._exact)
         return [Neighbour(centroid.speaker, score) for centroid, score in found]
+
+
+def open_gallery(store: VoiceprintStore, model: ModelIdentity) -> Gallery:
+    """The gallery of a store's speakers of one model: the server searches where it can, else this process's memory."""
+    return ServerGallery(store, model) if searches_itself(store) else MemoryGallery(store, model)
+
+
+def searches_itself(store: VoiceprintStore) -> TypeGuard[SearchingStore]:
+    """Whether a store finds the nearest voiceprints by itself; a server cannot search what it cannot read."""
+    return isinstance(store, SearchingStore) and not store.encrypted
