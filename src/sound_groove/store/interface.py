@@ -35,8 +35,8 @@ class VoiceprintStore(Protocol):
         """The number of changes that there were."""
         ...
 
-    def count(self) -> int:
-        """How many speakers there are, of all models."""
+    def count(self, model_hash: str | None = None) -> int:
+        """How many speakers there are, of a model or of all."""
         ...
 
     def speakers(self, after: str = "", limit: int | None = None) -> list[SpeakerEntry]:
@@ -123,6 +123,15 @@ class SearchingStore(VoiceprintStore, Protocol):
         Returns:
             speaker and cosine with the centroid (computed in float64), the highest first. Times the speaker's coherence
             it is the mean cosine with the recordings, whose order may be another: ask for some more than are needed.
+        """
+        ...
+
+    def sample(self, model_hash: str, count: int) -> list[Centroid]:
+        """Some speakers of a model, drawn without regard to who they are: the same until they change.
+
+        Args:
+            model_hash: of the model.
+            count: how many; all where there are not so many.
         """
         ...
 
