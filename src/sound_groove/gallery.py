@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -108,10 +108,7 @@ class MemoryGallery:
             if self._index is None:
                 return []
             found = self._index.nearest(embedding, count)
-            return [
-                Neighbour(self._entries[key], score)
-                for key, score in zip(found.keys, found.scores.tolist(), strict=True)
-            ]
+            return self._neighbours(found.keys, found.scores)
 
     def cohort(self, embedding: Embeddings) -> list[Neighbour]:
         """Some speakers, drawn without regard to who they are."""
@@ -205,3 +202,13 @@ class ServerGallery:
         if kept is None or kept[0] != revision:
             self._cohort = kept = revision, self._store.sample(self.model.hash, COHORT)
         return [Neighbour(centroid.speaker, cosine(centroid.embedding, embedding)) for centroid in kept[1]]
+
+
+def open_gallery(store: VoiceprintStore, model: ModelIdentity) -> Gallery:
+    """The gallery of a store's speakers of one model: the server searches where it can, else this process's memory."""
+    return ServerGallery(store, model) if searches_itself(store) else MemoryGallery(store, model)
+
+
+def searches_itself(store: VoiceprintStore) -> TypeGuard[SearchingStore]:
+    """Whether a store finds the nearest voiceprints by itself; a server cannot search what it cannot read."""
+    return isinstance(store, SearchingStore) and not store.encrypted

@@ -1,7 +1,7 @@
 """What every store of voiceprints can do."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sound_groove.store.records import (
     Centroid,
@@ -106,6 +106,7 @@ class VoiceprintStore(Protocol):
         ...
 
 
+@runtime_checkable
 class SearchingStore(VoiceprintStore, Protocol):
     """A store that finds the nearest voiceprints by itself, for sets that no one process should hold."""
 
