@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -19,10 +19,13 @@ from sound_groove.service.answers import refusal
 from sound_groove.service.descriptions import TITLE, describe
 from sound_groove.service.doorman import LEFT, Doorman
 from sound_groove.service.engine import Engine
+from sound_groove.service.fact_routes import add_facts
 from sound_groove.service.guard import Guard
+from sound_groove.service.house import House, record_of
 from sound_groove.service.logs import Log
 from sound_groove.service.measures import Measures
-from sound_groove.service.routes import build_routes, record_of
+from sound_groove.service.speaker_routes import add_speakers
+from sound_groove.service.verification_routes import add_verification
 
 PAGE = Path(__file__).parent / "page"
 
@@ -54,10 +57,18 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
         redirect_slashes=False,
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    app.include_router(build_routes(engine, guard, measures))
+    app.include_router(_routes(House(engine, guard), measures))
     _add_page(app)
     _add_handlers(app, log)
     return Doorman(app, guard, engine.admission, engine.limits, log, measures)
+
+
+def _routes(house: House, measures: Measures) -> APIRouter:
+    router = APIRouter()
+    add_verification(router, house)
+    add_speakers(router, house)
+    add_facts(router, house, measures)
+    return router
 
 
 def _add_page(app: FastAPI) -> None:
