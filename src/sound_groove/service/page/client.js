@@ -1,0 +1,47 @@
+/** Questions to the service, and its refusals as problems. */
+
+import { askForKey, forgetKey, key } from "./key.js";
+import { known } from "./language.js";
+import { Problem } from "./problems.js";
+
+/**
+ * Ask the service. Where it wants a key, whoever uses the page is asked for one, and the question is put again.
+ * @param {string} path below the page's own address
+ * @param {{method?: string, form?: FormData, signal?: AbortSignal}} question
+ * @returns {Promise<any>} its answer
+ * @throws {Problem} it refused, or is not there
+ * @throws {DOMException} named AbortError: the signal said so
+ */
+export async function ask(path, { method = "GET", form, signal } = {}) {
+  for (;;) {
+    const headers = key() ? { Authorization: `Bearer ${key()}` } : {};
+    const response = await fetch(path, { method, body: form, signal, headers }).catch((error) => {
+      throw error.name === "AbortError" ? error : new Problem("error_unreachable");
+    });
+    if (response.status === 401) {
+      forgetKey();
+      await askForKey(signal);
+      continue;
+    }
+    const answer = await response.json().catch(() => null);
+    if (response.ok) return answer;
+    throw refusal(response, answer?.error);
+  }
+}
+
+/**
+ * @param {Response} response
+ * @param {{code?: string, message?: string, problems?: string[]} | undefined} error as the service puts it
+ */
+function refusal(response, error) {
+  const seconds = response.headers.get("Retry-After");
+  if (response.status === 429 || response.status === 503) {
+    return seconds ? new Problem("error_busy", { seconds }) : new Problem("error_busy_soon");
+  }
+  if (response.status === 413) return new Problem("error_large");
+  if (response.status === 403) return new Problem("error_forbidden");
+  const text = `error_${error?.code}`;
+  if (known(text)) return new Problem(text, { message: error.message }, error.problems);
+  if (error?.message) return new Problem("as_said", { message: error.message }, error.problems);
+  return new Problem("error_status", { status: response.status });
+}

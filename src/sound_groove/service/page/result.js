@@ -1,0 +1,48 @@
+/** Where a question's answer goes: first that it is being worked on, then the answer or the problem. */
+
+import { make } from "./elements.js";
+import { asProblem } from "./problems.js";
+
+export class Result {
+  /** @param {HTMLElement} region which is read out when it changes */
+  constructor(region) {
+    this.region = region;
+    this.controller = new AbortController();
+  }
+
+  /** Take the answer away, and give up a question that is under way. */
+  clear() {
+    this.controller.abort();
+    this.region.removeAttribute("aria-busy");
+    this.region.replaceChildren();
+  }
+
+  /**
+   * Work on a question; a newer one takes its place.
+   * @param {import("./elements.js").Words} words what is being done
+   * @param {(signal: AbortSignal) => Promise<Node[]>} work which makes the answer, or throws
+   */
+  async work(words, work) {
+    this.clear();
+    const { signal } = (this.controller = new AbortController());
+    this.region.setAttribute("aria-busy", "true");
+    this.region.replaceChildren(make("p", { className: "working", words }));
+    let nodes;
+    try {
+      nodes = await work(signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      nodes = [problemNode(asProblem(error))];
+    }
+    if (signal.aborted) return;
+    this.region.removeAttribute("aria-busy");
+    this.region.replaceChildren(...nodes);
+  }
+}
+
+/** @param {import("./problems.js").Problem} problem */
+export function problemNode({ words, details }) {
+  return make("div", { className: "problem" },
+    make("p", {}, make("strong", { words: { text: "mark_error" } }), " ", make("span", { words })),
+    ...(details.length > 0 ? [make("ul", {}, ...details.map((detail) => make("li", { textContent: detail })))] : []));
+}
