@@ -31,17 +31,14 @@ export async function ask(path, { method = "GET", form, signal } = {}) {
 
 /**
  * @param {Response} response
- * @param {{code?: string, message?: string, problems?: string[]} | undefined} error as the service puts it
+ * @param {{code: string, message: string, problems: string[]} | undefined} error as the service puts it
  */
 function refusal(response, error) {
   const seconds = response.headers.get("Retry-After");
-  if (response.status === 429 || response.status === 503) {
-    return seconds ? new Problem("error_busy", { seconds }) : new Problem("error_busy_soon");
-  }
-  if (response.status === 413) return new Problem("error_large");
-  if (response.status === 403) return new Problem("error_forbidden");
-  const text = `error_${error?.code}`;
-  if (known(text)) return new Problem(text, { message: error.message }, error.problems);
-  if (error?.message) return new Problem("as_said", { message: error.message }, error.problems);
-  return new Problem("error_status", { status: response.status });
+  if (seconds) return new Problem("error_busy", { seconds });
+  if (!error) return new Problem("error_status", { status: String(response.status) });
+  const { code, message, problems } = error;
+  const details = code === "unusable_recording" && problems.length === 0 ? [message] : problems;
+  const text = known(`error_${code}`) ? `error_${code}` : "as_said";
+  return new Problem(text, { message }, details);
 }

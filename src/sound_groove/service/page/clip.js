@@ -2,14 +2,14 @@
 
 import { fresh, make } from "./elements.js";
 import { say, sayLabel } from "./language.js";
-import { checkSize, limits } from "./limits.js";
-import { asProblem } from "./problems.js";
+import { checkSizes, limits } from "./limits.js";
+import { asProblem, Problem } from "./problems.js";
 import { startRecorder } from "./recorder.js";
-import { warningWords } from "./warnings.js";
+import { noteList, warningWords } from "./warnings.js";
 import { Waveform } from "./waveform.js";
 import { decode, encodeWav, wavSeconds } from "./wav.js";
 
-const LONGEST_S = 300; // of a recording; a voice is known after ten seconds
+const LONGEST_S = 120; // of a recording; a voice is known after ten seconds
 const [QUIET, LOUD] = [0.05, 0.98]; // peaks of full scale: below and above them the level meter says so
 
 /** @type {Clip | null} the one that records: there is one microphone */
@@ -66,7 +66,7 @@ export class Clip {
       make("div", { className: "row spread" }, this.name, this.removeButton), this.facts);
 
     this.status = make("p", { className: "visually-hidden", role: "status" });
-    this.notes = make("ul", { className: "notes" });
+    this.notes = make("div", { role: "status" });
     this.node = make("section", { className: "clip", "aria-labelledby": id },
       this.heading, this.empty, this.running, this.ready, this.notes, this.status);
     this.node.addEventListener("dragover", () => this.node.classList.add("dropping"));
@@ -105,9 +105,9 @@ export class Clip {
     this.chooser.value = ""; // so that the same file can be chosen again
     if (!first || this.recorder) return;
     try {
-      checkSize(first);
+      checkSizes([first]);
     } catch (error) {
-      this.complain(asProblem(error));
+      this.complain(asProblem(error).words);
       return;
     }
     this.put(first);
@@ -121,7 +121,7 @@ export class Clip {
     try {
       await recording?.end();
       recording = this;
-      const longest = (sampleRate) => Math.min(LONGEST_S, limits().duration_s, wavSeconds(limits().bytes, sampleRate));
+      const longest = (sampleRate) => Math.min(LONGEST_S, limits().duration_s, wavSeconds(limits().upload_bytes, sampleRate));
       this.recorder = await startRecorder((level, seconds) => this.measure(level, seconds), longest);
       this.measure(0, 0);
       this.show("running");
@@ -133,7 +133,7 @@ export class Clip {
       this.focus();
     } catch (error) {
       this.show("empty");
-      this.complain(asProblem(error));
+      this.complain(asProblem(error).words);
     } finally {
       this.recorder = null;
       if (recording === this) recording = null;
@@ -204,16 +204,31 @@ export class Clip {
     this.setNotes(warnings.map((warning) => ({ kind: "warning", words: warningWords(warning) })));
   }
 
-  /** @param {import("./problems.js").Problem} problem why the clip cannot be used */
-  complain({ words }) {
-    this.setNotes([{ kind: "error", words }]);
+  /** @param {...import("./elements.js").Words} reasons why the clip cannot be used */
+  complain(...reasons) {
+    this.setNotes(reasons.map((words) => ({ kind: "error", words })));
   }
 
   /** @param {{kind: "warning" | "error", words: import("./elements.js").Words}[]} notes */
   setNotes(notes) {
-    const mark = (kind) => make("strong", { words: { text: `mark_${kind}` } });
-    const item = ({ kind, words }) => make("li", { className: kind }, mark(kind), " ", make("span", { words }));
-    this.notes.replaceChildren(...notes.map(item));
-    if (notes.length > 0) say(this.status, notes[0].words);
+    this.notes.replaceChildren(...(notes.length > 0 ? [noteList(notes)] : []));
   }
+}
+
+/**
+ * The files of clips that are to be sent together.
+ * @param {Clip[]} clips
+ * @returns {Promise<File[]>}
+ * @throws {Problem} one is missing (it gets the focus), or they are too large
+ */
+export async function filesOf(clips) {
+  for (const clip of clips) await clip.end();
+  const missing = clips.find((clip) => !clip.file);
+  if (missing) {
+    missing.focus();
+    throw new Problem("clip_missing", { clip: missing.title });
+  }
+  const files = clips.map((clip) => clip.file);
+  checkSizes(files);
+  return files;
 }

@@ -1,17 +1,19 @@
 /** Enrol a speaker from one or several clips. */
 
 import { ask } from "./client.js";
-import { Clip } from "./clip.js";
+import { Clip, filesOf } from "./clip.js";
 import { find, make } from "./elements.js";
+import { limits } from "./limits.js";
 import { asProblem, Problem } from "./problems.js";
+import { placeRefusals } from "./refusals.js";
 import { problemNode, Result } from "./result.js";
-import { warningNodes, sortWarnings, whichClip } from "./warnings.js";
-import { refusalWords } from "./refusals.js";
+import { placeWarnings } from "./warnings.js";
 
-const MOST_CLIPS = 20;
+const LONGEST_NAME = 80; // letters of a file's name; the service shows 100
 
 /** @type {Clip[]} */
 const clips = [];
+/** @type {Result} */
 let result;
 
 export function beginEnrol() {
@@ -27,7 +29,7 @@ export function beginEnrol() {
 
 /** @returns {Clip | undefined} one more, while there may be more */
 function addClip() {
-  if (clips.length >= MOST_CLIPS) return undefined;
+  if (clips.length >= limits().recordings) return undefined;
   const title = { text: "clip_number", values: { number: String(clips.length + 1) } };
   const clip = new Clip(title, {
     changed: () => result.clear(),
@@ -50,49 +52,49 @@ function dropClip(clip) {
 
 /** @param {boolean} force what sounds unlike the others, or has little speech, as well */
 async function enrol(force, signal) {
-  for (const clip of clips) await clip.end();
   const field = find("enrol-name");
   const name = field.value.trim();
-  const given = clips.filter((clip) => clip.file);
   if (!name) {
     field.focus();
     throw new Problem("name_missing");
   }
-  if (given.length === 0) {
-    clips[0].focus();
-    throw new Problem("clip_missing", { clip: clips[0].title });
-  }
+  for (const clip of clips) await clip.end();
+  const filled = clips.filter((clip) => clip.file);
+  const given = filled.length > 0 ? filled : clips;
+  const files = await filesOf(given);
+  const names = sentNames(files);
   const form = new FormData();
-  for (const clip of given) form.append("audio", clip.file);
+  files.forEach((file, index) => form.append("audio", file, names[index]));
   form.append("force", String(force));
   form.append("keep_audio", String(find("enrol-keep").checked));
   for (const clip of given) clip.warn([]);
   try {
     const path = `v1/speakers/${encodeURIComponent(name)}/recordings`;
-    return enrolled(await ask(path, { method: "POST", form, signal }), name, given);
+    const { added, speaker, warnings } = await ask(path, { method: "POST", form, signal });
+    const values = { name, added: String(added), recordings: String(speaker.recordings) };
+    const done = make("p", { className: "verdict same", words: { text: "enrolled", values } });
+    return [done, ...placeWarnings(warnings, given, names)];
   } catch (error) {
-    if (signal.aborted || asProblem(error).details.length === 0) throw error;
-    return refused(asProblem(error), given);
+    if (signal.aborted || !placeRefusals(asProblem(error), given, names)) throw error;
+    return refused();
   }
 }
 
-/** What was done; the clips stay for their warnings to be read. */
-function enrolled(answer, name, given) {
-  const { ofClips, others } = sortWarnings(answer.warnings, given.length);
-  given.forEach((clip, index) => clip.warn(ofClips[index]));
-  const values = { name, added: String(answer.added), recordings: String(answer.speaker.recordings) };
-  return [make("p", { className: "verdict same", words: { text: "enrolled", values } }), ...warningNodes(others)];
-}
-
-/** Which clips were refused and why, and the way to enrol them all the same. */
-function refused(problem, given) {
-  const unplaced = problem.details.filter((detail) => {
-    const clip = given[whichClip(detail)];
-    clip?.complain({ words: refusalWords(detail) });
-    return !clip;
-  });
+/** What can be done when clips were refused. */
+function refused() {
   const again = make("button", { type: "button", words: { text: "enrol_force" } });
   again.addEventListener("click", () => result.work({ text: "enrolling" }, (signal) => enrol(true, signal)));
-  const text = unplaced.length < problem.details.length ? "refused_below" : "refused";
-  return [problemNode(new Problem(text, {}, unplaced)), make("p", { words: { text: "enrol_force_hint" } }), again];
+  return [problemNode(new Problem("refused_enrolment")), make("p", { words: { text: "enrol_force_hint" } }), again];
+}
+
+/**
+ * Names for files by which the service can tell them apart, and shows them as they are.
+ * @param {File[]} files
+ */
+function sentNames(files) {
+  const names = files.map((file) => file.name.replace(/[^\p{L}\p{N}._() -]/gu, "_").slice(-LONGEST_NAME));
+  return names.map((name, index) => {
+    const earlier = names.slice(0, index).filter((other) => other === name).length;
+    return earlier > 0 ? name.replace(/(\.\w*)?$/, ` (${earlier + 1})$1`) : name;
+  });
 }

@@ -1,41 +1,28 @@
 /** Which of the enrolled speaks in a clip, or nobody of them? */
 
 import { ask } from "./client.js";
-import { Clip } from "./clip.js";
+import { Clip, filesOf } from "./clip.js";
 import { find, make } from "./elements.js";
-import { Problem } from "./problems.js";
 import { Result } from "./result.js";
 import { percent } from "./verdict.js";
-import { warningNodes, sortWarnings } from "./warnings.js";
+import { placeWarnings } from "./warnings.js";
 
-const TOP = "5";
+const NAMES = ["audio"]; // the field of the form, by which the service calls the clip
 
 export function beginIdentify() {
   const result = new Result(find("identify-result"));
   const clip = new Clip({ text: "clip" }, { changed: () => result.clear() });
   find("identify-clips").append(clip.node);
-  find("identify-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    result.work({ text: "identifying" }, async (signal) => {
-      await clip.end();
-      if (!clip.file) {
-        clip.focus();
-        throw new Problem("clip_missing", { clip: clip.title });
-      }
-      return identify(clip, signal);
-    });
-  });
+  result.answers(find("identify-form"), { text: "identifying" }, [clip], NAMES, (signal) => identify(clip, signal));
 }
 
 async function identify(clip, signal) {
   const form = new FormData();
-  form.append("audio", clip.file);
-  form.append("top", TOP);
+  const [file] = await filesOf([clip]);
+  form.append("audio", file);
   const answer = await ask("v1/identify", { method: "POST", form, signal });
-  const { ofClips, others } = sortWarnings(answer.warnings, 1);
   clip.describe(answer.audio);
-  clip.warn(ofClips[0]);
-  return [answerNode(answer, others)];
+  return [answerNode(answer, placeWarnings(answer.warnings, [clip], NAMES))];
 }
 
 /**
@@ -54,7 +41,7 @@ function answerNode({ verdict, candidates, nobody, enrolled }, warnings) {
   const rows = candidates.map(({ name, score, probability }) => row(make("th", { scope: "row", textContent: name }), probability, score));
   const none = row(make("th", { scope: "row", className: "none", words: { text: "row_nobody" } }), nobody, null);
   const column = (text) => make("th", { scope: "col", words: { text } });
-  return make("div", { className: "answer" }, heading, ...warningNodes(warnings),
+  return make("div", { className: "answer" }, heading, ...warnings,
     make("table", {},
       make("caption", { words: { text: "candidates", values: { enrolled: String(enrolled) } } }),
       make("thead", {}, make("tr", {}, column("column_name"), column("column_probability"), column("column_score"))),

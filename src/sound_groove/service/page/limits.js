@@ -2,29 +2,28 @@
 
 import { Problem } from "./problems.js";
 
-let known = { bytes: Infinity, duration_s: Infinity };
+const FORM_BYTES = 10_000; // what a form has beside its files, rather too many
+
+let known = { upload_bytes: Infinity, duration_s: Infinity, recordings: 20 };
 
 export function limits() {
   return known;
 }
 
-/** @param {{bytes?: number, duration_s?: number}} said by the service; what it leaves out has no limit */
+/** @param {typeof known} said by the service */
 export function setLimits(said) {
-  known = { bytes: said.bytes ?? Infinity, duration_s: said.duration_s ?? Infinity };
+  known = said;
 }
 
 /**
- * @param {File} file
- * @throws {Problem} the service would refuse it
+ * @param {File[]} files that are to be sent together
+ * @throws {Problem} the service would refuse them
  */
-export function checkSize(file) {
-  if (file.size === 0) throw new Problem("file_empty", { name: file.name });
-  if (file.size > known.bytes) {
-    throw new Problem("file_large", { name: file.name, size: megabytes(file.size), limit: megabytes(known.bytes) });
+export function checkSizes(files) {
+  const empty = files.find((file) => file.size === 0);
+  if (empty) throw new Problem("file_empty", { name: empty.name });
+  const [size, limit] = [files.reduce((sum, file) => sum + file.size, FORM_BYTES), known.upload_bytes];
+  if (size > limit) {
+    throw new Problem("files_large", { size: (size / 1e6).toFixed(1), limit: (limit / 1e6).toFixed(1) });
   }
-}
-
-/** 12345678 -> "12.3" */
-function megabytes(bytes) {
-  return (bytes / 1e6).toFixed(1);
 }

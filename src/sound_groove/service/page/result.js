@@ -1,7 +1,8 @@
 /** Where a question's answer goes: first that it is being worked on, then the answer or the problem. */
 
 import { make } from "./elements.js";
-import { asProblem } from "./problems.js";
+import { asProblem, Problem } from "./problems.js";
+import { placeRefusals } from "./refusals.js";
 
 export class Result {
   /** @param {HTMLElement} region which is read out when it changes */
@@ -15,6 +16,24 @@ export class Result {
     this.controller.abort();
     this.region.removeAttribute("aria-busy");
     this.region.replaceChildren();
+  }
+
+  /**
+   * Answer a question about clips whenever a form is sent.
+   * @param {HTMLFormElement} form
+   * @param {import("./elements.js").Words} words what is being done then
+   * @param {import("./clip.js").Clip[]} clips
+   * @param {string[]} names by which the service calls them
+   * @param {(signal: AbortSignal) => Promise<Node[]>} work
+   */
+  answers(form, words, clips, names, work) {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.work(words, (signal) => work(signal).catch((error) => {
+        if (signal.aborted || !placeRefusals(asProblem(error), clips, names)) throw error;
+        throw new Problem("refused_clips");
+      }));
+    });
   }
 
   /**

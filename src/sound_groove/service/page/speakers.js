@@ -7,14 +7,24 @@ import { Result } from "./result.js";
 /** @returns {() => void} show the list anew */
 export function beginSpeakers() {
   const result = new Result(find("speakers-result"));
-  const list = () => result.work({ text: "listing" }, async (signal) => [await speakersNode(signal, list)]);
+  const list = () => result.work({ text: "listing" }, (signal) => speakersNode(signal, list));
   return list;
 }
 
+/** All who are enrolled, page by page. */
 async function speakersNode(signal, again) {
-  const { speakers } = await ask("v1/speakers", { signal });
-  if (speakers.length === 0) return make("p", { words: { text: "nobody_enrolled" } });
-  return make("ul", { className: "speakers" }, ...speakers.map((speaker) => speakerNode(speaker, again)));
+  const list = make("ul", { className: "speakers" });
+  const more = make("button", { type: "button", words: { text: "more" } });
+  const load = async (after) => {
+    const { speakers, next } = await ask(`v1/speakers?after=${encodeURIComponent(after)}`, { signal });
+    const nodes = speakers.map((speaker) => speakerNode(speaker, again));
+    list.append(...nodes);
+    more.hidden = next === null;
+    more.onclick = async () => (await load(next))?.querySelector("button").focus();
+    return nodes[0];
+  };
+  const first = await load("");
+  return first ? [list, more] : [make("p", { words: { text: "nobody_enrolled" } })];
 }
 
 /** @param {{name: string, recordings: number, speech_s: number, enrolled_at: string}} speaker */

@@ -1,7 +1,6 @@
 /** A comparison in words, numbers and a picture. */
 
 import { make } from "./elements.js";
-import { warningNodes } from "./warnings.js";
 
 /**
  * @typedef {object} Comparison as the service gives it
@@ -18,7 +17,7 @@ import { warningNodes } from "./warnings.js";
 
 /**
  * @param {Comparison} comparison
- * @param {{code: string, message: string}[]} warnings those about the two together
+ * @param {Node[]} warnings those about the two together
  */
 export function verdictNode(comparison, warnings) {
   const { verdict, probability, llr } = comparison;
@@ -30,7 +29,7 @@ export function verdictNode(comparison, warnings) {
     const between = llr >= low && llr < high;
     parts.push(make("p", { words: { text: between ? "why_between" : "why_speech" } }));
   }
-  parts.push(...warningNodes(warnings), numbers(comparison), make("p", { className: "muted", words: { text: "not_detected" } }));
+  parts.push(...warnings, numbers(comparison), make("p", { className: "muted", words: { text: "not_detected" } }));
   return make("div", { className: "answer" }, ...parts);
 }
 

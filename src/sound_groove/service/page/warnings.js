@@ -2,49 +2,22 @@
 
 import { make } from "./elements.js";
 import { known } from "./language.js";
+import { whichClip } from "./refusals.js";
 
-const FIRST_WORDS = [
-  [/^the (first )?recording: /, () => 0],
-  [/^the second recording: /, () => 1],
-  [/^recording (\d+): /, (number) => Number(number) - 1],
-];
+/** @typedef {{code: string, message: string}} Warning */
 
 /**
- * Which clip a sentence of the service is about.
- * @param {string} sentence "the second recording: ...", "recording 3: ..."
- * @returns {number} from 0; -1 where it is about no single one
- */
-export function whichClip(sentence) {
-  for (const [pattern, place] of FIRST_WORDS) {
-    const found = pattern.exec(sentence);
-    if (found) return place(found[1]);
-  }
-  return -1;
-}
-
-/**
- * @typedef {{code: string, message: string}} Warning
+ * Show the warnings at the clips that they are about.
  * @param {Warning[]} warnings of an answer
- * @param {number} count of the clips that were sent
- * @returns {{ofClips: Warning[][], others: Warning[]}}
+ * @param {import("./clip.js").Clip[]} clips that were sent
+ * @param {string[]} names under which they were
+ * @returns {Node[]} those about the answer as a whole
  */
-export function sortWarnings(warnings, count) {
-  const ofClips = Array.from({ length: count }, () => []);
-  const others = [];
-  for (const warning of warnings) (ofClips[whichClip(warning.message)] ?? others).push(warning);
-  return { ofClips, others };
-}
-
-/**
- * What is to be known about the answer as a whole.
- * @param {Warning[]} warnings
- * @returns {Node[]}
- */
-export function warningNodes(warnings) {
-  const item = (warning) =>
-    make("li", { className: "warning" },
-      make("strong", { words: { text: "mark_warning" } }), " ", make("span", { words: warningWords(warning) }));
-  return warnings.length > 0 ? [make("ul", { className: "notes" }, ...warnings.map(item))] : [];
+export function placeWarnings(warnings, clips, names) {
+  const place = ({ message }) => whichClip(message, names);
+  clips.forEach((clip, index) => clip.warn(warnings.filter((warning) => place(warning) === index)));
+  const others = warnings.filter((warning) => place(warning) === -1);
+  return others.length > 0 ? [noteList(others.map((warning) => ({ kind: "warning", words: warningWords(warning) })))] : [];
 }
 
 /**
@@ -54,4 +27,11 @@ export function warningNodes(warnings) {
 export function warningWords({ code, message }) {
   const text = `warning_${code}`;
   return known(text) ? { text } : { text: "as_said", values: { message } };
+}
+
+/** @param {{kind: "warning" | "error", words: import("./elements.js").Words}[]} notes */
+export function noteList(notes) {
+  const mark = (kind) => make("strong", { words: { text: `mark_${kind}` } });
+  const item = ({ kind, words }) => make("li", { className: kind }, mark(kind), " ", make("span", { words }));
+  return make("ul", { className: "notes" }, ...notes.map(item));
 }
