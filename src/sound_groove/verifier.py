@@ -173,8 +173,12 @@ def verify_heard(
     if voiceprint.speaker.model.hash != model.hash:
         raise other_model(voiceprint.speaker, model)
     facts = (joint_facts([recording.facts for recording in voiceprint.recordings]), heard.facts)
+    warnings = list(heard.warnings)
+    if heard.digest in {recording.digest for recording in voiceprint.recordings}:
+        message = f"{heard.name}: this very recording is enrolled, so that its score says nothing about who is speaking"
+        warnings.append(QualityWarning("enrolled_recording", message))
     score = cosine(voiceprint.centroid, embedding)
-    return weigh(score, facts, heard.warnings, model, score_map, prior=prior, rule=rule)
+    return weigh(score, facts, warnings, model, score_map, prior=prior, rule=rule)
 
 
 def weigh(
