@@ -30,22 +30,25 @@ async function identify(clip, signal) {
  * @property {"identified" | "nobody" | "inconclusive"} verdict
  * @property {{name: string, score: number, llr: number | null, probability: number | null}[]} candidates
  * @property {number | null} nobody probability that nobody enrolled speaks
+ * @property {number | null} rest probability of the enrolled who are no candidates, together
  * @property {number} enrolled how many are
  */
 
 /** @param {Identification} answer */
-function answerNode({ verdict, candidates, nobody, enrolled }, warnings) {
+function answerNode({ verdict, candidates, nobody, rest, enrolled }, warnings) {
   if (enrolled === 0) return make("p", { className: "verdict", words: { text: "nobody_to_find" } });
   const name = candidates[0]?.name ?? "";
   const heading = make("h3", { className: `verdict ${verdict}`, words: { text: `verdict_${verdict}`, values: { name } } });
   const rows = candidates.map(({ name, score, probability }) => row(make("th", { scope: "row", textContent: name }), probability, score));
-  const none = row(make("th", { scope: "row", className: "none", words: { text: "row_nobody" } }), nobody, null);
+  const unnamed = (text) => make("th", { scope: "row", className: "none", words: { text } });
+  if (enrolled > candidates.length) rows.push(row(unnamed("row_rest"), rest, null));
+  rows.push(row(unnamed("row_nobody"), nobody, null));
   const column = (text) => make("th", { scope: "col", words: { text } });
   return make("div", { className: "answer" }, heading, ...warnings,
     make("table", {},
       make("caption", { words: { text: "candidates", values: { enrolled: String(enrolled) } } }),
       make("thead", {}, make("tr", {}, column("column_name"), column("column_probability"), column("column_score"))),
-      make("tbody", {}, ...rows, none)),
+      make("tbody", {}, ...rows)),
     make("p", { className: "muted", words: { text: "not_detected" } }));
 }
 

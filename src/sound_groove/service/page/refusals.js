@@ -8,6 +8,8 @@ const SENTENCES = [
   [/only (?<speech>[\d.]+) s of speech was found, and a verdict needs (?<wanted>[\d.]+) s/, "refused_little"],
   [/no speech was found|is digital silence/, "refused_silent"],
   [/lasts (?<length>[\d.]+) s, less than the (?<wanted>[\d.]+) s/, "refused_brief"],
+  [/lasts (?<length>[\d.,]+) s, more than the (?<wanted>[\d.]+) s/, "refused_long"],
+  [/all recordings together may last (?<wanted>[\d.]+) s/, "refused_long_together"],
   [/is not audio/, "refused_not_audio"],
   [/cannot be read; convert it/, "refused_format"],
   [/is truncated|is damaged/, "refused_damaged"],

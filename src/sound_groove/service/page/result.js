@@ -14,7 +14,6 @@ export class Result {
   /** Take the answer away, and give up a question that is under way. */
   clear() {
     this.controller.abort();
-    this.region.removeAttribute("aria-busy");
     this.region.replaceChildren();
   }
 
@@ -44,7 +43,6 @@ export class Result {
   async work(words, work) {
     this.clear();
     const { signal } = (this.controller = new AbortController());
-    this.region.setAttribute("aria-busy", "true");
     this.region.replaceChildren(make("p", { className: "working", words }));
     let nodes;
     try {
@@ -54,7 +52,6 @@ export class Result {
       nodes = [problemNode(asProblem(error))];
     }
     if (signal.aborted) return;
-    this.region.removeAttribute("aria-busy");
     this.region.replaceChildren(...nodes);
   }
 }
