@@ -96,9 +96,9 @@ def test_a_first_recording_alone_agrees_with_nothing(store: VoiceprintStore) -> 
 
 @pytest.mark.usefixtures("speech")
 def test_a_recording_that_does_not_sound_like_the_others_is_refused_with_its_score(store: VoiceprintStore) -> None:
-    # The mean of 0 and 20 is at 10 degrees, and 90 degrees lies 80 from it: cos 80 = 0.174, llr = 10 x 0.174 - 5.
+    # (cos 90 + cos 70) / 2 = 0.171, llr = 10 x 0.171 - 5.
     (problem,) = refused(store, [at_degrees(0), at_degrees(20), at_degrees(90)])
-    assert problem.startswith("recording 3: does not sound like the others (score 0.174, llr -3.26)")
+    assert problem.startswith("recording 3: does not sound like the others (score 0.171, llr -3.29)")
     assert "--force" in problem
     assert store.count() == 0
     enroll(store, "anna", [at_degrees(0), at_degrees(20)], Scripted())
@@ -245,11 +245,12 @@ def test_no_recording_is_wrong_use(store: VoiceprintStore) -> None:
 
 
 @pytest.mark.usefixtures("speech")
-def test_a_recording_is_compared_with_the_mean_of_what_is_enrolled(store: VoiceprintStore) -> None:
+def test_a_score_is_the_mean_of_those_with_the_enrolled_recordings(store: VoiceprintStore) -> None:
     enroll(store, "anna", [at_degrees(0), at_degrees(40)], Scripted())
     found = verify_speaker(store, "anna", at_degrees(50), Scripted())
-    assert found.score == pytest.approx(math.cos(math.radians(30)), abs=1e-6)
-    assert found.llr == pytest.approx(10 * math.cos(math.radians(30)) - 5, abs=1e-5)
+    expected = (math.cos(math.radians(50)) + math.cos(math.radians(10))) / 2
+    assert found.score == pytest.approx(expected, abs=1e-6)
+    assert found.llr == pytest.approx(10 * expected - 5, abs=1e-5)
     assert found.verdict == "same"
     assert (found.audio[0].speech_s, found.audio[1].speech_s) == (6.0, 3.0)
     assert verify_speaker(store, "anna", at_degrees(140), Scripted()).verdict == "different"

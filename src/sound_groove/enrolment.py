@@ -1,9 +1,9 @@
 """Enrolment: recordings of one speaker, checked, into a store.
 
 A voiceprint is worth what was enrolled. A recording is refused that cannot be used, that has too little speech, that is
-enrolled already, or that does not sound like the speaker's others: each new one is compared with the mean of all the
-others, and where the evidence speaks for another voice (llr < 0) it is set aside and the rest are compared anew. One
-refusal refuses them all, so that nothing is half done.
+enrolled already, or that does not sound like the speaker's others: each new one is compared with all the others (the
+mean of the cosines), and where the evidence speaks for another voice (llr < 0) it is set aside and the rest are
+compared anew. One refusal refuses them all, so that nothing is half done.
 """
 
 import io
@@ -27,7 +27,7 @@ from sound_groove.errors import (
 )
 from sound_groove.listening import AudioFacts, HeardRecording, hear, joint_facts
 from sound_groove.quality import LITTLE_SPEECH_S
-from sound_groove.scoring import cosine, mean_embedding
+from sound_groove.scoring import cosine
 from sound_groove.store.changing import other_model
 from sound_groove.store.interface import VoiceprintStore
 from sound_groove.store.records import EnrolledRecording, SpeakerEntry, Voiceprint, checked_name, new_id, now
@@ -45,7 +45,7 @@ class Enrolment:
     Attributes:
         speaker: as the store has it now.
         added: how many recordings came.
-        agreement: of each of them with the speaker's others: cosine, or None for a first recording alone.
+        agreement: of each of them with the speaker's others: mean cosine, or None for a first recording alone.
         warnings: what makes the voiceprint less trustworthy.
     """
 
@@ -245,7 +245,7 @@ def _check(
     known = [(recording.embedding, recording.facts) for recording in kept]
     new = [(candidate.embedding, candidate.heard.facts) for candidate in candidates]
     if not problems and score_map is not None and not force:
-        odd = _strangers(known, new, score_map)
+        odd = strangers(known, new, score_map)
         problems += [
             f"{candidates[index].heard.name}: does not sound like the others (score {score:.3f}, llr {llr:.2f})"
             for index, score, llr in odd
@@ -254,14 +254,13 @@ def _check(
             problems[-1] += "; leave it out, or enrol it all the same with --force"
     if problems:
         raise EnrolmentError(name, problems)
-    return tuple(
-        _agreement(new[index][0], [embedding for embedding, _ in [*known, *new[:index], *new[index + 1 :]]])
-        for index in range(len(new))
-    )
+    rests = [[embedding for embedding, _ in (*known, *new[:index], *new[index + 1 :])] for index in range(len(new))]
+    return tuple(_agreement(embedding, rest) if rest else None for (embedding, _), rest in zip(new, rests, strict=True))
 
 
-def _agreement(embedding: Embeddings, others: Sequence[Embeddings]) -> float | None:
-    return cosine(embedding, mean_embedding(np.stack(others))) if others else None
+def _agreement(embedding: Embeddings, others: Sequence[Embeddings]) -> float:
+    """The mean cosine of an embedding (D,) with some others."""
+    return float(np.mean([cosine(embedding, other) for other in others]))
 
 
 def _repeated(candidates: Sequence[Candidate], kept: Sequence[EnrolledRecording]) -> list[str]:
@@ -290,18 +289,27 @@ def _unheard(candidates: Sequence[Candidate], force: bool) -> list[str]:
     return problems
 
 
-def _strangers(
+def strangers(
     known: Sequence[tuple[Embeddings, AudioFacts]],
     new: Sequence[tuple[Embeddings, AudioFacts]],
     score_map: ScoreMap,
 ) -> list[tuple[int, float, float]]:
-    """Which of the new recordings do not sound like the rest: index, score and llr of each."""
+    """Which of the new recordings do not sound like the rest.
+
+    Args:
+        known: embedding (D,) and facts of what is enrolled already, which nobody doubts.
+        new: of what is to come.
+        score_map: of the model.
+
+    Returns:
+        Index, score and llr of each, by index.
+    """
     members, found = list(range(len(new))), []
     while len(members) + len(known) > 1 and members:
         fits = []
         for index in members:
             rest = [*known, *(new[other] for other in members if other != index)]
-            score = cosine(new[index][0], mean_embedding(np.stack([embedding for embedding, _ in rest])))
+            score = _agreement(new[index][0], [embedding for embedding, _ in rest])
             facts = (joint_facts([facts for _, facts in rest]), new[index][1])
             fits.append((float(score_map.llr(score, measures_of(facts))), score, index))
         llr, score, worst = min(fits)

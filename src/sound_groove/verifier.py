@@ -144,7 +144,9 @@ def verify_speaker(
         rule: how sure a verdict must be.
 
     Returns:
-        The comparison of the mean of what is enrolled (first) with the recording (second).
+        The comparison of what is enrolled (first) with the recording (second). Its score is the mean of the cosines of
+        the recording with those enrolled: the cosine with their centroid would be higher the less these agree with each
+        other, for everybody, and the model's score map does not know that.
 
     Raises:
         AudioError: the recording cannot be used.
@@ -177,7 +179,7 @@ def verify_heard(
     if heard.digest in {recording.digest for recording in voiceprint.recordings}:
         message = f"{heard.name}: this very recording is enrolled, so that its score says nothing about who is speaking"
         warnings.append(QualityWarning("enrolled_recording", message))
-    score = cosine(voiceprint.centroid, embedding)
+    score = cosine(voiceprint.centroid, embedding) * voiceprint.speaker.coherence
     return weigh(score, facts, warnings, model, score_map, prior=prior, rule=rule)
 
 

@@ -1,7 +1,8 @@
 """Who may come in: so many requests in work and waiting, so many bytes of theirs in memory, none while stopping."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from sound_groove.errors import RequestError
 from sound_groove.service.limits import Limits
@@ -14,15 +15,18 @@ class Admission:
 
     Attributes:
         inside: requests in work and waiting.
+        in_work: those in work among them.
         held: bytes of uploads in memory.
         stopping: nobody may come in any more.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.inside = 0
+        self.in_work = 0
         self.held = 0
         self.stopping = False
-        self._most = limits.workers + limits.waiting
+        self._most = limits.in_work + limits.waiting
+        self._work = asyncio.Semaphore(limits.in_work)
         self._most_held = limits.held_uploads * limits.upload_bytes
 
     def check_open(self) -> None:
@@ -53,6 +57,19 @@ class Admission:
         finally:
             self.inside -= 1
             holding.release()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Wait until there is a place at work, and have it for the length of the block.
+
+        What waits holds an upload in memory; what is in work holds decoded audio, which may be a hundred times as much.
+        """
+        async with self._work:
+            self.in_work += 1
+            try:
+                yield
+            finally:
+                self.in_work -= 1
 
     def hold(self, count: int) -> None:
         """Account for bytes that are about to lie in memory.

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from sound_groove import __version__
 from sound_groove.errors import RequestError, StoreError, printable
 from sound_groove.service.answers import refusal
-from sound_groove.service.descriptions import SUMMARY, TITLE
+from sound_groove.service.descriptions import TITLE, describe
 from sound_groove.service.doorman import Doorman
 from sound_groove.service.engine import Engine
 from sound_groove.service.guard import Guard
@@ -45,13 +45,13 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
     measures = Measures(engine)
     app = FastAPI(
         title=TITLE,
-        summary=SUMMARY,
         version=__version__,
         lifespan=life,
         docs_url=None,  # Swagger's page loads its scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     app.include_router(build_routes(engine, guard, measures))
     _add_page(app)
     _add_handlers(app, log)

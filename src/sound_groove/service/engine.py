@@ -24,7 +24,7 @@ from sound_groove.service.answers import Embedded
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
 from sound_groove.service.uploads import malformed
-from sound_groove.service.workers import DecodeWorkers
+from sound_groove.service.workers import DecodeWorkers, unusable
 from sound_groove.store.interface import VoiceprintStore
 from sound_groove.store.records import Erasure, Voiceprint
 from sound_groove.types import Embeddings
@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 class Clip:
     """A recording that came: its bytes, and what warnings call it."""
 
-    content: bytes
+    content: bytes | bytearray
     name: str
 
 
@@ -108,22 +108,23 @@ class Engine:
         """What some work with the store gives, done beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._store_threads, work)
 
-    async def know(self, clip: Clip) -> Known:
-        """Decode, judge and embed a recording.
+    async def know(self, clips: Sequence[Clip]) -> list[Known]:
+        """Decode, judge and embed recordings; all problems are told together.
 
         Raises:
-            RequestError: 422: it cannot be used; 503: it cannot be decoded at the moment.
+            RequestError: 422: one cannot be used, or they are too long; 503: they cannot be decoded at the moment.
         """
-        heard = await self.workers.hear(clip.content, clip.name)
-        return Known(heard, await self.embedder.embed(heard.samples, clip.name))
+        most, total_s = self.limits.request_s, 0.0
 
-    async def know_all(self, clips: Sequence[Clip]) -> list[Known]:
-        """The same for several at once; all problems together.
+        async def know(clip: Clip) -> Known:
+            nonlocal total_s
+            heard = await self.workers.hear(clip.content, clip.name)
+            total_s += heard.facts.duration_s
+            if total_s > most:
+                raise unusable(clip.name, f"all recordings together may last {most:g} s, and they last longer")
+            return Known(heard, await self.embedder.embed(heard.samples, clip.name))
 
-        Raises:
-            RequestError: as in `know`.
-        """
-        results = await asyncio.gather(*map(self.know, clips), return_exceptions=True)
+        results = await asyncio.gather(*map(know, clips), return_exceptions=True)
         problems = [result for result in results if isinstance(result, BaseException)]
         for problem in problems:
             if not (isinstance(problem, RequestError) and problem.status == 422):
@@ -135,7 +136,7 @@ class Engine:
 
     async def compare(self, first: Clip, second: Clip, prior: float) -> tuple[Comparison, list[Known]]:
         """Compare two recordings, and what was heard."""
-        known = await self.know_all((first, second))
+        known = await self.know((first, second))
         one, other = known
         comparison = weigh(
             float(one.embedding.astype(np.float64) @ other.embedding.astype(np.float64)),
@@ -155,7 +156,7 @@ class Engine:
         """
         voiceprint = await self.voiceprint(name)
         encoder = self.embedder.encoder
-        known = await self.know(clip)
+        (known,) = await self.know([clip])
         try:
             comparison = verify_heard(
                 voiceprint, known.heard, known.embedding, encoder.identity, encoder.score_map, prior=prior
@@ -183,7 +184,7 @@ class Engine:
         Raises:
             RequestError: 409: another model, or others change the speaker all the time; 422: recordings were refused.
         """
-        known = await self.know_all(clips)
+        known = await self.know(clips)
         encoder = self.embedder.encoder
         candidates = [Candidate(one.heard, one.embedding) for one in known]
 
@@ -224,7 +225,7 @@ class Engine:
 
     async def embed(self, clip: Clip) -> tuple[Embedded, list[Known]]:
         """The embedding of a recording, and what was heard."""
-        known = await self.know(clip)
+        (known,) = await self.know([clip])
         values = [float(value) for value in known.embedding]
         return Embedded(values, self.embedder.encoder.identity, known.heard.facts, known.heard.warnings), [known]
 

@@ -32,6 +32,7 @@ from sound_groove.store.records import now
 Scope = Literal["read", "enrol", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it
 PREFIX = "sg_"  # by which scanners of source code can find a key that leaked
+HASH = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -127,11 +128,18 @@ def load_keys(path: Path) -> tuple[Key, ...]:
         raise ServiceError(f"{shown}: cannot be read: {error.strerror or error}{advice}") from None
     except (ValueError, TypeError, KeyError):
         raise ServiceError(f"{shown}: is no file of API keys; 'sound-groove keys add' makes one") from None
-    if any(key.scope not in SCOPES or not isinstance(key.hash, str) or not NAME.fullmatch(key.name) for key in keys):
+    if not all(map(_is_sound, keys)):
         raise ServiceError(f"{shown}: is damaged; make a new one with 'sound-groove keys add'")
     if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ServiceError(f"{shown}: others may write to it, and so let themselves in; chmod 600 it")
     return keys
+
+
+def _is_sound(key: Key) -> bool:
+    """Every field is what it should be, whatever somebody wrote into the file."""
+    if not all(isinstance(value, str) for value in asdict(key).values()):
+        return False
+    return key.scope in SCOPES and bool(NAME.fullmatch(key.name)) and bool(HASH.fullmatch(key.hash))
 
 
 @contextmanager

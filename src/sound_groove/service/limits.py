@@ -19,10 +19,12 @@ class Limits:
 
     Attributes:
         upload_bytes: of one request, all its recordings together.
-        duration_s: of one recording, by its header, before anything of it is decoded.
+        duration_s: of one recording, by its header, before anything of it is decoded; all recordings of a request may
+            last twice as long together.
         decode_s: to decode and judge one recording; then its worker is killed.
         recordings: in one enrolment.
-        workers: processes that decode; as many recordings are in work at once, and as many threads embed.
+        workers: processes that decode, and threads that embed; twice as many requests are in work at once, so that
+            neither wait for the other.
         waiting: requests that may wait beside those in work; more are refused.
         held_uploads: how many uploads of full size may lie in memory at once.
         reading_s: for a request's header, and again for its body, to arrive.
@@ -40,8 +42,18 @@ class Limits:
     held_uploads: int = 8
     reading_s: float = 30.0
     grace_s: float = 30.0
-    worker_bytes: int = 1 << 30
+    worker_bytes: int = 1 << 29
     worker_recordings: int = 1000
+
+    @property
+    def in_work(self) -> int:
+        """Requests in work at once."""
+        return 2 * self.workers
+
+    @property
+    def request_s(self) -> float:
+        """Seconds of audio in one request."""
+        return 2 * self.duration_s
 
     def __post_init__(self) -> None:
         for name in ("upload_bytes", "recordings", "workers", "held_uploads", "worker_bytes", "worker_recordings"):

@@ -65,6 +65,7 @@ class _Now(Collector):
         yield GaugeMetricFamily(
             f"{PREFIX}_requests_inside", "Requests in work and waiting.", value=engine.admission.inside
         )
+        yield GaugeMetricFamily(f"{PREFIX}_requests_in_work", "Requests in work.", value=engine.admission.in_work)
         yield GaugeMetricFamily(f"{PREFIX}_held_bytes", "Bytes of uploads in memory.", value=engine.admission.held)
         yield GaugeMetricFamily(f"{PREFIX}_workers", "Processes that decode.", value=len(engine.workers.pids))
         yield CounterMetricFamily(

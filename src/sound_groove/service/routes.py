@@ -72,7 +72,8 @@ class _House:
         """What becomes of a form, when there is a place inside for it."""
         with self.engine.admission.entered() as holding:
             form = await read_form(dict(request.headers), request.stream(), shape, self.engine.limits, holding)
-            result, known = await answer(form)
+            async with self.engine.admission.working():
+                result, known = await answer(form)
         record_of(request).audio_s = sum(one.heard.facts.duration_s for one in known)
         return result
 
@@ -98,7 +99,7 @@ def speaker_name(name: str) -> str:
 
 def clip(form: Form, name: str) -> Clip:
     """The one recording of a field."""
-    return Clip(bytes(form.recordings(name)[0].content), name)
+    return Clip(form.recordings(name)[0].content, name)
 
 
 def prior(form: Form) -> float:
@@ -236,7 +237,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
 
         async def answer(sent: Form) -> tuple[Enrolment, Sequence[Known]]:
             clips = [
-                Clip(bytes(part.content), part.file_name or f"recording {number}")
+                Clip(part.content, part.file_name or f"recording {number}")
                 for number, part in enumerate(sent.recordings("audio"), start=1)
             ]
             return await engine.enrol(speaker, clips, sent.flag("force"), sent.flag("keep_audio"), key.name)

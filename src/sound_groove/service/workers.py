@@ -84,7 +84,7 @@ class _Worker:
             ) from None
         self._served, self._resident_bytes = 0, 0
 
-    async def ask(self, content: bytes) -> _Answer:
+    async def ask(self, content: bytes | bytearray) -> _Answer:
         """Have a recording decoded.
 
         Raises:
@@ -179,7 +179,7 @@ class DecodeWorkers:
         await asyncio.gather(*self._renewals, return_exceptions=True)
         await asyncio.gather(*(worker.end() for worker in self._workers))
 
-    async def hear(self, content: bytes, name: str) -> HeardRecording:
+    async def hear(self, content: bytes | bytearray, name: str) -> HeardRecording:
         """Decode and judge a recording.
 
         Args:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sound_groove.errors import OtherModelError, StaleVoiceprintError, StoreError, UnknownSpeakerError, printable
-from sound_groove.store.records import EnrolledRecording, SpeakerEntry, new_id, now
+from sound_groove.store.records import EnrolledRecording, SpeakerEntry, coherence_of, new_id, now
 from sound_groove.types import ModelIdentity
 
 
@@ -33,6 +33,7 @@ def changed_entry(
         with_audio=sum(1 for recording in recordings if recording.audio),
         speech_s=sum(recording.speech_s for recording in recordings),
         snr_db=sum(recording.snr_db for recording in recordings) / len(recordings),
+        coherence=coherence_of(recordings),
         enrolled_at=time,
         changed_at=time,
         version=revision,

@@ -65,6 +65,8 @@ class SpeakerEntry:
         with_audio: of how many of them the audio was kept.
         speech_s: of all of them together.
         snr_db: mean of all of them.
+        coherence: length of the mean of their embeddings, from 0 to 1: 1 for one recording, less the less they agree.
+            A cosine with the centroid times this is the mean of the cosines with the recordings.
         enrolled_at: when the first came, in UTC (ISO 8601).
         changed_at: when the last change was.
         version: the store's revision of the last change.
@@ -77,6 +79,7 @@ class SpeakerEntry:
     with_audio: int
     speech_s: float
     snr_db: float
+    coherence: float
     enrolled_at: str
     changed_at: str
     version: int
@@ -205,3 +208,9 @@ def centroid_of(recordings: Sequence[EnrolledRecording]) -> Embeddings:
         MetricError: there are none, or they cancel out.
     """
     return mean_embedding(np.stack([recording.embedding for recording in recordings]))
+
+
+def coherence_of(recordings: Sequence[EnrolledRecording]) -> float:
+    """The length of the mean of the recordings' embeddings, before it is brought back to unit length."""
+    embeddings = np.stack([recording.embedding for recording in recordings]).astype(np.float64)
+    return min(1.0, float(np.linalg.norm(embeddings.mean(axis=0))))

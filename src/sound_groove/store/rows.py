@@ -12,7 +12,8 @@ from sound_groove.types import Embeddings, ModelIdentity
 
 # In the order of the fields of SpeakerEntry, with the model's two side by side.
 SPEAKER_COLUMNS: Final = (
-    "id, name, model_name, model_hash, recordings, with_audio, speech_s, snr_db, enrolled_at, changed_at, version"
+    "id, name, model_name, model_hash, recordings, with_audio, speech_s, snr_db, coherence, enrolled_at, changed_at, "
+    "version"
 )
 RECORDING_COLUMNS: Final = (
     "id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio"
@@ -36,6 +37,7 @@ def entry_row(entry: SpeakerEntry) -> tuple[Any, ...]:
         entry.with_audio,
         entry.speech_s,
         entry.snr_db,
+        entry.coherence,
         entry.enrolled_at,
         entry.changed_at,
         entry.version,

@@ -64,7 +64,8 @@ CREATE TABLE facts (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE speakers (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, model_name TEXT NOT NULL, model_hash TEXT NOT NULL,
     recordings INTEGER NOT NULL, with_audio INTEGER NOT NULL, speech_s REAL NOT NULL, snr_db REAL NOT NULL,
-    enrolled_at TEXT NOT NULL, changed_at TEXT NOT NULL, version INTEGER NOT NULL, centroid BLOB NOT NULL
+    coherence REAL NOT NULL, enrolled_at TEXT NOT NULL, changed_at TEXT NOT NULL, version INTEGER NOT NULL,
+    centroid BLOB NOT NULL
 );
 CREATE INDEX speakers_by_version ON speakers (version);
 CREATE TABLE recordings (
