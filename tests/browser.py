@@ -1,13 +1,8 @@
-"""A real Chromium for tests of the page, and a service process for it to talk to."""
+"""A real Chromium for tests of the page, and somebody who looks at the page in it."""
 
 import os
 import re
 import shutil
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +12,7 @@ import soundfile
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-STARTING_S = 60.0
 
 
 def find_browser() -> str | None:
@@ -49,26 +42,6 @@ def play_to_microphone(path: Path, *clips: Path) -> Path:
     return path
 
 
-@contextmanager
-def service(folder: Path, *options: str) -> Iterator[str]:
-    """A service process with a store of its own; its address."""
-    command = [sys.executable, "-m", "sound_groove", "serve", "--port", "0", "--store", str(folder / "store.db")]
-    command += ["--log-file", str(folder / "service.log"), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        watchdog = threading.Timer(STARTING_S, process.kill)  # else a service that never answers blocks the reading
-        watchdog.start()
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://\S+", process.stdout.readline())
-            assert found is not None, "the service did not start"
-            watchdog.cancel()
-            yield found[0]
-        finally:
-            watchdog.cancel()
-            process.terminate()
-            process.wait()
-
-
 @dataclass
 class Visit:
     """A page that somebody looks at, and what went wrong on it.
@@ -94,7 +67,9 @@ class Visit:
         self.page.set_default_timeout(20_000)
 
     def _hear(self, message: Any) -> None:
-        if message.type in ("error", "warning") and not any(f"status of {code}" in message.text for code in self.refusals):
+        if message.type in ("error", "warning") and not any(
+            f"status of {code}" in message.text for code in self.refusals
+        ):
             self.complaints.append(message.text)
 
     def open(self, section: str = "compare") -> "Page":

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from browser import EXAMPLES, Visit, find_browser, launch, play_to_microphone, service
+from browser import Visit, find_browser, launch, play_to_microphone
+from service_process import EXAMPLES, ServiceProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
@@ -37,8 +38,9 @@ def rejected(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with service(tmp_path_factory.mktemp("service"), "--max-upload", "2") as found:
-        yield found
+    service = ServiceProcess(tmp_path_factory.mktemp("service"), "--max-upload", "2")
+    yield service.address
+    service.stop()
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +224,7 @@ def test_identification_names_the_speaker_or_nobody(visit: Visit) -> None:
     page = visit.open("identify")
     visit.choose("identify", 0, RMS_2)
     visit.send("identify")
-    assert "Nobody is enrolled yet" in page.locator("#identify-result").inner_text()
+    assert "Nobody is enrolled with this model" in page.locator("#identify-result").inner_text()
     for name, clip in (("Rob", RMS), ("Sue", SLT)):
         enrol(visit, name, clip)
     visit.open("identify")
@@ -332,11 +334,11 @@ def test_a_file_beyond_the_limit_is_refused_before_it_is_sent(visit: Visit, tmp_
     page = visit.open()
     clip = page.locator("#compare .clip").first
     clip.locator("input[type=file]").set_input_files(large)
-    assert "The audio has 2.2\xa0MB, and the service takes 2.0\xa0MB" in clip.locator(".notes li").text_content()
+    assert "The audio has 2.2\xa0MB, and the service takes 2.0\xa0MB" in clip.locator(".notes li").inner_text()
     for place in (0, 1):
         visit.choose("compare", place, half)
     visit.send("compare", ".problem")
-    assert "The audio has 2.4\xa0MB" in page.locator("#compare-result").text_content()
+    assert "The audio has 2.4\xa0MB" in page.locator("#compare-result").inner_text()
     assert [request for request in visit.requests if request.startswith("POST")] == []
 
 
@@ -348,7 +350,7 @@ def test_a_busy_service_and_one_that_is_gone_are_told_apart(visit: Visit) -> Non
     body = '{"error": {"code": "too_many_requests", "message": "", "problems": []}}'
     page.route("**/v1/compare", lambda route: route.fulfill(status=429, headers={"Retry-After": "7"}, body=body))
     visit.send("compare", ".problem")
-    assert "busy: try again in 7\xa0s" in page.locator("#compare-result").text_content()
+    assert "busy: try again in 7\xa0s" in page.locator("#compare-result").inner_text()
     page.unroute_all()
     page.context.set_offline(True)
     page.locator("#compare-form > button").click()
@@ -360,10 +362,11 @@ def test_a_service_with_keys_is_given_one_that_this_tab_alone_keeps(context: "Br
     keys = tmp_path / "keys.json"
     command = [sys.executable, "-m", "sound_groove", "keys", "add", "page", "--scope", "read", "--keys", str(keys)]
     key = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
-    with service(tmp_path, "--keys", str(keys)) as address:
-        visit = Visit(context.new_page(), address, {401, 403})
+    service = ServiceProcess(tmp_path, "--keys", str(keys))
+    try:
+        visit = Visit(context.new_page(), service.address, {401, 403})
         page = visit.page
-        page.goto(address)
+        page.goto(service.address)
         page.get_by_label("Key").fill("wrong")
         page.get_by_role("button", name="Use this key").click()
         page.get_by_text("The service does not know this key.").wait_for()
@@ -375,6 +378,8 @@ def test_a_service_with_keys_is_given_one_that_this_tab_alone_keeps(context: "Br
         assert key not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
         assert "This key does not allow that" in enrol(visit, "Kim", RMS, outcome=".problem")
         visit.check()
+    finally:
+        service.stop()
 
 
 def test_nothing_is_shorter_than_a_finger_needs(visit: Visit) -> None:

@@ -82,7 +82,9 @@ def test_every_element_that_a_script_looks_for_is_there() -> None:
 def test_nothing_is_asked_of_anybody_else() -> None:
     for name, content in contents().items():
         without_namespace = content.replace("http://www.w3.org/2000/svg", "")
-        assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r"^\s*//.*|\s// .*", "", without_namespace, flags=re.M)), name
+        assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r"^\s*//.*|\s// .*", "", without_namespace, flags=re.M)), (
+            name
+        )
         assert not re.search(r"@import|url\(", content), name
 
 
@@ -100,7 +102,10 @@ def test_the_page_is_small() -> None:
 
 def palettes() -> dict[str, dict[str, str]]:
     light, _, dark = contents()["style.css"].partition("@media (prefers-color-scheme: dark)")
-    read = {name: dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part)) for name, part in (("light", light), ("dark", dark))}
+    read = {
+        name: dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part))
+        for name, part in (("light", light), ("dark", dark))
+    }
     assert read["light"].keys() == read["dark"].keys() and len(read["light"]) > 12
     return read
 
@@ -129,5 +134,11 @@ def test_text_and_controls_have_enough_contrast(scheme: str) -> None:
     text += [("same", "surface"), ("different", "surface"), ("error", "surface")]
     for name, ground in text:
         assert contrast(colors[name], colors[ground]) >= 4.5, (name, ground)
-    for name, ground in (("edge", "surface"), ("edge", "ground"), ("wave", "ground"), ("wave", "line"), ("accent", "ground")):
+    for name, ground in (
+        ("edge", "surface"),
+        ("edge", "ground"),
+        ("wave", "ground"),
+        ("wave", "line"),
+        ("accent", "ground"),
+    ):
         assert contrast(colors[name], colors[ground]) >= 3, (name, ground)

@@ -28,28 +28,39 @@ async function identify(clip, signal) {
 /**
  * @typedef {object} Identification as the service gives it
  * @property {"identified" | "nobody" | "inconclusive"} verdict
- * @property {{name: string, score: number, llr: number | null, probability: number | null}[]} candidates
+ * @property {string | null} speaker who was identified
+ * @property {{name: string, score: number, probability: number | null}[]} candidates the nearest, best first
  * @property {number | null} nobody probability that nobody enrolled speaks
- * @property {number | null} rest probability of the enrolled who are no candidates, together
+ * @property {number} prior probability that somebody enrolled speaks, before listening
  * @property {number} enrolled how many are
  */
 
-/** @param {Identification} answer */
-function answerNode({ verdict, candidates, nobody, rest, enrolled }, warnings) {
-  if (enrolled === 0) return make("p", { className: "verdict", words: { text: "nobody_to_find" } });
-  const name = candidates[0]?.name ?? "";
-  const heading = make("h3", { className: `verdict ${verdict}`, words: { text: `verdict_${verdict}`, values: { name } } });
-  const rows = candidates.map(({ name, score, probability }) => row(make("th", { scope: "row", textContent: name }), probability, score));
+/**
+ * @param {Identification} answer
+ * @param {Node[]} warnings those about the answer as a whole
+ */
+function answerNode({ verdict, speaker, candidates, nobody, prior, enrolled }, warnings) {
+  const said = enrolled === 0 ? { text: "nobody_enrolled" } : { text: `verdict_${verdict}`, values: { name: speaker } };
+  const heading = make("h3", { className: `verdict ${verdict}`, words: said });
+  if (enrolled === 0) return make("div", { className: "answer" }, heading, ...warnings);
   const unnamed = (text) => make("th", { scope: "row", className: "none", words: { text } });
-  if (enrolled > candidates.length) rows.push(row(unnamed("row_rest"), rest, null));
+  const rows = candidates.map((one) => row(make("th", { scope: "row", textContent: one.name }), one.probability, one.score));
+  if (enrolled > candidates.length) rows.push(row(unnamed("row_rest"), restOf(candidates, nobody), null));
   rows.push(row(unnamed("row_nobody"), nobody, null));
   const column = (text) => make("th", { scope: "col", words: { text } });
+  const values = { enrolled: String(enrolled), prior: percent(prior) };
   return make("div", { className: "answer" }, heading, ...warnings,
     make("table", {},
-      make("caption", { words: { text: "candidates", values: { enrolled: String(enrolled) } } }),
+      make("caption", { words: { text: "candidates", values } }),
       make("thead", {}, make("tr", {}, column("column_name"), column("column_probability"), column("column_score"))),
       make("tbody", {}, ...rows)),
     make("p", { className: "muted", words: { text: "not_detected" } }));
+}
+
+/** Probability of all the enrolled who are no candidates. */
+function restOf(candidates, nobody) {
+  if (nobody === null) return null;
+  return Math.max(0, candidates.reduce((left, { probability }) => left - probability, 1 - nobody));
 }
 
 /** A candidate with its probability as a number and as a line. */
