@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from postgres_server import PostgresServer, end_server, make_server
 from service_process import ServiceProcess
 from sound_groove.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
 from sound_groove.configuration import NetworkConfiguration
@@ -74,3 +75,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     running = ServiceProcess(tmp_path_factory.mktemp("service"), "--workers", "2")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL with pgvector, for this run alone."""
+    server = make_server()
+    yield server
+    end_server(server)

@@ -29,6 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "mpeg",
         "quality",
         "scoring",
+        "search",
         "normalization",
         "plda",
         "calibration",

@@ -111,6 +111,27 @@ def test_a_name_of_any_characters_is_enrolled_shown_verified_and_forgotten(clien
     assert error(client.get(address(name)), 404)["code"] == "unknown_speaker"
 
 
+def test_identification_names_who_is_enrolled_or_nobody_and_follows_the_store(client: httpx.Client) -> None:
+    def ask(name: str, **fields: str) -> dict[str, object]:
+        answer = client.post("/v1/identify", files={"audio": brief(name)}, data=fields)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    assert ask("rms-2")["verdict"] == "nobody"
+    for speaker, name in (("Rob", "rms-1"), ("Sue", "slt-1")):
+        assert client.post(f"{address(speaker)}/recordings", files={"audio": clip(name)}).status_code == 201
+    found = ask("rms-2", top="1", prior="0.9")
+    assert found["verdict"] == "identified" and found["speaker"] == "Rob" and found["prior"] == 0.9
+    assert len(found["candidates"]) == 1 and found["enrolled"] == 2  # type: ignore[arg-type]
+    assert ask("kal16-1")["speaker"] is None
+    client.delete(address("Rob"))
+    assert ask("rms-2")["speaker"] is None
+    client.delete(address("Sue"))
+    for top in ("0", "301", "-1", "x", "1.5", "9999999999999"):
+        answer = client.post("/v1/identify", files={"audio": brief("rms-2")}, data={"top": top})
+        assert "'top'" in str(error(answer, 400)["message"])
+
+
 def test_recordings_are_added_to_a_speaker_and_audio_is_kept_on_demand(client: httpx.Client, kim: str) -> None:
     answer = client.post(
         f"/v1/speakers/{kim}/recordings",
@@ -173,7 +194,7 @@ def test_the_page_is_served_with_headers_that_bind_a_browser(client: httpx.Clien
 def test_the_description_has_every_address_examples_and_nothing_from_elsewhere(client: httpx.Client) -> None:
     description = client.get("/openapi.json").json()
     assert {
-        "/v1/compare", "/v1/embed", "/v1/verify", "/v1/speakers", "/v1/speakers/{name}",
+        "/v1/compare", "/v1/embed", "/v1/verify", "/v1/identify", "/v1/speakers", "/v1/speakers/{name}",
         "/v1/speakers/{name}/recordings", "/v1/info", "/v1/audit", "/healthz", "/readyz", "/metrics",
     } <= set(description["paths"])  # fmt: skip
     for path, operations in description["paths"].items():
@@ -266,6 +287,8 @@ def test_malformed_requests_are_told_what_is_missing(client: httpx.Client) -> No
     assert error(client.get("/v1/nothing"), 404)["code"] == "not_found"
     wrong = client.put("/v1/compare")
     assert error(wrong, 405)["code"] == "method_not_allowed" and wrong.headers["allow"] == "POST"
+    assert client.put("/v1/speakers/a%2Fb").headers["allow"] == "DELETE, GET"
+    assert client.post("/").headers["allow"] == "GET"
     many = [("audio", clip())] * 21
     assert "20 times" in str(error(client.post("/v1/speakers/Kim/recordings", files=many), 400)["message"])
 

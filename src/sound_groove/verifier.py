@@ -7,7 +7,7 @@ recordings less than of long and clean ones: the map from one to the other comes
 none, or the audio is too poor, there is a score but no verdict.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -216,7 +216,7 @@ def weigh(
         limits=rule.limits(prior),
         verdict="inconclusive" if too_short or llr is None else rule.decide(llr, prior),
         model=model,
-        warnings=(*warnings, *doubts(score_map, facts)),
+        warnings=(*warnings, *doubts(score_map, measures_of(facts))),
         audio=facts,
     )
 
@@ -250,8 +250,8 @@ def measures_of(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
     return trial_measures(first, second)
 
 
-def doubts(score_map: ScoreMap | None, facts: tuple[AudioFacts, AudioFacts]) -> tuple[QualityWarning, ...]:
-    """Why the probability is not to be relied on."""
+def doubts(score_map: ScoreMap | None, measures: Mapping[str, Scores]) -> tuple[QualityWarning, ...]:
+    """Why the probability of a trial with these measures is not to be relied on."""
     if score_map is None:
         message = "the model carries no map from score to probability, so there is a score and no verdict"
         return (QualityWarning("uncalibrated", message),)
@@ -261,7 +261,6 @@ def doubts(score_map: ScoreMap | None, facts: tuple[AudioFacts, AudioFacts]) -> 
             "checkpoint; fit one on speakers of your own with 'sound-groove calibrate'"
         )
         return (QualityWarning("uncalibrated", message),)
-    measures = measures_of(facts)
     lacking = [_LACKING[term.measure] for term in score_map.terms if float(measures[term.measure]) < term.low]
     if not lacking:
         return ()

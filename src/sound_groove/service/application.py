@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
+from starlette.routing import compile_path
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -66,6 +67,16 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
 
 
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    """The methods that the routes of an address take; Starlette tells those of the first of them only."""
+    found: set[str] = set()
+    for path, operations in app.openapi()["paths"].items():
+        pattern, _, _ = compile_path(path)
+        if pattern.match(request.scope["path"]):
+            found.update(method.upper() for method in operations)
+    return found or {"GET"}  # the page
+
+
 def _add_handlers(app: FastAPI, log: Log) -> None:
     def answer(request: Request, error: RequestError) -> Response:
         record_of(request).code = error.code
@@ -90,6 +101,8 @@ def _add_handlers(app: FastAPI, log: Log) -> None:
         code, message = sentences.get(error.status_code, ("http", str(error.detail)))
         response = answer(request, RequestError(error.status_code, code, message))
         response.headers.update(error.headers or {})
+        if error.status_code == 405:
+            response.headers["allow"] = ", ".join(sorted(_methods(app, request)))
         return response
 
     @app.exception_handler(StoreError)

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from sound_groove.identification import TOP, WEIGHED
 from sound_groove.service.answers import ErrorAnswer
 from sound_groove.service.uploads import FormShape
 
@@ -37,6 +38,21 @@ SPEAKER = {
     "enrolled_at": "2026-01-31T12:00:00+00:00",
     "changed_at": "2026-01-31T12:00:00+00:00",
     "version": 7,
+}
+IDENTIFICATION = {
+    "verdict": "identified",
+    "speaker": "Kim",
+    "candidates": [{"name": "Kim", "score": 0.71, "llr": 6.2, "normalised": 6.2, "probability": 0.99}],
+    "nobody": 0.01,
+    "prior": 0.5,
+    "cohort_llr": 0.0,
+    "limit": 3.1,
+    "threshold": 0.52,
+    "enrolled": 12,
+    "others": 0,
+    "model": MODEL,
+    "warnings": [],
+    "audio": AUDIO,
 }
 MEANINGS = {
     400: ("malformed", "the form has no recording 'a'; send one as multipart/form-data, field 'a'"),
@@ -114,7 +130,13 @@ def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
             "default": False,
             "description": "Keep the audio as well, so that another model can embed it later.",
         },
-        "top": {"type": "integer", "minimum": 1, "default": 5, "description": "How many candidates to list."},
+        "top": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": WEIGHED,
+            "default": TOP,
+            "description": "How many candidates to list.",
+        },
     }
     recording = {"type": "string", "format": "binary", "description": "A recording: wav, flac, ogg, opus, mp3."}
     properties: dict[str, Any] = {

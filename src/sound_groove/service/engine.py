@@ -18,6 +18,8 @@ from sound_groove.errors import (
     UsageError,
     printable,
 )
+from sound_groove.gallery import Gallery, MemoryGallery, ServerGallery
+from sound_groove.identification import Identification, identify
 from sound_groove.listening import HeardRecording
 from sound_groove.service.admission import Admission
 from sound_groove.service.answers import Embedded
@@ -25,9 +27,9 @@ from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
 from sound_groove.service.uploads import malformed
 from sound_groove.service.workers import DecodeWorkers, unusable
-from sound_groove.store.interface import VoiceprintStore
+from sound_groove.store.interface import SearchingStore, VoiceprintStore
 from sound_groove.store.records import Erasure, Voiceprint
-from sound_groove.types import Embeddings
+from sound_groove.types import Embeddings, ModelIdentity
 from sound_groove.verifier import Comparison, verify_heard, weigh
 
 STORE_THREADS = 4
@@ -57,6 +59,7 @@ class Engine:
         store: where voiceprints are kept.
         embedder: makes embeddings.
         limits: of everything.
+        gallery: who of the enrolled can be identified.
         admission: counts what is inside.
         workers: decode.
 
@@ -72,15 +75,18 @@ class Engine:
         self.limits = limits
         self.admission = Admission(limits)
         self.workers = DecodeWorkers(limits)
+        self.gallery = gallery_of(store, embedder.encoder.identity)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
 
     async def start(self) -> None:
-        """Start the workers.
+        """Start the workers, and take in who is enrolled.
 
         Raises:
-            ServiceError: they cannot be started.
+            ServiceError: the workers cannot be started.
+            StoreError: the store cannot be read.
         """
         await self.workers.start()
+        await self.in_store(self.gallery.count)
 
     async def stop(self) -> None:
         """End the workers, let the store finish what it is writing, and close it."""
@@ -165,6 +171,15 @@ class Engine:
             raise RequestError(409, "other_model", str(error)) from None
         return comparison, [known]
 
+    async def identify(self, clip: Clip, top: int, prior: float) -> tuple[Identification, list[Known]]:
+        """Who of those enrolled is in a recording, and what was heard."""
+        (known,) = await self.know([clip])
+        score_map = self.embedder.encoder.score_map
+        found = await self.in_store(
+            lambda: identify(self.gallery, known.heard, known.embedding, score_map, top=top, prior=prior)
+        )
+        return found, [known]
+
     async def voiceprint(self, name: str) -> Voiceprint:
         """All that is kept of a speaker.
 
@@ -228,6 +243,13 @@ class Engine:
         (known,) = await self.know([clip])
         values = [float(value) for value in known.embedding]
         return Embedded(values, self.embedder.encoder.identity, known.heard.facts, known.heard.warnings), [known]
+
+
+def gallery_of(store: VoiceprintStore, model: ModelIdentity) -> Gallery:
+    """The gallery of a store: searched by its server where it has one that can, else in memory."""
+    if isinstance(store, SearchingStore):
+        return ServerGallery(store, model)
+    return MemoryGallery(store, model)
 
 
 def unknown_speaker(name: str) -> RequestError:

@@ -1,16 +1,11 @@
 """What one client may ask for, and what all of them together may."""
 
-import os
 from dataclasses import dataclass, field
 
 from sound_groove.errors import UsageError
+from sound_groove.provenance import available_cores
 
 MEGABYTE = 1_000_000  # bytes
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +32,7 @@ class Limits:
     duration_s: float = 600.0
     decode_s: float = 10.0
     recordings: int = 20
-    workers: int = field(default_factory=usable_cores)
+    workers: int = field(default_factory=available_cores)
     waiting: int = 128
     held_uploads: int = 8
     reading_s: float = 30.0

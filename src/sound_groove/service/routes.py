@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from sound_groove import __version__
 from sound_groove.enrolment import Enrolment
+from sound_groove.identification import TOP, WEIGHED, Identification
 from sound_groove.service.answers import (
     AuditPage,
     CallerFacts,
@@ -28,7 +29,17 @@ from sound_groove.service.answers import (
     SpeakerPage,
     json_answer,
 )
-from sound_groove.service.descriptions import CALLED, COMPARISON, PUBLIC, SPEAKER, UPLOADED, example, form, refusals
+from sound_groove.service.descriptions import (
+    CALLED,
+    COMPARISON,
+    IDENTIFICATION,
+    PUBLIC,
+    SPEAKER,
+    UPLOADED,
+    example,
+    form,
+    refusals,
+)
 from sound_groove.service.engine import Clip, Engine, Known, checked
 from sound_groove.service.guard import Guard
 from sound_groove.service.keys import Key, Scope
@@ -54,10 +65,16 @@ def build_routes(engine: Engine, guard: Guard, measures: Measures) -> APIRouter:
 
 
 class _House:
-    """What every route needs: who asks, and what they send."""
+    """What every route needs: who asks, and what they send.
+
+    Attributes:
+        engine: answers.
+        described: what the description of a route says of keys, where there are any.
+    """
 
     def __init__(self, engine: Engine, guard: Guard) -> None:
         self.engine = engine
+        self.described = [] if guard.ring is None else [BEARER]
         self._guard = guard
 
     def caller(self, request: Request, scope: Scope) -> Key:
@@ -113,6 +130,7 @@ Name = Annotated[
 
 PAIR = FormShape({"a": 1, "b": 1}, ("prior",))
 ONE = FormShape({"audio": 1})
+SOUGHT = FormShape({"audio": 1}, ("top", "prior"))
 CLAIM = FormShape({"audio": 1}, ("name", "prior"))
 
 
@@ -124,7 +142,7 @@ def _add_answers(router: APIRouter, house: _House) -> None:
         response_model=Comparison,
         summary="Are two recordings of the same speaker?",
         tags=["verify"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={**example(COMPARISON), **refusals(*UPLOADED)},
         openapi_extra=form(PAIR, ("a", "b")),
     )
@@ -142,7 +160,7 @@ def _add_answers(router: APIRouter, house: _House) -> None:
         response_model=Embedded,
         summary="The embedding of a recording",
         tags=["verify"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses=refusals(*UPLOADED),
         openapi_extra=form(ONE, ("audio",)),
     )
@@ -160,7 +178,7 @@ def _add_answers(router: APIRouter, house: _House) -> None:
         response_model=Comparison,
         summary="Is a recording of the speaker who is enrolled under a name?",
         tags=["verify"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={**example(COMPARISON), **refusals(404, 409, *UPLOADED)},
         openapi_extra=form(CLAIM, ("name", "audio")),
     )
@@ -177,6 +195,27 @@ def _add_answers(router: APIRouter, house: _House) -> None:
 
         return json_answer((await house.with_form(request, CLAIM, answer)).as_dict())
 
+    @router.post(
+        "/v1/identify",
+        response_model=Identification,
+        summary="Who of those enrolled is in a recording, or nobody of them?",
+        tags=["verify"],
+        dependencies=house.described,
+        responses={**example(IDENTIFICATION), **refusals(*UPLOADED)},
+        openapi_extra=form(SOUGHT, ("audio",)),
+    )
+    async def identify(request: Request) -> Response:
+        """Needs scope read. The prior is that of somebody enrolled; 'nobody' is an answer."""
+        house.caller(request, "read")
+
+        async def answer(sent: Form) -> tuple[Identification, Sequence[Known]]:
+            top = sent.integer("top", TOP)
+            if not 1 <= top <= WEIGHED:
+                raise malformed(f"the field 'top' lies between 1 and {WEIGHED}; {top} was given")
+            return await engine.identify(clip(sent, "audio"), top, prior(sent))
+
+        return json_answer((await house.with_form(request, SOUGHT, answer)).as_dict())
+
 
 def _add_speakers(router: APIRouter, house: _House) -> None:
     engine = house.engine
@@ -187,7 +226,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
         response_model=SpeakerPage,
         summary="Who is enrolled",
         tags=["speakers"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={**example({"speakers": [SPEAKER], "next": None}), **refusals(*CALLED)},
     )
     async def list_speakers(
@@ -206,7 +245,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
         response_model=SpeakerDetail,
         summary="What is enrolled of a speaker",
         tags=["speakers"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses=refusals(404, *CALLED),
     )
     async def show_speaker(request: Request, name: Name) -> Response:
@@ -223,7 +262,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
         response_model=Enrolment,
         summary="Enrol a speaker, or add recordings to one",
         tags=["speakers"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={
             **example({"speaker": SPEAKER, "added": 2, "agreement": [0.78, 0.78], "warnings": []}, 201),
             **refusals(409, *UPLOADED),
@@ -249,7 +288,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
         response_model=Erasure,
         summary="Forget a speaker",
         tags=["speakers"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses={**example({"speaker": SPEAKER, "complete": True}), **refusals(404, *CALLED)},
     )
     async def remove(request: Request, name: Name) -> Response:
@@ -266,7 +305,7 @@ def _add_facts(router: APIRouter, house: _House, measures: Measures) -> None:
         response_model=Info,
         summary="What this service is, and who you are to it",
         tags=["service"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses=refusals(*CALLED),
     )
     async def info(request: Request) -> Response:
@@ -289,7 +328,7 @@ def _add_facts(router: APIRouter, house: _House, measures: Measures) -> None:
         response_model=AuditPage,
         summary="Who enrolled and removed, and when",
         tags=["service"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         responses=refusals(*CALLED),
     )
     async def audit(
@@ -307,7 +346,7 @@ def _add_facts(router: APIRouter, house: _House, measures: Measures) -> None:
         "/metrics",
         summary="Metrics for Prometheus",
         tags=["service"],
-        dependencies=[BEARER],
+        dependencies=house.described,
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}, **refusals(401, *PUBLIC)},
     )

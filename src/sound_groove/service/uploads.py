@@ -100,6 +100,19 @@ class Form:
         except ValueError:
             raise malformed(f"the field '{name}' needs a number; '{_short(text)}' was given") from None
 
+    def integer(self, name: str, default: int) -> int:
+        """A field's whole number.
+
+        Raises:
+            RequestError: 400: it is none.
+        """
+        text = self.text(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise malformed(f"the field '{name}' needs a whole number; '{_short(text)}' was given")
+        return int(text)
+
     def flag(self, name: str) -> bool:
         """A field that is true or false; false where it did not come.
 

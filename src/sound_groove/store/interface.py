@@ -1,10 +1,18 @@
 """What every store of voiceprints can do."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from sound_groove.store.records import Changes, EnrolledRecording, Erasure, Event, SpeakerEntry, Voiceprint
-from sound_groove.types import ModelIdentity
+from sound_groove.store.records import (
+    Centroid,
+    Changes,
+    EnrolledRecording,
+    Erasure,
+    Event,
+    SpeakerEntry,
+    Voiceprint,
+)
+from sound_groove.types import Embeddings, ModelIdentity
 
 
 class VoiceprintStore(Protocol):
@@ -95,4 +103,30 @@ class VoiceprintStore(Protocol):
 
     def close(self) -> None:
         """Let go of the file or the connection; nothing else may be called after it."""
+        ...
+
+
+@runtime_checkable
+class SearchingStore(VoiceprintStore, Protocol):
+    """A store that finds the nearest voiceprints by itself, for sets that no one process should hold."""
+
+    def nearest(
+        self, embedding: Embeddings, model_hash: str, count: int, exact: bool = False
+    ) -> list[tuple[Centroid, float]]:
+        """The speakers of a model whose centroids are nearest to an embedding.
+
+        Args:
+            embedding: (D,) unit length.
+            model_hash: of the model that made it; speakers of other models are not compared.
+            count: how many; fewer where the model has fewer speakers.
+            exact: compare with every one. Otherwise an index may be used, which misses some.
+
+        Returns:
+            speaker and cosine with the centroid (computed in float64), the highest first. Times the speaker's coherence
+            it is the mean cosine with the recordings, whose order may be another: ask for some more than are needed.
+        """
+        ...
+
+    def build_index(self, model_hash: str) -> None:
+        """Make the index by which `nearest` finds speakers of a model faster, anew where there is one."""
         ...

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from sound_groove.errors import UsageError, printable, require_extra
 from sound_groove.store.interface import VoiceprintStore
@@ -32,7 +31,7 @@ def open_store(location: str | os.PathLike[str], create: bool = False) -> Voicep
     """
     sealer = sealer_from_environment()
     text = os.fspath(location)
-    scheme = urlsplit(text).scheme if "://" in text else ""
+    scheme = text.partition("://")[0].lower() if "://" in text else ""
     if scheme in POSTGRES_SCHEMES:
         require_extra("A store in PostgreSQL", "postgres", "psycopg", "pgvector")
         from sound_groove.store.postgres import PostgresStore

@@ -26,7 +26,8 @@ class EnrolledRecording:
     Attributes:
         id: of this recording, in this store alone.
         embedding: (D,) float32, unit length.
-        source: what the recording was called; for people, never opened.
+        source: what the recording was called; for people, never opened. Stores keep it with control characters and
+            undecodable bytes escaped.
         digest: SHA-256 of its samples at 16 kHz (hexadecimal), by which a recording that comes twice is found.
         duration_s: its length.
         speech_s: how much of it is speech.
@@ -134,12 +135,15 @@ class Erasure:
 
     Attributes:
         speaker: who was removed.
-        complete: nothing of the speaker is left in the store's files. False where another process was reading the
-            store at that moment: what it was reading goes with the next removal, or when the last process closes it.
+        complete: nothing of the speaker is left in the store's file, or in its tables and indexes on a server. False
+            where another process was reading the store at that moment: what it was reading goes with the next removal,
+            or when the last process closes it; and where the tables are too large to be written anew at once.
+        out_of_reach: where copies stay that the store cannot clear, as a sentence without a full stop; else empty.
     """
 
     speaker: SpeakerEntry
     complete: bool
+    out_of_reach: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from sound_groove.errors import StoreError
-from sound_groove.store.records import EnrolledRecording, Event, SpeakerEntry
+from sound_groove.errors import StoreError, printable
+from sound_groove.store.records import Action, EnrolledRecording, Event, SpeakerEntry, now
 from sound_groove.store.sealing import Sealer
 from sound_groove.types import Embeddings, ModelIdentity
 
@@ -72,7 +72,7 @@ def recording_row(recording: EnrolledRecording, sealer: Sealer) -> tuple[Any, ..
     return (
         recording.id,
         sealed_embedding(recording.embedding, owner, sealer),
-        recording.source,
+        printable(recording.source),  # a file's name may hold bytes that no database takes as text
         recording.digest,
         recording.duration_s,
         recording.speech_s,
@@ -86,6 +86,11 @@ def recording_row(recording: EnrolledRecording, sealer: Sealer) -> tuple[Any, ..
 def event_of(row: Sequence[Any]) -> Event:
     """The record of a row of EVENT_COLUMNS."""
     return Event(*row)
+
+
+def event_row(revision: int, action: Action, entry: SpeakerEntry, recordings: int, actor: str) -> tuple[Any, ...]:
+    """The row of EVENT_COLUMNS of something that happens now."""
+    return revision, now(), action, entry.id, recordings, entry.model.hash, printable(actor)
 
 
 def sealed_embedding(embedding: Embeddings, owner: str, sealer: Sealer) -> bytes:

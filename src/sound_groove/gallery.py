@@ -1,0 +1,170 @@
+"""Who is enrolled, as identification sees it: the nearest voiceprints of one model.
+
+Voiceprints of another model lie elsewhere in a space of their own: they are counted and never compared.
+"""
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+
+from sound_groove.search import VoiceprintIndex
+from sound_groove.store.interface import SearchingStore, VoiceprintStore
+from sound_groove.store.records import Centroid, SpeakerEntry
+from sound_groove.types import Embeddings, ModelIdentity
+
+CHUNK = 16_384  # centroids at a time that are copied into the index
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An enrolled speaker, and how near.
+
+    Attributes:
+        speaker: who.
+        score: cosine to the speaker's centroid, in [-1, 1].
+    """
+
+    speaker: SpeakerEntry
+    score: float
+
+
+class Gallery(Protocol):
+    """The enrolled speakers whose voiceprints are of one model.
+
+    Attributes:
+        model: which.
+    """
+
+    model: ModelIdentity
+
+    def count(self) -> int:
+        """How many there are."""
+        ...
+
+    def others(self) -> int:
+        """How many more are enrolled with another model, and therefore not compared."""
+        ...
+
+    def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
+        """The speakers nearest to an embedding, best first.
+
+        Args:
+            embedding: (D,) unit length, by the gallery's model.
+            count: how many, at least 1; all when there are not so many.
+        """
+        ...
+
+
+class MemoryGallery:
+    """A gallery in memory, which follows a store: see `Gallery`.
+
+    Every question first asks the store whether anything changed, which is one small query, and takes in what did; so an
+    answer is never older than the question, whoever changed the store. A speaker takes what `VoiceprintIndex` says, and
+    about 1 kB for name and facts. Methods may be called from several threads at once.
+
+    Args:
+        store: whose speakers these are.
+        model: which voiceprints are compared.
+        threads: CPU threads of a search; None takes all cores that this process may use.
+    """
+
+    def __init__(self, store: VoiceprintStore, model: ModelIdentity, threads: int | None = None) -> None:
+        self.model = model
+        self._store = store
+        self._threads = threads
+        self._lock = Lock()
+        self._revision = 0
+        self._index: VoiceprintIndex | None = None  # None until the first voiceprint tells the size
+        self._entries: dict[str, SpeakerEntry] = {}  # by id, of this model
+        self._others: set[str] = set()  # ids
+
+    def count(self) -> int:
+        """How many speakers there are."""
+        with self._lock:
+            self._follow()
+            return len(self._entries)
+
+    def others(self) -> int:
+        """How many more are enrolled with another model."""
+        with self._lock:
+            self._follow()
+            return len(self._others)
+
+    def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
+        """The speakers nearest to an embedding."""
+        with self._lock:
+            self._follow()
+            if self._index is None:
+                return []
+            found = self._index.nearest(embedding, count)
+            return [Neighbour(self._entries[key], score) for key, score in zip(found.keys, found.scores.tolist(), strict=True)]
+
+    def refresh(self) -> None:
+        """Take in what changed in the store; any question does so by itself.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._lock:
+            self._follow()
+
+    def _follow(self) -> None:
+        if self._store.revision() == self._revision:
+            return
+        changes = self._store.changes(self._revision)
+        for key in changes.removed:
+            self._forget(key)
+        ours = [centroid for centroid in changes.changed if centroid.speaker.model.hash == self.model.hash]
+        for centroid in changes.changed:
+            if centroid.speaker.model.hash != self.model.hash:
+                self._forget(centroid.speaker.id)  # it was of this model before
+                self._others.add(centroid.speaker.id)
+        for start in range(0, len(ours), CHUNK):
+            self._take(ours[start : start + CHUNK])
+        self._revision = changes.revision
+
+    def _take(self, centroids: list[Centroid]) -> None:
+        keys = [centroid.speaker.id for centroid in centroids]
+        embeddings = np.stack([centroid.embedding for centroid in centroids])  # (N, D)
+        if self._index is None:
+            self._index = VoiceprintIndex(embeddings.shape[1], self._threads)
+        self._index.put_all(keys, embeddings)
+        self._others.difference_update(keys)
+        self._entries.update(zip(keys, (centroid.speaker for centroid in centroids), strict=True))
+
+    def _forget(self, key: str) -> None:
+        self._others.discard(key)
+        if self._entries.pop(key, None) is not None and self._index is not None:
+            self._index.remove(key)
+
+
+class ServerGallery:
+    """A gallery that a store's server searches: see `Gallery`. Nothing is kept in memory.
+
+    Where the server searches by an index, it may miss a speaker; `exact` compares with every one.
+
+    Args:
+        store: whose speakers these are.
+        model: which voiceprints are compared.
+        exact: use no index.
+    """
+
+    def __init__(self, store: SearchingStore, model: ModelIdentity, exact: bool = False) -> None:
+        self.model = model
+        self._store = store
+        self._exact = exact
+
+    def count(self) -> int:
+        """How many speakers there are."""
+        return self._store.count(self.model.hash)
+
+    def others(self) -> int:
+        """How many more are enrolled with another model."""
+        return self._store.count() - self._store.count(self.model.hash)
+
+    def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
+        """The speakers nearest to an embedding."""
+        found = self._store.nearest(embedding, self.model.hash, count, self._exact)
+        return [Neighbour(centroid.speaker, score) for centroid, score in found]
