@@ -57,6 +57,7 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "compare",
         "enroll",
         "verify-speaker",
+        "identify",
         "speakers",
         "embed",
         "export",

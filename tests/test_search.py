@@ -1,5 +1,8 @@
 """Exact search among voiceprints that come and go: the same answers as comparing with every one in float64."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +27,7 @@ def small_blocks() -> Iterator[None]:
     """Blocks, chunks and groups so small that a handful of embeddings fills several of them."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(search, "BLOCK", 16)
+        monkeypatch.setattr(search, "PART", 8)
         monkeypatch.setattr(search, "CHUNK", 24)
         monkeypatch.setattr(search, "GROUPS_OF", 4)
         yield
@@ -235,11 +239,12 @@ BAD_VALUES[1, 2] = np.nan
         (["a", "b\n", "c"], BAD_VALUES, r"b\\n: holds values that are not finite; an embedding must be"),
         (["a"], unit_rows(1) * np.float32(1.01), "a: has the length 1.01; an embedding must be finite and of unit"),
         (["a"], unit_rows(1) * np.float32(0), "a: has the length 0;"),
-        (["a"], np.full((1, SIZE), 3e38, dtype=np.float32), "a: holds values that are not finite"),
+        (["a"], np.full((1, SIZE), 1e300), "a: holds values that are not finite"),
+        (["a"], np.full((1, SIZE), -np.inf, dtype=np.float32), "a: holds values that are not finite"),
     ],
 )
 def test_what_is_no_embedding_is_refused_and_changes_nothing(
-    keys: list[str], rows: NDArray[np.float32], complaint: str
+    keys: list[str], rows: NDArray[np.floating], complaint: str
 ) -> None:
     index, stored = filled(unit_rows(20))
     with pytest.raises(MetricError, match=complaint) as caught:
@@ -263,9 +268,10 @@ def test_one_embedding_that_is_none_is_refused() -> None:
     assert len(index) == len(stored)
 
 
-def test_sizes_counts_and_threads_below_one_are_refused() -> None:
-    with pytest.raises(UsageError, match="embeddings of 0 values cannot be; give 1 or more"):
-        VoiceprintIndex(0)
+def test_sizes_counts_and_threads_out_of_range_are_refused() -> None:
+    for size in (0, 10_001):
+        with pytest.raises(UsageError, match=f"cannot hold embeddings of {size} values; give a size of 1 to 10000"):
+            VoiceprintIndex(size)
     with pytest.raises(UsageError, match="0 threads cannot search; give 1 or more, or None for all cores"):
         VoiceprintIndex(SIZE, threads=0)
     with pytest.raises(UsageError, match="the nearest 0 embeddings cannot be found; ask for 1 or more"):
@@ -334,3 +340,26 @@ def run_beside(changes: list[Callable[[], None]], looks: list[Callable[[], None]
             done.set()
         for future in looking:
             future.result(timeout=60)
+
+
+IN_ONE_THREAD = """
+import time
+import numpy as np
+from sound_groove.search import VoiceprintIndex
+
+rows = np.random.default_rng(0).standard_normal((20_000, 192), dtype=np.float32)
+rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+index = VoiceprintIndex(192, threads=1)
+index.put_all([str(number) for number in range(len(rows))], rows)
+everything, own = time.process_time(), time.thread_time()
+for row in rows[:40]:
+    index.nearest(row, 10)
+print((time.process_time() - everything) / (time.thread_time() - own))
+"""
+
+
+def test_a_search_in_one_thread_stays_in_it_whatever_blas_may_use() -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4"}
+    command = [sys.executable, "-c", IN_ONE_THREAD]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    assert float(done.stdout) < 1.2, "other threads worked too"

@@ -64,6 +64,27 @@ def test_from_enrolment_to_removal(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_identify_names_the_enrolled_and_says_nobody_of_a_stranger(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "enroll", "anna", clip("slt-1"))
+    run(capsys, "enroll", "ben", clip("rms-1"))
+    status, out, err = run(capsys, "identify", clip("rms-2"))
+    assert (status, err) == (0, "") and out.startswith("verdict      ben\ncandidate    ben ")
+    status, out, _ = run(capsys, "identify", clip("awb-1"), "--json", "--top", "1")
+    answer = json.loads(out)
+    assert (answer["verdict"], answer["speaker"], answer["enrolled"]) == ("nobody", None, 2)
+    assert len(answer["candidates"]) == 1 and answer["nobody"] > 0.8
+    assert run(capsys, "identify", clip("awb-1"))[1].startswith("verdict      nobody enrolled\n")
+
+
+@pytest.mark.usefixtures("here")
+def test_in_an_emptied_store_nobody_is_enrolled(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "enroll", "anna", clip("slt-1"))
+    run(capsys, "speakers", "remove", "anna")
+    status, out, err = run(capsys, "identify", clip("slt-2"))
+    assert status == 0 and out.startswith("verdict      nobody enrolled\n") and "nobody is enrolled" in err
+
+
+@pytest.mark.usefixtures("here")
 def test_a_refused_enrolment_says_why_in_one_line_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "enroll", "anna", clip("slt-1"), clip("rms-1"))
     assert (status, out) == (1, "") and err.count("\n") == 1

@@ -99,7 +99,10 @@ class MemoryGallery:
             if self._index is None:
                 return []
             found = self._index.nearest(embedding, count)
-            return [Neighbour(self._entries[key], score) for key, score in zip(found.keys, found.scores.tolist(), strict=True)]
+            return [
+                Neighbour(self._entries[key], score)
+                for key, score in zip(found.keys, found.scores.tolist(), strict=True)
+            ]
 
     def refresh(self) -> None:
         """Take in what changed in the store; any question does so by itself.
@@ -168,3 +171,11 @@ class ServerGallery:
         """The speakers nearest to an embedding."""
         found = self._store.nearest(embedding, self.model.hash, count, self._exact)
         return [Neighbour(centroid.speaker, score) for centroid, score in found]
+
+
+def open_gallery(store: VoiceprintStore, model: ModelIdentity) -> Gallery:
+    """The gallery of a store's speakers of one model: the server searches where it can, else this process's memory."""
+    # A server cannot search what it cannot read.
+    if isinstance(store, SearchingStore) and not store.encrypted:
+        return ServerGallery(store, model)
+    return MemoryGallery(store, model)

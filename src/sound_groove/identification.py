@@ -15,7 +15,6 @@ import numpy as np
 
 from sound_groove.calibration import ScoreMap, trial_measures
 from sound_groove.decision import DecisionRule
-from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import UsageError
 from sound_groove.gallery import Gallery, Neighbour
 from sound_groove.listening import AudioFacts, HeardRecording

@@ -33,6 +33,7 @@ VERBS = (
     "compare",
     "enroll",
     "verify-speaker",
+    "identify",
     "speakers",
     "embed",
     "export",
@@ -53,6 +54,7 @@ EXAMPLES = """examples:
   sound-groove compare a.wav b.wav --model outputs/ecapa512
   sound-groove enroll anna anna-1.wav anna-2.wav      keep a voiceprint under a name
   sound-groove verify-speaker anna call.wav           is it her?
+  sound-groove identify call.wav                      who of those enrolled is it, or nobody?
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
   sound-groove bench best.onnx                        how fast this machine computes embeddings with it
