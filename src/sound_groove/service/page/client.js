@@ -20,7 +20,7 @@ export async function ask(path, { method = "GET", form, signal } = {}) {
     });
     if (response.status === 401) {
       forgetKey();
-      await askForKey(signal);
+      await askForKey();
       continue;
     }
     const answer = await response.json().catch(() => null);
@@ -37,7 +37,7 @@ function refusal(response, error) {
   const seconds = response.headers.get("Retry-After");
   if (seconds) return new Problem("error_busy", { seconds });
   if (!error) return new Problem("error_status", { status: String(response.status) });
-  const { code, message, problems } = error;
+  const { code, message, problems = [] } = error;
   const details = code === "unusable_recording" && problems.length === 0 ? [message] : problems;
   const text = known(`error_${code}`) ? `error_${code}` : "as_said";
   return new Problem(text, { message }, details);

@@ -5,7 +5,7 @@ import { say, sayLabel } from "./language.js";
 import { checkSizes, limits } from "./limits.js";
 import { asProblem, Problem } from "./problems.js";
 import { startRecorder } from "./recorder.js";
-import { noteList, warningWords } from "./warnings.js";
+import { noteList, warningNote } from "./warnings.js";
 import { Waveform } from "./waveform.js";
 import { decode, encodeWav, wavSeconds } from "./wav.js";
 
@@ -27,6 +27,8 @@ export class Clip {
     /** @type {File | null} */
     this.file = null;
     this.recorder = null;
+    /** @type {Promise<void> | null} fulfilled when the recording is in its place */
+    this.recorded = null;
     this.build();
     this.show("empty");
   }
@@ -36,7 +38,7 @@ export class Clip {
     const button = (text, action, className = "") =>
       make("button", { type: "button", words: { text }, className, "aria-describedby": id, onclick: action });
     this.heading = make("h3", { id, words: this.title });
-    this.recordButton = button("record", () => this.record(), "with-dot");
+    this.recordButton = button("record", () => { this.recorded = this.record(); }, "with-dot");
     this.chooser = make("input", { type: "file", hidden: true, accept: "audio/*,.flac,.opus,.amr,.wv,.aiff" });
     this.chooser.multiple = Boolean(this.events.several);
     this.chooser.addEventListener("change", () => this.take([...this.chooser.files]));
@@ -56,7 +58,8 @@ export class Clip {
     this.canvas = make("canvas", { role: "img" });
     this.waveform = new Waveform(this.canvas);
     this.noPreview = make("p", { className: "muted", words: { text: "no_preview" } });
-    this.player = make("audio", { controls: true, preload: "metadata", label: { text: "play", values: { clip: this.title } } });
+    const label = { text: "play", values: { clip: this.title } };
+    this.player = make("audio", { controls: true, preload: "metadata", label });
     this.player.setAttribute("controlslist", "nodownload noplaybackrate");
     this.name = make("span", { className: "file-name" });
     this.removeButton = button("remove", () => this.clear());
@@ -121,16 +124,17 @@ export class Clip {
     try {
       await recording?.end();
       recording = this;
-      const longest = (sampleRate) => Math.min(LONGEST_S, limits().duration_s, wavSeconds(limits().upload_bytes, sampleRate));
+      const { duration_s, upload_bytes } = limits();
+      const longest = (sampleRate) => Math.min(LONGEST_S, duration_s, wavSeconds(upload_bytes, sampleRate));
       this.recorder = await startRecorder((level, seconds) => this.measure(level, seconds), longest);
       this.measure(0, 0);
       this.show("running");
       this.stopButton.focus();
       say(this.status, { text: "recording" });
       const sound = await this.recorder.finished;
-      const bytes = encodeWav(sound);
-      await this.put(new File([bytes], "recording.wav", { type: "audio/wav" }), sound);
-      this.focus();
+      const isLookedAt = this.node.contains(document.activeElement); // else it was ended from elsewhere
+      this.put(new File([encodeWav(sound)], "recording.wav", { type: "audio/wav" }), sound);
+      if (isLookedAt) this.focus();
     } catch (error) {
       this.show("empty");
       this.complain(asProblem(error).words);
@@ -144,7 +148,7 @@ export class Clip {
   /** End the recording, if there is one. */
   async end() {
     this.recorder?.stop();
-    await this.recorder?.finished;
+    await this.recorded;
   }
 
   measure(level, seconds) {
@@ -180,7 +184,8 @@ export class Clip {
   picture(name, sound) {
     const seconds = sound ? (sound.samples.length / sound.sampleRate).toFixed(1) : "";
     const shown = name === "recording.wav" ? { text: "own_recording" } : name;
-    say(this.name, { text: sound ? "name_and_length" : "as_said", values: sound ? { name: shown, seconds } : { message: shown } });
+    const nameAlone = { text: "as_said", values: { message: shown } };
+    say(this.name, sound ? { text: "name_and_length", values: { name: shown, seconds } } : nameAlone);
     this.canvas.hidden = !sound;
     this.player.hidden = !sound;
     this.noPreview.hidden = Boolean(sound);
@@ -201,7 +206,7 @@ export class Clip {
 
   /** @param {{code: string, message: string}[]} warnings of the service */
   warn(warnings) {
-    this.setNotes(warnings.map((warning) => ({ kind: "warning", words: warningWords(warning) })));
+    this.setNotes(warnings.map(warningNote));
   }
 
   /** @param {...import("./elements.js").Words} reasons why the clip cannot be used */
@@ -209,20 +214,27 @@ export class Clip {
     this.setNotes(reasons.map((words) => ({ kind: "error", words })));
   }
 
-  /** @param {{kind: "warning" | "error", words: import("./elements.js").Words}[]} notes */
+  /** @param {import("./warnings.js").Note[]} notes */
   setNotes(notes) {
     this.notes.replaceChildren(...(notes.length > 0 ? [noteList(notes)] : []));
   }
 }
 
 /**
+ * End what is being recorded.
+ * @param {Clip[]} clips
+ */
+export async function endAll(clips) {
+  for (const clip of clips) await clip.end();
+}
+
+/**
  * The files of clips that are to be sent together.
  * @param {Clip[]} clips
- * @returns {Promise<File[]>}
+ * @returns {File[]}
  * @throws {Problem} one is missing (it gets the focus), or they are too large
  */
-export async function filesOf(clips) {
-  for (const clip of clips) await clip.end();
+export function filesOf(clips) {
   const missing = clips.find((clip) => !clip.file);
   if (missing) {
     missing.focus();

@@ -19,7 +19,7 @@ export function beginCompare() {
 /** @param {Clip[]} clips two of them */
 async function compare(clips, signal) {
   const form = new FormData();
-  (await filesOf(clips)).forEach((file, index) => form.append(NAMES[index], file));
+  filesOf(clips).forEach((file, index) => form.append(NAMES[index], file));
   const comparison = await ask("v1/compare", { method: "POST", form, signal });
   clips.forEach((clip, index) => clip.describe(comparison.audio[index]));
   return [verdictNode(comparison, placeWarnings(comparison.warnings, clips, NAMES))];

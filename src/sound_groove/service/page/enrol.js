@@ -1,7 +1,7 @@
 /** Enrol a speaker from one or several clips. */
 
 import { ask } from "./client.js";
-import { Clip, filesOf } from "./clip.js";
+import { Clip, endAll, filesOf } from "./clip.js";
 import { find, make } from "./elements.js";
 import { limits } from "./limits.js";
 import { asProblem, Problem } from "./problems.js";
@@ -23,7 +23,7 @@ export function beginEnrol() {
   find("enrol-name").addEventListener("input", () => result.clear());
   find("enrol-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    result.work({ text: "enrolling" }, (signal) => enrol(false, signal));
+    send(false);
   });
 }
 
@@ -51,6 +51,11 @@ function dropClip(clip) {
 }
 
 /** @param {boolean} force what sounds unlike the others, or has little speech, as well */
+async function send(force) {
+  await endAll(clips);
+  result.work({ text: "enrolling" }, (signal) => enrol(force, signal));
+}
+
 async function enrol(force, signal) {
   const field = find("enrol-name");
   const name = field.value.trim();
@@ -58,10 +63,9 @@ async function enrol(force, signal) {
     field.focus();
     throw new Problem("name_missing");
   }
-  for (const clip of clips) await clip.end();
   const filled = clips.filter((clip) => clip.file);
   const given = filled.length > 0 ? filled : clips;
-  const files = await filesOf(given);
+  const files = filesOf(given);
   const names = sentNames(files);
   const form = new FormData();
   files.forEach((file, index) => form.append("audio", file, names[index]));
@@ -83,7 +87,7 @@ async function enrol(force, signal) {
 /** What can be done when clips were refused. */
 function refused() {
   const again = make("button", { type: "button", words: { text: "enrol_force" } });
-  again.addEventListener("click", () => result.work({ text: "enrolling" }, (signal) => enrol(true, signal)));
+  again.addEventListener("click", () => send(true));
   return [problemNode(new Problem("refused_enrolment")), make("p", { words: { text: "enrol_force_hint" } }), again];
 }
 
@@ -92,7 +96,7 @@ function refused() {
  * @param {File[]} files
  */
 function sentNames(files) {
-  const names = files.map((file) => file.name.replace(/[^\p{L}\p{N}._() -]/gu, "_").slice(-LONGEST_NAME));
+  const names = files.map((file) => file.name.normalize().replace(/[^\p{L}\p{N}._() -]/gu, "_").slice(-LONGEST_NAME));
   return names.map((name, index) => {
     const earlier = names.slice(0, index).filter((other) => other === name).length;
     return earlier > 0 ? name.replace(/(\.\w*)?$/, ` (${earlier + 1})$1`) : name;

@@ -18,7 +18,7 @@ export function beginIdentify() {
 
 async function identify(clip, signal) {
   const form = new FormData();
-  const [file] = await filesOf([clip]);
+  const [file] = filesOf([clip]);
   form.append("audio", file);
   const answer = await ask("v1/identify", { method: "POST", form, signal });
   clip.describe(answer.audio);
@@ -44,7 +44,8 @@ function answerNode({ verdict, speaker, candidates, nobody, prior, enrolled }, w
   const heading = make("h3", { className: `verdict ${verdict}`, words: said });
   if (enrolled === 0) return make("div", { className: "answer" }, heading, ...warnings);
   const unnamed = (text) => make("th", { scope: "row", className: "none", words: { text } });
-  const rows = candidates.map((one) => row(make("th", { scope: "row", textContent: one.name }), one.probability, one.score));
+  const named = (text) => make("th", { scope: "row", textContent: text });
+  const rows = candidates.map(({ name, probability, score }) => row(named(name), probability, score));
   if (enrolled > candidates.length) rows.push(row(unnamed("row_rest"), restOf(candidates, nobody), null));
   rows.push(row(unnamed("row_nobody"), nobody, null));
   const column = (text) => make("th", { scope: "col", words: { text } });

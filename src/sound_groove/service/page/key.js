@@ -25,12 +25,13 @@ export function forgetKey() {
  */
 export function askForKey() {
   asked ??= new Promise((resolve, reject) => {
-    const [form, field] = [find("key-form"), find("key-field")];
+    const [form, field, before] = [find("key-form"), find("key-field"), document.activeElement];
     form.hidden = false;
     field.value = "";
     field.focus();
     const done = (finish) => {
       form.hidden = true;
+      before.focus();
       asked = null;
       finish();
     };

@@ -16,7 +16,7 @@ const SENTENCES = [
 ];
 
 /**
- * @param {string} sentence of the service, about one recording
+ * @param {string} sentence of the service about one recording, without its name
  * @returns {import("./elements.js").Words}
  */
 export function refusalWords(sentence) {
@@ -49,7 +49,7 @@ export function placeRefusals(problem, clips, names) {
   if (places.length === 0 || places.includes(-1)) return false;
   clips.forEach((clip, index) => {
     const own = problem.details.filter((_, at) => places[at] === index);
-    clip.complain(...own.map(refusalWords));
+    clip.complain(...own.map((sentence) => refusalWords(sentence.slice(names[index].length + 2))));
   });
   return true;
 }

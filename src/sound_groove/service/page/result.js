@@ -1,5 +1,6 @@
 /** Where a question's answer goes: first that it is being worked on, then the answer or the problem. */
 
+import { endAll } from "./clip.js";
 import { make } from "./elements.js";
 import { asProblem, Problem } from "./problems.js";
 import { placeRefusals } from "./refusals.js";
@@ -26,8 +27,9 @@ export class Result {
    * @param {(signal: AbortSignal) => Promise<Node[]>} work
    */
   answers(form, words, clips, names, work) {
-    form.addEventListener("submit", (event) => {
+    form.addEventListener("submit", async (event) => {
       event.preventDefault();
+      await endAll(clips); // before, since a clip that changes takes the answer away
       this.work(words, (signal) => work(signal).catch((error) => {
         if (signal.aborted || !placeRefusals(asProblem(error), clips, names)) throw error;
         throw new Problem("refused_clips");

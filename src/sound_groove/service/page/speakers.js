@@ -8,7 +8,10 @@ import { Result } from "./result.js";
 export function beginSpeakers() {
   const result = new Result(find("speakers-result"));
   const list = () => result.work({ text: "listing" }, (signal) => speakersNode(signal, list));
-  return list;
+  return () => {
+    find("speakers-removed").replaceChildren(); // which is old news by now
+    list();
+  };
 }
 
 /** All who are enrolled, page by page. */
@@ -31,7 +34,8 @@ async function speakersNode(signal, again) {
 function speakerNode(speaker, again) {
   const { name, recordings, speech_s, enrolled_at } = speaker;
   const values = { recordings: String(recordings), speech: speech_s.toFixed(1), day: enrolled_at.slice(0, 10) };
-  const button = make("button", { type: "button", words: { text: "remove" }, label: { text: "remove_name", values: { name } } });
+  const label = { text: "remove_name", values: { name } };
+  const button = make("button", { type: "button", words: { text: "remove" }, label });
   button.addEventListener("click", () => confirmRemoval(name, again, button));
   return make("li", {},
     make("div", {},

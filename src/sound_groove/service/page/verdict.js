@@ -48,7 +48,8 @@ export function probabilityOf(llr, prior) {
 
 function probabilityLine({ probability, prior }) {
   const values = { probability: percent(probability), prior: percent(prior) };
-  return make("p", { className: "probability", words: { text: prior === 0.5 ? "probability_even" : "probability", values } });
+  const text = prior === 0.5 ? "probability_even" : "probability";
+  return make("p", { className: "probability", words: { text, values } });
 }
 
 /** A line from 0 to 1 with the two limits and the probability on it. */

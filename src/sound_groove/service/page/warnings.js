@@ -4,7 +4,8 @@ import { make } from "./elements.js";
 import { known } from "./language.js";
 import { whichClip } from "./refusals.js";
 
-/** @typedef {{code: string, message: string}} Warning */
+/** @typedef {{code: string, message: string}} Warning of the service */
+/** @typedef {{kind: "warning" | "error", words: import("./elements.js").Words}} Note */
 
 /**
  * Show the warnings at the clips that they are about.
@@ -17,19 +18,20 @@ export function placeWarnings(warnings, clips, names) {
   const place = ({ message }) => whichClip(message, names);
   clips.forEach((clip, index) => clip.warn(warnings.filter((warning) => place(warning) === index)));
   const others = warnings.filter((warning) => place(warning) === -1);
-  return others.length > 0 ? [noteList(others.map((warning) => ({ kind: "warning", words: warningWords(warning) })))] : [];
+  return others.length > 0 ? [noteList(others.map(warningNote))] : [];
 }
 
 /**
- * The words for a warning: the page's own where it knows the code, else the service's.
+ * A note in the words of the page where it knows the warning's code, else in those of the service.
  * @param {Warning} warning
+ * @returns {Note}
  */
-export function warningWords({ code, message }) {
+export function warningNote({ code, message }) {
   const text = `warning_${code}`;
-  return known(text) ? { text } : { text: "as_said", values: { message } };
+  return { kind: "warning", words: known(text) ? { text } : { text: "as_said", values: { message } } };
 }
 
-/** @param {{kind: "warning" | "error", words: import("./elements.js").Words}[]} notes */
+/** @param {Note[]} notes */
 export function noteList(notes) {
   const mark = (kind) => make("strong", { words: { text: `mark_${kind}` } });
   const item = ({ kind, words }) => make("li", { className: kind }, mark(kind), " ", make("span", { words }));
