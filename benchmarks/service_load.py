@@ -2,6 +2,7 @@
 
     python benchmarks/service_load.py [--clients 1 8 64] [--seconds 20] [--workers 2]
     python benchmarks/service_load.py --soak 600
+    python benchmarks/service_load.py --batches
 
 Everything runs on this machine: the service as `sound-groove serve` starts it, and the clients in one other process,
 each sending its next request when the last is answered. The clips last 5 s, 16-bit wav, made from the examples of the
@@ -10,6 +11,9 @@ comparing such clips in memory with one thread, measured before and after, so th
 
 A soak sends what people send (comparisons, identifications, enrolments and removals, and files that are no audio) from
 8 clients, and prints the memory of the service and of its workers as it goes.
+
+--batches asks whether waiting recordings should be embedded together: the same clips, by as many threads as there are
+workers with one clip at a time each, and in batches, in turns, so that a busy machine slows all of them alike.
 """
 
 import argparse
@@ -23,7 +27,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -69,6 +74,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="for each figure")
     parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--soak", type=float, metavar="SECONDS")
+    parser.add_argument("--batches", action="store_true")
     parser.add_argument("--client", nargs=4, metavar=("ADDRESS", "KIND", "COUNT", "SECONDS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.client:
@@ -76,6 +82,9 @@ def main() -> None:
         print(json.dumps(asyncio.run(_send(address, kind, int(count), float(seconds)))))
         return
     print(f"{machine(threads=arguments.workers)}, {arguments.workers} workers, clips of {CLIP_S} s\n", flush=True)
+    if arguments.batches:
+        _batches(arguments.workers, arguments.seconds)
+        return
     with tempfile.TemporaryDirectory() as folder:
         service, address = _start(Path(folder), arguments.workers)
         try:
@@ -227,6 +236,33 @@ def _soak(service: "subprocess.Popen[str]", address: str, seconds: float) -> Non
     found = json.loads(clients.communicate()[0])
     answers = ", ".join(f"{number} × {status}" for status, number in sorted(found["statuses"].items()))
     print(f"\n{len(found['times'])} requests, {len(found['times']) / found['seconds']:.1f}/s: {answers}")
+
+
+def _batches(threads: int, seconds: float) -> None:
+    """Clips a second of each way to embed waiting ones."""
+    recordings = [np.resize(load_audio(path), CLIP_S * SAMPLE_RATE) for path in sorted(EXAMPLES.glob("*.flac"))]
+    single, joint = (SpeakerEncoder.load("pretrained", threads=count) for count in (1, threads))
+    executor = ThreadPoolExecutor(threads)
+    ways: dict[str, Callable[[], object]] = {
+        f"{threads} threads, one clip each": lambda: list(executor.map(single.embed, recordings)),
+        f"one at a time on {threads} threads": lambda: [joint.embed(recording) for recording in recordings],
+        f"all {len(recordings)} on {threads} threads": lambda: joint.embed(recordings),
+        f"{threads} threads, {len(recordings) // threads} clips each": lambda: list(
+            executor.map(single.embed, [recordings[start::threads] for start in range(threads)])
+        ),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            times[name].append(time.perf_counter() - began)
+    print("| way | clips/s (median) | of the first |\n| --- | --- | --- |")
+    first = next(iter(times.values()))
+    for name, found in times.items():
+        ratio = float(np.median([one / other for one, other in zip(first[1:], found[1:], strict=True)]))
+        print(f"| {name} | {len(recordings) / float(np.median(found[1:])):.1f} | {ratio:.0%} |")
 
 
 if __name__ == "__main__":

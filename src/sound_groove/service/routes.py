@@ -289,7 +289,7 @@ def _add_speakers(router: APIRouter, house: _House) -> None:
         summary="Forget a speaker",
         tags=["speakers"],
         dependencies=house.described,
-        responses={**example({"speaker": SPEAKER, "complete": True}), **refusals(404, *CALLED)},
+        responses={**example({"speaker": SPEAKER, "complete": True, "out_of_reach": ""}), **refusals(404, *CALLED)},
     )
     async def remove(request: Request, name: Name) -> Response:
         """Needs scope admin. Erases name, embeddings and audio for good."""
