@@ -432,6 +432,16 @@ def test_a_service_with_keys_is_given_one_that_this_tab_alone_keeps(context: "Br
         service.stop()
 
 
+def test_files_are_asked_for_anew_and_come_compressed(visit: Visit) -> None:
+    answers: dict[str, dict[str, str]] = {}
+    visit.page.on("response", lambda answer: answers.update({answer.url: answer.headers}))
+    visit.open()
+    files = {url: headers for url, headers in answers.items() if "/page/" in url}
+    assert len(files) > 15
+    assert {headers["cache-control"] for headers in files.values()} == {"no-cache"}
+    assert files[f"{visit.address}/page/texts.js"]["content-encoding"] == "gzip"
+
+
 def test_nothing_is_shorter_than_a_finger_needs(visit: Visit) -> None:
     page = visit.open()
     visit.choose("compare", 0, RMS)
