@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--ef-search", type=int, nargs="+", default=[40, 100, 200, 400, 800])
     parser.add_argument("--graphs", nargs="+", type=graph, default=[(16, 64), (32, 200)], metavar="M,EF_CONSTRUCTION")
-    parser.add_argument("--kinds", nargs="+", choices=["voices", "random"], default=["voices", "random"])
+    parser.add_argument("--kinds", nargs="*", choices=["voices", "random"], default=["voices", "random"])
     parser.add_argument("--erase", type=int, nargs="*", default=[1_000, 10_000, 50_000], help="speakers to erase from")
     arguments = parser.parse_args()
     about = machine(1)
@@ -218,19 +218,19 @@ def show(way: str, given: Answers, exact: Answers) -> None:
 
 def erase(store: PostgresStore) -> None:
     """Print what the removal of one speaker takes, with and without an index."""
-    limit = postgres.REWRITTEN_BYTES
+    limits = postgres.REWRITTEN_BYTES, postgres.REBUILT_BYTES
     for number, indexed in enumerate((False, True)):
         if indexed:
             store.build_index(MODEL)
         size = bytes_of(store, "speakers") + bytes_of(store, "recordings")
         times = []
         for way, most in enumerate((2**60, 0)):
-            postgres.REWRITTEN_BYTES = most
+            postgres.REWRITTEN_BYTES = postgres.REBUILT_BYTES = most
             begun = time.perf_counter()
             erasure = store.remove(f"speaker {10 * number + way}", "benchmark")
             times.append(time.perf_counter() - begun)
             assert erasure.complete == (most > 0)
-        postgres.REWRITTEN_BYTES = limit
+        postgres.REWRITTEN_BYTES, postgres.REBUILT_BYTES = limits
         print(
             f"| {store.count() + 2 * number + 2:,} | {'HNSW' if indexed else 'none'} | {size / 2**20:,.0f} MiB | "
             f"{times[0]:.2f} s | {times[1]:.2f} s |",

@@ -203,6 +203,7 @@ def test_a_file_name_of_any_bytes_can_be_enrolled(store: VoiceprintStore) -> Non
 def test_the_audit_trail_tells_what_was_done_and_to_whom_without_names(store: VoiceprintStore) -> None:
     entry = store.add("Kim", [recording(1), recording(2)], MODEL, None, "door")
     store.add("Lee", [recording(1)], OTHER_MODEL, None, "window")
+    assert (store.count(), store.count(MODEL.hash), store.count("none")) == (2, 1, 0)
     store.remove("Kim", "attic")
     told = [(e.revision, e.action, e.recordings, e.model, e.actor) for e in store.events()]
     assert told == [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from postgres_server import PostgresServer
 from sound_groove.audio import load_audio
 from sound_groove.cli import main
 from sound_groove.embedding_file import read_embedding_file
@@ -205,3 +206,27 @@ def test_kept_audio_can_be_embedded_by_hand(here: Path, capsys: pytest.CaptureFi
     (here / "kept.flac").write_bytes(kept)
     assert soundfile.info(here / "kept.flac").samplerate == 16000
     np.testing.assert_allclose(load_audio(here / "kept.flac"), load_audio(clip("slt-1")), atol=2**-22)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_server_takes_the_same_verbs_and_can_be_indexed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
+) -> None:
+    postgres.clear()
+    monkeypatch.setenv("SOUND_GROOVE_STORE", postgres.url())
+    assert run(capsys, "enroll", "anna", clip("slt-1"))[0] == 0
+    assert run(capsys, "enroll", "ben", clip("rms-1"))[0] == 0
+    before = run(capsys, "identify", clip("rms-2"), "--json")[1]
+    assert json.loads(before)["speaker"] == "ben"
+    status, out, _ = run(capsys, "speakers", "index")
+    assert status == 0 and out.startswith("2 speakers of pretrained (8b894694a676) are indexed in postgresql://")
+    assert run(capsys, "identify", clip("rms-2"), "--json")[1] == before
+    assert run(capsys, "speakers", "remove", "ben")[0] == 0
+    assert json.loads(run(capsys, "identify", clip("rms-2"), "--json")[1])["verdict"] == "nobody"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_needs_no_index(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "enroll", "anna", clip("slt-1"))
+    status, _, err = run(capsys, "speakers", "index")
+    assert status == 1 and "is searched in memory, exactly, and needs no index" in err

@@ -5,7 +5,7 @@ Voiceprints of another model lie elsewhere in a space of their own: they are cou
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -175,7 +175,9 @@ class ServerGallery:
 
 def open_gallery(store: VoiceprintStore, model: ModelIdentity) -> Gallery:
     """The gallery of a store's speakers of one model: the server searches where it can, else this process's memory."""
-    # A server cannot search what it cannot read.
-    if isinstance(store, SearchingStore) and not store.encrypted:
-        return ServerGallery(store, model)
-    return MemoryGallery(store, model)
+    return ServerGallery(store, model) if searches_itself(store) else MemoryGallery(store, model)
+
+
+def searches_itself(store: VoiceprintStore) -> TypeGuard[SearchingStore]:
+    """Whether a store finds the nearest voiceprints by itself; a server cannot search what it cannot read."""
+    return isinstance(store, SearchingStore) and not store.encrypted

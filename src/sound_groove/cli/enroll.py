@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
         fit = f", scores with the others {', '.join(f'{score:.3f}' for score in agreed)}" if agreed else ""
         print(f"enrolled     {printable(done.speaker.name)} in {location}{' (encrypted)' if encrypted else ''}")
         print(f"recordings   {done.added} came{fit}")
-        print(f"now          {done.speaker.recordings} recordings, {done.speaker.speech_s:.1f} s of speech")
+        count = "1 recording" if done.speaker.recordings == 1 else f"{done.speaker.recordings} recordings"
+        print(f"now          {count}, {done.speaker.speech_s:.1f} s of speech")
         print(f"model        {done.speaker.model.name} ({done.speaker.model.hash[:12]})")
     show_warnings(done.warnings)
     return 0

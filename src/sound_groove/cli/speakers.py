@@ -23,6 +23,7 @@ EXAMPLES = {
     "export": "sound-groove speakers export voiceprints.npz",
     "import": "sound-groove speakers import voiceprints.npz --store other.db",
     "re-embed": "sound-groove speakers re-embed --model new.onnx     all whose audio was kept",
+    "index": "sound-groove speakers index --store postgresql://db/voices",
     "history": "sound-groove speakers history                       enrolments and removals, without names",
 }
 REMOVAL = """A removed speaker is gone for good: name, embeddings and audio are overwritten, the file is written anew
@@ -30,6 +31,9 @@ without them, and its log is emptied. What a disk, snapshots, backups or exports
 """
 EXPORT = """The file has the embeddings of one model, with names, dates and figures; no audio. It is not encrypted.
 It is also a file of embeddings, as 'sound-groove verify --cohort' takes them.
+"""
+INDEX = """A PostgreSQL server searches faster with an index (HNSW of pgvector), and then misses a few. Who is enrolled
+later is added to it. A file, and an encrypted store, are searched in memory and exactly, and need none.
 """
 
 
@@ -44,6 +48,7 @@ def register(verbs: "Verbs") -> None:
     exported = _add(actions, "export", "voiceprints into a file", _export, EXPORT)
     imported = _add(actions, "import", "voiceprints from a file", _import)
     embedded = _add(actions, "re-embed", "voiceprints anew, by another model", _re_embed)
+    indexed = _add(actions, "index", "make a server search faster", _index, INDEX)
     history = _add(actions, "history", "enrolments and removals", _history)
     shown.add_argument("name", metavar="NAME", help="of the speaker")
     removed.add_argument("names", metavar="NAME", nargs="+", help="of a speaker")
@@ -51,7 +56,8 @@ def register(verbs: "Verbs") -> None:
     exported.add_argument("--of-model", metavar="HASH", help="of this model only: its hash, or how it begins")
     exported.add_argument("--force", action="store_true", help="replace the file that is there")
     imported.add_argument("file", metavar="F.npz", type=Path, help="a file of 'speakers export'")
-    add_model_option(embedded)
+    for action in (embedded, indexed):
+        add_model_option(action)
     for action in (listed, shown, removed, imported, embedded, history):
         action.add_argument("--json", action="store_true", help="print JSON")
 
@@ -110,9 +116,11 @@ def _remove(arguments: argparse.Namespace) -> int:
         )
     if not all(erasure.complete for erasure in done):
         say(
-            "warning: another process was reading the store, so remains are left in its log; they go with the next "
-            "removal, or when that process ends"
+            "warning: remains are left in the store, since another process was reading it or its tables are too large "
+            "to be written anew at once; they go with the next removal that nothing stands in the way of"
         )
+    for where in dict.fromkeys(erasure.out_of_reach for erasure in done if erasure.out_of_reach):
+        say(f"note: {where}")
     return 0
 
 
@@ -170,6 +178,21 @@ def _re_embed(arguments: argparse.Namespace) -> int:
     for reason in left.values():
         say(f"left alone: {printable(reason)}")
     return 1 if left else 0
+
+
+def _index(arguments: argparse.Namespace) -> int:
+    from sound_groove.encoder import SpeakerEncoder, default_model
+    from sound_groove.errors import StoreError
+    from sound_groove.gallery import searches_itself
+
+    with opened_store(arguments) as store:
+        if not searches_itself(store):
+            raise StoreError(f"{store.location}: is searched in memory, exactly, and needs no index")
+        model = SpeakerEncoder.load(arguments.model or default_model()).identity
+        store.build_index(model.hash)
+        count = store.count(model.hash)
+    print(f"{count:,} speakers of {model.name} ({model.hash[:12]}) are indexed in {store.location}")
+    return 0
 
 
 def _history(arguments: argparse.Namespace) -> int:

@@ -35,8 +35,8 @@ class VoiceprintStore(Protocol):
         """The number of changes that there were."""
         ...
 
-    def count(self) -> int:
-        """How many speakers there are, of all models."""
+    def count(self, model_hash: str | None = None) -> int:
+        """How many speakers there are, of a model or of all."""
         ...
 
     def speakers(self, after: str = "", limit: int | None = None) -> list[SpeakerEntry]:

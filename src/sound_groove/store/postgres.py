@@ -1,4 +1,4 @@
-"""A store of voiceprints on a server: PostgreSQL 13 or later, with pgvector 0.8 or later.
+"""A store of voiceprints on a server: PostgreSQL, with pgvector 0.8 or later.
 
 The tables lie in a schema of their own, `sound_groove`. Several stores, in several processes and on several machines,
 may use them at once; one of them has one connection, which its threads take turns with and which comes again after the
@@ -12,7 +12,7 @@ Changes wait for each other (a row that each of them locks first), so that revis
 their order: who has seen a revision has seen all before it.
 
 Erasing: PostgreSQL leaves deleted rows in its files, and a plain VACUUM only marks their space as free. The tables are
-therefore written anew (`VACUUM FULL`, which locks them meanwhile) up to REWRITTEN_BYTES of them; beyond that, they
+therefore written anew (`VACUUM FULL`, which locks them meanwhile) up to REWRITTEN_BYTES; beyond that, they
 are vacuumed, which clears the index, and `Erasure.complete` says that this was not all. The administrator's
 `VACUUM FULL sound_groove.speakers, sound_groove.recordings` is. Where another session still sees the deleted rows, they
 stay in either case. Copies in the write-ahead log, on standbys and in backups are out of reach.
@@ -49,15 +49,19 @@ CONNECTING_S = 10  # to wait for the server
 RETURNING_S = 10.0  # to wait for a server that was there and restarts
 BUSY_S = 60  # to wait for another who is writing
 ERASING_S = 5  # to wait for others who are using a table, before it is written anew
-REWRITTEN_BYTES = 256 * 2**20  # of tables with their indexes that are written anew when a speaker is removed
+# What is written anew when a speaker is removed: a few seconds of it, as benchmarks/pgvector_recall.py finds. An HNSW
+# index takes about a second for each MiB.
+REWRITTEN_BYTES = 256 * 2**20  # of a table with its indexes
+REBUILT_BYTES = 4 * 2**20  # of its HNSW indexes
 
 # Of these the planner's statistics, which outlive the rows that they were taken from, would keep examples.
 PERSONAL = {"speakers": ("name", "centroid"), "recordings": ("embedding", "source", "digest", "audio")}
 
-# The graph of HNSW: neighbours of each speaker in it, and candidates for them. pgvector's own defaults are 16 and 64.
-M = 16
-EF_CONSTRUCTION = 64
-EF_SEARCH = 100  # candidates in a search
+# The graph of HNSW: neighbours of each speaker in it, and candidates for them. With pgvector's own defaults, 16 and 64,
+# and 100 candidates in a search, one in eleven of 100,000 voiceprints was not found (benchmarks/pgvector_recall.py).
+M = 32
+EF_CONSTRUCTION = 200
+EF_SEARCH = 200  # candidates in a search
 MOST_CANDIDATES = 1000  # that pgvector allows
 INDEX_MEMORY = "512MB"  # for building; a graph that does not fit is built far more slowly
 
@@ -103,8 +107,8 @@ class PostgresStore(TableStore):
         connection: psycopg.Connection[Any] = psycopg.connect(
             **self._parameters,
             autocommit=True,
-            # A statement that is planned anew each time is planned for its values: only then is the index of one model
-            # taken. And poolers between us and the server may not know prepared statements.
+            # What is planned for its values can take the index of one model. And poolers between us and the server may
+            # not know prepared statements.
             prepare_threshold=None,
         )
         try:
@@ -355,17 +359,26 @@ class PostgresStore(TableStore):
         """Write the tables anew without deleted rows, or vacuum them where they are large."""
         try:
             self._execute(f"SET lock_timeout = '{ERASING_S}s'")
+            self._execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'")
             try:
                 done = [self._rewrite(table) for table in PERSONAL]
                 return all(done)
             finally:
+                self._execute("RESET maintenance_work_mem")
                 self._execute(f"SET lock_timeout = '{BUSY_S}s'")
         except psycopg.Error:
             return False  # the rows are gone all the same
 
     def _rewrite(self, table: str) -> bool:
         """Write a table and its indexes anew where it is small enough; whether no deleted row is left in it."""
-        if self._value("SELECT pg_total_relation_size(CAST(? AS text)::regclass)", (table,)) <= REWRITTEN_BYTES:
+        size = self._value("SELECT pg_total_relation_size(CAST(? AS text)::regclass)", (table,))
+        graphs = self._value(
+            "SELECT coalesce(sum(pg_relation_size(indexrelid)), 0)::bigint FROM pg_index "
+            "JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam "
+            "WHERE amname = 'hnsw' AND indrelid = CAST(? AS text)::regclass",
+            (table,),
+        )
+        if size <= REWRITTEN_BYTES and graphs <= REBUILT_BYTES:
             left: list[int] = []
 
             def heed(notice: errors.Diagnostic) -> None:

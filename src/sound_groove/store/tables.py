@@ -129,10 +129,12 @@ class TableStore(ABC):
         with self._reading():
             return self._revision()
 
-    def count(self) -> int:
+    def count(self, model_hash: str | None = None) -> int:
         """How many speakers there are."""
         with self._reading():
-            return int(self._value("SELECT count(*) FROM speakers"))
+            if model_hash is None:
+                return int(self._value("SELECT count(*) FROM speakers"))
+            return int(self._value("SELECT count(*) FROM speakers WHERE model_hash = ?", (model_hash,)))
 
     def speakers(self, after: str = "", limit: int | None = None) -> list[SpeakerEntry]:
         """Speakers by name."""
