@@ -20,9 +20,6 @@ from sound_groove.files import replaced_bytes
 from sound_groove.quality import assess
 from sound_groove.types import Embeddings, Samples, Scores
 
-LENGTHS_S = (1.0, 2.0, 5.0)
-WHOLE = Condition(None, noisy=False)
-PROBES = tuple(Condition(length, noisy) for noisy in (False, True) for length in LENGTHS_S)
 TALKERS = 6  # recordings that are kept for babble
 AT_ONCE = 60  # versions embedded at a time
 

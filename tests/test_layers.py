@@ -30,6 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "quality",
         "scoring",
         "search",
+        "open_set",
         "normalization",
         "plda",
         "calibration",

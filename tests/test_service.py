@@ -16,7 +16,7 @@ import pytest
 
 from broken_audio import encode, hum
 from processes import modules_after
-from service_process import EXAMPLES, ServiceProcess, clip
+from service_process import EXAMPLES, ServiceProcess, clip, until
 from sound_groove.audio import load_audio
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.service.keys import add_key, remove_key
@@ -187,7 +187,7 @@ def test_the_page_is_served_with_headers_that_bind_a_browser(client: httpx.Clien
     assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"] == "no-referrer"
     assert "server" not in answer.headers
     assert client.get("/page/index.html").status_code == 200
-    for way_out in ("/page/../routes.py", "/page/%2e%2e/routes.py", "/page/..%2froutes.py", "/page//etc/passwd"):
+    for way_out in ("/page/../keys.py", "/page/%2e%2e/keys.py", "/page/..%2fkeys.py", "/page//etc/passwd"):
         assert client.get(way_out).status_code == 404, way_out
 
 
@@ -345,12 +345,14 @@ def test_what_is_no_http_is_refused_by_the_server(service: ServiceProcess, sent:
 
 def test_a_client_that_leaves_in_the_middle_harms_nobody(service: ServiceProcess, client: httpx.Client) -> None:
     host, port = service.address.removeprefix("http://").split(":")
-    for cut in (0, 100):
+    for begun in (b"", b"--XX\r\nContent-Disposition: form-data; name=audio\r\n\r\n123"):
         with socket.create_connection((host, int(port))) as connection:
             head = b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=XX\r\n"
-            connection.sendall(head + b"Content-Length: 1000\r\n\r\n" + b"x" * cut)
+            connection.sendall(head + b"Content-Length: 1000\r\n\r\n" + begun)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert client.post("/v1/embed", files={"audio": clip()}).status_code == 200
+    assert until(lambda: sum(line.get("code") == "client_left" for line in service.lines()) == 2)
+    assert not any(line["event"] == "failure" for line in service.lines())
 
 
 # --- together ---

@@ -233,6 +233,7 @@ def test_another_sites_page_is_refused_but_for_our_page_itself(headers: dict[str
         ("localhost", "http://localhost:80"),
         ("voice.lan", "https://voice.lan"),
         ("voice.lan:443", "https://voice.lan"),
+        ("127.0.0.1:8000", "https://voice.lan"),  # by a proxy that tells its own address
     ],
 )
 def test_our_own_page_may_ask(host: str, origin: str) -> None:

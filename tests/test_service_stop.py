@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 import sound_groove.cli as cli
+import sound_groove.service.workers as workers_module
 from broken_audio import encode
 from service_process import EXAMPLES, ServiceProcess, until
 from sound_groove.audio import load_audio
@@ -162,6 +163,15 @@ def test_a_service_that_cannot_be_started_says_why(
         found = int(str(leaving.code))
     _, err = capfd.readouterr()
     assert found == status and err.startswith("error: ") and complaint in err and err.count("\n") == 1
+
+
+def test_a_service_without_decoders_says_so_and_does_not_start(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers_module, "PROGRAM", "no_such_module")
+    words = ["serve", "--port", "0", "--store", str(tmp_path / "v.db"), "--log-file", str(tmp_path / "log")]
+    assert cli.main([*words, "--workers", "1"]) == 1
+    assert "error: a process that decodes audio cannot be started" in capfd.readouterr().err
 
 
 def test_without_the_extra_one_sentence_says_which(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,22 @@
 Voiceprints of another model lie elsewhere in a space of their own: they are counted and never compared.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from threading import Lock
 from typing import Protocol, TypeGuard
 
 import numpy as np
 
+from sound_groove.scoring import cosine
 from sound_groove.search import VoiceprintIndex
 from sound_groove.store.interface import SearchingStore, VoiceprintStore
 from sound_groove.store.records import Centroid, SpeakerEntry
-from sound_groove.types import Embeddings, ModelIdentity
+from sound_groove.types import Embeddings, ModelIdentity, Scores
 
 CHUNK = 16_384  # centroids at a time that are copied into the index
+COHORT = 300  # speakers who stand for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,10 @@ class Gallery(Protocol):
         """
         ...
 
+    def cohort(self, embedding: Embeddings) -> list[Neighbour]:
+        """COHORT speakers, drawn without regard to who they are, or all; with their scores, in any order."""
+        ...
+
 
 class MemoryGallery:
     """A gallery in memory, which follows a store: see `Gallery`.
@@ -79,6 +87,7 @@ class MemoryGallery:
         self._index: VoiceprintIndex | None = None  # None until the first voiceprint tells the size
         self._entries: dict[str, SpeakerEntry] = {}  # by id, of this model
         self._others: set[str] = set()  # ids
+        self._cohort: list[str] | None = None  # the smallest ids of this model, which are random; None where unknown
 
     def count(self) -> int:
         """How many speakers there are."""
@@ -99,10 +108,17 @@ class MemoryGallery:
             if self._index is None:
                 return []
             found = self._index.nearest(embedding, count)
-            return [
-                Neighbour(self._entries[key], score)
-                for key, score in zip(found.keys, found.scores.tolist(), strict=True)
-            ]
+            return self._neighbours(found.keys, found.scores)
+
+    def cohort(self, embedding: Embeddings) -> list[Neighbour]:
+        """Some speakers, drawn without regard to who they are."""
+        with self._lock:
+            self._follow()
+            if self._index is None:
+                return []
+            if self._cohort is None:
+                self._cohort = nsmallest(COHORT, self._entries)
+            return self._neighbours(self._cohort, self._index.scores(embedding, self._cohort))
 
     def refresh(self) -> None:
         """Take in what changed in the store; any question does so by itself.
@@ -112,6 +128,9 @@ class MemoryGallery:
         """
         with self._lock:
             self._follow()
+
+    def _neighbours(self, keys: Sequence[str], scores: Scores) -> list[Neighbour]:
+        return [Neighbour(self._entries[key], score) for key, score in zip(keys, scores.tolist(), strict=True)]
 
     def _follow(self) -> None:
         if self._store.revision() == self._revision:
@@ -135,16 +154,20 @@ class MemoryGallery:
             self._index = VoiceprintIndex(embeddings.shape[1], self._threads)
         self._index.put_all(keys, embeddings)
         self._others.difference_update(keys)
+        if self._cohort is not None:
+            self._cohort = nsmallest(COHORT, {*self._cohort, *keys})
         self._entries.update(zip(keys, (centroid.speaker for centroid in centroids), strict=True))
 
     def _forget(self, key: str) -> None:
         self._others.discard(key)
         if self._entries.pop(key, None) is not None and self._index is not None:
             self._index.remove(key)
+            if self._cohort is not None and key in self._cohort:
+                self._cohort = None
 
 
 class ServerGallery:
-    """A gallery that a store's server searches: see `Gallery`. Nothing is kept in memory.
+    """A gallery that a store's server searches: see `Gallery`. Only the cohort is kept in memory.
 
     Where the server searches by an index, it may miss a speaker; `exact` compares with every one.
 
@@ -158,6 +181,7 @@ class ServerGallery:
         self.model = model
         self._store = store
         self._exact = exact
+        self._cohort: tuple[int, list[Centroid]] | None = None  # of a revision
 
     def count(self) -> int:
         """How many speakers there are."""
@@ -171,6 +195,13 @@ class ServerGallery:
         """The speakers nearest to an embedding."""
         found = self._store.nearest(embedding, self.model.hash, count, self._exact)
         return [Neighbour(centroid.speaker, score) for centroid, score in found]
+
+    def cohort(self, embedding: Embeddings) -> list[Neighbour]:
+        """Some speakers, drawn without regard to who they are."""
+        revision, kept = self._store.revision(), self._cohort
+        if kept is None or kept[0] != revision:
+            self._cohort = kept = revision, self._store.sample(self.model.hash, COHORT)
+        return [Neighbour(centroid.speaker, cosine(centroid.embedding, embedding)) for centroid in kept[1]]
 
 
 def open_gallery(store: VoiceprintStore, model: ModelIdentity) -> Gallery:

@@ -2,13 +2,14 @@
 
     embedding -> nearest of the gallery -> llr of each, by the model's score map -> probabilities, 'nobody' among them
 
-The llr that a name needs grows by the logarithm of the number enrolled, and what the recording scores against all the
-others of the gallery is taken from it: see `open_set`. As in a comparison, evidence that is not worth the risk of a wrong
-answer gives none, nor does a recording with too little speech.
+The llr that a name needs grows by the logarithm of the number enrolled, and the others who are enrolled are the cohort
+by which it is normalised: see `open_set`. As in a comparison, evidence that is not worth the risk of a wrong answer
+gives none, nor does a recording with too little speech.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sound_groove.decision import DecisionRule
 from sound_groove.errors import UsageError
 from sound_groove.gallery import Gallery, Neighbour
 from sound_groove.listening import AudioFacts, HeardRecording
-from sound_groove.open_set import OpenSetVerdict, answer
+from sound_groove.open_set import OpenSetAnswer, OpenSetVerdict, answer
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Scores
 from sound_groove.verifier import DEFAULT_PRIOR, DEFAULT_RULE, check_prior, doubts
 
@@ -55,7 +56,7 @@ class Identification:
         candidates: the nearest, best first, as many as were asked for.
         nobody: probability that nobody enrolled speaks; None without a score map.
         prior: probability that somebody enrolled speaks, before listening; each is as likely as the others.
-        cohort_llr: what the cohort, which is all of the gallery but the best, takes from every llr; None without a map.
+        cohort_llr: what the cohort, the others who are enrolled, takes from every llr; None without a map.
         limit: llr from which on the best is named when no other comes near; it grows with `enrolled`. None without a
             map.
         threshold: the score with that llr, for this recording and the best candidate; None without a map, or when the
@@ -119,55 +120,85 @@ def identify(
     near = gallery.nearest(embedding, WEIGHED)
     # Another process may change the store between the questions.
     enrolled, others = max(gallery.count(), len(near)), gallery.others()
-    missed = _not_compared(enrolled, others)
-    if not near:
-        return Identification(
-            "nobody", None, (), 1.0, prior, None, None, None, 0, others, gallery.model,
-            (*heard.warnings, *missed), heard.facts,
-        )  # fmt: skip
-    scores = np.array([item.score * item.speaker.coherence for item in near])
-    measures = _measures(near, heard.facts)
-    warnings = (*heard.warnings, *missed, *doubts(score_map, {name: values[0] for name, values in measures.items()}))
-    if score_map is None:
-        best_first = np.argsort(-scores, kind="stable").tolist()
-        shown = tuple(Match(near[row].speaker.name, float(scores[row]), None, None, None) for row in best_first[:top])
-        return Identification(
-            "inconclusive", None, shown, None, prior, None, None, None, enrolled, others, gallery.model, warnings,
-            heard.facts,
-        )  # fmt: skip
-    scale, offset = score_map.line(measures)
-    llrs = scale * scores + offset
-    # Nobody beyond the last has a higher cosine, whatever the coherence, nor, we take it, a line that makes more of it
-    # than any of these lines.
-    told = answer(llrs, enrolled, prior, rule, rest_llr=float((scale * max(near[-1].score, 0.0) + offset).max()))
-    order = np.argsort(-llrs, kind="stable")  # a long enrolment's score is worth more than a short one's
-    shown = tuple(
-        Match(
-            near[row].speaker.name,
-            float(scores[row]),
-            float(llrs[row]),
-            float(llrs[row]) - told.cohort_llr,
-            float(told.probabilities[row]),
-        )
-        for row in order[:top].tolist()
-    )
-    verdict = told.verdict if heard.allows_verdict else "inconclusive"
-    best = int(order[0])
-    return Identification(
-        verdict=verdict,
-        speaker=shown[0].name if verdict == "identified" else None,
-        candidates=shown,
-        nobody=told.nobody,
+    doubted = doubts(score_map, _measures(near[:1], heard.facts)) if near else ()
+    unweighed = Identification(
+        verdict="inconclusive" if near else "nobody",
+        speaker=None,
+        candidates=_shown(near, _scores(near), top),
+        nobody=None if near else 1.0,
         prior=prior,
-        cohort_llr=told.cohort_llr,
-        limit=told.limit,
-        threshold=float((told.limit - offset[best]) / scale[best]) if scale[best] > 0 else None,
+        cohort_llr=None,
+        limit=None,
+        threshold=None,
         enrolled=enrolled,
         others=others,
         model=gallery.model,
-        warnings=warnings,
+        warnings=(*heard.warnings, *_not_compared(enrolled, others), *doubted),
         audio=heard.facts,
     )
+    if score_map is None or not near:
+        return unweighed
+    return _weighed(unweighed, near, lambda: gallery.cohort(embedding), score_map, rule, heard.allows_verdict, top)
+
+
+def _weighed(
+    unweighed: Identification,
+    near: Sequence[Neighbour],
+    drawn: Callable[[], list[Neighbour]],
+    score_map: ScoreMap,
+    rule: DecisionRule,
+    allows_verdict: bool,
+    top: int,
+) -> Identification:
+    """The answer with its probabilities and its verdict; `drawn` gives speakers who stand for all."""
+    facts, scores = unweighed.audio, _scores(near)
+    scale, offset = (np.broadcast_to(values, scores.shape) for values in score_map.line(_measures(near, facts)))
+    llrs = scale * scores + offset
+    best = int(llrs.argmax())
+    cohort, rest_llr = None, math.inf
+    if unweighed.enrolled > len(near):
+        others = [item for item in drawn() if item.speaker.id != near[best].speaker.id]
+        cohort = score_map.llr(_scores(others), _measures(others, facts))
+        # Nobody beyond the last has a higher cosine, whatever the coherence, nor, we take it, a line that makes more of
+        # it than any of these lines.
+        rest_llr = float((scale * max(near[-1].score, 0.0) + offset).max())
+    told = answer(llrs, unweighed.enrolled, unweighed.prior, rule, cohort, rest_llr)
+    candidates = _shown(near, scores, top, llrs, told)
+    verdict = told.verdict if allows_verdict else "inconclusive"
+    return replace(
+        unweighed,
+        verdict=verdict,
+        speaker=candidates[0].name if verdict == "identified" else None,
+        candidates=candidates,
+        nobody=told.nobody,
+        cohort_llr=told.cohort_llr,
+        limit=told.limit,
+        threshold=float((told.limit - offset[best]) / scale[best]) if scale[best] > 0 else None,
+    )
+
+
+def _shown(
+    near: Sequence[Neighbour], scores: Scores, top: int, llrs: Scores | None = None, told: OpenSetAnswer | None = None
+) -> tuple[Match, ...]:
+    """The best of the nearest, by llr where there is one: a long enrolment's score says more than a short one's."""
+    rows = np.argsort(-(scores if llrs is None else llrs), kind="stable")[:top].tolist()
+    if llrs is None or told is None:
+        return tuple(Match(near[row].speaker.name, float(scores[row]), None, None, None) for row in rows)
+    return tuple(
+        Match(
+            name=near[row].speaker.name,
+            score=float(scores[row]),
+            llr=float(llrs[row]),
+            normalised=float(llrs[row]) - told.cohort_llr,
+            probability=float(told.probabilities[row]),
+        )
+        for row in rows
+    )
+
+
+def _scores(near: Sequence[Neighbour]) -> Scores:
+    """Mean cosine with the recordings of each of the enrolled (K,)."""
+    return np.array([item.score * item.speaker.coherence for item in near])
 
 
 def _measures(near: Sequence[Neighbour], facts: AudioFacts) -> dict[str, Scores]:

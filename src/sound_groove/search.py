@@ -196,6 +196,18 @@ class VoiceprintIndex:
             )[:count]
         return Neighbours(tuple(key for _, key in found), np.array([-cosine for cosine, _ in found]))
 
+    def scores(self, embedding: Embeddings, keys: Sequence[str]) -> Scores:
+        """The cosines (K,) of an embedding (D,) to those of some keys, in float64.
+
+        Raises:
+            MetricError: another size, values that are not finite, or another length; or a key that is not there.
+        """
+        query = self._checked(embedding, "the embedding to compare")
+        with self._lock:
+            if missing := [key for key in keys if key not in self._rows]:
+                raise MetricError(f"there is no embedding of '{printable(missing[0])}' to compare with")
+            return self._cosines(np.array([self._rows[key] for key in keys], dtype=np.intp), query.astype(np.float64))
+
     def _checked(self, embedding: Embeddings, what: str) -> NDArray[np.float32]:
         """One embedding (D,) as float32."""
         if np.shape(embedding) != (self.size,):

@@ -251,7 +251,7 @@ def measures_of(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
 
 
 def doubts(score_map: ScoreMap | None, measures: Mapping[str, Scores]) -> tuple[QualityWarning, ...]:
-    """Why the probability of a trial with these measures is not to be relied on."""
+    """Why the probability of a trial with these measures, one each, is not to be relied on."""
     if score_map is None:
         message = "the model carries no map from score to probability, so there is a score and no verdict"
         return (QualityWarning("uncalibrated", message),)
@@ -261,7 +261,7 @@ def doubts(score_map: ScoreMap | None, measures: Mapping[str, Scores]) -> tuple[
             "checkpoint; fit one on speakers of your own with 'sound-groove calibrate'"
         )
         return (QualityWarning("uncalibrated", message),)
-    lacking = [_LACKING[term.measure] for term in score_map.terms if float(measures[term.measure]) < term.low]
+    lacking = [_LACKING[term.measure] for term in score_map.terms if measures[term.measure].item() < term.low]
     if not lacking:
         return ()
     message = f"the two have {' and '.join(lacking)} than the model was calibrated on; it may be too sure of them"

@@ -12,6 +12,8 @@ from sound_groove.service.keys import Scope
 from sound_groove.store.records import EnrolledRecording, Event, SpeakerEntry
 from sound_groove.types import ModelIdentity, QualityWarning
 
+LARGEST_PAGE = 1000  # entries
+
 
 @dataclass(frozen=True, slots=True)
 class Embedded:

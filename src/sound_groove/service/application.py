@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.routing import compile_path
 from starlette.staticfiles import StaticFiles
@@ -18,12 +19,15 @@ from sound_groove import __version__
 from sound_groove.errors import RequestError, StoreError, printable
 from sound_groove.service.answers import refusal
 from sound_groove.service.descriptions import TITLE, describe
-from sound_groove.service.doorman import Doorman
+from sound_groove.service.doorman import LEFT, Doorman
 from sound_groove.service.engine import Engine
+from sound_groove.service.fact_routes import add_facts
 from sound_groove.service.guard import Guard
+from sound_groove.service.house import House, record_of
 from sound_groove.service.logs import Log
 from sound_groove.service.measures import Measures
-from sound_groove.service.routes import build_routes, record_of
+from sound_groove.service.speaker_routes import add_speakers
+from sound_groove.service.verification_routes import add_verification
 
 PAGE = Path(__file__).parent / "page"
 
@@ -39,8 +43,8 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        await engine.start()
         try:
+            await engine.start()
             yield
         finally:
             await engine.stop()
@@ -55,10 +59,18 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
         redirect_slashes=False,
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    app.include_router(build_routes(engine, guard, measures))
+    app.include_router(_routes(House(engine, guard), measures))
     _add_page(app)
     _add_handlers(app, log)
     return Doorman(app, guard, engine.admission, engine.limits, log, measures)
+
+
+def _routes(house: House, measures: Measures) -> APIRouter:
+    router = APIRouter()
+    add_verification(router, house)
+    add_speakers(router, house)
+    add_facts(router, house, measures)
+    return router
 
 
 def _add_page(app: FastAPI) -> None:
@@ -99,6 +111,10 @@ def _add_handlers(app: FastAPI, log: Log) -> None:
     @app.exception_handler(RequestError)
     async def refused(request: Request, error: RequestError) -> Response:
         return answer(request, error)
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, _: ClientDisconnect) -> Response:
+        return answer(request, RequestError(LEFT, "client_left", "the client left before its request was whole"))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -18,6 +18,7 @@ from sound_groove.service.logs import Log, RequestRecord
 from sound_groove.service.measures import Measures
 
 NAMED = b"/v1/speakers/"  # addresses below it hold a speaker's name
+LEFT = 499  # what the log says when the client left, or the service was stopped, before there was an answer
 DRAINED_S = 2.0  # how long a client that is refused may go on sending
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -80,7 +81,7 @@ class Doorman:
         finally:
             route = scope.get("route")
             record.route = getattr(route, "path", record.route)
-            record.status = record.status or 499  # the client left, or the service was stopped
+            record.status = record.status or LEFT
             duration_s = time.perf_counter() - started
             self._log.request(record, duration_s)
             self._measures.request(record, duration_s)

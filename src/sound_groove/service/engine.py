@@ -13,12 +13,13 @@ from sound_groove.errors import (
     EnrolmentError,
     OtherModelError,
     RequestError,
+    SoundGrooveError,
     StaleVoiceprintError,
     UnknownSpeakerError,
     UsageError,
     printable,
 )
-from sound_groove.gallery import Gallery, MemoryGallery, ServerGallery
+from sound_groove.gallery import open_gallery
 from sound_groove.identification import Identification, identify
 from sound_groove.listening import HeardRecording
 from sound_groove.service.admission import Admission
@@ -27,9 +28,9 @@ from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
 from sound_groove.service.uploads import malformed
 from sound_groove.service.workers import DecodeWorkers, unusable
-from sound_groove.store.interface import SearchingStore, VoiceprintStore
+from sound_groove.store.interface import VoiceprintStore
 from sound_groove.store.records import Erasure, Voiceprint
-from sound_groove.types import Embeddings, ModelIdentity
+from sound_groove.types import Embeddings
 from sound_groove.verifier import Comparison, verify_heard, weigh
 
 STORE_THREADS = 4
@@ -62,6 +63,7 @@ class Engine:
         gallery: who of the enrolled can be identified.
         admission: counts what is inside.
         workers: decode.
+        failure: why it could not be started.
 
     Args:
         store: is closed with the engine.
@@ -75,7 +77,8 @@ class Engine:
         self.limits = limits
         self.admission = Admission(limits)
         self.workers = DecodeWorkers(limits)
-        self.gallery = gallery_of(store, embedder.encoder.identity)
+        self.failure: SoundGrooveError | None = None
+        self.gallery = open_gallery(store, embedder.encoder.identity)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
 
     async def start(self) -> None:
@@ -85,8 +88,12 @@ class Engine:
             ServiceError: the workers cannot be started.
             StoreError: the store cannot be read.
         """
-        await self.workers.start()
-        await self.in_store(self.gallery.count)
+        try:
+            await self.workers.start()
+            await self.in_store(self.gallery.count)
+        except SoundGrooveError as error:
+            self.failure = error
+            raise
 
     async def stop(self) -> None:
         """End the workers, let the store finish what it is writing, and close it."""
@@ -243,13 +250,6 @@ class Engine:
         (known,) = await self.know([clip])
         values = [float(value) for value in known.embedding]
         return Embedded(values, self.embedder.encoder.identity, known.heard.facts, known.heard.warnings), [known]
-
-
-def gallery_of(store: VoiceprintStore, model: ModelIdentity) -> Gallery:
-    """The gallery of a store: searched by its server where it has one that can, else in memory."""
-    if isinstance(store, SearchingStore):
-        return ServerGallery(store, model)
-    return MemoryGallery(store, model)
 
 
 def unknown_speaker(name: str) -> RequestError:

@@ -61,9 +61,14 @@ class Guard:
         if method in ("GET", "HEAD") and (path == "/" or path.startswith("/page/")):
             return
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        is_foreign = origin is not None and _host_of(origin) != _normal(host)
+        is_foreign = origin is not None and not self._is_own_origin(origin, host)
         if is_foreign or site not in ("none", "same-origin"):
             raise RequestError(403, "cross_origin", "a page of another site may not use this service")
+
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        """Whether a page came from here; a proxy may have changed the host on the way."""
+        given = _host_of(origin)
+        return given == _normal(host) or given in map(_normal, self.names)
 
     def _is_ours(self, host: str) -> bool:
         if self.ring is not None and not self.names:

@@ -28,7 +28,7 @@ from sound_groove.service.logs import Log, ServerMessages
 from sound_groove.store.opening import open_store
 
 BACKLOG = 256
-CONNECTIONS = 1000  # open at once; more are answered 503 by uvicorn itself
+CONNECTIONS = 500  # open at once; more are answered 503 by uvicorn itself
 HEADER_BYTES = 16_384
 KEEP_ALIVE_S = 15
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -95,10 +95,12 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}"
         server = _Server(config, engine, log, lambda: on_start(address))
-        server.run(sockets=[listener])
-        log.close()
-        if not server.started:
-            raise ServiceError("the service cannot be started; the log says why")
+        try:
+            server.run(sockets=[listener])
+        except SystemExit:  # uvicorn's, when the engine does not start
+            raise engine.failure or ServiceError("the service cannot be started; the log says why") from None
+        finally:
+            log.close()
 
 
 @contextmanager

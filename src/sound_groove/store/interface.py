@@ -127,6 +127,15 @@ class SearchingStore(VoiceprintStore, Protocol):
         """
         ...
 
+    def sample(self, model_hash: str, count: int) -> list[Centroid]:
+        """Some speakers of a model, drawn without regard to who they are: the same until they change.
+
+        Args:
+            model_hash: of the model.
+            count: how many; all where there are not so many.
+        """
+        ...
+
     def build_index(self, model_hash: str) -> None:
         """Make the index by which `nearest` finds speakers of a model faster, anew where there is one."""
         ...

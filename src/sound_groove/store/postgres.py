@@ -248,6 +248,11 @@ class PostgresStore(TableStore):
         scored = [(centroid, cosine(centroid.embedding, embedding)) for centroid in found]
         return sorted(scored, key=lambda pair: (-pair[1], pair[0].speaker.name))[:count]
 
+    def sample(self, model_hash: str, count: int) -> list[Centroid]:
+        """Some speakers of a model: those with the smallest ids, which are random."""
+        with self._reading():
+            return list(self._centroids("WHERE model_hash = ? ORDER BY id LIMIT ?", (model_hash, count)))
+
     def _tune(self, exact: bool, candidates: int) -> None:
         """Have this transaction's searches use the index, or not."""
         if exact:
