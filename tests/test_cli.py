@@ -63,6 +63,8 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "export",
         "info",
         "bench",
+        "serve",
+        "keys",
     )
     assert all(find_spec(f"sound_groove.cli.{verb.replace('-', '_')}") for verb in cli.VERBS)
 

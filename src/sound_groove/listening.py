@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sound_groove.audio import SAMPLE_RATE, check_samples, read_recording
 from sound_groove.errors import printable
-from sound_groove.quality import assess
+from sound_groove.quality import Quality, assess
 from sound_groove.types import QualityWarning, Samples
 
 MINIMUM_SPEECH_S = 0.5  # with less speech than this a recording gives no verdict
@@ -110,7 +110,11 @@ def read(recording: str | Path | Samples, name: str) -> ReadRecording:
 
 def judge(recording: ReadRecording) -> HeardRecording:
     """Judge a recording: the quality's warnings under its name, and one more where it allows no verdict."""
-    quality = assess(recording.samples, recording.sample_rate)
+    return judged(recording, assess(recording.samples, recording.sample_rate))
+
+
+def judged(recording: ReadRecording, quality: Quality) -> HeardRecording:
+    """The same where the quality was found already, as by another process."""
     facts = AudioFacts(len(recording.samples) / SAMPLE_RATE, quality.speech_s, quality.snr_db, recording.sample_rate)
     named = [QualityWarning(warning.code, f"{recording.name}: {warning.message}") for warning in quality.warnings]
     heard = HeardRecording(recording.name, recording.samples, facts, tuple(named))

@@ -39,6 +39,8 @@ VERBS = (
     "export",
     "info",
     "bench",
+    "serve",
+    "keys",
 )  # one module each
 
 EXAMPLES = """examples:
@@ -56,6 +58,7 @@ EXAMPLES = """examples:
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
   sound-groove bench best.onnx                        how fast this machine computes embeddings with it
+  sound-groove serve                                  the verifier over HTTP, with a page to try it
 
 'sound-groove VERB --help' explains each verb and shows an example.
 """
