@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,4 +155,50 @@ def test_a_server_answers_as_memory_does(postgres: PostgresServer) -> None:
         assert [item.score for item in ours] == pytest.approx([item.score for item in theirs], abs=1e-6)
         store.remove("speaker 03", "me")
         assert server.count() == 11 and "speaker 03" not in names(server, 3)
-        assert replace(server.nearest(query, 1)[0]) == server.nearest(query, 1)[0]
+
+
+def drawn(gallery: Gallery) -> set[str]:
+    return {item.speaker.id for item in gallery.cohort(recording(1).embedding)}
+
+
+def test_a_small_gallery_is_its_own_cohort(store: VoiceprintStore) -> None:
+    gallery = MemoryGallery(store, MODEL, threads=1)
+    assert gallery.cohort(recording(1).embedding) == []
+    for seed in range(4):
+        enrol(store, f"speaker {seed}", seed)
+    enrol(store, "theirs", 9, model=OTHER_MODEL)
+    query = recording(1).embedding
+    by_id = {item.speaker.id: item for item in gallery.nearest(query, 10)}
+    assert {item.speaker.id: item for item in gallery.cohort(query)} == by_id and len(by_id) == 4
+
+
+def test_the_cohort_follows_who_comes_and_goes_as_if_it_were_drawn_anew(
+    store: VoiceprintStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sound_groove.gallery.COHORT", 5)
+    gallery = MemoryGallery(store, MODEL, threads=1)
+    for number in range(30):
+        enrol(store, f"speaker {number}", number)
+        if number % 3 == 0:
+            store.remove(f"speaker {number // 2}", "me")
+        assert drawn(gallery) == drawn(MemoryGallery(store, MODEL, threads=1))
+    assert len(drawn(gallery)) == 5
+    smallest = sorted(entry.id for entry in store.speakers())[:5]
+    assert drawn(gallery) == set(smallest)  # ids are random, and tell nothing about a voice
+
+
+def test_a_server_draws_the_cohort_that_memory_draws(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sound_groove.gallery.COHORT", 5)
+    postgres.clear()
+    with closing(PostgresStore(PostgresPlace(postgres, "postgres").location, True, PlainSealer())) as store:
+        memory, server = MemoryGallery(store, MODEL, threads=1), ServerGallery(store, MODEL)
+        for number in range(8):
+            enrol(store, f"speaker {number}", number)
+            assert drawn(server) == drawn(memory)
+        enrol(store, "theirs", 50, model=OTHER_MODEL)
+        gone = memory.cohort(recording(1).embedding)[0].speaker.name
+        store.remove(gone, "me")
+        assert drawn(server) == drawn(memory) and len(drawn(server)) == 5
+        query = recording(1).embedding
+        scores = [{item.speaker.id: item.score for item in gallery.cohort(query)} for gallery in (memory, server)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-6)

@@ -124,6 +124,17 @@ TestAnyChanges = AnyChanges.TestCase
 TestAnyChanges.settings = hypothesis_settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
+def test_the_scores_of_given_keys_are_their_cosines_in_the_order_given() -> None:
+    index, rows = VoiceprintIndex(SIZE, threads=1), unit_rows(60)
+    index.put_all([str(number) for number in range(60)], rows)
+    index.remove("3")  # the last takes its row
+    found = index.scores(rows[7], ["59", "7", "0"])
+    assert found == pytest.approx(rows[[59, 7, 0]].astype(np.float64) @ rows[7].astype(np.float64), abs=1e-12)
+    assert len(index.scores(rows[7], [])) == 0
+    with pytest.raises(MetricError, match="there is no embedding of '3' to compare with"):
+        index.scores(rows[7], ["0", "3"])
+
+
 def test_rounding_to_float32_never_hides_a_neighbour() -> None:
     """Scores that lie much closer together than float32 can tell, so that its order is not the true one."""
     rng = np.random.default_rng(0)
