@@ -41,7 +41,7 @@ def main() -> None:
     print(f"{machine(threads=arguments.workers)}, {arguments.workers} workers, seed {arguments.seed}\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         siege = Siege(Path(folder), arguments.workers)
-        _enrol_known(siege)
+        enrol_known(siege)
         if "files" in arguments.only:
             send_files(siege, arguments.count, arguments.seed)
         if "bombs" in arguments.only:
@@ -68,7 +68,8 @@ def main() -> None:
     sys.exit(1 if siege.wrong else 0)
 
 
-def _enrol_known(siege: Siege) -> None:
+def enrol_known(siege: Siege) -> None:
+    """Somebody to verify and identify."""
     clip = ("a.flac", (EXAMPLES / "awb-2.flac").read_bytes())
     siege.client.post(f"{speaker(KNOWN)}/recordings", files={"audio": clip}).raise_for_status()
     siege.enrolled[KNOWN] = 1

@@ -4,6 +4,7 @@ import random
 import threading
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote_from_bytes
 
@@ -31,11 +32,10 @@ NAMES = (
 )  # fmt: skip
 
 
-def send_names(siege: Siege) -> None:
+def send_names(siege: Siege, names: Sequence[str] = NAMES) -> None:
     """Every name by address and by form: the whole way for those that may be, a refusal for the others."""
     clip = ("a.wav", encoded(load_audio(EXAMPLES / "awb-1.flac")[:SPEECH_SAMPLES], "wav"))
-    names = [*NAMES, *(f"{TOKEN}{name}" for name in NAMES if name.strip())]
-    for number, name in enumerate(names):
+    for number, name in enumerate([*names, *(f"{TOKEN}{name}" for name in names if name.strip())]):
         what = f"name {number}"
         encoded_name = name.encode("utf-8", "surrogatepass")
         address = "/v1/speakers/" + quote_from_bytes(encoded_name, safe="").replace(".", "%2E")
@@ -82,20 +82,20 @@ def _send_accepted(siege: Siege, what: str, expected: str, name: bytes, address:
         siege.wrong.append(f"{what}: it came back as {names!a}")
 
 
-def crowd(siege: Siege, seed: int) -> None:
+def crowd(siege: Siege, seed: int, turns: int = TURNS) -> None:
     """Clients that enrol, remove and read one name at once; then the audit trail must lead to what is there."""
     name, guard, done = f"{TOKEN}-crowd", threading.Lock(), Counter[str]()
     last = _last_revision(siege)
     speech = load_audio(EXAMPLES / "awb-1.flac")
     clips = [
-        encoded(np.roll(speech, 97 * number)[:SPEECH_SAMPLES], "wav") for number in range(CLIENTS * TURNS)
+        encoded(np.roll(speech, 97 * number)[:SPEECH_SAMPLES], "wav") for number in range(CLIENTS * turns)
     ]  # the same recording twice would be refused
 
     def work(client_number: int) -> None:
         draw = random.Random(f"{seed}-{client_number}")
-        for turn in range(TURNS):
+        for turn in range(turns):
             kind = draw.choice(["enrol", "enrol", "remove", "show", "verify", "identify"])
-            request = _request(siege.client, kind, name, clips[client_number * TURNS + turn])
+            request = _request(siege.client, kind, name, clips[client_number * turns + turn])
             what = f"client {client_number}, turn {turn}"
             answer = siege.ask("a crowd at one name", what, lambda client: client.send(request))  # noqa: B023
             with guard:

@@ -88,17 +88,17 @@ def requests() -> Iterator[tuple[str, bytes]]:
 def send_sockets(siege: Siege) -> None:
     """All of them, then random bytes, then crowds that do nothing, drip, or do not read."""
     for group, sent in requests():
-        _talk(siege, group, sent)
+        talk(siege, group, sent)
     siege.check_health()
     rng = np.random.default_rng(0)
     for _ in range(RANDOM):
         start = (b"", b"GET / HTTP/1.1\r\n", POST + b"Content-Length: 2000\r\n\r\n", CHUNKED)[rng.integers(4)]
-        _talk(siege, "random bytes", start + rng.bytes(int(rng.integers(1, 2000))) + b"\r\n\r\n", half_close=True)
+        talk(siege, "random bytes", start + rng.bytes(int(rng.integers(1, 2000))) + b"\r\n\r\n", half_close=True)
     siege.check_health()
     _crowds(siege)
 
 
-def _talk(siege: Siege, group: str, sent: bytes, half_close: bool = False) -> None:
+def talk(siege: Siege, group: str, sent: bytes, half_close: bool = False) -> None:
     """Send bytes, and note the first answer, or that the connection was closed without one."""
     received, began = b"", time.perf_counter()
     with siege.socket() as connection:

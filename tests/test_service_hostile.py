@@ -1,18 +1,33 @@
 """The service among clients that mean ill: a selection of what benchmarks/hostile.py sends by the thousand."""
 
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+import schemathesis
 
 from broken_audio import encode, hum
 from service_process import EXAMPLES, ServiceProcess, clip, until
 from sound_groove.audio import load_audio
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+
+from hostile import enrol_known, send_files  # noqa: E402
+from hostile_names import NAMES, crowd, send_names  # noqa: E402
+from hostile_siege import Siege  # noqa: E402
+from hostile_sockets import requests  # noqa: E402
+from hostile_sockets import talk as talk_to  # noqa: E402
+
+QUICK = ("methods", "addresses", "hosts", "headers", "forms", "boundaries", "TLS", "HTTP/2", "pipelined")
 HEAD = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=XX\r\n"
 PART = b'--XX\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\n'
 
@@ -187,3 +202,52 @@ def test_when_the_recordings_of_a_request_are_too_long_together_the_rest_is_not_
         answer = client.post("/v1/speakers/Kim/recordings", files=files)
     assert answer.status_code == 422 and len(answer.json()["error"]["problems"]) == 10
     assert heard() - before == 3  # the third made it too much
+
+
+def test_a_small_siege_finds_nothing_wrong(tmp_path: Path) -> None:
+    siege = Siege(tmp_path, workers=1)
+    enrol_known(siege)
+    send_files(siege, 40, seed=7)
+    send_names(siege, NAMES[::11])
+    crowd(siege, seed=7, turns=4)
+    for group, sent in requests():
+        if group in QUICK:
+            talk_to(siege, group, sent)
+    crashed = siege.metric('sound_groove_recordings_total{outcome="crashed"}')
+    siege.close()
+    assert siege.wrong == [] and crashed == 0
+    counts = {group: sum(tally.answers.values()) for group, tally in siege.tallies.items()}
+    assert counts["a crowd at one name"] == 32 and counts["headers"] > 20 and counts["methods"] == 35
+    assert counts["names that may be"] > 20 and counts["names that may not be"] > 10
+
+
+def test_what_is_answered_to_recordings_is_what_the_description_promises(besieged: ServiceProcess) -> None:
+    described = schemathesis.openapi.from_url(f"{besieged.address}/openapi.json")
+    recordings = {"audio": clip("awb-1")}
+    with besieged.client() as client:
+        for path, method, answer in (
+            ("/v1/compare", "POST", client.post("/v1/compare", files={"a": clip("awb-1"), "b": clip("awb-2")})),
+            ("/v1/embed", "POST", client.post("/v1/embed", files=recordings)),
+            ("/v1/speakers/{name}/recordings", "POST", client.post("/v1/speakers/Jo/recordings", files=recordings)),
+            ("/v1/verify", "POST", client.post("/v1/verify", files=recordings, data={"name": "Jo"})),
+            ("/v1/identify", "POST", client.post("/v1/identify", files=recordings)),
+            ("/v1/speakers", "GET", client.get("/v1/speakers")),
+            ("/v1/speakers/{name}", "GET", client.get("/v1/speakers/Jo")),
+            ("/v1/audit", "GET", client.get("/v1/audit")),
+            ("/v1/speakers/{name}", "DELETE", client.delete("/v1/speakers/Jo")),
+        ):
+            assert answer.status_code in (200, 201), answer.text
+            answer.request.read()
+            described[path][method].validate_response(answer)
+
+
+def test_schemathesis_finds_nothing_wrong(besieged: ServiceProcess, tmp_path: Path) -> None:
+    words = ["run", f"{besieged.address}/openapi.json", "--max-examples", "4", "--seed", "1", "--phases", "fuzzing"]
+    done = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", *words, "--exclude-checks", "positive_data_acceptance"],
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(BENCHMARKS / "audio_hooks.py")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "Selected: 13/13" in done.stdout, done.stdout + done.stderr
