@@ -227,7 +227,7 @@ def gather_noise(corpus: Path, folder: Path) -> Path:
 
 
 def table(out: Path) -> str:
-    """The results as a Markdown table, and the models: EER in percent, the mean over the seeds and how they spread."""
+    """The results as a Markdown table, EER in percent: means over the seeds, and how these spread; and the models."""
     lines = [
         f"| switched on | seeds | {' | '.join(LISTS)} | mean | {' | '.join(LISTS)} | mean |",
         "| --- " * (2 * len(LISTS) + 4) + "|",
@@ -237,10 +237,10 @@ def table(out: Path) -> str:
         found = [read_json(path) for path in sorted(out.glob(f"{name}-[0-9]*/eer.json"))]
         if found:
             lines.append(_row(text, found, ""))
-            models.append(f"{name} {' '.join(one['model'][:12] for one in found)}")
+            models.append(f"{name:<18} {' '.join(one['model'][:12] for one in found)}")
         if found and name == "base":
             lines.append(_row("nothing, and no centre", found, "_uncentred"))
-    return "\n".join([*lines, "", f"Models: {'; '.join(models)}"])
+    return "\n".join([*lines, "", *models])
 
 
 def _row(text: str, found: Sequence[dict[str, dict[str, float]]], suffix: str) -> str:
