@@ -2,10 +2,10 @@
 
 One item at a time, in worker processes, on the CPU: decode, change the speed by resampling, cut, reverberate, add
 noise, Kaldi filterbanks, mean removal. It is written to be as fast as it can be, and faster than theirs: one thread a
-worker; only the part of a file that is needed is decoded, and only that is resampled; plain wav files are read without a
-decoder, as ours are; rooms are kept in memory (noise is read from its file, as of MUSAN's 11 GB it must be); and the
-filterbanks are the faster of kaldi-native-fbank and a
-Fourier transform over all frames of the item, as timed on this machine.
+worker; only the part of a file that is needed is decoded, and only that is resampled; a plain wav is read without a
+decoder, as ours is; rooms are kept in memory (noise is read from its file, as of MUSAN's 11 GB it must be); and the
+filterbanks are the faster of kaldi-native-fbank and a Fourier transform over all frames of the item, as timed on this
+machine.
 """
 
 import time
