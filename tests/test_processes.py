@@ -58,6 +58,7 @@ def train(recipe: Path, out: Path, launcher: Sequence[str] = ()) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{out / 'best.safetensors'}\n"  # said once
+    assert "FutureWarning" not in done.stderr
 
 
 def test_two_processes_train_as_one_does_with_the_same_total_batch(prepared: Path, tmp_path: Path) -> None:
