@@ -1,11 +1,14 @@
 """Fixtures that several test files share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+from postgres_server import PostgresServer, end_server, make_server
+from service_process import ServiceProcess
 from sound_groove.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.models import build_network
@@ -64,3 +67,19 @@ def exported(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from sound_groove.export.onnx_file import export_onnx
 
     return export_onnx(model_path, tmp_path_factory.mktemp("exported") / "model.onnx").file
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A running service without keys, with the model in the package."""
+    running = ServiceProcess(tmp_path_factory.mktemp("service"), "--workers", "2")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL with pgvector, for this run alone."""
+    server = make_server()
+    yield server
+    end_server(server)

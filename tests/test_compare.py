@@ -14,6 +14,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sound_groove.listening as listening
 import sound_groove.verifier as verifier
 from broken_audio import write_broken_files
 from sound_groove.calibration import ScoreMap
@@ -22,9 +23,10 @@ from sound_groove.cli import main
 from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, UsageError
+from sound_groove.listening import AudioFacts
 from sound_groove.quality import Quality
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Samples
-from sound_groove.verifier import AudioFacts, Comparison, compare
+from sound_groove.verifier import Comparison, compare
 
 MAP = ScoreMap(10.0, -3.0, "an example")
 
@@ -52,7 +54,7 @@ def at_degrees(angle: int) -> Samples:
 @pytest.fixture
 def enough_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every recording passes for three seconds of good speech."""
-    monkeypatch.setattr(verifier, "assess", lambda samples, rate: Quality(3.0, 30.0, ()))
+    monkeypatch.setattr(listening, "assess", lambda samples, rate: Quality(3.0, 30.0, ()))
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +101,9 @@ def test_the_verdict_follows_the_probability() -> None:
 def test_at_the_threshold_the_probability_is_one_half(prior: float, scale: float, offset: float) -> None:
     score_map = ScoreMap(scale, offset, "an example")
     facts = (AudioFacts(3.0, 2.0, 30.0, 16000),) * 2
-    _, _, threshold = verifier._weigh(0.0, score_map, prior, facts)
+    _, _, threshold = verifier._evidence(0.0, score_map, prior, facts)
     assert threshold is not None
-    assert verifier._weigh(threshold, score_map, prior, facts)[1] == pytest.approx(0.5, abs=1e-9)
+    assert verifier._evidence(threshold, score_map, prior, facts)[1] == pytest.approx(0.5, abs=1e-9)
 
 
 @pytest.mark.usefixtures("enough_speech")
@@ -154,7 +156,7 @@ def test_too_little_speech_gives_a_score_and_no_verdict(
 ) -> None:
     poor = Quality(speech_s, 30.0, (QualityWarning("little_speech", "little"), QualityWarning("clipping", "clipped")))
     good = Quality(3.0, 30.0, ())
-    monkeypatch.setattr(verifier, "assess", lambda samples, rate: poor if len(samples) % 1000 == 5 else good)
+    monkeypatch.setattr(listening, "assess", lambda samples, rate: poor if len(samples) % 1000 == 5 else good)
     result = compare(at_degrees(0), at_degrees(5), Scripted())
     assert result.score == pytest.approx(math.cos(math.radians(5)), abs=1e-6)
     assert result.probability is not None and result.probability > 0.99

@@ -361,6 +361,27 @@ def test_the_smallest_recipe_of_the_page_is_a_recipe() -> None:
         parse_recipe({"name": "mine"})
 
 
+def test_the_objects_of_the_store_verbs_are_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clips = [str(ROOT / "examples" / f"slt-{number}.flac") for number in (1, 2)]
+    found: set[str] = set()
+    for words in (
+        ["enroll", "anna", *clips],
+        ["verify-speaker", "anna", clips[0]],
+        ["speakers", "list"],
+        ["speakers", "show", "anna"],
+        ["speakers", "remove", "anna"],
+        ["speakers", "history"],
+        ["speakers", "re-embed"],
+    ):
+        assert main([*words, "--json"]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        found |= {key for item in (answer if isinstance(answer, list) else [answer]) for key in keys(item)}
+    assert len(found) > 30 and found <= described(), found - described()
+
+
 def test_the_table_of_errors_is_whole() -> None:
     text = prose(ROOT / "docs" / "python.md")
     assert {error.__name__ for error in SoundGrooveError.__subclasses__()} <= set(re.findall(r"\| `(\w+)` \|", text))

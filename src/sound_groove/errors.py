@@ -9,6 +9,13 @@
     ├── TrainingError         training that cannot start or go on
     ├── TrialError            a trial list that cannot be read, or trials that cannot be scored
     ├── MetricError           scores from which a figure cannot be computed
+    ├── StoreError            a store of voiceprints that cannot be used, or not for this
+    │   ├── UnknownSpeakerError   a name that nobody is enrolled under
+    │   ├── OtherModelError       a voiceprint made by another model than the one at hand
+    │   └── StaleVoiceprintError  a voiceprint that has changed since it was looked at
+    ├── EnrolmentError        recordings that may not be enrolled, all of them at once
+    ├── ServiceError          a service that cannot be started, or whose file of API keys cannot be used
+    ├── RequestError          a request that the service refuses, with its HTTP status
     ├── OutputError           a result that cannot be written, or would overwrite another
     ├── UsageError            an argument out of its range, or one that is needed and was not given
     └── MissingExtraError     an optional dependency that is not installed
@@ -84,6 +91,63 @@ class TrialError(SoundGrooveError):
 
 class MetricError(SoundGrooveError):
     """A figure cannot be computed from these scores."""
+
+
+class StoreError(SoundGrooveError):
+    """A store of voiceprints cannot be opened, read or written, or what it holds does not allow what was asked."""
+
+
+class UnknownSpeakerError(StoreError):
+    """Nobody is enrolled under this name."""
+
+
+class OtherModelError(StoreError):
+    """A voiceprint was made by another model than the one at hand, so that the two cannot be compared."""
+
+
+class StaleVoiceprintError(StoreError):
+    """A voiceprint has changed since it was looked at; look again."""
+
+
+class EnrolmentError(SoundGrooveError):
+    """Recordings may not be enrolled.
+
+    Attributes:
+        speaker: the name that they were to be enrolled under.
+        problems: one sentence for each recording that was refused.
+    """
+
+    def __init__(self, speaker: str, problems: Sequence[str]) -> None:
+        self.speaker = speaker
+        self.problems = tuple(problems)
+        super().__init__(f"nothing was enrolled for '{printable(speaker)}': " + "; ".join(self.problems))
+
+    def __reduce__(self) -> tuple[type["EnrolmentError"], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.speaker, self.problems)
+
+
+class ServiceError(SoundGrooveError):
+    """The service cannot be started, or its file of API keys cannot be used."""
+
+
+class RequestError(SoundGrooveError):
+    """The service refuses a request.
+
+    Attributes:
+        status: of the answer (HTTP).
+        code: a stable word for machines, such as "upload_too_large".
+        problems: one sentence for each thing that is wrong, where there are several.
+        retry_after_s: when to try again, where that may help; else None.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, problems: Sequence[str] = (), retry_after_s: int | None = None
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.problems = tuple(problems)
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 class OutputError(SoundGrooveError):

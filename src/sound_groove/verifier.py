@@ -7,7 +7,7 @@ recordings less than of long and clean ones: the map from one to the other comes
 none, or the audio is too poor, there is a score but no verdict.
 """
 
-import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,34 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from sound_groove.audio import SAMPLE_RATE, check_samples, read_recording
 from sound_groove.calibration import ScoreMap, logit, probability, trial_measures
 from sound_groove.decision import DecisionRule, Verdict
 from sound_groove.encoder import SpeakerEncoder, default_model
-from sound_groove.errors import UsageError, printable
-from sound_groove.quality import assess
-from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Samples, Scores
+from sound_groove.errors import UsageError
+from sound_groove.listening import MINIMUM_SPEECH_S, AudioFacts, HeardRecording, hear, joint_facts, judge, read
+from sound_groove.scoring import cosine
+from sound_groove.store.changing import other_model
+from sound_groove.store.interface import VoiceprintStore
+from sound_groove.store.records import Voiceprint
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Samples, Scores
 
 DEFAULT_PRIOR = 0.5
 DEFAULT_RULE = DecisionRule()
-MINIMUM_SPEECH_S = 0.5  # with less speech than this in either recording there is no verdict
-
-
-@dataclass(frozen=True, slots=True)
-class AudioFacts:
-    """What one recording of a comparison was.
-
-    Attributes:
-        duration_s: its length.
-        speech_s: how much of it is speech.
-        snr_db: how far the speech lies above the noise, an estimate.
-        sample_rate: the file's own rate, in Hz.
-    """
-
-    duration_s: float
-    speech_s: float
-    snr_db: float
-    sample_rate: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +63,6 @@ class Comparison:
         """The comparison as JSON can hold it, with these very names."""
         record = asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One of the two recordings: what warnings call it, its samples at 16 kHz, and its own rate in Hz."""
-
-    name: str
-    samples: Samples
-    sample_rate: int
 
 
 def compare(
@@ -125,7 +101,7 @@ def compare(
     """
     check_prior(prior)
     # What is cheap to refuse comes first: recordings that cannot be read, then a model that cannot.
-    sides = (_read(a, "the first recording"), _read(b, "the second recording"))
+    sides = (read(a, "the first recording"), read(b, "the second recording"))
     encoder = (
         model if isinstance(model, SpeakerEncoder) else SpeakerEncoder.load(default_model() if model is None else model)
     )
@@ -135,12 +111,102 @@ def compare(
         embedding = executor.submit(
             lambda: [encoder.embed([side.samples], crops)[0].astype(np.float64) for side in sides]
         )
-        (first_warnings, first_facts), (second_warnings, second_facts) = map(_judge, sides)
-        first, second = embedding.result()
-    score = min(1.0, max(-1.0, float(first @ second)))
-    facts = (first_facts, second_facts)
+        first, second = map(judge, sides)
+        one, other = embedding.result()
+    return weigh(
+        float(one @ other),
+        (first.facts, second.facts),
+        (*first.warnings, *second.warnings),
+        encoder.identity,
+        encoder.score_map,
+        prior=prior,
+        rule=rule,
+    )
+
+
+def verify_speaker(
+    store: VoiceprintStore,
+    name: str,
+    recording: str | Path | Samples,
+    encoder: SpeakerEncoder,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Comparison:
+    """Is this recording of the speaker who is enrolled under a name?
+
+    Args:
+        store: where the speaker is enrolled.
+        name: of the speaker.
+        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        encoder: the model that the speaker was enrolled with.
+        prior: probability of the same speaker before listening, in (0, 1).
+        rule: how sure a verdict must be.
+
+    Returns:
+        The comparison of what is enrolled (first) with the recording (second). Its score is the mean of the cosines of
+        the recording with those enrolled: the cosine with their centroid would be higher the less these agree with each
+        other, for everybody, and the model's score map does not know that.
+
+    Raises:
+        AudioError: the recording cannot be used.
+        OtherModelError: the speaker was enrolled with another model.
+        UnknownSpeakerError: nobody has this name.
+        UsageError: the prior is out of range.
+    """
+    check_prior(prior)
+    voiceprint = store.voiceprint(name)
+    heard = hear(recording)
+    embedding = encoder.embed(heard.samples)
+    return verify_heard(voiceprint, heard, embedding, encoder.identity, encoder.score_map, prior=prior, rule=rule)
+
+
+def verify_heard(
+    voiceprint: Voiceprint,
+    heard: HeardRecording,
+    embedding: Embeddings,
+    model: ModelIdentity,
+    score_map: ScoreMap | None,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Comparison:
+    """The same for a recording that is heard and embedded already, (D,), and a voiceprint at hand."""
+    if voiceprint.speaker.model.hash != model.hash:
+        raise other_model(voiceprint.speaker, model)
+    facts = (joint_facts([recording.facts for recording in voiceprint.recordings]), heard.facts)
+    warnings = list(heard.warnings)
+    if heard.digest in {recording.digest for recording in voiceprint.recordings}:
+        message = f"{heard.name}: this very recording is enrolled, so that its score says nothing about who is speaking"
+        warnings.append(QualityWarning("enrolled_recording", message))
+    score = cosine(voiceprint.centroid, embedding) * voiceprint.speaker.coherence
+    return weigh(score, facts, warnings, model, score_map, prior=prior, rule=rule)
+
+
+def weigh(
+    score: float,
+    facts: tuple[AudioFacts, AudioFacts],
+    warnings: Sequence[QualityWarning],
+    model: ModelIdentity,
+    score_map: ScoreMap | None,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Comparison:
+    """The answer that a score gives.
+
+    Args:
+        score: cosine of two embeddings.
+        facts: of the recordings on the two sides.
+        warnings: of both.
+        model: which made the embeddings.
+        score_map: of this model; None leaves it without a verdict.
+        prior: probability of the same speaker before listening, in (0, 1).
+        rule: how sure a verdict must be.
+    """
+    score = min(1.0, max(-1.0, score))  # rounding may leave 1.0000001
     too_short = min(side.speech_s for side in facts) < MINIMUM_SPEECH_S
-    llr, chance, threshold = _weigh(score, encoder.score_map, prior, facts)
+    llr, chance, threshold = _evidence(score, score_map, prior, facts)
     return Comparison(
         score=score,
         llr=llr,
@@ -149,8 +215,8 @@ def compare(
         threshold=threshold,
         limits=rule.limits(prior),
         verdict="inconclusive" if too_short or llr is None else rule.decide(llr, prior),
-        model=encoder.identity,
-        warnings=(*first_warnings, *second_warnings, *_doubts(encoder.score_map, facts)),
+        model=model,
+        warnings=(*warnings, *doubts(score_map, measures_of(facts))),
         audio=facts,
     )
 
@@ -166,48 +232,26 @@ def check_prior(prior: float) -> float:
     return prior
 
 
-def _read(recording: str | Path | Samples, place: str) -> _Side:
-    """Read one recording; `place` names it when it has no path."""
-    if isinstance(recording, str | os.PathLike):
-        loaded = read_recording(recording)
-        return _Side(printable(str(recording)), loaded.samples, loaded.source_sample_rate)
-    return _Side(place, check_samples(recording), SAMPLE_RATE)
-
-
-def _judge(side: _Side) -> tuple[tuple[QualityWarning, ...], AudioFacts]:
-    """The quality's warnings under the recording's name, and one more if they allow no verdict; and the facts."""
-    quality = assess(side.samples, side.sample_rate)
-    facts = AudioFacts(len(side.samples) / SAMPLE_RATE, quality.speech_s, quality.snr_db, side.sample_rate)
-    named = [QualityWarning(warning.code, f"{side.name}: {warning.message}") for warning in quality.warnings]
-    if facts.speech_s >= MINIMUM_SPEECH_S:
-        return tuple(named), facts
-    amount = f"only {facts.speech_s:.1f} s of speech was" if facts.speech_s > 0 else "no speech was"
-    reason = f"{side.name}: {amount} found, and a verdict needs {MINIMUM_SPEECH_S} s; give a longer recording"
-    # It says what little_speech says, and what follows from it.
-    others = [warning for warning in named if warning.code != "little_speech"]
-    return (QualityWarning("too_little_speech", reason), *others), facts
-
-
-def _weigh(
+def _evidence(
     score: float, score_map: ScoreMap | None, prior: float, facts: tuple[AudioFacts, AudioFacts]
 ) -> tuple[float | None, float | None, float | None]:
     """Log-likelihood ratio, probability and threshold; all None without a score map."""
     if score_map is None:
         return None, None, None
-    scale, offset = (float(value) for value in score_map.line(_measures(facts)))
+    scale, offset = (float(value) for value in score_map.line(measures_of(facts)))
     llr = scale * score + offset
     # A flat map says that the model's scores tell nothing: every score has the prior's probability.
     return llr, probability(llr, prior), (-logit(prior) - offset) / scale if scale > 0 else None
 
 
-def _measures(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
+def measures_of(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
     """Of the two recordings, as a score map takes them."""
     first, second = ({"speech_s": side.speech_s, "snr_db": side.snr_db} for side in facts)
     return trial_measures(first, second)
 
 
-def _doubts(score_map: ScoreMap | None, facts: tuple[AudioFacts, AudioFacts]) -> tuple[QualityWarning, ...]:
-    """Why the probability is not to be relied on."""
+def doubts(score_map: ScoreMap | None, measures: Mapping[str, Scores]) -> tuple[QualityWarning, ...]:
+    """Why the probability of a trial with these measures, one each, is not to be relied on."""
     if score_map is None:
         message = "the model carries no map from score to probability, so there is a score and no verdict"
         return (QualityWarning("uncalibrated", message),)
@@ -217,8 +261,7 @@ def _doubts(score_map: ScoreMap | None, facts: tuple[AudioFacts, AudioFacts]) ->
             "checkpoint; fit one on speakers of your own with 'sound-groove calibrate'"
         )
         return (QualityWarning("uncalibrated", message),)
-    measures = _measures(facts)
-    lacking = [_LACKING[term.measure] for term in score_map.terms if float(measures[term.measure]) < term.low]
+    lacking = [_LACKING[term.measure] for term in score_map.terms if measures[term.measure].item() < term.low]
     if not lacking:
         return ()
     message = f"the two have {' and '.join(lacking)} than the model was calibrated on; it may be too sure of them"

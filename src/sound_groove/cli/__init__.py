@@ -31,10 +31,16 @@ VERBS = (
     "verify",
     "calibrate",
     "compare",
+    "enroll",
+    "verify-speaker",
+    "identify",
+    "speakers",
     "embed",
     "export",
     "info",
     "bench",
+    "serve",
+    "keys",
 )  # one module each
 
 EXAMPLES = """examples:
@@ -46,9 +52,13 @@ EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root DIR
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
   sound-groove compare a.wav b.wav --model outputs/ecapa512
+  sound-groove enroll anna anna-1.wav anna-2.wav      keep a voiceprint under a name
+  sound-groove verify-speaker anna call.wav           is it her?
+  sound-groove identify call.wav                      who of those enrolled is it, or nobody?
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
   sound-groove bench best.onnx                        how fast this machine computes embeddings with it
+  sound-groove serve                                  the verifier over HTTP, with a page to try it
 
 'sound-groove VERB --help' explains each verb and shows an example.
 """
@@ -100,7 +110,7 @@ def build_parser() -> Parser:
     parser.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb in VERBS:
-        import_module(f"sound_groove.cli.{verb}").register(verbs)
+        import_module(f"sound_groove.cli.{verb.replace('-', '_')}").register(verbs)
     return parser
 
 

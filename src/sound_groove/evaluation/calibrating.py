@@ -26,11 +26,12 @@ from sound_groove.evaluation.trial_sets import TrialSet
 from sound_groove.evaluation.trials import TrialList
 from sound_groove.evaluation.unheard import find_heard
 from sound_groove.evaluation.versions import conditions, make_versions
+from sound_groove.listening import MINIMUM_SPEECH_S
 from sound_groove.quality import Quality, assess
 from sound_groove.scoring import score_trials
 from sound_groove.speakers import speaker_digests
 from sound_groove.types import Embeddings, ModelIdentity, Samples, Scores
-from sound_groove.verifier import MINIMUM_SPEECH_S, check_prior
+from sound_groove.verifier import check_prior
 
 SHORTEST_S, LONGEST_S = 0.3, 600.0  # that recordings can be cut to
 MOST_NAMES = 2_000  # recordings that are used; of more, so many are drawn

@@ -1,0 +1,93 @@
+"""What identification.py compares: recordings of the development corpus, cut, with noise, embedded and judged.
+
+They are kept on the disk by model, so that a run that was stopped goes on where it was.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+from verdicts import Piece
+
+from sound_groove.audio import SAMPLE_RATE, load_audio
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.evaluation.versions import Condition, make_versions
+from sound_groove.files import replaced_bytes
+from sound_groove.quality import assess
+from sound_groove.types import Embeddings, Samples, Scores
+
+TALKERS = 6  # recordings that are kept for babble
+AT_ONCE = 60  # versions embedded at a time
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Versions of pieces.
+
+    Attributes:
+        pieces: (V,) which piece each is of.
+        conditions: (V,) which of the wanted conditions.
+        embeddings: (V, D).
+        speech_s: (V,) seconds of speech.
+        snr_db: (V,) signal-to-noise ratios.
+    """
+
+    pieces: NDArray[np.int64]
+    conditions: NDArray[np.int64]
+    embeddings: Embeddings
+    speech_s: Scores
+    snr_db: Scores
+
+
+def embedded(encoder: SpeakerEncoder, pieces: Sequence[Piece], wanted: Sequence[Condition], path: Path) -> Versions:
+    """The versions of pieces, from a file where they are there already.
+
+    Args:
+        encoder: the model.
+        pieces: of the corpus.
+        wanted: in which conditions; a piece that is too short for one is left out of it.
+        path: of the file, to be read or written.
+    """
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = _embed(encoder, pieces, wanted)
+        with replaced_bytes(path, durable=False) as file:
+            np.savez(file, allow_pickle=False, **vars(found))
+    with np.load(path, allow_pickle=False) as stored:
+        return Versions(**{name: stored[name] for name in Versions.__dataclass_fields__})
+
+
+def _embed(encoder: SpeakerEncoder, pieces: Sequence[Piece], wanted: Sequence[Condition]) -> Versions:
+    owners: list[int] = []
+    kinds: list[int] = []
+    facts: list[tuple[float, float]] = []
+    embeddings: list[Embeddings] = []
+    waiting: list[Samples] = []
+    heard: deque[tuple[str, Samples]] = deque(maxlen=TALKERS)
+
+    def embed_waiting() -> None:
+        if waiting:
+            embeddings.append(encoder.embed(waiting))
+            waiting.clear()
+
+    order = np.random.default_rng(0).permutation(len(pieces)).tolist()  # so that neighbours are different people
+    for index in tqdm(order, "cutting and embedding", unit="piece", disable=None):
+        piece = pieces[index]
+        samples = np.concatenate([load_audio(path) for path in piece.paths])
+        others = [other for speaker, other in heard if speaker != piece.speaker]
+        for condition, version in make_versions(samples, wanted, others, seed=index):
+            quality = assess(version, SAMPLE_RATE)
+            owners.append(index)
+            kinds.append(wanted.index(condition))
+            facts.append((quality.speech_s, quality.snr_db))
+            waiting.append(version)
+        heard.append((piece.speaker, samples))
+        if len(waiting) >= AT_ONCE:
+            embed_waiting()
+    embed_waiting()
+    speech_s, snr_db = np.array(facts).T
+    return Versions(np.array(owners), np.array(kinds), np.concatenate(embeddings), speech_s, snr_db)

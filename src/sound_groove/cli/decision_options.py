@@ -1,0 +1,91 @@
+"""How sure a verdict must be, as options; and how a verdict is shown."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from sound_groove.cli.options import number
+
+if TYPE_CHECKING:
+    from sound_groove.decision import DecisionRule
+    from sound_groove.types import QualityWarning
+    from sound_groove.verifier import Comparison
+
+
+def add_decision_options(parser: argparse.ArgumentParser) -> None:
+    """Let a verb be told how sure a verdict must be."""
+    parser.add_argument("--prior", metavar="P", type=number, default=0.5, help="default: 0.5")
+    parser.add_argument(
+        "--max-false-accept",
+        metavar="R",
+        type=number,
+        help="of comparisons of different speakers, call at most this share 'same', such as 0.01",
+    )
+    parser.add_argument(
+        "--max-false-reject",
+        metavar="R",
+        type=number,
+        help="of comparisons of one speaker, call at most this share 'different'",
+    )
+    parser.add_argument(
+        "--costs",
+        metavar=("FA", "FR", "NONE"),
+        nargs=3,
+        type=number,
+        help="of a wrong 'same', a wrong 'different' and no verdict (default: 1 1 0.2)",
+    )
+
+
+def decision_rule(arguments: argparse.Namespace) -> "DecisionRule":
+    """The rule that the options ask for.
+
+    Raises:
+        UsageError: a cost or an error rate is out of range.
+    """
+    from sound_groove.decision import DEFAULT_COSTS, DecisionRule
+
+    false_accept, false_reject, inconclusive = arguments.costs or DEFAULT_COSTS
+    return DecisionRule(
+        false_accept, false_reject, inconclusive, arguments.max_false_accept, arguments.max_false_reject
+    )
+
+
+def show_comparison(comparison: "Comparison", record: dict[str, Any] | None) -> None:
+    """Print a comparison, as JSON where there is a record to print, and what weakens it."""
+    print(summary(comparison) if record is None else json_lines(record))
+    show_warnings(comparison.warnings)
+
+
+def json_lines(record: dict[str, Any]) -> str:
+    """A JSON object as the verbs print it."""
+    return json.dumps(record, indent=2, allow_nan=False)
+
+
+def show_warnings(warnings: "Iterable[QualityWarning]") -> None:
+    """Print warnings to stderr, one a line."""
+    for warning in warnings:
+        print(f"warning: {warning.message}", file=sys.stderr)
+
+
+def summary(comparison: "Comparison") -> str:
+    """The answer for people, on a few lines."""
+    verdict = {"same": "same speaker", "different": "different speakers", "inconclusive": "inconclusive"}
+    threshold = "" if comparison.threshold is None else f"  (even chances at {comparison.threshold:.3f})"
+    if comparison.llr is None or comparison.probability is None:
+        evidence, probability = "unknown", "unknown"
+    else:
+        low, high = comparison.limits
+        doubt = "uncalibrated, " if any(warning.code == "uncalibrated" for warning in comparison.warnings) else ""
+        evidence = f"llr {comparison.llr:.2f}  ('same' from {high:.2f}, 'different' below {low:.2f})"
+        probability = f"{comparison.probability:.3f}  ({doubt}at a prior of {comparison.prior:g})"
+    return "\n".join(
+        (
+            f"verdict      {verdict[comparison.verdict]}",
+            f"score        {comparison.score:.3f}{threshold}",
+            f"evidence     {evidence}",
+            f"probability  {probability}",
+            f"model        {comparison.model.name} ({comparison.model.hash[:12]})",
+        )
+    )

@@ -1,0 +1,90 @@
+"""`sound-groove identify`: who of those enrolled is speaking?"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from sound_groove.cli.decision_options import add_decision_options, decision_rule, json_lines, show_warnings
+from sound_groove.cli.options import add_model_option, positive_integer
+from sound_groove.cli.store_options import add_store_option, opened_store
+from sound_groove.cli.verb import add_verb
+from sound_groove.errors import printable
+
+if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
+    from sound_groove.identification import Identification
+
+EXAMPLES = """examples:
+  sound-groove identify call.wav
+  sound-groove identify call.wav --top 10 --store office.db --json
+  sound-groove identify call.wav --prior 0.9 --max-false-accept 0.01
+
+The answer is a name, 'nobody enrolled', or 'inconclusive'. --prior is the probability, before listening, that somebody
+enrolled is speaking; each of them is as likely as the others. The more are enrolled, the more it takes to be named:
+--max-false-accept bounds the share of recordings that get a wrong name, however many are enrolled.
+"""
+
+
+def register(verbs: "Verbs") -> None:
+    """Add the verb's parser."""
+    parser = add_verb(
+        verbs,
+        "identify",
+        "who of those enrolled is speaking, or nobody",
+        "Find out who of those enrolled is speaking, or that nobody of them is.",
+        EXAMPLES,
+        run,
+    )
+    parser.add_argument("recording", metavar="FILE", help="a recording: wav, flac, ogg, opus, mp3")
+    parser.add_argument("--top", metavar="N", type=positive_integer, default=5, help="candidates to show (default: 5)")
+    add_store_option(parser)
+    add_model_option(parser)
+    add_decision_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look for the speaker, print the answer, and say what weakens it."""
+    from sound_groove.encoder import SpeakerEncoder, default_model
+    from sound_groove.gallery import open_gallery
+    from sound_groove.identification import identify
+    from sound_groove.listening import hear
+
+    rule = decision_rule(arguments)
+    with opened_store(arguments) as store:
+        heard = hear(arguments.recording)
+        encoder = SpeakerEncoder.load(arguments.model or default_model())
+        found = identify(
+            open_gallery(store, encoder.identity),
+            heard,
+            encoder.embed(heard.samples),
+            encoder.score_map,
+            top=arguments.top,
+            prior=arguments.prior,
+            rule=rule,
+        )
+    print(json_lines(found.as_dict()) if arguments.json else summary(found))
+    show_warnings(found.warnings)
+    return 0
+
+
+def summary(found: "Identification") -> str:
+    """The answer for people: a line for the verdict, one for each candidate, and what they were weighed by."""
+    verdict = {
+        "identified": printable(found.speaker or ""),
+        "nobody": "nobody enrolled",
+        "inconclusive": "inconclusive",
+    }
+    lines = [f"verdict      {verdict[found.verdict]}"]
+    width = max((len(printable(match.name)) for match in found.candidates), default=0)
+    for match in found.candidates:
+        chance = "" if match.probability is None else f"  probability {match.probability:.3f}"
+        evidence = "" if match.llr is None else f"  llr {match.llr:.2f}"
+        lines.append(f"candidate    {printable(match.name):{width}}{chance}  score {match.score:.3f}{evidence}")
+    if found.nobody is not None:
+        lines.append(f"nobody       probability {found.nobody:.3f}  (at a prior of {found.prior:g} that somebody is)")
+    if found.limit is not None and found.cohort_llr is not None:
+        lines.append(
+            f"evidence     a name needs llr {found.limit:.2f} with {found.enrolled:,} enrolled; the others take "
+            f"{found.cohort_llr:.2f} from each"
+        )
+    return "\n".join((*lines, f"model        {found.model.name} ({found.model.hash[:12]})"))

@@ -1,0 +1,81 @@
+"""`sound-groove keys`: who may use the service."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sound_groove.cli.verb import add_verb
+
+if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
+
+EXAMPLES = {
+    "add": "sound-groove keys add front-desk --scope enrol --keys keys.json",
+    "list": "sound-groove keys list --keys keys.json",
+    "remove": "sound-groove keys remove front-desk --keys keys.json",
+}
+TEXT = """A key's scope includes those before it: read (compare, embed, verify, identify, and see who is enrolled),
+enrol, and admin (remove speakers, read the audit trail). A key is shown once; the file keeps a hash of it. A service
+that runs heeds a change of the file at once.
+"""
+
+
+def register(verbs: "Verbs") -> None:
+    """Add the verb's parser."""
+    parser = add_verb(
+        verbs,
+        "keys",
+        "API keys of the service",
+        "Make, list and remove the API keys of the service.",
+        "\n  ".join(["examples:", *EXAMPLES.values()]) + f"\n\n{TEXT}",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = _add(actions, "add", "make a key, and print it", run_add)
+    add.add_argument("name", metavar="NAME", help="what logs and the audit trail call it")
+    add.add_argument("--scope", metavar="SCOPE", required=True, help="read, enrol or admin")
+    listing = _add(actions, "list", "list the keys by name", run_list)
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    remove = _add(actions, "remove", "remove a key", run_remove)
+    remove.add_argument("name", metavar="NAME", help="of the key")
+    for action in (add, listing, remove):
+        action.add_argument("--keys", metavar="FILE", type=Path, required=True, help="the file of keys")
+
+
+def _add(actions: "Verbs", name: str, text: str, run: Any) -> argparse.ArgumentParser:
+    title = f"{text[0].upper()}{text[1:]}."
+    return add_verb(actions, name, text, title, f"example:\n  {EXAMPLES[name]}\n\n{TEXT}", run)
+
+
+def run_add(arguments: argparse.Namespace) -> int:
+    """Make a key and print it."""
+    from sound_groove.service.keys import add_key
+
+    print(add_key(arguments.keys, arguments.name, arguments.scope))
+    print("this is the key; it is shown once and kept nowhere, only its hash is", file=sys.stderr)
+    return 0
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Print the keys, without their hashes."""
+    from sound_groove.service.keys import load_keys
+
+    entries = [asdict(key) for key in load_keys(arguments.keys)]
+    for entry in entries:
+        del entry["hash"]
+    if arguments.json:
+        print(json.dumps({"keys": entries}, indent=2))
+    else:
+        for entry in entries:
+            print(f"{entry['name']:24} {entry['scope']:6} {entry['created']}")
+    return 0
+
+
+def run_remove(arguments: argparse.Namespace) -> int:
+    """Remove a key."""
+    from sound_groove.service.keys import remove_key
+
+    remove_key(arguments.keys, arguments.name)
+    return 0

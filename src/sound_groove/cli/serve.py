@@ -1,0 +1,94 @@
+"""`sound-groove serve`: the verifier over HTTP."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sound_groove.cli.options import add_model_option, number, positive_integer
+from sound_groove.cli.verb import add_verb
+
+if TYPE_CHECKING:
+    from sound_groove.cli.verb import Verbs
+
+EXAMPLES = """examples:
+  sound-groove serve
+  sound-groove serve --port 0 --store team.db --log-file service.log
+  sound-groove serve --host 0.0.0.0 --keys keys.json --name voice.lan
+
+It listens at 127.0.0.1 and lets everybody in who can reach that. Any other address needs API keys ('sound-groove keys
+add'). The address is printed when it answers; Ctrl-C or SIGTERM stops it, after what was accepted is finished.
+"""
+
+
+def register(verbs: "Verbs") -> None:
+    """Add the verb's parser."""
+    parser = add_verb(
+        verbs,
+        "serve",
+        "compare, enrol, verify and identify over HTTP",
+        "Serve over HTTP: compare, embed, enrol, verify, identify, forget; and a page to try it.",
+        EXAMPLES,
+        run,
+    )
+    add = parser.add_argument
+    add("--host", metavar="H", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    add("--port", metavar="P", type=port, default=8000, help="default: %(default)s; 0 takes a free one")
+    add("--store", metavar="S", help="file or postgresql://… (default: $SOUND_GROOVE_STORE, else voiceprints.db)")
+    add_model_option(parser)
+    add("--keys", metavar="FILE", type=Path, help="API keys, as 'sound-groove keys' writes them")
+    add(
+        "--name",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a host name under which clients reach it (may be given again)",
+    )
+    add("--log-file", metavar="FILE", type=Path, help="where the log goes (default: stderr)")
+    add("--workers", metavar="N", type=positive_integer, help="recordings in work at once (default: one a core)")
+    add("--waiting", metavar="N", type=positive_integer, help="requests that may wait (default: 128)")
+    add("--max-upload", metavar="MB", type=number, help="of one request, all its recordings (default: 25)")
+    add("--max-duration", metavar="S", type=number, help="of one recording (default: 600)")
+    add("--max-decode", metavar="S", type=number, help="to decode one recording (default: 10)")
+    add("--max-recordings", metavar="N", type=positive_integer, help="in one enrolment (default: 20)")
+    add("--read-timeout", metavar="S", type=number, help="for a request to arrive (default: 30)")
+    add("--grace", metavar="S", type=number, help="to finish accepted requests when stopped (default: 30)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until stopped."""
+    from sound_groove.encoder import default_model
+    from sound_groove.service.limits import MEGABYTE, Limits
+    from sound_groove.service.serving import serve
+    from sound_groove.store.opening import default_store
+
+    given = {
+        "workers": arguments.workers,
+        "waiting": arguments.waiting,
+        "upload_bytes": None if arguments.max_upload is None else int(arguments.max_upload * MEGABYTE),
+        "duration_s": arguments.max_duration,
+        "decode_s": arguments.max_decode,
+        "recordings": arguments.max_recordings,
+        "reading_s": arguments.read_timeout,
+        "grace_s": arguments.grace,
+    }
+    serve(
+        arguments.host,
+        arguments.port,
+        store=arguments.store or default_store(),
+        model=arguments.model or default_model(),
+        keys=arguments.keys,
+        names=tuple(arguments.name),
+        log_file=arguments.log_file,
+        limits=Limits(**{name: value for name, value in given.items() if value is not None}),
+        on_start=lambda address: print(f"Sound-Groove answers at {address} (Ctrl-C stops it)", flush=True),
+    )
+    print("stopped", file=sys.stderr)
+    return 0
+
+
+def port(text: str) -> int:
+    """A port: a whole number from 0 to 65535."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, not '{text}'")
+    return int(text)

@@ -1,0 +1,128 @@
+"""One recording, heard: its samples, what is known of them, and what makes them less trustworthy."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sound_groove.audio import SAMPLE_RATE, check_samples, read_recording
+from sound_groove.errors import printable
+from sound_groove.quality import Quality, assess
+from sound_groove.types import QualityWarning, Samples
+
+MINIMUM_SPEECH_S = 0.5  # with less speech than this a recording gives no verdict
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """What one recording was.
+
+    Attributes:
+        duration_s: its length.
+        speech_s: how much of it is speech.
+        snr_db: how far the speech lies above the noise, an estimate.
+        sample_rate: the file's own rate, in Hz.
+    """
+
+    duration_s: float
+    speech_s: float
+    snr_db: float
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecording:
+    """A recording that was decoded.
+
+    Attributes:
+        name: what warnings call it.
+        samples: (samples,) mono at 16 kHz.
+        sample_rate: the file's own, in Hz.
+    """
+
+    name: str
+    samples: Samples
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeardRecording:
+    """A recording that was decoded and judged.
+
+    Attributes:
+        name: what warnings call it.
+        samples: (samples,) mono at 16 kHz.
+        facts: its length, speech, noise and rate.
+        warnings: what makes it less trustworthy, each with the recording's name.
+    """
+
+    name: str
+    samples: Samples
+    facts: AudioFacts
+    warnings: tuple[QualityWarning, ...]
+
+    @property
+    def allows_verdict(self) -> bool:
+        """There is enough speech in it."""
+        return self.facts.speech_s >= MINIMUM_SPEECH_S
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its samples (hexadecimal): the same for the same audio in another lossless file."""
+        return hashlib.sha256(self.samples.astype("<f4").tobytes()).hexdigest()
+
+
+def joint_facts(parts: Sequence[AudioFacts]) -> AudioFacts:
+    """The facts of several recordings of one voice as if they were one: their speech adds up.
+
+    >>> joint_facts([AudioFacts(3.0, 2.0, 10.0, 16000), AudioFacts(5.0, 4.0, 20.0, 8000)])
+    AudioFacts(duration_s=8.0, speech_s=6.0, snr_db=15.0, sample_rate=8000)
+    """
+    return AudioFacts(
+        duration_s=sum(part.duration_s for part in parts),
+        speech_s=sum(part.speech_s for part in parts),
+        snr_db=sum(part.snr_db for part in parts) / len(parts),
+        sample_rate=min(part.sample_rate for part in parts),
+    )
+
+
+def hear(recording: str | Path | Samples, name: str = "the recording") -> HeardRecording:
+    """Decode and judge a recording.
+
+    Args:
+        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        name: what to call samples, which have no path.
+
+    Raises:
+        AudioError: it cannot be used.
+    """
+    return judge(read(recording, name))
+
+
+def read(recording: str | Path | Samples, name: str) -> ReadRecording:
+    """Decode a recording; arguments and errors are those of `hear`."""
+    if isinstance(recording, str | os.PathLike):
+        loaded = read_recording(recording)
+        return ReadRecording(printable(str(recording)), loaded.samples, loaded.source_sample_rate)
+    return ReadRecording(name, check_samples(recording), SAMPLE_RATE)
+
+
+def judge(recording: ReadRecording) -> HeardRecording:
+    """Judge a recording: the quality's warnings under its name, and one more where it allows no verdict."""
+    return judged(recording, assess(recording.samples, recording.sample_rate))
+
+
+def judged(recording: ReadRecording, quality: Quality) -> HeardRecording:
+    """The same where the quality was found already, as by another process."""
+    facts = AudioFacts(len(recording.samples) / SAMPLE_RATE, quality.speech_s, quality.snr_db, recording.sample_rate)
+    named = [QualityWarning(warning.code, f"{recording.name}: {warning.message}") for warning in quality.warnings]
+    heard = HeardRecording(recording.name, recording.samples, facts, tuple(named))
+    if heard.allows_verdict:
+        return heard
+    amount = f"only {facts.speech_s:.1f} s of speech was" if facts.speech_s > 0 else "no speech was"
+    reason = f"{recording.name}: {amount} found, and a verdict needs {MINIMUM_SPEECH_S} s; give a longer recording"
+    # It says what little_speech says, and what follows from it.
+    others = [warning for warning in named if warning.code != "little_speech"]
+    warnings = (QualityWarning("too_little_speech", reason), *others)
+    return HeardRecording(recording.name, recording.samples, facts, warnings)

@@ -1,0 +1,197 @@
+"""What the service answers where the library has no record for it; the rest are the library's own."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from starlette.responses import Response
+
+from sound_groove.errors import RequestError
+from sound_groove.listening import AudioFacts
+from sound_groove.service.keys import Scope
+from sound_groove.store.records import EnrolledRecording, Event, SpeakerEntry
+from sound_groove.types import ModelIdentity, QualityWarning
+
+LARGEST_PAGE = 1000  # entries
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The embedding of a recording.
+
+    Attributes:
+        embedding: D values, of unit length.
+        model: which made it.
+        audio: length, speech, noise and rate of the recording.
+        warnings: what makes it less trustworthy.
+    """
+
+    embedding: list[float]
+    model: ModelIdentity
+    audio: AudioFacts
+    warnings: tuple[QualityWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerPage:
+    """Some of the speakers, by name.
+
+    Attributes:
+        speakers: of this page.
+        next: what to give as `after` for the next page; None on the last.
+    """
+
+    speakers: tuple[SpeakerEntry, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEntry:
+    """What is known of an enrolled recording, without its embedding and audio.
+
+    Attributes:
+        id: of this recording.
+        source: what it was called.
+        duration_s: its length.
+        speech_s: how much of it is speech.
+        snr_db: how far the speech lies above the noise.
+        sample_rate: the file's own rate, in Hz.
+        enrolled_at: when, in UTC (ISO 8601).
+        with_audio: its audio was kept.
+    """
+
+    id: str
+    source: str
+    duration_s: float
+    speech_s: float
+    snr_db: float
+    sample_rate: int
+    enrolled_at: str
+    with_audio: bool
+
+    @classmethod
+    def of(cls, recording: EnrolledRecording) -> "RecordingEntry":
+        """The entry of a recording in the store."""
+        return cls(
+            id=recording.id,
+            source=recording.source,
+            duration_s=recording.duration_s,
+            speech_s=recording.speech_s,
+            snr_db=recording.snr_db,
+            sample_rate=recording.sample_rate,
+            enrolled_at=recording.enrolled_at,
+            with_audio=bool(recording.audio),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerDetail:
+    """A speaker and what is enrolled."""
+
+    speaker: SpeakerEntry
+    recordings: tuple[RecordingEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Some of the audit trail, in order.
+
+    Attributes:
+        events: of this page.
+        next: what to give as `after` for the next page; None on the last.
+    """
+
+    events: tuple[Event, ...]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallerFacts:
+    """Who asks: the name of the key, and its scope."""
+
+    name: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class LimitFacts:
+    """What one request may have."""
+
+    upload_bytes: int
+    duration_s: float
+    decode_s: float
+    recordings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What this service is.
+
+    Attributes:
+        version: of Sound-Groove.
+        model: which embeds.
+        embedding_size: values in an embedding.
+        calibrated: the model carries a map from score to probability that was fitted for it.
+        speakers: how many are enrolled.
+        limits: of one request.
+        caller: who asks.
+    """
+
+    version: str
+    model: ModelIdentity
+    embedding_size: int
+    calibrated: bool
+    speakers: int
+    limits: LimitFacts
+    caller: CallerFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The service answers."""
+
+    status: Literal["ok"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """Why a request was refused.
+
+    Attributes:
+        code: a stable word for machines.
+        message: one sentence for people.
+        problems: one sentence for each thing that is wrong, where there are several.
+        request_id: by which the log knows the request.
+    """
+
+    code: str
+    message: str
+    problems: tuple[str, ...]
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """The body of every refusal."""
+
+    error: ErrorFacts
+
+
+def json_answer(content: Any, status: int = 200) -> Response:
+    """An answer in JSON: a record of the library or of this module, or what JSON can hold already."""
+    if not isinstance(content, dict):
+        content = asdict(content)
+    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    return Response(body, status, {"cache-control": "no-store"}, "application/json")
+
+
+def refusal(error: RequestError, request_id: str) -> Response:
+    """The answer that says why a request was refused."""
+    answer = json_answer(ErrorAnswer(ErrorFacts(error.code, str(error), error.problems, request_id)), error.status)
+    if error.retry_after_s is not None:
+        answer.headers["retry-after"] = str(error.retry_after_s)
+    if error.status == 401:
+        answer.headers["www-authenticate"] = 'Bearer realm="sound-groove"'
+    if error.status in (408, 413):
+        answer.headers["connection"] = "close"  # what is left of the body is of no interest
+    return answer

@@ -1,0 +1,148 @@
+"""The application: routes, the page, and one sentence for whatever goes wrong."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import FileResponse, Response
+from starlette.routing import compile_path
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Scope
+
+from sound_groove import __version__
+from sound_groove.errors import RequestError, StoreError, printable
+from sound_groove.service.answers import refusal
+from sound_groove.service.descriptions import TITLE, describe
+from sound_groove.service.doorman import LEFT, Doorman
+from sound_groove.service.engine import Engine
+from sound_groove.service.fact_routes import add_facts
+from sound_groove.service.guard import Guard
+from sound_groove.service.house import House, record_of
+from sound_groove.service.logs import Log
+from sound_groove.service.measures import Measures
+from sound_groove.service.speaker_routes import add_speakers
+from sound_groove.service.verification_routes import add_verification
+
+PAGE = Path(__file__).parent / "page"
+
+
+def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
+    """The service as an ASGI application, which starts the engine and stops it.
+
+    Args:
+        engine: does the work.
+        guard: says who may ask.
+        log: where every request is written.
+    """
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            await engine.start()
+            yield
+        finally:
+            await engine.stop()
+
+    measures = Measures(engine)
+    app = FastAPI(
+        title=TITLE,
+        version=__version__,
+        lifespan=life,
+        docs_url=None,  # Swagger's page loads its scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.include_router(_routes(House(engine, guard), measures))
+    _add_page(app)
+    _add_handlers(app, log)
+    return Doorman(app, guard, engine.admission, engine.limits, log, measures)
+
+
+def _routes(house: House, measures: Measures) -> APIRouter:
+    router = APIRouter()
+    add_verification(router, house)
+    add_speakers(router, house)
+    add_facts(router, house, measures)
+    return router
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+
+    app.mount("/page", GZipMiddleware(_PageFiles(directory=PAGE)), name="page")
+
+
+class _PageFiles(StaticFiles):
+    """Files that a browser asks for anew each time (it may keep what has not changed): two versions do not mix."""
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """A file, or that it has not changed."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    """The methods that the routes of an address take; Starlette tells those of the first of them only."""
+    found: set[str] = set()
+    for path, operations in app.openapi()["paths"].items():
+        pattern, _, _ = compile_path(path)
+        if pattern.match(request.scope["path"]):
+            found.update(method.upper() for method in operations)
+    return found or {"GET"}  # the page
+
+
+def _add_handlers(app: FastAPI, log: Log) -> None:
+    def answer(request: Request, error: RequestError) -> Response:
+        record_of(request).code = error.code
+        return refusal(error, record_of(request).id)
+
+    @app.exception_handler(RequestError)
+    async def refused(request: Request, error: RequestError) -> Response:
+        return answer(request, error)
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, _: ClientDisconnect) -> Response:
+        return answer(request, RequestError(LEFT, "client_left", "the client left before its request was whole"))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return answer(request, RequestError(400, "malformed", printable(f"'{where}': {first['msg']}"[:300])))
+
+    @app.exception_handler(HTTPException)
+    async def misdirected(request: Request, error: HTTPException) -> Response:
+        sentences = {
+            404: ("not_found", "there is nothing at this address; see /openapi.json"),
+            405: ("method_not_allowed", "this address does not take that method; see /openapi.json"),
+        }
+        code, message = sentences.get(error.status_code, ("http", str(error.detail)))
+        response = answer(request, RequestError(error.status_code, code, message))
+        response.headers.update(error.headers or {})
+        if error.status_code == 405:
+            response.headers["allow"] = ", ".join(sorted(_methods(app, request)))
+        return response
+
+    @app.exception_handler(StoreError)
+    async def store_failed(request: Request, error: StoreError) -> Response:
+        log.failure(record_of(request), error)
+        message = "the store of voiceprints cannot be used at the moment; the service's log says more"
+        return answer(request, RequestError(503, "store_unavailable", message))
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, _: Exception) -> Response:
+        number = record_of(request).id
+        message = f"this is a bug in Sound-Groove; report it with the lines of the log that have the id {number}"
+        return answer(request, RequestError(500, "internal", message))

@@ -1,0 +1,151 @@
+"""The program of a worker process: recordings in by a pipe, samples and their quality out by another.
+
+It runs for a service that does not trust what it is sent: limited in memory, processor time and files, without core
+dumps, and under no name that a client chose. A recording lies in memory while it is decoded (a file without a name on
+Linux, in a private folder elsewhere). The length that the header promises is checked before anything is decoded.
+
+A message is FRAME (two lengths), then JSON, then raw bytes.
+"""
+
+import json
+import math
+import os
+import struct
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from sound_groove.audio import SAMPLE_RATE, probe, read_recording
+from sound_groove.errors import AudioError
+from sound_groove.quality import assess
+
+FRAME = struct.Struct("!IQ")  # bytes of JSON, bytes after it
+OPEN_FILES = 64
+STATM = Path("/proc/self/statm")
+
+
+def main() -> None:
+    """Serve the pipes until they are closed.
+
+    The first argument is JSON: duration_s, decode_s, memory_bytes and file_bytes.
+    """
+    limits = json.loads(sys.argv[1])
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):  # what a decoder prints must not get between the messages
+        os.dup2(nowhere, descriptor)
+    confine(limits["memory_bytes"], limits["file_bytes"])
+    assess(np.random.default_rng(0).random(SAMPLE_RATE, np.float32), SAMPLE_RATE)  # loads the detector of speech
+    write_message(answers, {"ready": os.getpid()})
+    os.dup2(nowhere, 2)  # decoders write there what a stranger's file makes them say
+    while True:
+        head = requests.read(FRAME.size)
+        if len(head) < FRAME.size:
+            return
+        _, length = FRAME.unpack(head)
+        allow_processor(limits["decode_s"])
+        fields, samples = answer(requests.read(length), limits["duration_s"])
+        write_message(answers, {**fields, "resident_bytes": resident_bytes()}, samples)
+
+
+def answer(content: bytes, duration_s: float) -> tuple[dict[str, Any], bytes]:
+    """What became of a recording: its quality and its samples (float32), or a clause that says why it is refused.
+
+    Args:
+        content: of an audio file.
+        duration_s: the most that it may last.
+    """
+    try:
+        with held(content) as path:
+            header = probe(path)
+            if header.duration_s > duration_s:
+                return {
+                    "refused": f"lasts {header.duration_s:,.1f} s, more than the {duration_s:g} s allowed here"
+                }, b""
+            recording = read_recording(path)
+        quality = assess(recording.samples, recording.source_sample_rate)
+    except AudioError as error:
+        return {"refused": error.reason}, b""
+    except MemoryError:
+        return {"refused": "needs more memory than is allowed here"}, b""
+    return {
+        "sample_rate": recording.source_sample_rate,
+        "quality": asdict(quality),
+    }, recording.samples.astype("<f4", copy=False).tobytes()
+
+
+@contextmanager
+def held(content: bytes) -> Iterator[Path]:
+    """A path under which content can be read while the block runs, and never again."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("recording", os.MFD_CLOEXEC), "wb", buffering=0) as file:
+            _write_all(file, content)
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+        return
+    with tempfile.TemporaryDirectory(prefix="sound-groove-") as folder:
+        path = Path(folder) / "recording"
+        path.write_bytes(content)
+        yield path
+
+
+def _write_all(file: Any, content: bytes) -> None:
+    """Write to a file without a buffer, which may take a part at a time."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def confine(memory_bytes: int, file_bytes: int) -> None:
+    """Bound what this process may take: memory for data, size and number of files, no core dump."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    wanted = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+        resource.RLIMIT_FSIZE: file_bytes,
+        resource.RLIMIT_DATA: memory_bytes,
+    }
+    for kind, value in wanted.items():
+        _, hard = resource.getrlimit(kind)
+        most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+def allow_processor(seconds: float) -> None:
+    """End this process when it computes for much longer than a recording may take, should nobody be there to end it."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(used.ru_utime + used.ru_stime + 2 * seconds + 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def resident_bytes() -> int:
+    """Memory that this process takes; 0 where the system does not say."""
+    try:
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def write_message(stream: BinaryIO, fields: dict[str, Any], payload: bytes = b"") -> None:
+    """Send a message."""
+    text = json.dumps(fields).encode()
+    stream.write(FRAME.pack(len(text), len(payload)))
+    stream.write(text)
+    stream.write(payload)
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""What the OpenAPI description says that types cannot: examples, forms, and the refusals of each address."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from sound_groove.identification import TOP, WEIGHED
+from sound_groove.service.answers import ErrorAnswer
+from sound_groove.service.uploads import FormShape
+
+TITLE = "Sound-Groove"
+SUMMARY = "Speaker verification: compare two recordings, enrol speakers, verify and identify them, and forget them."
+MODEL = {"name": "pretrained", "hash": "5d0c9c…"}
+AUDIO = {"duration_s": 5.1, "speech_s": 4.3, "snr_db": 32.5, "sample_rate": 16000}
+COMPARISON = {
+    "score": 0.71,
+    "llr": 6.2,
+    "probability": 0.998,
+    "prior": 0.5,
+    "threshold": 0.38,
+    "limits": [-1.39, 1.39],
+    "verdict": "same",
+    "model": MODEL,
+    "warnings": [],
+    "audio": [AUDIO, AUDIO],
+}
+SPEAKER = {
+    "id": "0b6f7c0e2f5d4d0d9a3f0c1b2a39485f",
+    "name": "Kim",
+    "model": MODEL,
+    "recordings": 2,
+    "with_audio": 0,
+    "speech_s": 8.4,
+    "snr_db": 31.0,
+    "coherence": 0.94,
+    "enrolled_at": "2026-01-31T12:00:00+00:00",
+    "changed_at": "2026-01-31T12:00:00+00:00",
+    "version": 7,
+}
+IDENTIFICATION = {
+    "verdict": "identified",
+    "speaker": "Kim",
+    "candidates": [{"name": "Kim", "score": 0.71, "llr": 6.2, "normalised": 6.2, "probability": 0.99}],
+    "nobody": 0.01,
+    "prior": 0.5,
+    "cohort_llr": 0.0,
+    "limit": 3.1,
+    "threshold": 0.52,
+    "enrolled": 12,
+    "others": 0,
+    "model": MODEL,
+    "warnings": [],
+    "audio": AUDIO,
+}
+MEANINGS = {
+    400: ("malformed", "the form has no recording 'a'; send one as multipart/form-data, field 'a'"),
+    401: ("no_key", "this service needs an API key: 'Authorization: Bearer KEY'"),
+    403: ("scope", "this needs a key of scope 'enrol', and this one has 'read'"),
+    404: ("unknown_speaker", "nobody is enrolled as 'Kim'; GET /v1/speakers lists who is"),
+    408: ("too_slow", "the request took more than 30 s to arrive"),
+    409: ("conflict", "'Kim' is being changed by others all the time; try again"),
+    413: ("upload_too_large", "a request may have 25 MB in all; send less audio, or as flac"),
+    415: ("unsupported_media_type", "send the recordings as multipart/form-data"),
+    421: ("unknown_host", "this service is not reached under that name; see --name"),
+    422: ("unusable_recording", "a: is digital silence: all its samples have the same value"),
+    429: ("too_many_requests", "130 requests are in work or waiting; try again"),
+    503: ("stopping", "the service is stopping; ask again when it is back"),
+}
+PUBLIC = (403, 421, 503)
+CALLED = (400, 401, *PUBLIC)
+UPLOADED = (408, 413, 415, 422, 429, *CALLED)
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The description of an application, without the refusal that FastAPI assumes and this service words otherwise."""
+    if app.openapi_schema is None:
+        found = get_openapi(title=TITLE, version=app.version, summary=SUMMARY, routes=app.routes)
+        for path in found["paths"].values():
+            for operation in path.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            found["components"]["schemas"].pop(name, None)
+        app.openapi_schema = found
+    return app.openapi_schema
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals of an address, each with an example."""
+    return {
+        status: {
+            "model": ErrorAnswer,
+            "description": MEANINGS[status][1],
+            "content": {"application/json": {"example": error_example(*MEANINGS[status])}},
+        }
+        for status in sorted(statuses)
+    }
+
+
+def error_example(code: str, message: str) -> dict[str, Any]:
+    """The body of a refusal."""
+    return {"error": {"code": code, "message": message, "problems": [], "request_id": "9f2c1e0d5b7a4c38"}}
+
+
+def example(content: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """An answer, as an example."""
+    return {status: {"content": {"application/json": {"example": content}}}}
+
+
+def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
+    """The request's body, for a route that reads it itself."""
+    kinds: dict[str, dict[str, Any]] = {
+        "prior": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "exclusiveMaximum": 1,
+            "default": 0.5,
+            "description": "Probability of the same speaker before listening.",
+        },
+        "name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Of the speaker."},
+        "force": {
+            "type": "boolean",
+            "default": False,
+            "description": "Enrol recordings with little speech, and those that do not sound like the others.",
+        },
+        "keep_audio": {
+            "type": "boolean",
+            "default": False,
+            "description": "Keep the audio as well, so that another model can embed it later.",
+        },
+        "top": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": WEIGHED,
+            "default": TOP,
+            "description": "How many candidates to list.",
+        },
+    }
+    recording = {"type": "string", "format": "binary", "description": "A recording: wav, flac, ogg, opus, mp3."}
+    properties: dict[str, Any] = {
+        name: recording if most == 1 else {"type": "array", "items": recording, "minItems": 1, "maxItems": most}
+        for name, most in shape.files.items()
+    }
+    properties.update({name: kinds[name] for name in shape.texts})
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

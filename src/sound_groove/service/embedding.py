@@ -1,0 +1,57 @@
+"""Embedding beside the event loop: as many recordings at once as there are threads, each on one core.
+
+Recordings are not put together into batches. On a CPU a batch takes as long as its members one after the other, so that
+waiting for others would only cost time (docs/service.md has the figures), and an embedding that does not depend on what
+else is being asked keeps answers the same to the bit.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import CheckpointError
+from sound_groove.pretrained import model_path
+from sound_groove.service.workers import unusable
+from sound_groove.types import Embeddings, Samples
+
+
+class Embedder:
+    """One encoder for all requests.
+
+    Attributes:
+        encoder: what it embeds with.
+
+    Args:
+        encoder: used by several threads at once.
+        threads: how many.
+    """
+
+    def __init__(self, encoder: SpeakerEncoder, threads: int) -> None:
+        self.encoder = encoder
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="embedding")
+
+    @classmethod
+    def load(cls, model: str | Path, threads: int) -> "Embedder":
+        """Load a model; arguments and errors are those of `SpeakerEncoder.load`.
+
+        A network in torch has one state for all threads, so that one recording is embedded at a time, on all cores.
+        """
+        if model_path(model).suffix == ".onnx":
+            return cls(SpeakerEncoder.load(model, threads=1), threads)
+        return cls(SpeakerEncoder.load(model, threads=threads), 1)
+
+    async def embed(self, samples: Samples, name: str) -> Embeddings:
+        """The embedding (D,) of a recording (samples,).
+
+        Raises:
+            RequestError: 422: the model gives none of it.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self.encoder.embed, samples)
+        except CheckpointError:
+            raise unusable(name, "the model gives no embedding of it; record it again") from None
+
+    def close(self) -> None:
+        """Wait for what is being embedded, and end the threads."""
+        self._executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,267 @@
+"""The engine: what the routes call, without a word of HTTP but for the status of a refusal."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from sound_groove.enrolment import Candidate, Enrolment, enroll_heard
+from sound_groove.errors import (
+    EnrolmentError,
+    OtherModelError,
+    RequestError,
+    SoundGrooveError,
+    StaleVoiceprintError,
+    UnknownSpeakerError,
+    UsageError,
+    printable,
+)
+from sound_groove.gallery import open_gallery
+from sound_groove.identification import Identification, identify
+from sound_groove.listening import HeardRecording
+from sound_groove.service.admission import Admission
+from sound_groove.service.answers import Embedded
+from sound_groove.service.embedding import Embedder
+from sound_groove.service.limits import Limits
+from sound_groove.service.uploads import malformed
+from sound_groove.service.workers import DecodeWorkers, unusable
+from sound_groove.store.interface import VoiceprintStore
+from sound_groove.store.records import Erasure, Voiceprint
+from sound_groove.types import Embeddings
+from sound_groove.verifier import Comparison, verify_heard, weigh
+
+STORE_THREADS = 4
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording that came: its bytes, and what warnings call it."""
+
+    content: bytes | bytearray
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A recording that was heard, and its embedding (D,)."""
+
+    heard: HeardRecording
+    embedding: Embeddings
+
+
+class Engine:
+    """All that a running service has.
+
+    Attributes:
+        store: where voiceprints are kept.
+        embedder: makes embeddings.
+        limits: of everything.
+        gallery: who of the enrolled can be identified.
+        admission: counts what is inside.
+        workers: decode.
+        failure: why it could not be started.
+
+    Args:
+        store: is closed with the engine.
+        embedder: the same.
+        limits: of everything.
+    """
+
+    def __init__(self, store: VoiceprintStore, embedder: Embedder, limits: Limits) -> None:
+        self.store = store
+        self.embedder = embedder
+        self.limits = limits
+        self.admission = Admission(limits)
+        self.workers = DecodeWorkers(limits)
+        self.failure: SoundGrooveError | None = None
+        self.gallery = open_gallery(store, embedder.encoder.identity)
+        self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
+
+    async def start(self) -> None:
+        """Start the workers, and take in who is enrolled.
+
+        Raises:
+            ServiceError: the workers cannot be started.
+            StoreError: the store cannot be read.
+        """
+        try:
+            await self.workers.start()
+            await self.in_store(self.gallery.count)
+        except SoundGrooveError as error:
+            self.failure = error
+            raise
+
+    async def stop(self) -> None:
+        """End the workers, let the store finish what it is writing, and close it."""
+        self.admission.stopping = True
+        await self.workers.stop()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self.embedder.close()
+        self._store_threads.shutdown(wait=True)
+        self.store.close()
+
+    async def check_ready(self) -> None:
+        """Make sure that recordings can be decoded and the store be read.
+
+        Raises:
+            RequestError: 503: no worker runs.
+            StoreError: the store cannot be read.
+        """
+        if not self.workers.pids:
+            raise RequestError(503, "decoder_unavailable", "audio cannot be decoded at the moment; try again")
+        await self.in_store(self.store.revision)
+
+    async def in_store(self, work: Callable[[], Result]) -> Result:
+        """What some work with the store gives, done beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._store_threads, work)
+
+    async def know(self, clips: Sequence[Clip]) -> list[Known]:
+        """Decode, judge and embed recordings; all problems are told together.
+
+        Raises:
+            RequestError: 422: one cannot be used, or they are too long; 503: they cannot be decoded at the moment.
+        """
+        most, total_s = self.limits.request_s, 0.0
+
+        async def know(clip: Clip) -> Known:
+            nonlocal total_s
+            heard = await self.workers.hear(clip.content, clip.name)
+            total_s += heard.facts.duration_s
+            if total_s > most:
+                raise unusable(clip.name, f"all recordings together may last {most:g} s, and they last longer")
+            return Known(heard, await self.embedder.embed(heard.samples, clip.name))
+
+        results = await asyncio.gather(*map(know, clips), return_exceptions=True)
+        problems = [result for result in results if isinstance(result, BaseException)]
+        for problem in problems:
+            if not (isinstance(problem, RequestError) and problem.status == 422):
+                raise problem
+        if problems:
+            sentences = [str(problem) for problem in problems]
+            raise RequestError(422, "unusable_recording", "; ".join(sentences), sentences)
+        return [result for result in results if isinstance(result, Known)]
+
+    async def compare(self, first: Clip, second: Clip, prior: float) -> tuple[Comparison, list[Known]]:
+        """Compare two recordings, and what was heard."""
+        known = await self.know((first, second))
+        one, other = known
+        comparison = weigh(
+            float(one.embedding.astype(np.float64) @ other.embedding.astype(np.float64)),
+            (one.heard.facts, other.heard.facts),
+            (*one.heard.warnings, *other.heard.warnings),
+            self.embedder.encoder.identity,
+            self.embedder.encoder.score_map,
+            prior=prior,
+        )
+        return comparison, known
+
+    async def verify(self, name: str, clip: Clip, prior: float) -> tuple[Comparison, list[Known]]:
+        """Compare a speaker with a recording, and what was heard.
+
+        Raises:
+            RequestError: 404: nobody has this name; 409: another model enrolled the speaker.
+        """
+        voiceprint = await self.voiceprint(name)
+        encoder = self.embedder.encoder
+        (known,) = await self.know([clip])
+        try:
+            comparison = verify_heard(
+                voiceprint, known.heard, known.embedding, encoder.identity, encoder.score_map, prior=prior
+            )
+        except OtherModelError as error:
+            raise RequestError(409, "other_model", str(error)) from None
+        return comparison, [known]
+
+    async def identify(self, clip: Clip, top: int, prior: float) -> tuple[Identification, list[Known]]:
+        """Who of those enrolled is in a recording, and what was heard."""
+        (known,) = await self.know([clip])
+        score_map = self.embedder.encoder.score_map
+        found = await self.in_store(
+            lambda: identify(self.gallery, known.heard, known.embedding, score_map, top=top, prior=prior)
+        )
+        return found, [known]
+
+    async def voiceprint(self, name: str) -> Voiceprint:
+        """All that is kept of a speaker.
+
+        Raises:
+            RequestError: 404: nobody has this name.
+        """
+        try:
+            return await self.in_store(lambda: self.store.voiceprint(name))
+        except UnknownSpeakerError:
+            raise unknown_speaker(name) from None
+
+    async def enrol(
+        self, name: str, clips: Sequence[Clip], force: bool, keep_audio: bool, actor: str
+    ) -> tuple[Enrolment, list[Known]]:
+        """Enrol a speaker or add recordings, and what was heard.
+
+        Raises:
+            RequestError: 409: another model, or others change the speaker all the time; 422: recordings were refused.
+        """
+        known = await self.know(clips)
+        encoder = self.embedder.encoder
+        candidates = [Candidate(one.heard, one.embedding) for one in known]
+
+        def add() -> Enrolment:
+            return enroll_heard(
+                self.store,
+                name,
+                candidates,
+                encoder.identity,
+                encoder.score_map,
+                force=force,
+                keep_audio=keep_audio,
+                actor=actor,
+            )
+
+        try:
+            return await self.in_store(add), known
+        except EnrolmentError as error:
+            # The library tells how the command line does it.
+            problems = [problem.replace("with --force", "with force=true") for problem in error.problems]
+            message = f"nothing was enrolled: {'; '.join(problems)}"
+            raise RequestError(422, "refused_enrolment", message, problems) from None
+        except OtherModelError as error:
+            raise RequestError(409, "other_model", str(error)) from None
+        except StaleVoiceprintError as error:
+            raise RequestError(409, "conflict", str(error)) from None
+
+    async def remove(self, name: str, actor: str) -> Erasure:
+        """Erase a speaker.
+
+        Raises:
+            RequestError: 404: nobody has this name.
+        """
+        try:
+            return await self.in_store(lambda: self.store.remove(name, actor))
+        except UnknownSpeakerError:
+            raise unknown_speaker(name) from None
+
+    async def embed(self, clip: Clip) -> tuple[Embedded, list[Known]]:
+        """The embedding of a recording, and what was heard."""
+        (known,) = await self.know([clip])
+        values = [float(value) for value in known.embedding]
+        return Embedded(values, self.embedder.encoder.identity, known.heard.facts, known.heard.warnings), [known]
+
+
+def unknown_speaker(name: str) -> RequestError:
+    """The refusal (404) of a name that nobody has."""
+    return RequestError(
+        404, "unknown_speaker", f"nobody is enrolled as '{printable(name)}'; GET /v1/speakers lists who is"
+    )
+
+
+def checked(work: Callable[[], Result]) -> Result:
+    """What some check of the library gives, its complaint as a refusal (400)."""
+    try:
+        return work()
+    except UsageError as error:
+        raise malformed(str(error)) from None

@@ -1,0 +1,91 @@
+"""The addresses that tell about the service itself."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from sound_groove import __version__
+from sound_groove.service.answers import LARGEST_PAGE, AuditPage, CallerFacts, Health, Info, LimitFacts, json_answer
+from sound_groove.service.descriptions import CALLED, PUBLIC, refusals
+from sound_groove.service.house import House
+from sound_groove.service.measures import CONTENT_TYPE, Measures
+
+LARGEST_REVISION = 2**63 - 1
+
+
+def add_facts(router: APIRouter, house: House, measures: Measures) -> None:
+    """Add these routes."""
+    engine = house.engine
+
+    @router.get(
+        "/v1/info",
+        response_model=Info,
+        summary="What this service is, and who you are to it",
+        tags=["service"],
+        dependencies=house.described,
+        responses=refusals(*CALLED),
+    )
+    async def info(request: Request) -> Response:
+        """Needs scope read."""
+        key = house.caller(request, "read")
+        encoder, limits = engine.embedder.encoder, engine.limits
+        facts = Info(
+            version=__version__,
+            model=encoder.identity,
+            embedding_size=encoder.embedding_size,
+            calibrated=encoder.score_map is not None and encoder.score_map.calibrated,
+            speakers=await engine.in_store(engine.store.count),
+            limits=LimitFacts(limits.upload_bytes, limits.duration_s, limits.decode_s, limits.recordings),
+            caller=CallerFacts(key.name, key.scope),
+        )
+        return json_answer(facts)
+
+    @router.get(
+        "/v1/audit",
+        response_model=AuditPage,
+        summary="Who enrolled and removed, and when",
+        tags=["service"],
+        dependencies=house.described,
+        responses=refusals(*CALLED),
+    )
+    async def audit(
+        request: Request,
+        after: Annotated[int, Query(description="Only revisions after this one.", ge=0, le=LARGEST_REVISION)] = 0,
+        limit: Annotated[int, Query(description="At most so many.", ge=1, le=LARGEST_PAGE)] = 100,
+    ) -> Response:
+        """Needs scope admin. It names no speaker: an id says nothing once its speaker is removed."""
+        house.caller(request, "admin")
+        found = await engine.in_store(lambda: engine.store.events(after, limit + 1))
+        page = tuple(found[:limit])
+        return json_answer(AuditPage(page, page[-1].revision if len(found) > limit else None))
+
+    @router.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        tags=["service"],
+        dependencies=house.described,
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, **refusals(401, *PUBLIC)},
+    )
+    async def metrics(request: Request) -> Response:
+        """Needs scope read."""
+        house.caller(request, "read")
+        return Response(measures.text(), headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
+
+    @router.get("/healthz", response_model=Health, summary="It answers", tags=["service"], responses=refusals(*PUBLIC))
+    async def health() -> Response:
+        """Needs no key."""
+        return json_answer(Health("ok"))
+
+    @router.get(
+        "/readyz",
+        response_model=Health,
+        summary="It can decode, and reach its store",
+        tags=["service"],
+        responses=refusals(*PUBLIC),
+    )
+    async def ready() -> Response:
+        """Needs no key."""
+        await engine.check_ready()
+        return json_answer(Health("ok"))

@@ -1,0 +1,122 @@
+"""Who asks, and whether a browser was tricked into asking.
+
+Without keys the service answers to this machine alone, and trusts whoever can reach it. A web page that the owner of
+the machine visits can reach it too, by the browser: a request is refused when its Host is a name that this service does
+not have (DNS rebinding), and when it comes from another origin than the service's own page.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from sound_groove.errors import RequestError, ServiceError
+from sound_groove.service.keys import Key, KeyRing, Scope
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+LOCAL = Key("local", "admin", "", "")  # who asks where there are no keys
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen at is this machine's alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The rules of who may ask.
+
+    Attributes:
+        ring: the API keys; None lets everybody in who can reach the service.
+        names: hosts under which the service is reached, beside those of the loopback; where there are keys and no
+            names, any host will do.
+    """
+
+    ring: KeyRing | None
+    names: tuple[str, ...] = ()
+
+    def check_browser(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """Refuse what a browser was tricked into asking.
+
+        Args:
+            method: of the request.
+            path: asked for.
+            headers: by names in lower case.
+
+        Raises:
+            RequestError: 421: the host is none of ours; 403: another site asks.
+        """
+        host = headers.get("host", "")
+        if not self._is_ours(host):
+            raise RequestError(421, "unknown_host", "this service is not reached under that name; see --name")
+        if method in ("GET", "HEAD") and (path == "/" or path.startswith("/page/")):
+            return
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        is_foreign = origin is not None and not self._is_own_origin(origin, host)
+        if is_foreign or site not in ("none", "same-origin"):
+            raise RequestError(403, "cross_origin", "a page of another site may not use this service")
+
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        """Whether a page came from here; a proxy may have changed the host on the way."""
+        given = _host_of(origin)
+        return given == _normal(host) or given in map(_normal, self.names)
+
+    def _is_ours(self, host: str) -> bool:
+        if self.ring is not None and not self.names:
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in (*LOOPBACK_NAMES, *(known.lower() for known in self.names))
+
+    def caller(self, authorization: str | None, scope: Scope) -> Key:
+        """Who asks, when they may.
+
+        Args:
+            authorization: the header; None where it did not come.
+            scope: what the request needs.
+
+        Raises:
+            RequestError: 401: there is no key, or not this one; 403: it does not allow this; 503: the keys cannot be
+                read.
+        """
+        if self.ring is None:
+            return LOCAL
+        kind, _, given = (authorization or "").partition(" ")
+        if kind.lower() != "bearer" or not given.strip():
+            raise RequestError(401, "no_key", "this service needs an API key: 'Authorization: Bearer KEY'")
+        try:
+            key = self.ring.find(given.strip())
+        except ServiceError:
+            raise RequestError(503, "keys_unavailable", "the service cannot read its API keys at the moment") from None
+        if key is None:
+            raise RequestError(401, "unknown_key", "there is no such API key; it may have been removed")
+        if not key.allows(scope):
+            raise RequestError(403, "scope", f"this needs a key of scope '{scope}', and this one has '{key.scope}'")
+        return key
+
+
+def _normal(host: str) -> str:
+    """A host and port as it is compared: the usual ports are left out, since a proxy may end TLS."""
+    host = host.lower()
+    for port in (":80", ":443"):
+        host = host.removesuffix(port)
+    return host
+
+
+def _host_of(origin: str) -> str:
+    """The host and port of an origin; empty where it has none, as 'null'."""
+    try:
+        return _normal(urlsplit(origin).netloc)
+    except ValueError:
+        return ""

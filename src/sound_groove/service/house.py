@@ -1,0 +1,82 @@
+"""What every route needs: who asks, and what they send."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import Depends, Path, Request
+from fastapi.security import HTTPBearer
+
+from sound_groove.service.engine import Clip, Engine, Known, checked
+from sound_groove.service.guard import Guard
+from sound_groove.service.keys import Key, Scope
+from sound_groove.service.logs import RequestRecord
+from sound_groove.service.uploads import Form, FormShape, malformed, read_form
+from sound_groove.store.records import checked_name
+from sound_groove.verifier import DEFAULT_PRIOR, check_prior
+
+BEARER = Depends(HTTPBearer(auto_error=False, description="An API key, where the service has keys."))
+Name = Annotated[
+    str, Path(description="Of the speaker, percent-encoded; a slash in it is sent as %2F.", examples=["Kim"])
+]
+
+
+class House:
+    """What every route needs: who asks, and what they send.
+
+    Attributes:
+        engine: answers.
+        described: what the description of a route says of keys, where there are any.
+    """
+
+    def __init__(self, engine: Engine, guard: Guard) -> None:
+        self.engine = engine
+        self.described = [] if guard.ring is None else [BEARER]
+        self._guard = guard
+
+    def caller(self, request: Request, scope: Scope) -> Key:
+        """Who asks, when they may."""
+        key = self._guard.caller(request.headers.get("authorization"), scope)
+        record_of(request).key = key.name
+        return key
+
+    async def with_form(
+        self, request: Request, shape: FormShape, answer: Callable[[Form], Awaitable[tuple[Any, Sequence[Known]]]]
+    ) -> Any:
+        """What becomes of a form, when there is a place inside for it."""
+        with self.engine.admission.entered() as holding:
+            form = await read_form(dict(request.headers), request.stream(), shape, self.engine.limits, holding)
+            async with self.engine.admission.working():
+                result, known = await answer(form)
+        record_of(request).audio_s = sum(one.heard.facts.duration_s for one in known)
+        return result
+
+
+def record_of(request: Request) -> RequestRecord:
+    """What the log will say of a request."""
+    record: RequestRecord = request.state.record
+    return record
+
+
+def speaker_name(name: str) -> str:
+    """A name as it stands in an address, decoded and checked.
+
+    Raises:
+        RequestError: 400: it may not be a name.
+    """
+    try:
+        decoded = unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        raise malformed("the name in the address is not UTF-8; percent-encode its bytes") from None
+    return checked(partial(checked_name, decoded))
+
+
+def clip(form: Form, name: str) -> Clip:
+    """The one recording of a field."""
+    return Clip(form.recordings(name)[0].content, name)
+
+
+def prior(form: Form) -> float:
+    """The prior that was sent, or the usual one."""
+    return checked(partial(check_prior, form.number("prior", DEFAULT_PRIOR)))

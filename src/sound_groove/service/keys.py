@@ -1,0 +1,202 @@
+"""API keys: who may ask for what.
+
+A key is 256 random bits, shown once. The file keeps its SHA-256: a slow hash protects passwords, which people choose
+and others can guess; nobody guesses 256 bits, and a slow hash would only cost every request. A key that comes is
+compared with every entry in constant time, so that the time of an answer tells nothing about the entries.
+
+A key has one scope, which includes those before it:
+
+    read    compare, embed, verify, identify, and see who is enrolled
+    enrol   and enrol
+    admin   and remove, and read the audit trail
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from sound_groove.errors import OutputError, ServiceError, UsageError, nearest, printable
+from sound_groove.files import locked_folder, replaced
+from sound_groove.store.records import now
+
+Scope = Literal["read", "enrol", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it
+PREFIX = "sg_"  # by which scanners of source code can find a key that leaked
+HASH = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An entry of the file.
+
+    Attributes:
+        name: of the key, for logs and the audit trail.
+        scope: what it allows.
+        hash: SHA-256 of the key (hexadecimal).
+        created: when, in UTC (ISO 8601).
+    """
+
+    name: str
+    scope: Scope
+    hash: str
+    created: str
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether its scope includes another.
+
+        >>> Key("app", "enrol", "", "").allows("read"), Key("app", "enrol", "", "").allows("admin")
+        (True, False)
+        """
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
+
+def hash_of(key: str) -> str:
+    """What the file keeps of a key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def add_key(path: Path, name: str, scope: str) -> str:
+    """Make a key and write it into the file, which is made where it is missing.
+
+    Returns:
+        The key itself, which is nowhere else.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ServiceError: the file is no file of keys.
+        UsageError: the name is taken or none, or there is no such scope.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"a key's name has up to 64 letters, digits, dots, dashes and underscores; '{printable(name[:70])}' was "
+            "given"
+        )
+    known = [one for one in SCOPES if one == scope]
+    if not known:
+        raise UsageError(f"there is no scope '{printable(scope)}'; {nearest(scope, SCOPES)}")
+    with _changing(path) as keys:
+        if any(key.name == name for key in keys):
+            raise UsageError(f"{printable(str(path))}: has a key '{name}' already; remove it first, or choose another")
+        key = PREFIX + secrets.token_urlsafe(32)
+        keys.append(Key(name, known[0], hash_of(key), now()))
+    return key
+
+
+def remove_key(path: Path, name: str) -> None:
+    """Take a key out of the file; a service that runs refuses it from then on.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ServiceError: the file is missing, or no file of keys.
+        UsageError: it has no such key.
+    """
+    load_keys(path)
+    with _changing(path) as keys:
+        kept = [key for key in keys if key.name != name]
+        if len(kept) == len(keys):
+            names = [key.name for key in keys]
+            hint = f"; {nearest(name, names)}" if names else ""
+            raise UsageError(f"{printable(str(path))}: has no key '{printable(name)}'{hint}")
+        keys[:] = kept
+
+
+def load_keys(path: Path) -> tuple[Key, ...]:
+    """The entries of a file.
+
+    Raises:
+        ServiceError: it cannot be read, is no file of keys, or may be written by others.
+    """
+    shown = printable(str(path))
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = json.loads(file.read())
+        keys = tuple(Key(**entry) for entry in content["keys"])
+    except OSError as error:
+        advice = "; 'sound-groove keys add' makes one" if isinstance(error, FileNotFoundError) else ""
+        raise ServiceError(f"{shown}: cannot be read: {error.strerror or error}{advice}") from None
+    except (ValueError, TypeError, KeyError):
+        raise ServiceError(f"{shown}: is no file of API keys; 'sound-groove keys add' makes one") from None
+    if not all(map(_is_sound, keys)):
+        raise ServiceError(f"{shown}: is damaged; make a new one with 'sound-groove keys add'")
+    if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ServiceError(f"{shown}: others may write to it, and so let themselves in; chmod 600 it")
+    return keys
+
+
+def _is_sound(key: Key) -> bool:
+    """Every field is what it should be, whatever somebody wrote into the file."""
+    if not all(isinstance(value, str) for value in asdict(key).values()):
+        return False
+    return key.scope in SCOPES and bool(NAME.fullmatch(key.name)) and bool(HASH.fullmatch(key.hash))
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[list[Key]]:
+    """The list of a file's keys, written back in one piece when the block ends well; one process at a time."""
+    shown = printable(str(path))
+    try:
+        with locked_folder(path.absolute().parent, f"{shown}: is being changed by another process; try again"):
+            keys = list(load_keys(path)) if path.exists() else []
+            yield keys
+            with replaced(path) as file:
+                Path(file.name).chmod(0o600)
+                file.write(json.dumps({"keys": [asdict(key) for key in keys]}, indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(f"{shown}: cannot be written: {error.strerror or error}") from error
+
+
+class KeyRing:
+    """The keys of a file, read again when it changes.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ServiceError: the file cannot be used, or holds no key.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._state: tuple[int, ...] = ()
+        self._keys: tuple[Key, ...] = ()
+        if not self.keys():
+            raise ServiceError(f"{printable(str(path))}: holds no API key; 'sound-groove keys add' makes one")
+
+    def keys(self) -> tuple[Key, ...]:
+        """The entries as the file has them now.
+
+        Raises:
+            ServiceError: the file cannot be used any more: then nobody is let in.
+        """
+        with self._lock:
+            try:
+                found = self._path.stat()
+            except OSError as error:
+                raise ServiceError(f"{printable(str(self._path))}: cannot be read: {error.strerror or error}") from None
+            state = (found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode)
+            if state != self._state:
+                self._keys = load_keys(self._path)
+                self._state = state
+            return self._keys
+
+    def find(self, given: str) -> Key | None:
+        """The entry of a key; None where there is none."""
+        sought = hash_of(given)
+        found = None
+        for key in self.keys():  # all of them, whichever fits
+            if hmac.compare_digest(key.hash, sought):
+                found = key
+        return found

@@ -1,0 +1,77 @@
+"""The service's metrics, in Prometheus's format. No label names a speaker, a file or a key."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from sound_groove.service.logs import RequestRecord
+
+if TYPE_CHECKING:
+    from sound_groove.service.engine import Engine
+
+PREFIX = "sound_groove"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS")
+
+
+class Measures:
+    """Counts what happens, in a registry of its own.
+
+    Args:
+        engine: tells what is going on at the moment of asking.
+    """
+
+    def __init__(self, engine: "Engine") -> None:
+        self._registry = CollectorRegistry()
+        labels = ("method", "route")
+        self._requests = Counter(
+            f"{PREFIX}_requests", "Requests answered.", (*labels, "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            f"{PREFIX}_request_seconds", "Time to answer.", labels, buckets=SECONDS, registry=self._registry
+        )
+        self._bytes = Counter(f"{PREFIX}_received_bytes", "Bytes of bodies received.", registry=self._registry)
+        self._audio = Counter(f"{PREFIX}_audio_seconds", "Audio heard.", registry=self._registry)
+        self._registry.register(_Now(engine))
+        ProcessCollector(registry=self._registry)
+
+    def request(self, record: RequestRecord, duration_s: float) -> None:
+        """Count a request."""
+        method = record.method if record.method in METHODS else "other"  # a client must not make up labels
+        self._requests.labels(method, record.route, str(record.status)).inc()
+        self._seconds.labels(method, record.route).observe(duration_s)
+        self._bytes.inc(record.received_bytes)
+        self._audio.inc(record.audio_s)
+
+    def text(self) -> bytes:
+        """All of it."""
+        return generate_latest(self._registry)
+
+
+class _Now(Collector):
+    """What is going on at the moment of asking."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges, and what others count."""
+        engine = self._engine
+        yield GaugeMetricFamily(
+            f"{PREFIX}_requests_inside", "Requests in work and waiting.", value=engine.admission.inside
+        )
+        yield GaugeMetricFamily(f"{PREFIX}_requests_in_work", "Requests in work.", value=engine.admission.in_work)
+        yield GaugeMetricFamily(f"{PREFIX}_held_bytes", "Bytes of uploads in memory.", value=engine.admission.held)
+        yield GaugeMetricFamily(f"{PREFIX}_workers", "Processes that decode.", value=len(engine.workers.pids))
+        yield CounterMetricFamily(
+            f"{PREFIX}_worker_restarts", "Processes that decode started in another's place.", engine.workers.restarts
+        )
+        outcomes = CounterMetricFamily(f"{PREFIX}_recordings", "Recordings by what became of them.", labels=["outcome"])
+        for outcome in ("heard", "refused", "too_slow", "crashed"):
+            outcomes.add_metric([outcome], engine.workers.outcomes[outcome])
+        yield outcomes

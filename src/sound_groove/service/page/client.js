@@ -1,0 +1,44 @@
+/** Questions to the service, and its refusals as problems. */
+
+import { askForKey, forgetKey, key } from "./key.js";
+import { known } from "./language.js";
+import { Problem } from "./problems.js";
+
+/**
+ * Ask the service. Where it wants a key, whoever uses the page is asked for one, and the question is put again.
+ * @param {string} path below the page's own address
+ * @param {{method?: string, form?: FormData, signal?: AbortSignal}} question
+ * @returns {Promise<any>} its answer
+ * @throws {Problem} it refused, or is not there
+ * @throws {DOMException} named AbortError: the signal said so
+ */
+export async function ask(path, { method = "GET", form, signal } = {}) {
+  for (;;) {
+    const headers = key() ? { Authorization: `Bearer ${key()}` } : {};
+    const response = await fetch(path, { method, body: form, signal, headers }).catch((error) => {
+      throw error.name === "AbortError" ? error : new Problem("error_unreachable");
+    });
+    if (response.status === 401) {
+      forgetKey();
+      await askForKey();
+      continue;
+    }
+    const answer = await response.json().catch(() => null);
+    if (response.ok) return answer;
+    throw refusal(response, answer?.error);
+  }
+}
+
+/**
+ * @param {Response} response
+ * @param {{code: string, message: string, problems: string[]} | undefined} error as the service puts it
+ */
+function refusal(response, error) {
+  const seconds = response.headers.get("Retry-After");
+  if (seconds) return new Problem("error_busy", { seconds });
+  if (!error) return new Problem("error_status", { status: String(response.status) });
+  const { code, message, problems = [] } = error;
+  const details = code === "unusable_recording" && problems.length === 0 ? [message] : problems;
+  const text = known(`error_${code}`) ? `error_${code}` : "as_said";
+  return new Problem(text, { message }, details);
+}

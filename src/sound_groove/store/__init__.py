@@ -1,0 +1,1 @@
+"""Stores of voiceprints: one interface, several databases."""

@@ -1,0 +1,21 @@
+"""A decoder that crashes on what says so, in the place of the service's own."""
+
+import os
+import signal
+from typing import Any
+
+import sound_groove.service.decoding as decoding
+
+usual = decoding.answer
+
+
+def answer(content: bytes, duration_s: float) -> tuple[dict[str, Any], bytes]:
+    """The usual answer, or none."""
+    if content.startswith(b"deadly"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return usual(content, duration_s)
+
+
+if __name__ == "__main__":
+    decoding.answer = answer
+    decoding.main()

@@ -1,0 +1,152 @@
+"""Where the tests of the stores keep voiceprints, and made-up recordings to keep there."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from postgres_server import PostgresServer
+from sound_groove.store.interface import VoiceprintStore
+from sound_groove.store.opening import open_store
+from sound_groove.store.records import EnrolledRecording, new_id, now
+from sound_groove.store.sealing import PlainSealer, Sealer
+from sound_groove.types import ModelIdentity
+
+MODEL = ModelIdentity("small", "1f" * 32)
+OTHER_MODEL = ModelIdentity("large", "2e" * 32)
+SIZE = 192
+
+
+def recording(seed: int, size: int = SIZE, audio: bytes = b"", source: str = "a.wav") -> EnrolledRecording:
+    """A made-up recording, the same for the same seed but for its id."""
+    embedding = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+    embedding /= np.linalg.norm(embedding)
+    return EnrolledRecording(new_id(), embedding, source, f"{seed:064x}", 4.0, 2.5, 20.0, 16_000, now(), audio)
+
+
+class Place(Protocol):
+    """A file or database, in which a store is or will be.
+
+    Attributes:
+        location: for `open_store`.
+    """
+
+    location: str
+
+    def open(self, create: bool = True, sealer: Sealer | None = None) -> VoiceprintStore: ...
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a statement gives that bypasses the store."""
+        ...
+
+    def content(self) -> Iterator[bytes]:
+        """All that the store has on the disk, file by file."""
+        ...
+
+    def hold(self) -> Any:
+        """Another program's connection in the middle of reading speakers and recordings; closed by `close`."""
+        ...
+
+
+@dataclass
+class SqlitePlace:
+    path: Path
+
+    @property
+    def location(self) -> str:
+        return str(self.path)
+
+    def open(self, create: bool = True, sealer: Sealer | None = None) -> VoiceprintStore:
+        from sound_groove.store.sqlite import SqliteStore
+
+        return SqliteStore(self.path, create, sealer or PlainSealer())
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        database = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            return database.execute(statement).fetchall()
+        finally:
+            database.close()
+
+    def content(self) -> Iterator[bytes]:
+        for path in self.path.parent.glob(self.path.name + "*"):
+            yield path.read_bytes()
+
+    def hold(self) -> Any:
+        database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        database.execute("BEGIN")
+        database.execute("SELECT count(*) FROM speakers").fetchall()
+        return database
+
+
+@dataclass
+class PostgresPlace:
+    server: PostgresServer
+    database: str
+
+    @property
+    def location(self) -> str:
+        return self.server.url(self.database)
+
+    def open(self, create: bool = True, sealer: Sealer | None = None) -> VoiceprintStore:
+        from sound_groove.store.postgres import PostgresStore
+
+        return PostgresStore(self.location, create, sealer or PlainSealer())
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        return self.server.execute(f"SET search_path TO sound_groove, public; {statement}", self.database)
+
+    def content(self) -> Iterator[bytes]:
+        self.server.execute("CHECKPOINT", self.database)  # what is in the server's memory goes to the files
+        ((number,),) = self.server.execute(f"SELECT oid FROM pg_database WHERE datname = '{self.database}'")
+        for path in (self.server.folder / "data" / "base" / str(number)).rglob("*"):
+            if path.is_file():
+                yield path.read_bytes()
+
+    def hold(self) -> Any:
+        import psycopg
+
+        connection = psycopg.connect(self.location)
+        # A snapshot alone, without a lock on the tables.
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute("SELECT 1")
+        return connection
+
+
+def present(place: Place, traces: list[bytes]) -> list[bytes]:
+    """Those of some bytes that are in a file of the store."""
+    content = b"\n".join(place.content())
+    return [trace for trace in traces if trace in content]
+
+
+def enrol_forever(location: str, prefix: str) -> None:
+    """Enrol speakers of three recordings each and print the name of each as soon as it is acknowledged."""
+    store = open_store(location, create=True)
+    for number in range(100_000):
+        name = f"{prefix}-{number}"
+        store.add(name, [recording(3 * number + k, audio=b"sound" * 500) for k in range(3)], MODEL, None, "test")
+        os.write(1, f"{name}\n".encode())
+
+
+def contend(location: str, prefix: str, count: int) -> None:
+    """Enrol speakers of one's own and, in between, add to one that others add to; print how often that was done."""
+    from sound_groove.errors import StaleVoiceprintError, UnknownSpeakerError
+
+    store = open_store(location, create=True)
+    done = 0
+    for number in range(count):
+        store.add(f"{prefix}-{number}", [recording(number)], MODEL, None, prefix)
+        try:
+            version = store.voiceprint("everybody's").speaker.version
+        except UnknownSpeakerError:
+            version = None
+        try:
+            store.add("everybody's", [recording(number)], MODEL, version, prefix)
+            done += 1
+        except StaleVoiceprintError:
+            pass
+    store.close()
+    os.write(1, f"{done}\n".encode())

@@ -1,0 +1,451 @@
+"""The service's page in a real Chromium, whose microphone plays an example, against a real service process."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from browser import Visit, find_browser, launch, play_to_microphone
+from service_process import EXAMPLES, ServiceProcess
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
+
+if find_browser() is None:
+    pytest.skip("no Chromium is installed (Debian: apt-get install chromium)", allow_module_level=True)
+pytest.importorskip("playwright", reason="playwright is not installed (pip install playwright)")
+
+RMS, RMS_2, SLT, AWB = (EXAMPLES / f"{name}.flac" for name in ("rms-1", "rms-2", "slt-1", "awb-1"))
+SECTIONS = ("compare", "identify", "enrol", "speakers")
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+DURATION = """async node => {
+    if (!node.duration) await new Promise(loaded => node.addEventListener("loadedmetadata", loaded));
+    return node.duration;
+}"""
+NOTE_MICROPHONE = """
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = (asked) => open(window.asked = asked);
+"""
+FOCUSED = "node => node === document.activeElement"
+
+
+def rejected(name: str) -> str:
+    """A script by which no microphone can be had, for this reason."""
+    return f"navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '{name}'));"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    service = ServiceProcess(tmp_path_factory.mktemp("service"), "--max-upload", "2")
+    yield service.address
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    microphone = play_to_microphone(tmp_path_factory.mktemp("microphone") / "voice.wav", RMS, RMS_2)
+    with sync_playwright() as playwright:
+        browser = launch(playwright, microphone)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: "Browser") -> Iterator["BrowserContext"]:
+    context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visit(context: "BrowserContext", address: str) -> Iterator[Visit]:
+    visit = Visit(context.new_page(), address)
+    yield visit
+    visit.check()
+
+
+def test_two_clips_from_the_microphone_are_of_the_same_speaker(visit: Visit) -> None:
+    visit.page.add_init_script(NOTE_MICROPHONE)
+    page = visit.open()
+    first, second = (page.locator("#compare .clip").nth(place) for place in (0, 1))
+    for clip in (first, second):
+        clip.get_by_role("button", name="Record").click()
+        clip.get_by_text(re.compile(r"^0:04")).wait_for()
+        assert float(re.findall(r"scaleX\(([\d.]+)\)", clip.locator(".level").get_attribute("style") or "")[0]) > 0
+        if clip is first:
+            clip.get_by_role("button", name="Stop").click()
+    asked = page.evaluate("window.asked.audio")
+    assert not any(asked[name] for name in ("echoCancellation", "noiseSuppression", "autoGainControl"))
+    visit.send("compare")  # which ends the second recording
+    assert page.locator("#compare-result .verdict").inner_text() == "Probably the same speaker"
+    assert re.search(r"same speaker: > 9\d\.\d %", page.locator("#compare-result .probability").inner_text())
+    for clip in (first, second):
+        assert "Your recording" in clip.inner_text()
+        assert 4 <= clip.locator("audio").evaluate(DURATION) < 7
+        assert drawn_share(clip.locator("canvas").evaluate_handle("node => node")) > 0.02
+        facts = clip.get_by_text("above the noise").inner_text()
+        assert re.search(r"[3-6]\.\d\ss of speech, \d+\sdB above the noise, (44\.1|48)\skHz", facts)
+
+
+def drawn_share(canvas: object) -> float:
+    """Share of a canvas that is not empty."""
+    program = """canvas => {
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        return pixels.filter((value, place) => place % 4 === 3 && value > 0).length / (pixels.length / 4);
+    }"""
+    return float(canvas.evaluate(program))  # type: ignore[attr-defined]
+
+
+def test_a_recording_is_a_wav_file_as_others_read_it(visit: Visit, tmp_path: Path) -> None:
+    samples = [0.0, 0.5, -0.25, 1.0, -1.0, 1.7, -1.7]
+    program = """async samples => {
+        const { encodeWav, wavSeconds } = await import("/page/wav.js");
+        const file = encodeWav({ samples: Float32Array.from(samples), sampleRate: 44100 });
+        return [[...new Uint8Array(file)], wavSeconds(file.byteLength, 44100)];
+    }"""
+    content, seconds = visit.open().evaluate(program, samples)
+    path = tmp_path / "recording.wav"
+    path.write_bytes(bytes(content))
+    facts = soundfile.info(path)
+    assert (facts.samplerate, facts.channels, facts.subtype) == (44100, 1, "PCM_16")
+    assert seconds == pytest.approx(7 / 44100)
+    read, _ = soundfile.read(path)
+    assert read == pytest.approx(np.clip(samples, -1, 1), abs=1e-4)
+
+
+def test_a_waveform_is_the_lowest_and_highest_sample_of_each_column(visit: Visit) -> None:
+    program = """async () => (await import("/page/waveform.js")).columns([0.1, -0.2, 0.3, 0.4, -0.5, -0.6], 3)"""
+    assert visit.open().evaluate(program) == [[-0.2, 0.1], [0, 0.4], [-0.6, 0]]
+
+
+def test_no_probability_is_shown_as_certain(visit: Visit) -> None:
+    program = """async values => values.map((await import("/page/verdict.js")).percent)"""
+    shown = visit.open().evaluate(program, [1, 0.9996, 0.998, 0.92, 0.5, 0.066, 0.0004, 0])
+    assert shown == ["> 99.9 %", "> 99.9 %", "99.8 %", "92.0 %", "50 %", "6.6 %", "< 0.1 %", "< 0.1 %"]
+
+
+def test_too_little_speech_gives_no_verdict_and_says_why(visit: Visit, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(RMS, dtype="float32")
+    short = tmp_path / "short.wav"
+    soundfile.write(short, samples[int(0.4 * rate) : int(0.8 * rate)], rate)
+    page = visit.open()
+    visit.choose("compare", 0, RMS_2)
+    visit.choose("compare", 1, short)
+    visit.send("compare")
+    answer = page.locator("#compare-result").inner_text()
+    assert "Inconclusive" in answer and "too little speech for a verdict" in answer
+    assert "too little speech" in page.locator("#compare .clip").nth(1).locator(".notes").inner_text()
+
+
+def test_files_of_two_speakers_chosen_and_dropped_are_told_apart(visit: Visit) -> None:
+    page = visit.open()
+    with page.expect_file_chooser() as chooser:
+        page.locator("#compare .clip").first.get_by_role("button", name="Choose a file").click()
+    chooser.value.set_files(RMS)
+    drop(visit, page.locator("#compare .clip").nth(1), SLT)
+    visit.send("compare")
+    assert page.locator("#compare-result .verdict").inner_text() == "Probably different speakers"
+    limits = page.locator("#compare-result .tick").all_inner_texts()
+    assert [limit.replace("\xa0", " ") for limit in limits] == ["20 %", "80 %"]
+    page.get_by_text("Numbers").click()
+    assert page.locator("#compare-result dd").all_inner_texts()[-1].startswith("pretrained (8b89")
+    page.locator("#compare .clip").first.get_by_role("button", name="Remove").click()
+    assert page.locator("#compare-result").inner_text() == ""  # an answer about other clips would mislead
+
+
+def drop(visit: Visit, target: object, file: Path) -> None:
+    """Drop a file on an element."""
+    program = """async ([name, content]) => {
+        const files = new DataTransfer();
+        files.items.add(new File([new Uint8Array(content)], name));
+        return files;
+    }"""
+    files = visit.page.evaluate_handle(program, [file.name, list(file.read_bytes())])
+    target.dispatch_event("drop", {"dataTransfer": files})  # type: ignore[attr-defined]
+
+
+def test_warnings_stand_under_the_clip_that_they_are_about(visit: Visit, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(RMS, dtype="float32")
+    clipped = tmp_path / "clipped.wav"
+    soundfile.write(clipped, np.clip(20 * samples[: int(1.2 * rate)], -1, 1), rate)
+    page = visit.open()
+    visit.choose("compare", 0, RMS_2)
+    visit.choose("compare", 1, clipped)
+    visit.send("compare")
+    first, second = (page.locator("#compare .clip").nth(place) for place in (0, 1))
+    assert first.locator(".notes li").count() == 0
+    notes = " ".join(second.locator(".notes li").all_inner_texts())
+    assert "clipped" in notes and "little speech" in notes
+    page.get_by_role("button", name="中文").click()
+    assert all(CHINESE.search(note) for note in second.locator(".notes li").all_inner_texts())
+
+
+def test_a_clip_that_is_no_audio_is_refused_in_words_of_the_page(visit: Visit, tmp_path: Path) -> None:
+    visit.refusals.add(422)
+    text = tmp_path / "letter.wav"
+    text.write_text("Dear Kim, this is a letter and no recording.", encoding="utf-8")
+    page = visit.open()
+    visit.choose("compare", 0, RMS)
+    clip = page.locator("#compare .clip").nth(1)
+    clip.locator("input[type=file]").set_input_files(text)
+    clip.get_by_text("cannot show or play").wait_for()
+    visit.send("compare", ".problem")
+    assert "not audio" in clip.locator(".notes").inner_text()
+    assert "A clip cannot be used" in page.locator("#compare-result").inner_text()
+
+
+def enrol(visit: Visit, name: str, *clips: Path, outcome: str = ".verdict") -> str:
+    """Enrol somebody; what the page says then."""
+    page = visit.open("enrol")
+    page.get_by_label("Name").fill(name)
+    visit.choose("enrol", 0, *clips)
+    for place in range(len(clips)):
+        page.locator("#enrol .clip").nth(place).locator("canvas").wait_for()
+    return visit.send("enrol", outcome).locator("#enrol-result").inner_text()
+
+
+def remove(visit: Visit, name: str) -> None:
+    """Remove somebody for good."""
+    page = visit.open("speakers")
+    page.get_by_role("button", name=f"Remove {name}", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove for good").click()
+    page.get_by_text(f"{name} was removed for good").wait_for()
+
+
+def test_a_speaker_is_enrolled_listed_and_removed_for_good(visit: Visit) -> None:
+    name = 'Zoë "R/M" 王'
+    assert f"{name} is enrolled: 2 new, 2 in all" in enrol(visit, name, RMS, RMS_2)
+    page = visit.open("speakers")
+    assert "recordings: 2" in page.get_by_role("listitem").filter(has_text=name).inner_text()
+    page.get_by_role("button", name=f"Remove {name}").click()
+    dialog = page.get_by_role("dialog")
+    assert "for good and cannot be undone" in dialog.inner_text()
+    assert page.evaluate("document.activeElement.textContent") == "Cancel"  # what is safe comes first
+    page.keyboard.press("Escape")
+    assert page.get_by_role("listitem").filter(has_text=name).is_visible()
+    assert [request for request in visit.requests if request.startswith("DELETE")] == []
+    remove(visit, name)
+    page.get_by_text("Nobody is enrolled.").wait_for()
+
+
+def test_refused_recordings_say_why_and_may_be_enrolled_all_the_same(visit: Visit) -> None:
+    visit.refusals.add(422)
+    assert "Nothing was enrolled" in enrol(visit, "Kim", RMS, RMS_2, SLT, outcome=".problem")
+    page = visit.page
+    notes = [clip.locator(".notes").all_inner_texts() for clip in page.locator("#enrol .clip").all()]
+    assert notes[:2] == [[], []] and "does not sound like the others (score 0." in notes[2][0]
+    page.get_by_role("button", name="中文").click()
+    shown = page.locator("#enrol .notes").inner_text()
+    assert CHINESE.search(shown) and "sound" not in shown
+    page.get_by_role("button", name="English").click()
+    page.get_by_role("button", name="Enrol all the same").click()
+    page.locator("#enrol-result .verdict").get_by_text("3 new").wait_for()
+    assert "enrolled already" in " ".join(enrol_notes(visit, "Kim", RMS))
+    remove(visit, "Kim")
+
+
+def enrol_notes(visit: Visit, name: str, clip: Path) -> list[str]:
+    """What stands under a clip that is refused."""
+    enrol(visit, name, clip, outcome=".problem")
+    return visit.page.locator("#enrol .notes li").all_inner_texts()
+
+
+def test_clips_can_be_added_and_taken_away_before_enrolling(visit: Visit) -> None:
+    page = visit.open("enrol")
+    visit.choose("enrol", 0, RMS, SLT, AWB)
+    titles = page.locator("#enrol .clip h3")
+    assert titles.all_inner_texts() == ["Clip 1", "Clip 2", "Clip 3"]
+    page.locator("#enrol .clip").nth(1).get_by_role("button", name="Remove").click()
+    assert titles.all_inner_texts() == ["Clip 1", "Clip 2"]
+    assert "awb-1.flac" in page.locator("#enrol .clip").nth(1).inner_text()
+    page.get_by_role("button", name="Add another clip").click()
+    assert page.locator("#enrol .clip").nth(2).get_by_role("button", name="Record").evaluate(FOCUSED)
+
+
+def test_identification_names_the_speaker_or_nobody(visit: Visit) -> None:
+    page = visit.open("identify")
+    visit.choose("identify", 0, RMS_2)
+    visit.send("identify")
+    assert "Nobody is enrolled with this model" in page.locator("#identify-result").inner_text()
+    for name, clip in (("Rob", RMS), ("Sue", SLT)):
+        enrol(visit, name, clip)
+    visit.open("identify")
+    visit.choose("identify", 0, RMS_2)
+    visit.send("identify")
+    assert page.locator("#identify-result .verdict").inner_text() == "Probably Rob"
+    rows = page.locator("#identify-result tbody tr").all_inner_texts()
+    assert rows[0].startswith("Rob") and "9" in rows[0] and rows[-1].startswith("Nobody enrolled")
+    page.locator("#identify .clip").get_by_role("button", name="Remove").click()
+    visit.choose("identify", 0, AWB)
+    visit.send("identify")
+    assert page.locator("#identify-result .verdict").inner_text() == "Probably nobody who is enrolled"
+    for name in ("Rob", "Sue"):
+        remove(visit, name)
+
+
+def test_everything_can_be_done_with_the_keyboard(visit: Visit) -> None:
+    page = visit.page
+    page.goto(visit.address)
+    page.locator("#model").get_by_text("pretrained").wait_for()
+    seen = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.textContent.trim()"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+        assert outline == "3px", seen[-1]
+        if seen[-1] == "Compare" and len(seen) > 4:
+            break
+    record = ["Record", "Choose a file…"]
+    assert seen == ["English", "中文", "Compare", *record, *record, "Compare"]
+    page.keyboard.press("Enter")
+    page.get_by_text("Clip A is empty").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "Record"
+    page.keyboard.press("Enter")
+    page.locator("#compare .time").first.get_by_text(re.compile("^0:01")).wait_for()
+    page.keyboard.press("Space")  # the focus went to 'Stop'
+    page.get_by_text("Your recording").wait_for()
+    page.locator("#tab-compare").focus()
+    for section in ("identify", "enrol", "speakers", "compare"):
+        page.keyboard.press("ArrowRight")
+        assert page.locator(f"#{section}").is_visible() and page.url.endswith(f"#{section}")
+        assert page.locator("[role=tabpanel]:visible").count() == 1
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#speakers").is_visible()
+    page.locator("#speakers-result").get_by_text("Nobody is enrolled.").wait_for()
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_a_narrow_page_never_scrolls_sideways(browser: "Browser", address: str, locale: str) -> None:
+    context = browser.new_context(locale=locale, viewport={"width": 390, "height": 700})
+    visit = Visit(context.new_page(), address)
+    page = visit.open()
+    visit.choose("compare", 0, RMS)
+    visit.choose("compare", 1, SLT)
+    visit.send("compare").locator("#compare-result summary").click()
+    first, second = (page.locator("#compare .clip").nth(place).bounding_box() for place in (0, 1))
+    assert first is not None and second is not None and second["y"] >= first["y"] + first["height"]
+    for width in (390, 320):
+        page.set_viewport_size({"width": width, "height": 700})
+        for section in SECTIONS:
+            page.locator(f"#tab-{section}").click()
+            page.locator(f"#{section}").wait_for()
+            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert overflow <= 0, (width, section)
+    visit.check()
+    context.close()
+
+
+def test_the_language_is_the_browsers_until_another_is_chosen(browser: "Browser", address: str) -> None:
+    context = browser.new_context(locale="zh-CN")
+    visit = Visit(context.new_page(), address)
+    page = visit.open()
+    words = page.locator("[data-text]:visible").all_inner_texts()
+    assert len(words) > 12 and all(CHINESE.search(word) for word in words), words
+    assert page.locator("html").get_attribute("lang") == "zh-CN" and CHINESE.search(page.title())
+    page.get_by_role("button", name="English").click()
+    page.reload()
+    words = page.locator("[data-text]:visible").all_inner_texts()
+    assert len(words) > 12 and not any(CHINESE.search(word) for word in words), words
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.get_by_role("button", name="English").get_attribute("aria-pressed") == "true"
+    visit.check()
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "sentence"),
+    [
+        (rejected("NotAllowedError"), "The browser may not use the microphone"),
+        (rejected("NotFoundError"), "No microphone was found"),
+        (rejected("NotReadableError"), "The microphone cannot be read"),
+        ("Object.defineProperty(window, 'isSecureContext', {value: false});", "https and localhost only"),
+    ],
+)
+def test_a_microphone_that_cannot_be_had_is_explained(visit: Visit, obstacle: str, sentence: str) -> None:
+    visit.page.add_init_script(obstacle)
+    clip = visit.open().locator("#compare .clip").first
+    clip.get_by_role("button", name="Record").click()
+    assert sentence in clip.locator(".notes li").inner_text()
+    assert clip.get_by_role("button", name="Record").is_enabled()
+
+
+def test_a_file_beyond_the_limit_is_refused_before_it_is_sent(visit: Visit, tmp_path: Path) -> None:
+    large, half = tmp_path / "large.wav", tmp_path / "half.wav"
+    soundfile.write(large, np.zeros(1_100_000), 16000)
+    soundfile.write(half, np.random.default_rng(0).normal(0, 0.1, 600_000), 16000)
+    page = visit.open()
+    clip = page.locator("#compare .clip").first
+    clip.locator("input[type=file]").set_input_files(large)
+    assert "The audio has 2.2\xa0MB, and the service takes 2.0\xa0MB" in clip.locator(".notes li").inner_text()
+    for place in (0, 1):
+        visit.choose("compare", place, half)
+    visit.send("compare", ".problem")
+    assert "The audio has 2.4\xa0MB" in page.locator("#compare-result").inner_text()
+    assert [request for request in visit.requests if request.startswith("POST")] == []
+
+
+def test_a_busy_service_and_one_that_is_gone_are_told_apart(visit: Visit) -> None:
+    visit.refusals.add(429)
+    page = visit.open()
+    for place in (0, 1):
+        visit.choose("compare", place, RMS)
+    body = '{"error": {"code": "too_many_requests", "message": "", "problems": []}}'
+    page.route("**/v1/compare", lambda route: route.fulfill(status=429, headers={"Retry-After": "7"}, body=body))
+    visit.send("compare", ".problem")
+    assert "busy: try again in 7\xa0s" in page.locator("#compare-result").inner_text()
+    page.unroute_all()
+    page.context.set_offline(True)
+    page.locator("#compare-form > button").click()
+    page.get_by_text("The service does not answer; it may have been stopped.").wait_for()
+    visit.complaints[:] = [one for one in visit.complaints if "ERR_INTERNET_DISCONNECTED" not in one]
+
+
+def test_a_service_with_keys_is_given_one_that_this_tab_alone_keeps(context: "BrowserContext", tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    command = [sys.executable, "-m", "sound_groove", "keys", "add", "page", "--scope", "read", "--keys", str(keys)]
+    key = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
+    service = ServiceProcess(tmp_path, "--keys", str(keys))
+    try:
+        visit = Visit(context.new_page(), service.address, {401, 403})
+        page = visit.page
+        page.goto(service.address)
+        page.get_by_label("Key").fill("wrong")
+        page.get_by_role("button", name="Use this key").click()
+        page.get_by_text("The service does not know this key.").wait_for()
+        page.get_by_label("Key").fill(key)
+        page.keyboard.press("Enter")
+        page.locator("#model").get_by_text("pretrained").wait_for()
+        assert page.locator("#key-form").is_hidden()
+        assert key in page.evaluate("JSON.stringify(sessionStorage)")
+        assert key not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
+        assert "This key does not allow that" in enrol(visit, "Kim", RMS, outcome=".problem")
+        visit.check()
+    finally:
+        service.stop()
+
+
+def test_files_are_asked_for_anew_and_come_compressed(visit: Visit) -> None:
+    answers: dict[str, dict[str, str]] = {}
+    visit.page.on("response", lambda answer: answers.update({answer.url: answer.headers}))
+    visit.open()
+    files = {url: headers for url, headers in answers.items() if "/page/" in url}
+    assert len(files) > 15
+    assert {headers["cache-control"] for headers in files.values()} == {"no-cache"}
+    assert files[f"{visit.address}/page/texts.js"]["content-encoding"] == "gzip"
+
+
+def test_nothing_is_shorter_than_a_finger_needs(visit: Visit) -> None:
+    page = visit.open()
+    visit.choose("compare", 0, RMS)
+    sizes = page.locator("button:visible, summary:visible, input:visible").evaluate_all(
+        "nodes => nodes.map(node => [node.textContent, node.offsetWidth, node.offsetHeight])"
+    )
+    assert len(sizes) > 8 and all(min(width, height) >= 24 for _, width, height in sizes), sizes

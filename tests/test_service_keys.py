@@ -1,0 +1,246 @@
+"""API keys: made once, kept as hashes, compared whole, heeded at once; and who a request may come from."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sound_groove.errors import OutputError, RequestError, ServiceError, UsageError
+from sound_groove.service.guard import LOCAL, Guard, is_loopback
+from sound_groove.service.keys import KeyRing, add_key, hash_of, load_keys, remove_key
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "keys.json"
+
+
+def test_a_key_is_long_random_and_kept_as_its_hash_only(file: Path) -> None:
+    keys = [add_key(file, name, "read") for name in ("one", "two")]
+    assert len(set(keys)) == 2 and all(key.startswith("sg_") and len(key) >= 46 for key in keys)
+    text = file.read_text()
+    assert not any(key in text or key[3:] in text for key in keys)
+    assert [entry.hash for entry in load_keys(file)] == [hash_of(key) for key in keys]
+
+
+def test_the_file_is_its_owners_alone_and_nothing_else_is_left_beside_it(file: Path) -> None:
+    add_key(file, "one", "admin")
+    add_key(file, "two", "admin")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["keys.json"]
+
+
+def test_a_key_is_found_and_a_part_of_it_is_not(file: Path) -> None:
+    key = add_key(file, "one", "enrol")
+    ring = KeyRing(file)
+    found = ring.find(key)
+    assert found is not None and found.name == "one" and found.scope == "enrol"
+    for other in ("", key[:-1], key + "A", key.lower(), hash_of(key), "\udcff", "ключ"):
+        assert ring.find(other) is None, other
+
+
+def test_every_entry_is_compared_whichever_fits(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [add_key(file, f"key{number}", "read") for number in range(5)]
+    ring = KeyRing(file)
+    import hmac
+
+    compared = []
+    usual = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append(a) or usual(a, b))
+    assert ring.find(keys[0]) is not None
+    assert len(compared) == 5
+
+
+def test_a_change_of_the_file_is_heeded_at_once(file: Path) -> None:
+    first = add_key(file, "first", "read")
+    ring = KeyRing(file)
+    second = add_key(file, "second", "read")
+    assert ring.find(second) is not None
+    remove_key(file, "first")
+    assert ring.find(first) is None and ring.find(second) is not None
+
+
+def test_nobody_is_let_in_when_the_file_is_gone_or_damaged(file: Path) -> None:
+    key = add_key(file, "one", "read")
+    guard = Guard(KeyRing(file))
+    file.write_text("{")
+    for _ in range(2):
+        with pytest.raises(RequestError, match="cannot read its API keys") as refused:
+            guard.caller(f"Bearer {key}", "read")
+        assert refused.value.status == 503
+        file.unlink(missing_ok=True)
+
+
+def test_a_file_that_others_may_write_is_refused(file: Path) -> None:
+    add_key(file, "one", "read")
+    file.chmod(0o622)
+    with pytest.raises(ServiceError, match="others may write to it, and so let themselves in; chmod 600"):
+        load_keys(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"keys": 3}',
+        '{"keys": [{}]}',
+        '{"keys": [{"name": "a", "scope": "root", "hash": "0", "created": ""}]}',
+        '{"keys": [{"name": "../a", "scope": "read", "hash": "0", "created": ""}]}',
+        '{"keys": [{"name": "a", "scope": "read", "hash": 3, "created": ""}]}',
+        '{"keys": [{"name": 3, "scope": "read", "hash": "0", "created": ""}]}',
+        '{"keys": [{"name": "a", "scope": ["read"], "hash": "0", "created": ""}]}',
+        '{"keys": [{"name": "a", "scope": "read", "hash": "é", "created": ""}]}',
+        "\xff\xfe",
+    ],
+)
+def test_a_file_of_something_else_is_refused_with_one_sentence(file: Path, content: str) -> None:
+    file.write_text(content)
+    with pytest.raises(ServiceError, match=r"is no file of API keys|is damaged") as refused:
+        load_keys(file)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_without_keys_lets_no_service_start(file: Path) -> None:
+    add_key(file, "one", "read")
+    remove_key(file, "one")
+    with pytest.raises(ServiceError, match="holds no API key; 'sound-groove keys add' makes one"):
+        KeyRing(file)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "ключ", "a\n", "-a", "a" * 65, "../a"])
+def test_a_name_that_a_log_could_not_hold_is_refused(file: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="a key's name has up to 64"):
+        add_key(file, name, "read")
+    assert not file.exists()
+
+
+def test_wrong_use_of_the_file_is_told(file: Path) -> None:
+    add_key(file, "one", "read")
+    with pytest.raises(UsageError, match="has a key 'one' already"):
+        add_key(file, "one", "admin")
+    with pytest.raises(UsageError, match="there is no scope 'admn'; did you mean 'admin'"):
+        add_key(file, "two", "admn")
+    with pytest.raises(UsageError, match="has no key 'ona'; did you mean 'one'"):
+        remove_key(file, "ona")
+    with pytest.raises(ServiceError, match="No such file or directory; 'sound-groove keys add' makes one"):
+        remove_key(file.with_name("other.json"), "one")
+    with pytest.raises(OutputError, match="cannot be written"):
+        add_key(file / "keys.json", "one", "read")
+    assert [key.name for key in load_keys(file)] == ["one"]
+
+
+def test_the_verb_makes_lists_and_removes_keys(file: Path) -> None:
+    def keys(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sound_groove", "keys", *words, "--keys", str(file)]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ})
+
+    made = keys("add", "desk", "--scope", "enrol")
+    assert made.returncode == 0 and KeyRing(file).find(made.stdout.strip()) is not None
+    assert "shown once" in made.stderr
+    listed = json.loads(keys("list", "--json").stdout)
+    assert [(key["name"], key["scope"]) for key in listed["keys"]] == [("desk", "enrol")]
+    assert "hash" not in listed["keys"][0]
+    assert keys("remove", "desk").returncode == 0
+    assert keys("remove", "desk").returncode == 2 and load_keys(file) == ()
+
+
+# --- who a request may come from ---
+
+
+def test_scopes_include_those_before_them(file: Path) -> None:
+    guard_keys = {scope: add_key(file, scope, scope) for scope in ("read", "enrol", "admin")}
+    guard = Guard(KeyRing(file))
+    allowed = {
+        (held, wanted)
+        for held, key in guard_keys.items()
+        for wanted in ("read", "enrol", "admin")
+        if _status(guard, f"Bearer {key}", wanted) == 200
+    }
+    assert allowed == {
+        ("read", "read"), ("enrol", "read"), ("enrol", "enrol"), ("admin", "read"), ("admin", "enrol"),
+        ("admin", "admin"),
+    }  # fmt: skip
+    assert _status(guard, f"Bearer {guard_keys['read']}", "enrol") == 403
+
+
+def _status(guard: Guard, authorization: str | None, scope: str) -> int:
+    try:
+        guard.caller(authorization, scope)  # type: ignore[arg-type]
+    except RequestError as error:
+        return error.status
+    return 200
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Basic abc", "abc", "Bearer sg_wrong"])
+def test_without_a_known_key_nobody_is_let_in(file: Path, authorization: str | None) -> None:
+    add_key(file, "one", "admin")
+    assert _status(Guard(KeyRing(file)), authorization, "read") == 401
+
+
+def test_without_a_file_of_keys_everybody_may_do_everything() -> None:
+    assert Guard(None).caller(None, "admin") == LOCAL
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:1", "voice.lan"])
+def test_the_services_own_names_are_known(host: str) -> None:
+    Guard(None, ("voice.lan",)).check_browser("POST", "/v1/compare", {"host": host})
+
+
+@pytest.mark.parametrize("host", ["evil.test", "", "127.0.0.1.evil.test", "localhost.evil.test:8000", "[", "a@b", "0"])
+def test_a_rebound_name_is_refused(host: str) -> None:
+    for path in ("/", "/v1/compare", "/openapi.json"):
+        with pytest.raises(RequestError, match="not reached under that name") as refused:
+            Guard(None).check_browser("GET", path, {"host": host})
+        assert refused.value.status == 421
+
+
+def test_with_keys_any_name_will_do_unless_names_are_given(file: Path) -> None:
+    add_key(file, "one", "read")
+    Guard(KeyRing(file)).check_browser("GET", "/v1/info", {"host": "anything.test"})
+    with pytest.raises(RequestError, match="not reached under that name"):
+        Guard(KeyRing(file), ("voice.lan",)).check_browser("GET", "/v1/info", {"host": "anything.test"})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.test"},
+        {"origin": "null"},
+        {"origin": "http://localhost:9999"},
+        {"origin": "http://["},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_another_sites_page_is_refused_but_for_our_page_itself(headers: dict[str, str]) -> None:
+    guard = Guard(None)
+    for method, path in (("POST", "/v1/compare"), ("GET", "/v1/speakers"), ("DELETE", "/v1/speakers/Kim")):
+        with pytest.raises(RequestError, match="a page of another site") as refused:
+            guard.check_browser(method, path, {"host": "localhost:8000", **headers})
+        assert refused.value.status == 403
+    guard.check_browser("GET", "/", {"host": "localhost:8000", **headers})
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        ("localhost", "http://localhost:80"),
+        ("voice.lan", "https://voice.lan"),
+        ("voice.lan:443", "https://voice.lan"),
+        ("127.0.0.1:8000", "https://voice.lan"),  # by a proxy that tells its own address
+    ],
+)
+def test_our_own_page_may_ask(host: str, origin: str) -> None:
+    headers = {"host": host, "origin": origin, "sec-fetch-site": "same-origin"}
+    Guard(None, ("voice.lan",)).check_browser("POST", "/v1/compare", headers)
+
+
+def test_only_loopback_addresses_are_loopback() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.3.2.1", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "", "localhost.evil.test", "::ffff:10.0.0.1")))
