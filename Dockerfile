@@ -10,17 +10,17 @@ RUN python -m venv /opt/sound-groove \
 FROM python:3.11-slim
 RUN groupadd --gid 10001 groove \
  && useradd --uid 10001 --gid groove --no-create-home --shell /usr/sbin/nologin groove \
- && install --directory --owner groove --group groove --mode 0700 /data
+ && install --directory --owner groove --group groove --mode 0700 /var/lib/sound-groove
 COPY --from=build /opt/sound-groove /opt/sound-groove
 ENV PATH=/opt/sound-groove/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    SOUND_GROOVE_STORE=/data/voiceprints.db
+    SOUND_GROOVE_STORE=/var/lib/sound-groove/voiceprints.db
 USER 10001:10001
-WORKDIR /data
-VOLUME /data
+WORKDIR /var/lib/sound-groove
+VOLUME /var/lib/sound-groove
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
 ENTRYPOINT ["sound-groove"]
-CMD ["serve", "--host", "0.0.0.0", "--keys", "/data/keys.json"]
+CMD ["serve", "--host", "0.0.0.0", "--keys", "/var/lib/sound-groove/keys.json"]

@@ -28,7 +28,8 @@ def test_the_command_is_one_of_ours_and_needs_keys() -> None:
     (entry,), (command,) = instructions("ENTRYPOINT"), instructions("CMD")
     assert json.loads(entry) == ["sound-groove"]
     arguments = build_parser().parse_args(json.loads(command))
-    assert arguments.verb == "serve" and arguments.host == "0.0.0.0" and arguments.keys == Path("/data/keys.json")
+    (volume,) = instructions("VOLUME")
+    assert arguments.verb == "serve" and arguments.host == "0.0.0.0" and arguments.keys == Path(volume) / "keys.json"
 
 
 def test_it_runs_as_nobody_with_the_smallest_extra() -> None:

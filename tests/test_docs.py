@@ -176,6 +176,7 @@ def _load(path: Path) -> ModuleType:
 def test_no_document_names_a_place_of_one_machine() -> None:
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
+        text = re.sub(r"\b(?:127\.0\.0\.1|0\.0\.0\.0)\b", "", text)  # every machine has these
         found = re.findall(r"(?<![\w./>])/(?:home|root|work|mnt|Users|data)/\S*|\blocalhost\b|\d+\.\d+\.\d+\.\d+", text)
         assert not found, f"{document.name}: {found}"
 

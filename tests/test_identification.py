@@ -14,9 +14,9 @@ from sound_groove.calibration import ScoreMap, Term
 from sound_groove.decision import DecisionRule
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.enrolment import enroll
-from sound_groove.errors import UsageError
-from sound_groove.gallery import COHORT, MemoryGallery, Neighbour
-from sound_groove.identification import WEIGHED, Identification, identify
+from sound_groove.errors import OtherModelError, UsageError
+from sound_groove.gallery import COHORT, MemoryGallery, Neighbour, open_gallery
+from sound_groove.identification import WEIGHED, Identification, identify, identify_heard
 from sound_groove.listening import AudioFacts, HeardRecording, hear
 from sound_groove.store.opening import open_store
 from sound_groove.store.records import SpeakerEntry
@@ -66,7 +66,7 @@ def heard(speech_s: float = 3.0, *warnings: QualityWarning) -> HeardRecording:
 
 def ask(*scores: float, score_map: ScoreMap | None = MAP, top: int = 5, rule: DecisionRule | None = None,
         prior: float = 0.5) -> Identification:  # fmt: skip
-    return identify(
+    return identify_heard(
         Made(list(scores)), heard(), NOTHING, score_map, top=top, prior=prior, rule=rule or DecisionRule()
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def test_a_long_enrolment_may_come_before_a_nearer_short_one() -> None:
     gallery = Made([0.8, 0.7])
     long = [Neighbour(entry(0, 1.0), 0.8), Neighbour(entry(1, 30.0), 0.7)]
     gallery.nearest = lambda embedding, count: long  # type: ignore[method-assign]
-    found = identify(gallery, heard(), NOTHING, score_map)
+    found = identify_heard(gallery, heard(), NOTHING, score_map)
     assert [match.name for match in found.candidates] == ["speaker 1", "speaker 0"]
     assert found.candidates[0].score == pytest.approx(0.7)
 
@@ -136,7 +136,7 @@ def test_a_long_enrolment_may_come_before_a_nearer_short_one() -> None:
 def test_recordings_that_disagree_count_by_their_mean_cosine() -> None:
     gallery = Made([0.8])
     gallery.nearest = lambda embedding, count: [Neighbour(entry(0, coherence=0.75), 0.8)]  # type: ignore[method-assign]
-    found = identify(gallery, heard(), NOTHING, MAP)
+    found = identify_heard(gallery, heard(), NOTHING, MAP)
     assert found.candidates[0].score == pytest.approx(0.6) and found.candidates[0].llr == pytest.approx(2.0)
 
 
@@ -148,13 +148,13 @@ def test_an_empty_gallery_is_nobody_and_says_why() -> None:
 
 
 def test_those_of_another_model_are_mentioned() -> None:
-    found = identify(Made([0.9], elsewhere=2), heard(), NOTHING, MAP)
+    found = identify_heard(Made([0.9], elsewhere=2), heard(), NOTHING, MAP)
     (warning,) = found.warnings
     assert found.others == 2 and warning.code == "other_model"
     assert (
         warning.message.startswith("2 more speakers are enrolled with another model") and "re-embed" in warning.message
     )
-    assert "1 more speaker is" in identify(Made([], elsewhere=1), heard(), NOTHING, MAP).warnings[1].message
+    assert "1 more speaker is" in identify_heard(Made([], elsewhere=1), heard(), NOTHING, MAP).warnings[1].message
 
 
 def test_a_model_without_a_map_gives_scores_and_no_verdict() -> None:
@@ -179,7 +179,7 @@ def test_a_flat_map_says_nothing_and_has_no_threshold() -> None:
 def test_too_little_speech_gives_no_verdict() -> None:
     told = QualityWarning("too_little_speech", "a.wav: too little")
     for scores in ([0.95], [0.1]):
-        found = identify(Made(scores), heard(0.3, told), NOTHING, MAP)
+        found = identify_heard(Made(scores), heard(0.3, told), NOTHING, MAP)
         assert (found.verdict, found.speaker) == ("inconclusive", None)
         assert found.candidates and found.warnings == (told,)
 
@@ -224,14 +224,14 @@ def test_a_store_is_followed_and_other_models_are_never_compared(tmp_path: Path)
     with closing(SqlitePlace(tmp_path / "voiceprints.db").open()) as store:
         gallery = MemoryGallery(store, MODEL, threads=1)
         query = recording(1).embedding
-        assert identify(gallery, heard(), query, MAP).verdict == "nobody"
+        assert identify_heard(gallery, heard(), query, MAP).verdict == "nobody"
         store.add("theirs", [recording(1)], OTHER_MODEL, None, "me")
-        found = identify(gallery, heard(), query, MAP)
+        found = identify_heard(gallery, heard(), query, MAP)
         assert (found.verdict, found.enrolled, found.others) == ("nobody", 0, 1)
         store.add("ours", [recording(1)], MODEL, None, "me")
-        assert identify(gallery, heard(), query, MAP).speaker == "ours"
+        assert identify_heard(gallery, heard(), query, MAP).speaker == "ours"
         store.remove("ours", "me")
-        assert identify(gallery, heard(), query, MAP).verdict == "nobody"
+        assert identify_heard(gallery, heard(), query, MAP).verdict == "nobody"
 
 
 @pytest.mark.parametrize("voice", ["awb", "rms", "slt"])
@@ -239,11 +239,22 @@ def test_voices_are_known_again_by_another_sentence(
     encoder: SpeakerEncoder, gallery: MemoryGallery, voice: str
 ) -> None:
     clip = hear(EXAMPLES / f"{voice}-2.flac")
-    found = identify(gallery, clip, encoder.embed(clip.samples), encoder.score_map)
+    found = identify_heard(gallery, clip, encoder.embed(clip.samples), encoder.score_map)
     assert (found.verdict, found.speaker, found.enrolled) == ("identified", voice, 3)
 
 
 def test_a_voice_that_nobody_enrolled_is_not_named(encoder: SpeakerEncoder, gallery: MemoryGallery) -> None:
     clip = hear(EXAMPLES / "kal16-1.flac")
-    found = identify(gallery, clip, encoder.embed(clip.samples), encoder.score_map)
+    found = identify_heard(gallery, clip, encoder.embed(clip.samples), encoder.score_map)
     assert found.speaker is None and found.verdict != "identified"
+
+
+def test_a_file_is_heard_embedded_and_identified_by_the_gallerys_model_alone(tmp_path: Path) -> None:
+    encoder = SpeakerEncoder.load("pretrained", threads=1)
+    with closing(open_store(tmp_path / "voices.db", create=True)) as store:
+        enroll(store, "ours", [EXAMPLES / "slt-1.flac"], encoder)
+        gallery = open_gallery(store, encoder.identity)
+        assert identify(gallery, EXAMPLES / "slt-2.flac", encoder).speaker == "ours"
+        assert identify(gallery, EXAMPLES / "rms-2.flac", encoder).verdict == "nobody"
+        with pytest.raises(OtherModelError, match=r"the gallery is of model other \(000000000000\)"):
+            identify(open_gallery(store, ModelIdentity("other", "0" * 64)), EXAMPLES / "slt-2.flac", encoder)

@@ -17,7 +17,8 @@ def test_the_public_names_are_few_sorted_and_there() -> None:
     names = sound_groove.__all__
     assert names == sorted(names) and len(names) <= 12
     assert set(names) == {
-        "Comparison", "DecisionRule", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "load_audio"
+        "Comparison", "DecisionRule", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "enroll",
+        "identify", "load_audio", "open_gallery", "open_store", "verify_speaker",
     }  # fmt: skip
     for name in names:
         assert getattr(sound_groove, name) is not None
@@ -31,6 +32,11 @@ def test_the_names_are_those_of_their_modules() -> None:
         "SpeakerEncoder": "encoder",
         "load_audio": "audio",
         "DecisionRule": "decision",
+        "enroll": "enrolment",
+        "identify": "identification",
+        "open_gallery": "gallery",
+        "open_store": "store.opening",
+        "verify_speaker": "verifier",
     }
     for name, home in homes.items():
         assert getattr(sound_groove, name) is getattr(import_module(f"sound_groove.{home}"), name)

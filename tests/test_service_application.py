@@ -1,5 +1,6 @@
 """What the application says when something in it fails, is full, stops, or belongs to another model."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from service_process import clip
+from service_process import EXAMPLES, clip
+from sound_groove.audio import load_audio
+from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import StaleVoiceprintError, StoreError
 from sound_groove.service.application import build_application
 from sound_groove.service.embedding import Embedder
@@ -123,3 +126,15 @@ def test_a_speaker_whom_others_change_all_the_time_is_a_conflict(house: House, m
     monkeypatch.setattr(house.engine.store, "add", stale)
     answer = house.client.post("/v1/speakers/Kim/recordings", files={"audio": clip()})
     assert error(answer, 409)["code"] == "conflict"
+
+
+def test_a_model_in_torch_embeds_as_it_does_alone(model_path: Path) -> None:
+    samples = load_audio(EXAMPLES / "awb-1.flac")
+    embedder = Embedder.load(model_path, 2)
+
+    async def embed() -> list[Any]:
+        return list(await asyncio.gather(*(embedder.embed(samples, "it") for _ in range(3))))
+
+    alone = SpeakerEncoder.load(model_path).embed(samples)
+    assert all(np.allclose(one, alone, atol=1e-6) for one in asyncio.run(embed()))
+    embedder.close()

@@ -14,12 +14,29 @@ if TYPE_CHECKING:
     from sound_groove.audio import load_audio
     from sound_groove.decision import DecisionRule
     from sound_groove.encoder import SpeakerEncoder
+    from sound_groove.enrolment import enroll
     from sound_groove.errors import SoundGrooveError
-    from sound_groove.verifier import Comparison, compare
+    from sound_groove.gallery import open_gallery
+    from sound_groove.identification import identify
+    from sound_groove.store.opening import open_store
+    from sound_groove.verifier import Comparison, compare, verify_speaker
 
 __version__ = "0.1.0"
 
-__all__ = ["Comparison", "DecisionRule", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "load_audio"]
+__all__ = [
+    "Comparison",
+    "DecisionRule",
+    "SoundGrooveError",
+    "SpeakerEncoder",
+    "__version__",
+    "compare",
+    "enroll",
+    "identify",
+    "load_audio",
+    "open_gallery",
+    "open_store",
+    "verify_speaker",
+]
 
 _HOMES = {
     "Comparison": "verifier",
@@ -27,7 +44,12 @@ _HOMES = {
     "SoundGrooveError": "errors",
     "SpeakerEncoder": "encoder",
     "compare": "verifier",
+    "enroll": "enrolment",
+    "identify": "identification",
     "load_audio": "audio",
+    "open_gallery": "gallery",
+    "open_store": "store.opening",
+    "verify_speaker": "verifier",
 }
 
 

@@ -10,17 +10,19 @@ gives none, nor does a recording with too little speech.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sound_groove.calibration import ScoreMap, trial_measures
 from sound_groove.decision import DecisionRule
-from sound_groove.errors import UsageError
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import OtherModelError, UsageError
 from sound_groove.gallery import Gallery, Neighbour
-from sound_groove.listening import AudioFacts, HeardRecording
+from sound_groove.listening import AudioFacts, HeardRecording, hear
 from sound_groove.open_set import OpenSetAnswer, OpenSetVerdict, answer
-from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Scores
+from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples, Scores
 from sound_groove.verifier import DEFAULT_PRIOR, DEFAULT_RULE, check_prior, doubts
 
 TOP = 5
@@ -90,9 +92,8 @@ class Identification:
 
 def identify(
     gallery: Gallery,
-    heard: HeardRecording,
-    embedding: Embeddings,
-    score_map: ScoreMap | None,
+    recording: str | Path | Samples,
+    encoder: SpeakerEncoder,
     *,
     top: int = TOP,
     prior: float = DEFAULT_PRIOR,
@@ -101,18 +102,43 @@ def identify(
     """Who of those enrolled is this?
 
     Args:
-        gallery: who is enrolled.
-        heard: the recording.
-        embedding: (D,) of the recording, by the gallery's model.
-        score_map: of that model; without one there are scores and no verdict.
+        gallery: who is enrolled (`gallery.open_gallery`).
+        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        encoder: the gallery's model.
         top: how many candidates to show, 1 to WEIGHED.
         prior: probability that somebody enrolled speaks, before listening, in (0, 1).
         rule: how sure a verdict must be. `false_accept` is a wrong name, `false_reject` a 'nobody' for somebody
             enrolled; `max_false_accept` bounds the share of recordings that get a wrong name, whoever speaks in them.
 
     Raises:
+        AudioError: the recording cannot be used.
+        OtherModelError: the encoder is not the gallery's model.
         StoreError: the gallery cannot be read.
         UsageError: `top` or the prior is out of range.
+    """
+    if gallery.model.hash != encoder.identity.hash:
+        raise OtherModelError(
+            f"the gallery is of model {gallery.model.name} ({gallery.model.hash[:12]}), and the recording would be "
+            f"embedded by {encoder.identity.name} ({encoder.identity.hash[:12]}); open a gallery of that one"
+        )
+    heard = hear(recording)
+    embedding = encoder.embed(heard.samples)
+    return identify_heard(gallery, heard, embedding, encoder.score_map, top=top, prior=prior, rule=rule)
+
+
+def identify_heard(
+    gallery: Gallery,
+    heard: HeardRecording,
+    embedding: Embeddings,
+    score_map: ScoreMap | None,
+    *,
+    top: int = TOP,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Identification:
+    """The same for a recording that is heard and embedded already, (D,), by the gallery's model.
+
+    Without a score map of that model there are scores and no verdict.
     """
     check_prior(prior)
     if not 1 <= top <= WEIGHED:

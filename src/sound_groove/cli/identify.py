@@ -47,17 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.encoder import SpeakerEncoder, default_model
     from sound_groove.gallery import open_gallery
     from sound_groove.identification import identify
-    from sound_groove.listening import hear
 
     rule = decision_rule(arguments)
     with opened_store(arguments) as store:
-        heard = hear(arguments.recording)
         encoder = SpeakerEncoder.load(arguments.model or default_model())
         found = identify(
             open_gallery(store, encoder.identity),
-            heard,
-            encoder.embed(heard.samples),
-            encoder.score_map,
+            arguments.recording,
+            encoder,
             top=arguments.top,
             prior=arguments.prior,
             rule=rule,

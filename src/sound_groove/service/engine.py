@@ -20,7 +20,7 @@ from sound_groove.errors import (
     printable,
 )
 from sound_groove.gallery import open_gallery
-from sound_groove.identification import Identification, identify
+from sound_groove.identification import Identification, identify_heard
 from sound_groove.listening import HeardRecording
 from sound_groove.service.admission import Admission
 from sound_groove.service.answers import Embedded
@@ -183,7 +183,7 @@ class Engine:
         (known,) = await self.know([clip])
         score_map = self.embedder.encoder.score_map
         found = await self.in_store(
-            lambda: identify(self.gallery, known.heard, known.embedding, score_map, top=top, prior=prior)
+            lambda: identify_heard(self.gallery, known.heard, known.embedding, score_map, top=top, prior=prior)
         )
         return found, [known]
 
