@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 import kaldi_native_fbank
 import numpy as np
-import onnxruntime
 import sherpa_onnx
 import torch
 from network_step import matrix_product, network_macs, processor
@@ -51,6 +50,7 @@ from sound_groove.export.tracing import describe, trace
 from sound_groove.export.waveform_model import WaveformModel
 from sound_groove.features import KaldiFbank, frame_count, remove_mean
 from sound_groove.models import build_network
+from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Samples
 
 if TYPE_CHECKING:
@@ -102,9 +102,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = make_files(Path(folder), arguments.channels)
         macs_of_frame = network_macs(arguments.channels) / 200
-        print(
-            f"{processor()}, onnxruntime {onnxruntime.__version__}, torch {torch.__version__}, C = {arguments.channels}"
-        )
+        versions = f"onnxruntime {import_onnxruntime().__version__}, torch {torch.__version__}"
+        print(f"{processor()}, {versions}, C = {arguments.channels}")
         print(
             "  thr   s   B " + " ".join(f"{name:>8}" for name in (*PEERS, "fp32", "int8", "fp32 x", "int8 x")), end=""
         )
@@ -202,8 +201,9 @@ def make_embedders(files: Files, threads: int) -> dict[str, Callable[[Samples], 
     return embedders | {"matrix": lambda _: product()}
 
 
-def session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
+def session(path: Path, threads: int) -> Any:
     """A session of so many threads, as `SpeakerEncoder` makes it."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

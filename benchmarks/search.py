@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from sound_groove.provenance import machine
 from sound_groove.search import VoiceprintIndex
+from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings
 
 SIZE, PART, BATCH = 192, 100_000, 8
@@ -204,7 +205,7 @@ def as_type(rows: Embeddings, name: str) -> NDArray[Any]:
 
 def by_usearch(values: NDArray[Any], count: int, threads: int) -> Callable[[Embeddings], Rows]:
     """usearch's exact search, without an index of its own."""
-    import onnxruntime  # noqa: F401  usearch 2.26 makes it crash when it is loaded afterwards
+    import_onnxruntime()  # usearch 2.26 makes it crash when it is loaded afterwards
     from usearch.index import MetricKind, search
 
     def find(query: Embeddings) -> Rows:
@@ -246,7 +247,6 @@ def by_int8(rows: Embeddings, count: int) -> Callable[[Embeddings], Rows]:
 
 def integer_products() -> Any:
     """A session of onnxruntime that multiplies (1, D) of uint8 around 128 with (D, N) of int8, in one thread."""
-    import onnxruntime
     from onnx import TensorProto, helper
 
     sides = [("a", TensorProto.UINT8), ("b", TensorProto.INT8)]
@@ -258,6 +258,7 @@ def integer_products() -> Any:
         [helper.make_tensor("zero", TensorProto.UINT8, [], [128])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

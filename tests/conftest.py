@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from training_corpus import prepare_corpus, tiny_recipe
 settings.register_profile("steady", derandomize=True)
 settings.register_profile("search", derandomize=False, print_blob=True)
 settings.load_profile("steady")
+
+# Tests import onnxruntime themselves, and need no network.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 

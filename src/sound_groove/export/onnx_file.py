@@ -23,6 +23,7 @@ from sound_groove.export.speech import draw_pieces
 from sound_groove.export.tracing import describe, facts, trace
 from sound_groove.export.waveform_model import WaveformModel
 from sound_groove.models.ecapa_tdnn import EcapaTdnn
+from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings, Samples
 
 if TYPE_CHECKING:
@@ -117,9 +118,7 @@ def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
 
 
 def _worst_cosine(content: bytes, checkpoint: Checkpoint, recordings: Sequence[Samples]) -> float:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def embed(waveforms: Samples) -> Embeddings:
         found: Embeddings = session.run(None, {INPUT: waveforms})[0]

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sound_groove.export.serving_ecapa import ONCE_AN_UTTERANCE
+from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Samples
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def quantised(model: "onnx.ModelProto", pieces: Sequence[Samples], name: str) ->
         The quantised graph, in the standard's QuantizeLinear and DequantizeLinear, which runtimes fuse.
     """
     import onnx
+
+    import_onnxruntime()
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,

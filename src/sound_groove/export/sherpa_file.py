@@ -22,6 +22,7 @@ from sound_groove.export.sherpa_front_end import OurFeatures, repeated, sherpa_f
 from sound_groove.export.tracing import describe, facts, trace
 from sound_groove.export.waveform_model import WaveformModel
 from sound_groove.features import remove_mean
+from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings, Samples
 
 INPUT = "features"
@@ -100,9 +101,7 @@ def _checked(content: bytes, module: SherpaModel, checkpoint: Checkpoint) -> flo
     Raises:
         CheckpointError: it is too low, or the graph is not the network that it was traced from.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(content, providers=["CPUExecutionProvider"])
     of_graph = [1.0]
 
     def embed(waveforms: Samples) -> Embeddings:

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 
 from sound_groove.identification import TOP, WEIGHED
 from sound_groove.service.answers import ErrorAnswer
-from sound_groove.service.uploads import FormShape
+from sound_groove.service.uploads import FALSE, TRUE, FormShape
 
 TITLE = "Sound-Groove"
 SUMMARY = "Speaker verification: compare two recordings, enrol speakers, verify and identify them, and forget them."
@@ -68,6 +68,7 @@ MEANINGS = {
     429: ("too_many_requests", "130 requests are in work or waiting; try again"),
     503: ("stopping", "the service is stopping; ask again when it is back"),
 }
+FLAGS: list[Any] = [True, False, *TRUE, *FALSE, 1, 0, None]  # all of which are text in a form
 PUBLIC = (403, 421, 503)
 CALLED = (400, 401, *PUBLIC)
 UPLOADED = (408, 413, 415, 422, 429, *CALLED)
@@ -121,12 +122,12 @@ def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
         },
         "name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Of the speaker."},
         "force": {
-            "type": "boolean",
+            "enum": FLAGS,
             "default": False,
             "description": "Enrol recordings with little speech, and those that do not sound like the others.",
         },
         "keep_audio": {
-            "type": "boolean",
+            "enum": FLAGS,
             "default": False,
             "description": "Keep the audio as well, so that another model can embed it later.",
         },

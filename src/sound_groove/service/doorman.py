@@ -17,7 +17,7 @@ from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log, RequestRecord
 from sound_groove.service.measures import Measures
 
-NAMED = b"/v1/speakers/"  # addresses below it hold a speaker's name
+NAMED = "/v1/speakers/"  # addresses below it hold a speaker's name
 LEFT = 499  # what the log says when the client left, or the service was stopped, before there was an answer
 DRAINED_S = 2.0  # how long a client that is refused may go on sending
 HEADERS = (
@@ -134,7 +134,10 @@ class _Visit:
 
 
 def keep_name_encoded(scope: Scope) -> None:
-    """Match addresses with a speaker's name as they were sent: a name may have slashes, which are sent as %2F."""
-    raw: bytes = scope.get("raw_path") or b""
-    if raw.startswith(NAMED):
+    """Match addresses with a speaker's name as they were sent: a name may have slashes, which are sent as %2F.
+
+    Where another part of such an address is percent-encoded, nothing matches: the name would be decoded twice.
+    """
+    if scope["path"].startswith(NAMED):
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
         scope["path"] = raw.partition(b"?")[0].decode("latin-1")

@@ -128,13 +128,19 @@ class Engine:
             RequestError: 422: one cannot be used, or they are too long; 503: they cannot be decoded at the moment.
         """
         most, total_s = self.limits.request_s, 0.0
+        places = asyncio.Semaphore(self.limits.workers)  # when it is too much, the rest is not decoded
+
+        def check_total(clip: Clip) -> None:
+            if total_s > most:
+                raise unusable(clip.name, f"all recordings together may last {most:g} s, and they last longer")
 
         async def know(clip: Clip) -> Known:
             nonlocal total_s
-            heard = await self.workers.hear(clip.content, clip.name)
-            total_s += heard.facts.duration_s
-            if total_s > most:
-                raise unusable(clip.name, f"all recordings together may last {most:g} s, and they last longer")
+            async with places:
+                check_total(clip)
+                heard = await self.workers.hear(clip.content, clip.name)
+                total_s += heard.facts.duration_s
+            check_total(clip)
             return Known(heard, await self.embedder.embed(heard.samples, clip.name))
 
         results = await asyncio.gather(*map(know, clips), return_exceptions=True)

@@ -111,14 +111,21 @@ def failure_facts(error: BaseException) -> dict[str, Any]:
     }
 
 
+TOLD = ("uvicorn.error", "Invalid HTTP request received.")  # the connection has told of it
+QUOTING = "python_multipart"  # says which byte of a form it did not expect, which may be of a name
+
+
 class ServerMessages(logging.Handler):
-    """Passes what uvicorn complains about on to the log, without tracebacks."""
+    """Passes what the server, the event loop and others complain about on to the log, without tracebacks."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a message on."""
+        """Pass a message on: its first line, since the event loop quotes tasks with all that they hold in the next."""
+        message = record.getMessage().partition("\n")[0][:300]
+        if (record.name, message) == TOLD or record.name.startswith(QUOTING):
+            return
         facts = failure_facts(record.exc_info[1]) if record.exc_info and record.exc_info[1] else {}
-        self._log.write("server", {"message": record.getMessage()[:300], **facts}, "warning")
+        self._log.write("server", {"message": message, **facts}, "warning")

@@ -1,10 +1,5 @@
-"""Running the service: the socket, the server, its signals, and the way down.
+"""Running the service: the socket, the server, its signals, and the way down."""
 
-Of a connection that sends its header drop by drop, uvicorn would wait for the rest for ever; here it has as long as a
-body has.
-"""
-
-import asyncio
 import logging
 import signal
 import socket
@@ -12,13 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sound_groove.errors import ServiceError, UsageError, printable
 from sound_groove.service.application import build_application
+from sound_groove.service.connection import ConnectionRules, bounded_protocol
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.engine import Engine
 from sound_groove.service.guard import Guard, is_loopback
@@ -28,7 +22,7 @@ from sound_groove.service.logs import Log, ServerMessages
 from sound_groove.store.opening import open_store
 
 BACKLOG = 256
-CONNECTIONS = 500  # open at once; more are answered 503 by uvicorn itself
+CONNECTIONS = 500  # open at once
 HEADER_BYTES = 16_384
 KEEP_ALIVE_S = 15
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -78,7 +72,7 @@ def serve(
         engine = Engine(open_store(store, create=True), embedder, limits)
         config = uvicorn.Config(
             build_application(engine, guard, log),
-            http=_protocol(limits.reading_s),
+            http=bounded_protocol(ConnectionRules(limits.reading_s, CONNECTIONS, log)),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -86,12 +80,11 @@ def serve(
             proxy_headers=False,
             server_header=False,
             backlog=BACKLOG,
-            limit_concurrency=CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(limits.grace_s)),
             h11_max_incomplete_event_size=HEADER_BYTES,
         )
-        _hear_uvicorn(log)
+        _hear_others(log)
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}"
         server = _Server(config, engine, log, lambda: on_start(address))
@@ -121,12 +114,12 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _hear_uvicorn(log: Log) -> None:
-    """What uvicorn complains about goes to our log, and nowhere else."""
-    for name in ("uvicorn", "uvicorn.error"):
+def _hear_others(log: Log) -> None:
+    """What the server, the event loop and the parser of forms complain about goes to our log, and nowhere else."""
+    for name in ("uvicorn", "asyncio", "python_multipart"):
         logger = logging.getLogger(name)
-        logger.handlers = [ServerMessages(log)] if name == "uvicorn" else []
-        logger.propagate = name != "uvicorn"
+        logger.handlers, logger.propagate = [ServerMessages(log)], False
+    logging.getLogger("uvicorn.error").handlers = []
 
 
 class _Server(uvicorn.Server):
@@ -165,37 +158,3 @@ class _Server(uvicorn.Server):
     def _heed(self, number: int, frame: FrameType | None) -> None:
         self._engine.admission.stopping = True
         self.handle_exit(number, frame)
-
-
-def _protocol(reading_s: float) -> type[H11Protocol]:
-    """uvicorn's protocol, that closes a connection whose header does not arrive in time."""
-
-    class PatientProtocol(H11Protocol):
-        _deadline: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._deadline = self.loop.call_later(reading_s, self._give_up)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._forget()
-            elif self._deadline is None:
-                self._deadline = self.loop.call_later(reading_s, self._give_up)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._forget()
-            super().connection_lost(exc)
-
-        def _give_up(self) -> None:
-            self._deadline = None
-            if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
-                self.transport.close()
-
-        def _forget(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-
-    return PatientProtocol
