@@ -1,27 +1,34 @@
 """Does each switch of training earn its place? The same small run without it and with it, judged on the same trials.
 
     python benchmarks/ablation.py CORPUS --prepared data/corpus [--only speeds masking] [--seeds 0 1 2] [--table]
+    python benchmarks/ablation.py CORPUS --prepared data/corpus --seeds 0 1 2 --device cuda --jobs 16
 
 CORPUS is the development corpus (its val/, val_trials/, noise/ and noise.tsv), and `--prepared` what `prepare` made of
 its train/. Every run is recipes/corpus/ablation.yaml with the words of one switch, in a process of its own with one
-thread; runs that are finished are not made again, and `--table` only prints what there is.
+thread, `--jobs` of them at a time; runs that are finished are not made again, and `--table` only prints what there is.
+What a run has to say is in a file beside its folder. On a GPU many runs at a time are several times as fast as one: so
+a small network keeps it waiting for the processor.
 
 The models are judged on each trial list twice: on the recordings as they are, and with noise and reverberation added
 (see corpus_trials.py).
 """
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 
 import numpy as np
+import soundfile
 from corpus_trials import LISTS, TRAINING_NOISE, degrade, degraded_path, noise_recordings, read_lists, recordings_of
 
-from sound_groove.audio import load_audio
+from sound_groove.audio import SAMPLE_RATE, load_audio
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.evaluation.trials import TrialList
 from sound_groove.files import read_json, write_json
@@ -81,6 +88,21 @@ SWITCHES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+@dataclass(frozen=True)
+class Judging:
+    """What the models are judged on.
+
+    Attributes:
+        trials: the lists.
+        folders: of each condition, with a wav file of each recording.
+        device: where the models compute.
+    """
+
+    trials: Mapping[str, TrialList]
+    folders: Mapping[str, Path]
+    device: str
+
+
 def main() -> None:
     """Train what is missing, judge it, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,25 +112,51 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=sorted(SWITCHES), default=list(SWITCHES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rooms", type=Path, help="a folder that 'sound-groove rooms' wrote, for simulated-rooms")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train and to judge")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--table", action="store_true", help="print what there is, and train nothing")
     arguments = parser.parse_args()
-    if not arguments.table:
-        trials = read_lists(arguments.corpus)
-        degrade(arguments.corpus, recordings_of(trials.values()), arguments.out / "degraded")
-        places = {
-            "noise": gather_noise(arguments.corpus, arguments.out / "noise"),
-            "corpus": arguments.corpus.absolute(),
-        }
-        places["rooms"] = arguments.rooms
+    if arguments.rooms is None and "simulated-rooms" in arguments.only and not arguments.table:
+        parser.error(
+            "simulated-rooms needs --rooms, a folder that 'sound-groove rooms' wrote; or leave it out by --only"
+        )
+    failed = [] if arguments.table else run_all(arguments)
+    print(table(arguments.out))
+    if failed:
+        sys.exit(f"{len(failed)} runs failed, see {', '.join(f'{run}.log' for run in failed)}")
+
+
+def run_all(arguments: argparse.Namespace) -> list[Path]:
+    """Make every run that was asked for and is missing; which of them failed."""
+    trials = read_lists(arguments.corpus)
+    recordings = recordings_of(trials.values())
+    folders = {"clean": arguments.out / "clean", "degraded": arguments.out / "degraded"}
+    decode(arguments.corpus, recordings, folders["clean"])
+    degrade(arguments.corpus, recordings, folders["degraded"])
+    judging = Judging(trials, folders, arguments.device)
+    places = {
+        "noise": gather_noise(arguments.corpus, arguments.out / "noise"),
+        "corpus": arguments.corpus.absolute(),
+        "rooms": arguments.rooms,
+    }
+    failed = []
+    # Spawned, not forked: each of these processes judges on the GPU.
+    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
+        waiting = {}
         for seed in arguments.seeds:
             for name in arguments.only:
+                words = [fill(word, places) for word in SWITCHES[name][1]]
+                words += [f"seed={seed}", f"data.prepared={arguments.prepared}", f"training.device={arguments.device}"]
                 run = arguments.out / f"{name}-{seed}"
-                if not (run / "eer.json").exists():
-                    words = [fill(word, places) for word in SWITCHES[name][1]]
-                    train(run, [*words, f"seed={seed}", f"data.prepared={arguments.prepared}"])
-                    write_json(run / "eer.json", judge(run, arguments.corpus, arguments.out / "degraded", trials))
+                waiting[pool.submit(finish, run, words, judging)] = run
+        for future in as_completed(waiting):
+            run = waiting[future]
+            if future.exception() is None:
                 print(f"{run}: {(run / 'eer.json').read_text()}", file=sys.stderr, flush=True)
-    print(table(arguments.out))
+            else:
+                print(f"{run}: {type(future.exception()).__name__}", file=sys.stderr, flush=True)
+                failed.append(run)
+    return failed
 
 
 def fill(word: str, places: Mapping[str, Path]) -> str:
@@ -118,29 +166,48 @@ def fill(word: str, places: Mapping[str, Path]) -> str:
     return word
 
 
+def decode(corpus: Path, paths: Sequence[str], folder: Path) -> None:
+    """Write each recording as it is into a wav file, once, since every model reads all of them."""
+    if (folder / "done").exists():
+        return
+    for path in paths:
+        target = degraded_path(folder, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(target, load_audio(corpus / path), SAMPLE_RATE, subtype="FLOAT")
+    (folder / "done").touch()
+
+
+def finish(run: Path, words: Sequence[str], judging: Judging) -> None:
+    """Train and judge one run, unless that is done."""
+    if not (run / "eer.json").exists():
+        train(run, words)
+        write_json(run / "eer.json", judge(run, judging))
+
+
 def train(run: Path, words: Sequence[str]) -> None:
     """Train one run, or go on with it."""
     done = ["--resume"] if (run / "run.json").exists() else []
     command = [sys.executable, "-m", "sound_groove", "train", str(RECIPE), *words, "--out", str(run), *done]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    with Path(f"{run}.log").open("w", encoding="utf-8") as log:
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
 
 
-def judge(run: Path, corpus: Path, degraded: Path, trials: dict[str, TrialList]) -> dict[str, object]:
+def judge(run: Path, judging: Judging) -> dict[str, object]:
     """The EER of a run's best model on each list: as it is, without its centre, and on degraded recordings."""
-    encoder = SpeakerEncoder.load(run, threads=1)
+    encoder = SpeakerEncoder.load(run, judging.device, threads=1)
     centre, encoder.centre = encoder.centre, None
-    paths = recordings_of(trials.values())
+    paths = recordings_of(judging.trials.values())
     found: dict[str, object] = {"model": encoder.identity.hash}
-    for condition in ("clean", "degraded"):
-        files = [corpus / path if condition == "clean" else degraded_path(degraded, path) for path in paths]
+    for condition, folder in judging.folders.items():
+        files = [degraded_path(folder, path) for path in paths]
         chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
         plain = np.concatenate([encoder.embed([load_audio(file) for file in chunk]) for chunk in chunks])  # (N, D)
-        found[condition] = errors(plain if centre is None else _unit(plain - centre), paths, trials)
-        found[f"{condition}_uncentred"] = errors(plain, paths, trials)
+        found[condition] = errors(plain if centre is None else _unit(plain - centre), paths, judging.trials)
+        found[f"{condition}_uncentred"] = errors(plain, paths, judging.trials)
     return found
 
 
-def errors(embeddings: Embeddings, paths: Sequence[str], trials: dict[str, TrialList]) -> dict[str, float]:
+def errors(embeddings: Embeddings, paths: Sequence[str], trials: Mapping[str, TrialList]) -> dict[str, float]:
     """The EER of each list, a fraction."""
     row = {path: index for index, path in enumerate(paths)}
     found = {}
@@ -160,25 +227,29 @@ def gather_noise(corpus: Path, folder: Path) -> Path:
 
 
 def table(out: Path) -> str:
-    """The results as a Markdown table: EER in percent, the mean over the seeds."""
+    """The results as a Markdown table, EER in percent: means over the seeds, and how these spread; and the models."""
     lines = [
         f"| switched on | seeds | {' | '.join(LISTS)} | mean | {' | '.join(LISTS)} | mean |",
         "| --- " * (2 * len(LISTS) + 4) + "|",
     ]
+    models = []
     for name, (text, _) in SWITCHES.items():
         found = [read_json(path) for path in sorted(out.glob(f"{name}-[0-9]*/eer.json"))]
         if found:
             lines.append(_row(text, found, ""))
+            models.append(f"{name:<18} {' '.join(one['model'][:12] for one in found)}")
         if found and name == "base":
             lines.append(_row("nothing, and no centre", found, "_uncentred"))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *models])
 
 
 def _row(text: str, found: Sequence[dict[str, dict[str, float]]], suffix: str) -> str:
     cells = []
     for condition in ("clean", "degraded"):
-        of_lists = [mean(100 * one[condition + suffix][name] for one in found) for name in LISTS]
-        cells += [f"{value:.1f}" for value in of_lists] + [f"**{mean(of_lists):.2f}**"]
+        rows = [[100 * one[condition + suffix][name] for name in LISTS] for one in found]  # (seeds, lists)
+        means = [mean(row) for row in rows]
+        spread = f" ± {stdev(means):.2f}" if len(means) > 1 else ""
+        cells += [f"{mean(column):.1f}" for column in zip(*rows, strict=True)] + [f"**{mean(means):.2f}**{spread}"]
     return f"| {text} | {len(found)} | {' | '.join(cells)} |"
 
 

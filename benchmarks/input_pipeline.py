@@ -236,7 +236,7 @@ def per_item(setting: Setting, front_end: FrontEnd, whole_files: bool = False) -
         setting.plan.labels,
         setting.inputs().reader.samples,
         SPEEDS,
-        around.sources[0].paths,
+        tuple(zip(around.sources[0].paths, around.sources[0].lengths, strict=True)),
         tuple(room[np.argmax(np.abs(room)) :] for room in rooms),
         NOISE_PROBABILITY,
         ROOM_PROBABILITY,

@@ -2,14 +2,16 @@
 
 One item at a time, in worker processes, on the CPU: decode, change the speed by resampling, cut, reverberate, add
 noise, Kaldi filterbanks, mean removal. It is written to be as fast as it can be, and faster than theirs: one thread a
-worker; only the part of a file that is needed is decoded, and only that is resampled; rooms are kept in memory (noise
-is read from its file, as of MUSAN's 11 GB it must be); and the filterbanks are the faster of kaldi-native-fbank and a
-Fourier transform over all frames of the item, as timed on this machine.
+worker; only the part of a file that is needed is decoded, and only that is resampled; a plain wav is read without a
+decoder, as ours is; rooms are kept in memory (noise is read from its file, as of MUSAN's 11 GB it must be); and the
+filterbanks are the faster of kaldi-native-fbank and a Fourier transform over all frames of the item, as timed on this
+machine.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import kaldi_native_fbank
 import numpy as np
@@ -27,6 +29,7 @@ from sound_groove.data.manifest import Utterance
 from sound_groove.data.speed import source_samples
 from sound_groove.features import KaldiFbank
 from sound_groove.filterbank import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE
+from sound_groove.plain_wav import read_plain
 
 Array = NDArray[np.float32]
 FrontEnd = Callable[[Array], Array]
@@ -42,7 +45,7 @@ class PerItemPipeline(Dataset[tuple[Array, int]]):
         labels: speaker of each.
         samples: length of a crop.
         speeds: each as likely as the others.
-        noise: paths of recordings.
+        noise: paths of recordings, and how many samples each has.
         rooms: impulse responses, the direct path first.
         noise_probability: share of items that get noise.
         room_probability: share of items that get a room.
@@ -55,7 +58,7 @@ class PerItemPipeline(Dataset[tuple[Array, int]]):
     labels: NDArray[np.int64]
     samples: int
     speeds: tuple[float, ...]
-    noise: tuple[str, ...]
+    noise: tuple[tuple[str, int], ...]
     rooms: tuple[Array, ...]
     noise_probability: float
     room_probability: float
@@ -67,24 +70,24 @@ class PerItemPipeline(Dataset[tuple[Array, int]]):
         index, epoch, place = item
         draw = np.random.default_rng((epoch, place))
         speed = self.speeds[draw.integers(len(self.speeds))]
-        crop = (self._cut_whole if self.whole_files else self._cut)(self.utterances[index].paths[0], speed, draw)
+        crop = (self._cut_whole if self.whole_files else self._cut)(self.utterances[index], speed, draw)
         if draw.random() < self.room_probability:
             room = self.rooms[draw.integers(len(self.rooms))]
             wet = fftconvolve(crop, room)[: self.samples]
             crop = wet * np.float32(np.sqrt(_power(crop) / max(_power(wet), 1e-10)))
         if draw.random() < self.noise_probability:
-            noise = _read_part(self.noise[draw.integers(len(self.noise))], self.samples, draw)
+            noise = _read_part(*self.noise[draw.integers(len(self.noise))], self.samples, draw)
             ratio = 10.0 ** (draw.uniform(*self.snr_db) / 10.0)
             crop = crop + noise * np.float32(np.sqrt(_power(crop) / max(_power(noise), 1e-10) / ratio))
         features = self.front_end(crop)
         return features - features.mean(axis=0), int(self.labels[index])
 
-    def _cut(self, path: str, speed: float, draw: np.random.Generator) -> Array:
-        crop = _read_part(path, source_samples(self.samples, speed), draw)
+    def _cut(self, utterance: Utterance, speed: float, draw: np.random.Generator) -> Array:
+        crop = _read_part(utterance.paths[0], utterance.samples[0], source_samples(self.samples, speed), draw)
         return crop if speed == 1.0 else _fitted(_played(crop, speed), self.samples)
 
-    def _cut_whole(self, path: str, speed: float, draw: np.random.Generator) -> Array:
-        whole: Array = soundfile.read(path, dtype="float32")[0]
+    def _cut_whole(self, utterance: Utterance, speed: float, draw: np.random.Generator) -> Array:
+        whole: Array = soundfile.read(utterance.paths[0], dtype="float32")[0]
         played = whole if speed == 1.0 else _played(whole, speed)
         start = int(draw.random() * max(len(played) - self.samples + 1, 1))
         return _fitted(played[start:], self.samples)
@@ -153,12 +156,16 @@ class FourierFbank:
         return features
 
 
-def _read_part(path: str, count: int, draw: np.random.Generator) -> Array:
-    """A random part of a file; one that is shorter is repeated."""
-    with soundfile.SoundFile(path) as file:
-        wanted = min(count, file.frames)
-        file.seek(int(draw.random() * (file.frames - wanted + 1)))
-        return _fitted(file.read(wanted, dtype="float32"), count)
+def _read_part(path: str, length: int, count: int, draw: np.random.Generator) -> Array:
+    """A random part of a file of so many samples; one that is shorter is repeated."""
+    wanted = min(count, length)
+    start = int(draw.random() * (length - wanted + 1))
+    part = read_plain(Path(path), start, wanted) if path.endswith(".wav") else None
+    if part is None:
+        with soundfile.SoundFile(path) as file:
+            file.seek(start)
+            part = file.read(wanted, dtype="float32")
+    return _fitted(part, count)
 
 
 def _played(samples: Array, speed: float) -> Array:

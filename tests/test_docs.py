@@ -106,9 +106,10 @@ def test_every_command_is_understood_by_the_parser(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_verb_option_and_setting_in_the_text_exists(document: Path) -> None:
     known = set(re.findall(r"`[^`]*?(--[a-z][a-z0-9-]*)", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")))
-    foreign = {"--help", "--debug", "--check", "--fix", "--constraint", "--editable", "--index-url", "--nproc-per-node"}
+    foreign = {"--help", "--debug", "--check", "--fix", "--constraint", "--editable", "--index-url"}
+    foreign |= {"--nproc-per-node", "--multi_gpu", "--num_processes"}  # of torchrun and accelerate
     for code in re.findall(r"`([^`\n]+)`", prose(document)):
-        for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code):
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]*", code):
             assert option in known | foreign, f"{document.name}: there is no option {option}"
         if match := re.match(r"sound-groove ([a-z]+)", code):
             assert match[1] in VERBS, f"{document.name}: there is no verb {match[1]}"

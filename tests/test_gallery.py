@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import sound_groove.gallery as module
 from postgres_server import PostgresServer
 from sound_groove.gallery import Gallery, MemoryGallery, ServerGallery
 from sound_groove.store.interface import VoiceprintStore
@@ -37,7 +38,11 @@ def test_an_empty_store_has_nobody(store: VoiceprintStore) -> None:
     assert (gallery.count(), gallery.others(), names(gallery, 1)) == (0, 0, [])
 
 
-def test_the_nearest_come_first_with_their_cosines(store: VoiceprintStore) -> None:
+@pytest.mark.parametrize("part", [3, 1000])
+def test_the_nearest_come_first_with_their_cosines(
+    store: VoiceprintStore, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", part)  # speakers are taken from the store in parts
     for seed in range(20):
         enrol(store, f"speaker {seed}", seed, seed + 100)
     gallery = MemoryGallery(store, MODEL, threads=1)

@@ -28,6 +28,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "audio",
         "container",
         "mpeg",
+        "plain_wav",
         "quality",
         "scoring",
         "search",

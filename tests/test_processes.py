@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from sound_groove.checkpoint import GROUPS, load_checkpoint
 from sound_groove.data.manifest import read_manifest
+from sound_groove.files import read_json
 from sound_groove.recipes import dump_recipe, load_recipe
 from sound_groove.training.model import make_modules
 from sound_groove.training.state import model_tensors
+from sound_groove.training.trainer import train as train_here
 from training_corpus import prepare_corpus, rows, tiny_recipe
 
 EVERYTHING: dict[str, Any] = {
@@ -44,15 +47,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-def train(recipe: Path, out: Path, processes: int, *words: str) -> None:
-    """Run the command, in so many processes."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "sound_groove", "train"]
-    done = subprocess.run(
-        [*command, str(recipe), "--out", str(out), *words], capture_output=True, text=True, timeout=300, check=False
-    )
+# What starts two processes. accelerate's --cpu would start one: without an mpirun it does not start more on a CPU.
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
+
+
+def train(recipe: Path, out: Path, launcher: Sequence[str] = ()) -> None:
+    """Run the command, by a launcher."""
+    command = [sys.executable, *launcher, "-m", "sound_groove", "train", str(recipe), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{out / 'best.safetensors'}\n"  # said once
+    assert "FutureWarning" not in done.stderr
 
 
 def test_two_processes_train_as_one_does_with_the_same_total_batch(prepared: Path, tmp_path: Path) -> None:
@@ -62,8 +68,8 @@ def test_two_processes_train_as_one_does_with_the_same_total_batch(prepared: Pat
     lessons = {"teacher": str(tmp_path / "teacher.npz"), "unlabelled": str(more), "unlabelled_items": 8, "weight": 3}
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(dump_recipe(tiny_recipe(prepared, **EVERYTHING, distillation=lessons)), encoding="utf-8")
-    train(recipe, tmp_path / "one", 1)
-    train(recipe, tmp_path / "two", 2)
+    train(recipe, tmp_path / "one")
+    train(recipe, tmp_path / "two", TORCHRUN)
     alone, together = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert len(alone) == len(together) == 10
     for one, two in zip(alone, together, strict=True):
@@ -76,3 +82,13 @@ def test_two_processes_train_as_one_does_with_the_same_total_batch(prepared: Pat
         if weights[name].is_floating_point():
             moved, apart = (weights[name] - before[name]).norm(), (weights[name] - others[name]).norm()
             assert moved > 0 and apart < 0.05 * moved + 1e-6, name  # a millionth is rounding, of weights of about 1
+
+
+def test_accelerate_launches_the_same_run(prepared: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(dump_recipe(tiny_recipe(prepared, training__epochs=1)), encoding="utf-8")
+    train_here(load_recipe(recipe), tmp_path / "one")
+    train(recipe, tmp_path / "two", ACCELERATE)
+    assert [read_json(tmp_path / name / "run.json")["processes"] for name in ("one", "two")] == [1, 2]
+    for one, two in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert two == pytest.approx(one, rel=5e-3, abs=1e-5)

@@ -70,18 +70,22 @@ def child(call: str, **environment: str) -> subprocess.Popen[str]:
 
 
 class Mirror:
-    """Who is enrolled, told by `changes` alone, as a gallery in memory hears of it."""
+    """Who is enrolled, told by `changes` alone, as a gallery in memory hears of it; by parts where there is a limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
         self.revision = 0
         self.speakers: dict[str, Centroid] = {}
 
     def follow(self, store: VoiceprintStore) -> None:
-        changes = store.changes(self.revision)
-        self.revision = changes.revision
-        for speaker_id in changes.removed:
-            self.speakers.pop(speaker_id, None)
-        self.speakers |= {centroid.speaker.id: centroid for centroid in changes.changed}
+        while self.revision < store.revision():
+            changes = store.changes(self.revision, self.limit)
+            assert changes.revision > self.revision
+            assert self.limit is None or len(changes.changed) <= self.limit
+            self.revision = changes.revision
+            for speaker_id in changes.removed:
+                self.speakers.pop(speaker_id, None)
+            self.speakers |= {centroid.speaker.id: centroid for centroid in changes.changed}
 
 
 def test_a_new_store_is_empty(store: VoiceprintStore) -> None:
@@ -222,7 +226,7 @@ def test_any_order_of_changes_gives_what_a_dictionary_gives(place: Place, seed: 
     stores = [place.open(), place.open()]  # as two processes have them
     expected: dict[str, list[int]] = {}
     versions: dict[str, int] = {}
-    early, late = Mirror(), Mirror()
+    early, late, by_parts = Mirror(), Mirror(), Mirror(limit=2)
     revision = 0
     for step in range(60):
         store, name = draws.choice(stores), draws.choice("abcdefg")
@@ -250,14 +254,16 @@ def test_any_order_of_changes_gives_what_a_dictionary_gives(place: Place, seed: 
         early.follow(draws.choice(stores))
         if step % 7 == 0:
             late.follow(draws.choice(stores))
-    late.follow(stores[0])
+            by_parts.follow(draws.choice(stores))
+    for mirror in (early, late, by_parts):
+        mirror.follow(stores[0])
     for store in stores:
         assert [entry.name for entry in store.speakers()] == sorted(expected)
         for name, seeds in expected.items():
             assert [int(each.digest, 16) for each in store.voiceprint(name).recordings] == seeds
             assert store.voiceprint(name).speaker.version == versions[name]
     assert [event.revision for event in store.events()] == list(range(1, revision + 1))
-    for mirror in (early, late):
+    for mirror in (early, late, by_parts):
         told = {centroid.speaker.name: centroid for centroid in mirror.speakers.values()}
         assert sorted(told) == sorted(expected) and len(told) > 1
         for name, centroid in told.items():

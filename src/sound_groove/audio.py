@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from sound_groove.container import check_container
 from sound_groove.errors import AudioError
 from sound_groove.mpeg import clean_stream
+from sound_groove.plain_wav import read_plain
 from sound_groove.types import Recording, Samples
 
 SAMPLE_RATE = 16000  # Hz
@@ -106,9 +107,9 @@ def read_recording(path: PathLike) -> Recording:
 def read_segment(path: PathLike, start: int, count: int) -> Samples:
     """A part of a recording, for training crops: equal to `load_audio(path)[start : start + count]`, to the bit.
 
-    Reads as little as it can: at 16 kHz, wav and other uncompressed formats and flac are entered at the segment;
-    other rates and formats are decoded from the beginning to the segment's end. Unlike a whole recording, a segment
-    may be silent.
+    Reads as little as it can: of a plain wav (`sound_groove.plain_wav`) the header and the segment; at 16 kHz, other
+    uncompressed formats and flac are entered at the segment; other rates and formats are decoded from the beginning to
+    the segment's end. Unlike a whole recording, a segment may be silent.
 
     Args:
         path: the file.
@@ -125,6 +126,8 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     if start < 0 or count < 1:
         raise ValueError(f"a segment starts at 0 or later and has at least 1 sample, not start={start}, count={count}")
     path = Path(path)
+    if (plain := read_plain(path, start, count)) is not None:
+        return plain
     end = start + count
     with _opened(path) as (source, header):
         if end > header.samples:

@@ -17,7 +17,7 @@ from sound_groove.store.interface import SearchingStore, VoiceprintStore
 from sound_groove.store.records import Centroid, SpeakerEntry
 from sound_groove.types import Embeddings, ModelIdentity, Scores
 
-CHUNK = 16_384  # centroids at a time that are copied into the index
+CHUNK = 16_384  # speakers at a time that are taken from the store
 COHORT = 300  # speakers who stand for all
 
 
@@ -133,19 +133,19 @@ class MemoryGallery:
         return [Neighbour(self._entries[key], score) for key, score in zip(keys, scores.tolist(), strict=True)]
 
     def _follow(self) -> None:
-        if self._store.revision() == self._revision:
-            return
-        changes = self._store.changes(self._revision)
-        for key in changes.removed:
-            self._forget(key)
-        ours = [centroid for centroid in changes.changed if centroid.speaker.model.hash == self.model.hash]
-        for centroid in changes.changed:
-            if centroid.speaker.model.hash != self.model.hash:
-                self._forget(centroid.speaker.id)  # it was of this model before
-                self._others.add(centroid.speaker.id)
-        for start in range(0, len(ours), CHUNK):
-            self._take(ours[start : start + CHUNK])
-        self._revision = changes.revision
+        newest = self._store.revision()
+        while self._revision < newest:  # by parts, so that a million speakers are not in memory twice
+            changes = self._store.changes(self._revision, CHUNK)
+            for key in changes.removed:
+                self._forget(key)
+            ours = [centroid for centroid in changes.changed if centroid.speaker.model.hash == self.model.hash]
+            for centroid in changes.changed:
+                if centroid.speaker.model.hash != self.model.hash:
+                    self._forget(centroid.speaker.id)  # it was of this model before
+                    self._others.add(centroid.speaker.id)
+            if ours:
+                self._take(ours)
+            self._revision = changes.revision
 
     def _take(self, centroids: list[Centroid]) -> None:
         keys = [centroid.speaker.id for centroid in centroids]

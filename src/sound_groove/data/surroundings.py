@@ -221,7 +221,8 @@ def _read_noise(source: NoiseSource, samples: int, draw: np.random.Generator) ->
         except SoundGrooveError as error:
             raise TrainingError(f"{error} (recorded noise)") from None
         level = math.sqrt(float(np.dot(part, part)) / wanted)
-        mixture += np.resize(part, samples) * np.float32(1.0 / max(level, 1e-5))  # np.resize repeats
+        repeated = part if wanted == samples else np.resize(part, samples)  # np.resize repeats
+        mixture += repeated * np.float32(1.0 / max(level, 1e-5))
     return mixture
 
 

@@ -93,8 +93,14 @@ class VoiceprintStore(Protocol):
         """
         ...
 
-    def changes(self, since: int = 0) -> Changes:
-        """Who changed after a revision, of all models; from 0, everybody."""
+    def changes(self, since: int = 0, limit: int | None = None) -> Changes:
+        """Who changed after a revision, of all models; from 0, everybody.
+
+        Args:
+            since: the revision that is known.
+            limit: at most so many speakers, those who changed first; the revision that it leads to is then that of the
+                last of them. None gives all.
+        """
         ...
 
     def events(self, after: int = 0, limit: int | None = None) -> list[Event]:

@@ -192,15 +192,19 @@ class TableStore(ABC):
                 self._record("removed", entry, self._revision() + 1, entry.recordings, actor)
             return Erasure(entry, self._wipe(), self.OUT_OF_REACH)
 
-    def changes(self, since: int = 0) -> Changes:
+    def changes(self, since: int = 0, limit: int | None = None) -> Changes:
         """Who changed after a revision."""
         with self._reading():
-            revision = self._revision()
+            changed = self._centroids(
+                "WHERE version > ? ORDER BY version LIMIT ?", (since, ALL if limit is None else limit)
+            )
+            revision = changed[-1].speaker.version if changed and len(changed) == limit else self._revision()
             gone = self._execute(
-                "SELECT speaker_id FROM events WHERE revision > ? AND action = 'removed' ORDER BY revision", (since,)
+                "SELECT speaker_id FROM events WHERE revision > ? AND revision <= ? AND action = 'removed' "
+                "ORDER BY revision",
+                (since, revision),
             )
             removed = tuple(row[0] for row in gone) if since else ()
-            changed = self._centroids("WHERE version > ? ORDER BY version", (since,))
         return Changes(revision, tuple(changed), removed)
 
     def events(self, after: int = 0, limit: int | None = None) -> list[Event]:

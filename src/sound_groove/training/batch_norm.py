@@ -1,9 +1,10 @@
 """Batch normalisation over the total batch, wherever its parts are, so that the number of processes changes nothing."""
 
+from typing import Any
+
 import torch
 import torch.distributed
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce  # its gradient is a sum over the processes as well
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
@@ -53,9 +54,27 @@ def share_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
     return module
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over all processes. Its gradient is one too, since the loss of each depends on the values of all."""
+
+    @staticmethod
+    def forward(values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass  # the gradient does not depend on the values
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(gradient)
+
+
 def _over_processes(values: Tensor) -> Tensor:
     """The sum over all processes."""
-    total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
     return total
 
 

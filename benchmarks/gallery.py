@@ -1,0 +1,116 @@
+"""A store of a million speakers in a file: how long it takes to open, what memory it takes, how fast it identifies.
+
+    python benchmarks/gallery.py [--speakers 1000000] [--queries 100] [--threads 2]
+
+The speakers are made up: one recording each, an embedding of 192 values in a random direction. They are written into
+the tables of a store in one go, which the product never does; from then on everything is what `identify` and the
+service do. An identification is everything but decoding and embedding: the search, the 300 nearest weighed, the cohort.
+"""
+
+import argparse
+import sqlite3
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import psutil
+from tqdm import tqdm
+
+from sound_groove.calibration import ScoreMap
+from sound_groove.gallery import open_gallery
+from sound_groove.identification import identify_heard
+from sound_groove.listening import AudioFacts, HeardRecording
+from sound_groove.provenance import machine
+from sound_groove.store.changing import changed_entry
+from sound_groove.store.interface import VoiceprintStore
+from sound_groove.store.opening import open_store
+from sound_groove.store.records import EnrolledRecording, new_id, now
+from sound_groove.store.rows import RECORDING_COLUMNS, SPEAKER_COLUMNS, entry_row, recording_row, sealed_embedding
+from sound_groove.store.sealing import PlainSealer
+from sound_groove.types import Embeddings, ModelIdentity
+
+SIZE, PART = 192, 10_000
+MODEL = ModelIdentity("made up", "0" * 64)
+MAP = ScoreMap(18.0, -7.0, "made up")
+HEARD = HeardRecording("made up", np.zeros(16_000, np.float32), AudioFacts(5.0, 4.0, 20.0, 16_000), ())
+
+
+def main() -> None:
+    """Build the store, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speakers", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    print(machine(arguments.threads))
+    generator = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "voices.db"
+        fill(path, arguments.speakers, generator)
+        print(f"{arguments.speakers:,} speakers, a file of {path.stat().st_size / 1e9:.2f} GB")
+        with closing(open_store(path)) as store:
+            measure(store, arguments.queries, generator)
+
+
+def fill(path: Path, count: int, generator: np.random.Generator) -> None:
+    """Write so many speakers into a new store."""
+    open_store(path, create=True).close()
+    places = ", ".join("?" * 13)
+    with closing(sqlite3.connect(path)) as database, tqdm(total=count, desc="writing", disable=None) as bar:
+        database.execute("PRAGMA synchronous = OFF")
+        for start in range(0, count, PART):
+            speakers, recordings, events = [], [], []
+            for number in range(start, min(start + PART, count)):
+                recording = made_up(number, directions(1, generator)[0])
+                entry = changed_entry(f"speaker {number}", None, [recording], MODEL, number + 1)
+                centroid = sealed_embedding(recording.embedding, entry.id, PlainSealer())
+                speakers.append((*entry_row(entry), centroid))
+                recordings.append((*recording_row(recording, PlainSealer()), entry.id))
+                events.append((number + 1, now(), "enrolled", entry.id, 1, MODEL.hash, "benchmark"))
+            database.executemany(f"INSERT INTO speakers ({SPEAKER_COLUMNS}, centroid) VALUES ({places})", speakers)
+            statement = f"INSERT INTO recordings ({RECORDING_COLUMNS}, speaker) VALUES ({', '.join('?' * 11)})"
+            database.executemany(statement, recordings)
+            database.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", events)
+            database.commit()
+            bar.update(len(speakers))
+
+
+def measure(store: VoiceprintStore, queries: int, generator: np.random.Generator) -> None:
+    """Fill a gallery from the store and identify; then enrol one more, and remove one."""
+    process = psutil.Process()
+    before, start = process.memory_info().rss, time.perf_counter()
+    gallery = open_gallery(store, MODEL)
+    count = gallery.count()
+    taken_s, taken = time.perf_counter() - start, process.memory_info().rss - before
+    print(f"opened in {taken_s:.1f} s, {taken / 1e9:.2f} GB in memory: {taken / count:,.0f} bytes a speaker")
+    times = []
+    for query in directions(queries, generator):
+        start = time.perf_counter()
+        identify_heard(gallery, HEARD, query, MAP)
+        times.append(1000 * (time.perf_counter() - start))
+    print(f"identified in {np.median(times):.1f} ms (median), {np.quantile(times, 0.99):.1f} ms (p99)")
+    start = time.perf_counter()
+    store.add("one more", [made_up(count, directions(1, generator)[0])], MODEL, None, "benchmark")
+    added_s = time.perf_counter() - start
+    assert gallery.count() == count + 1
+    print(f"one more enrolled in {1000 * added_s:.0f} ms, in the gallery {1000 * (time.perf_counter() - start):.0f} ms")
+    start = time.perf_counter()
+    erasure = store.remove("one more", "benchmark")
+    print(f"removed for good in {time.perf_counter() - start:.1f} s (complete: {erasure.complete})")
+
+
+def directions(count: int, generator: np.random.Generator) -> Embeddings:
+    """Random unit vectors (count, SIZE)."""
+    rows = generator.standard_normal((count, SIZE), dtype=np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+def made_up(number: int, embedding: Embeddings) -> EnrolledRecording:
+    """A recording of this embedding (D,)."""
+    return EnrolledRecording(new_id(), embedding, "made-up.wav", f"{number:064x}", 5.0, 4.0, 20.0, 16_000, now())
+
+
+if __name__ == "__main__":
+    main()
