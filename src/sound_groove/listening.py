@@ -30,6 +30,11 @@ class AudioFacts:
     snr_db: float
     sample_rate: int
 
+    @property
+    def allows_verdict(self) -> bool:
+        """There is enough speech in it."""
+        return self.speech_s >= MINIMUM_SPEECH_S
+
 
 @dataclass(frozen=True, slots=True)
 class ReadRecording:
@@ -65,7 +70,7 @@ class HeardRecording:
     @property
     def allows_verdict(self) -> bool:
         """There is enough speech in it."""
-        return self.facts.speech_s >= MINIMUM_SPEECH_S
+        return self.facts.allows_verdict
 
     @property
     def digest(self) -> str:

@@ -13,13 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sound_groove.calibration import ScoreMap, logit, probability, trial_measures
 from sound_groove.decision import DecisionRule, Verdict
 from sound_groove.encoder import SpeakerEncoder, default_model
 from sound_groove.errors import UsageError
-from sound_groove.listening import MINIMUM_SPEECH_S, AudioFacts, HeardRecording, hear, joint_facts, judge, read
+from sound_groove.listening import AudioFacts, HeardRecording, hear, joint_facts, judge, read
 from sound_groove.scoring import cosine
 from sound_groove.store.changing import other_model
 from sound_groove.store.interface import VoiceprintStore
@@ -108,13 +106,11 @@ def compare(
     # One at a time: an embedding that does not depend on what it is compared with makes the score symmetric to the bit.
     # The network computes beside the voice activity detection, which keeps one core busy for longer.
     with ThreadPoolExecutor(1, thread_name_prefix="embedding") as executor:
-        embedding = executor.submit(
-            lambda: [encoder.embed([side.samples], crops)[0].astype(np.float64) for side in sides]
-        )
+        embedding = executor.submit(lambda: [encoder.embed([side.samples], crops)[0] for side in sides])
         first, second = map(judge, sides)
         one, other = embedding.result()
     return weigh(
-        float(one @ other),
+        cosine(one, other),
         (first.facts, second.facts),
         (*first.warnings, *second.warnings),
         encoder.identity,
@@ -204,8 +200,7 @@ def weigh(
         prior: probability of the same speaker before listening, in (0, 1).
         rule: how sure a verdict must be.
     """
-    score = min(1.0, max(-1.0, score))  # rounding may leave 1.0000001
-    too_short = min(side.speech_s for side in facts) < MINIMUM_SPEECH_S
+    enough = all(side.allows_verdict for side in facts)
     llr, chance, threshold = _evidence(score, score_map, prior, facts)
     return Comparison(
         score=score,
@@ -214,7 +209,7 @@ def weigh(
         prior=prior,
         threshold=threshold,
         limits=rule.limits(prior),
-        verdict="inconclusive" if too_short or llr is None else rule.decide(llr, prior),
+        verdict="inconclusive" if llr is None or not enough else rule.decide(llr, prior),
         model=model,
         warnings=(*warnings, *doubts(score_map, measures_of(facts))),
         audio=facts,

@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
 from sound_groove.enrolment import Candidate, Enrolment, enroll_heard
 from sound_groove.errors import (
     EnrolmentError,
@@ -22,6 +20,7 @@ from sound_groove.errors import (
 from sound_groove.gallery import open_gallery
 from sound_groove.identification import Identification, identify_heard
 from sound_groove.listening import HeardRecording
+from sound_groove.scoring import cosine
 from sound_groove.service.admission import Admission
 from sound_groove.service.answers import Embedded
 from sound_groove.service.embedding import Embedder
@@ -158,7 +157,7 @@ class Engine:
         known = await self.know((first, second))
         one, other = known
         comparison = weigh(
-            float(one.embedding.astype(np.float64) @ other.embedding.astype(np.float64)),
+            cosine(one.embedding, other.embedding),
             (one.heard.facts, other.heard.facts),
             (*one.heard.warnings, *other.heard.warnings),
             self.embedder.encoder.identity,

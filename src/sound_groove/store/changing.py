@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sound_groove.errors import OtherModelError, StaleVoiceprintError, StoreError, UnknownSpeakerError, printable
+from sound_groove.listening import joint_facts
 from sound_groove.store.records import EnrolledRecording, SpeakerEntry, coherence_of, new_id, now
 from sound_groove.types import ModelIdentity
 
@@ -24,15 +25,15 @@ def changed_entry(
         model: which made their embeddings.
         revision: of the store, after the change.
     """
-    time = now()
+    facts, time = joint_facts([recording.facts for recording in recordings]), now()
     new = SpeakerEntry(
         id=new_id(),
         name=name,
         model=model,
         recordings=len(recordings),
         with_audio=sum(1 for recording in recordings if recording.audio),
-        speech_s=sum(recording.speech_s for recording in recordings),
-        snr_db=sum(recording.snr_db for recording in recordings) / len(recordings),
+        speech_s=facts.speech_s,
+        snr_db=facts.snr_db,
         coherence=coherence_of(recordings),
         enrolled_at=time,
         changed_at=time,
