@@ -21,7 +21,6 @@ from sound_groove.errors import (
     AudioError,
     EnrolmentError,
     StaleVoiceprintError,
-    UnknownSpeakerError,
     UsageError,
     printable,
 )
@@ -29,8 +28,8 @@ from sound_groove.listening import AudioFacts, HeardRecording, hear, joint_facts
 from sound_groove.quality import LITTLE_SPEECH_S
 from sound_groove.scoring import cosine
 from sound_groove.store.changing import other_model
-from sound_groove.store.interface import VoiceprintStore
-from sound_groove.store.records import EnrolledRecording, SpeakerEntry, Voiceprint, checked_name, new_id, now
+from sound_groove.store.interface import VoiceprintStore, find_voiceprint
+from sound_groove.store.records import EnrolledRecording, SpeakerEntry, checked_name, new_id, now
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples
 from sound_groove.verifier import measures_of
 
@@ -141,7 +140,7 @@ def enroll_heard(
     """
     new = [_enrolled(candidate, keep_audio) for candidate in candidates]
     for _ in range(ATTEMPTS):
-        earlier = _existing(store, name)
+        earlier = find_voiceprint(store, name)
         if earlier is not None and earlier.speaker.model.hash != model.hash:
             raise other_model(earlier.speaker, model)
         kept = () if earlier is None else earlier.recordings
@@ -196,13 +195,6 @@ def kept_samples(recording: EnrolledRecording) -> Samples:
 def _with_embedding(recording: EnrolledRecording, embedding: Embeddings) -> EnrolledRecording:
     """The recording under a new id, which the old embedding's seal does not fit."""
     return replace(recording, id=new_id(), embedding=embedding)
-
-
-def _existing(store: VoiceprintStore, name: str) -> Voiceprint | None:
-    try:
-        return store.voiceprint(name)
-    except UnknownSpeakerError:
-        return None
 
 
 def _enrolled(candidate: Candidate, keep_audio: bool) -> EnrolledRecording:

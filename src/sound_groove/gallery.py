@@ -181,15 +181,24 @@ class ServerGallery:
         self.model = model
         self._store = store
         self._exact = exact
+        self._counts: tuple[int, int, int] | None = None  # a revision; then how many are of this model, and of all
         self._cohort: tuple[int, list[Centroid]] | None = None  # of a revision
 
     def count(self) -> int:
         """How many speakers there are."""
-        return self._store.count(self.model.hash)
+        return self._counted()[0]
 
     def others(self) -> int:
         """How many more are enrolled with another model."""
-        return self._store.count() - self._store.count(self.model.hash)
+        ours, everybody = self._counted()
+        return everybody - ours
+
+    def _counted(self) -> tuple[int, int]:
+        """How many speakers are of this model, and of all; a server reads a whole table to count it."""
+        revision, kept = self._store.revision(), self._counts
+        if kept is None or kept[0] != revision:
+            self._counts = kept = revision, self._store.count(self.model.hash), self._store.count()
+        return kept[1:]
 
     def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
         """The speakers nearest to an embedding."""

@@ -142,14 +142,14 @@ def _export(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from sound_groove.store.exchange import import_voiceprints, speakers_in
+    from sound_groove.store.exchange import import_voiceprints, read_voiceprints
 
-    total = speakers_in(arguments.file)
+    file = read_voiceprints(arguments.file)
     with (
         opened_store(arguments, create=True) as store,
-        tqdm(total=total, desc="enrolling", unit="speaker", disable=None) as bar,
+        tqdm(total=len(file.speakers), desc="enrolling", unit="speaker", disable=None) as bar,
     ):
-        done = import_voiceprints(store, arguments.file, ACTOR, bar.update)
+        done = import_voiceprints(store, file, ACTOR, bar.update)
     if arguments.json:
         return _print_json(asdict(done))
     print(f"{done.speakers:,} speakers, {done.recordings:,} recordings enrolled; {done.known:,} were there already")

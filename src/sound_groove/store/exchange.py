@@ -4,7 +4,7 @@ It is a file of embeddings like those of `sound-groove embed` (`path`, `emb`, `s
 serve as a cohort, with what a store knows besides of each recording. It is not encrypted, and has no audio.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sound_groove.embedding_file import EMBEDDINGS, MODEL, PATHS, SPEAKERS, read_embedding_file
-from sound_groove.errors import CorpusError, OtherModelError, OutputError, StoreError, UnknownSpeakerError, printable
+from sound_groove.errors import CorpusError, OtherModelError, OutputError, StoreError, printable
 from sound_groove.files import replaced_bytes, writing
-from sound_groove.store.interface import VoiceprintStore
+from sound_groove.store.interface import VoiceprintStore, find_voiceprint
 from sound_groove.store.records import EnrolledRecording, SpeakerEntry, checked_name, new_id
 from sound_groove.types import ModelIdentity
 
@@ -29,6 +29,19 @@ FIELDS = {
     "sample_rate": "i",
     "enrolled_at": "U",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceprintFile:
+    """What a file of voiceprints holds.
+
+    Attributes:
+        model: which made the embeddings.
+        speakers: the recordings of each, by name.
+    """
+
+    model: ModelIdentity
+    speakers: Mapping[str, Sequence[EnrolledRecording]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +94,20 @@ def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = N
 
 
 def import_voiceprints(
-    store: VoiceprintStore, path: Path, actor: str, progress: Callable[[int], object] | None = None
+    store: VoiceprintStore, file: VoiceprintFile, actor: str, progress: Callable[[int], object] | None = None
 ) -> Imported:
     """Enrol all that a file has. What is there already is left alone, so that an interrupted import can be repeated.
 
     Args:
         store: where to put them.
-        path: what `export_voiceprints` wrote.
+        file: what `read_voiceprints` read.
         actor: for the audit trail.
         progress: called with the number of speakers that are done since the last call.
 
     Raises:
-        CorpusError: the file is damaged, or has not all that voiceprints need.
         OtherModelError: a speaker is enrolled with another model; nothing was enrolled.
     """
-    model, speakers = _read(path)
+    model, speakers = file.model, file.speakers
     for name in speakers:
         _known_digests(store, name, model)  # all refusals come before the first change
     came = recordings = 0
@@ -108,15 +120,6 @@ def import_voiceprints(
         if progress is not None:
             progress(1)
     return Imported(came, recordings, sum(map(len, speakers.values())) - recordings)
-
-
-def speakers_in(path: Path) -> int:
-    """How many speakers a file has.
-
-    Raises:
-        CorpusError: it is damaged.
-    """
-    return len(_read(path)[1])
 
 
 def _of_one_model(store: VoiceprintStore, model: str | None) -> list[SpeakerEntry]:
@@ -134,9 +137,8 @@ def _of_one_model(store: VoiceprintStore, model: str | None) -> list[SpeakerEntr
 
 def _known_digests(store: VoiceprintStore, name: str, model: ModelIdentity) -> tuple[set[str], int | None]:
     """What is enrolled of a speaker, and the version of that."""
-    try:
-        voiceprint = store.voiceprint(name)
-    except UnknownSpeakerError:
+    voiceprint = find_voiceprint(store, name)
+    if voiceprint is None:
         return set(), None
     if voiceprint.speaker.model.hash != model.hash:
         raise OtherModelError(
@@ -146,8 +148,13 @@ def _known_digests(store: VoiceprintStore, name: str, model: ModelIdentity) -> t
     return {recording.digest for recording in voiceprint.recordings}, voiceprint.speaker.version
 
 
-def _read(path: Path) -> tuple[ModelIdentity, dict[str, list[EnrolledRecording]]]:
-    """The model, and the recordings of each speaker."""
+def read_voiceprints(path: Path) -> VoiceprintFile:
+    """Read what `export_voiceprints` wrote.
+
+    Raises:
+        CorpusError: the file is damaged, or has not all that voiceprints need.
+        UsageError: a name in it may not be one.
+    """
     file = read_embedding_file(path)
     shown = printable(str(path))
     if file.speakers is None or file.model is None:
@@ -161,7 +168,7 @@ def _read(path: Path) -> tuple[ModelIdentity, dict[str, list[EnrolledRecording]]
         fields = {field: columns[field][index] for field in FIELDS}
         recording = EnrolledRecording(id=new_id(), embedding=file.embeddings[index], source=source, **fields)
         speakers.setdefault(checked_name(name), []).append(recording)
-    return ModelIdentity(columns[MODEL_NAME][0], file.model), speakers
+    return VoiceprintFile(ModelIdentity(columns[MODEL_NAME][0], file.model), speakers)
 
 
 def _columns(path: Path, count: int) -> dict[str, list[Any]]:

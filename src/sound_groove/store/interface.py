@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from sound_groove.errors import UnknownSpeakerError
 from sound_groove.store.records import (
     Centroid,
     Changes,
@@ -145,3 +146,11 @@ class SearchingStore(VoiceprintStore, Protocol):
     def build_index(self, model_hash: str) -> None:
         """Make the index by which `nearest` finds speakers of a model faster, anew where there is one."""
         ...
+
+
+def find_voiceprint(store: VoiceprintStore, name: str) -> Voiceprint | None:
+    """All that is kept of a speaker; None where nobody has this name."""
+    try:
+        return store.voiceprint(name)
+    except UnknownSpeakerError:
+        return None
