@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20, help="of enrolled recordings, for each recording")
     arguments = parser.parse_args()
     encoder = SpeakerEncoder.load(arguments.model, threads=1)
-    print(f"model {encoder.identity.name} ({encoder.identity.hash[:12]}), {machine(threads=1)}\n")
+    print(f"model {encoder.identity.label}, {machine(threads=1)}\n")
     print("| collection | recordings | " + " | ".join(f"own, {n} enrolled | others', {n}" for n in ENROLLED) + " |")
     print("| --- | --- | " + " | ".join("--- | ---" for _ in ENROLLED) + " |")
     for name, trials in read_lists(arguments.corpus).items():

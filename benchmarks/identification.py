@@ -112,7 +112,7 @@ def main() -> None:
     pieces = joined(read_rows(arguments.corpus, lambda row: row["split"] == "val"), PIECE_S)
     judged = voices_of(pieces, embedded(encoder, pieces, CONDITIONS, cache / "judged.npz"), WHOLE)
     voices = calibration if arguments.held_out else judged
-    print(f"model {encoder.identity.name} ({encoder.identity.hash[:12]}), {machine(threads=1)}")
+    print(f"model {encoder.identity.label}, {machine(threads=1)}")
     print(
         f"{len(voices.means)} speakers, {len(voices.tests):,} tests of {len(set(voices.speakers.tolist()))} of them\n"
     )

@@ -118,8 +118,8 @@ def identify(
     """
     if gallery.model.hash != encoder.identity.hash:
         raise OtherModelError(
-            f"the gallery is of model {gallery.model.name} ({gallery.model.hash[:12]}), and the recording would be "
-            f"embedded by {encoder.identity.name} ({encoder.identity.hash[:12]}); open a gallery of that one"
+            f"the gallery is of model {gallery.model.label}, and the recording would be "
+            f"embedded by {encoder.identity.label}; open a gallery of that one"
         )
     heard = hear(recording)
     embedding = encoder.embed(heard.samples)

@@ -54,6 +54,15 @@ class ModelIdentity:
     name: str
     hash: str
 
+    @property
+    def label(self) -> str:
+        """Its name and the beginning of its hash, as people are told of it.
+
+        >>> ModelIdentity("pretrained", "8b894694a6767f48").label
+        'pretrained (8b894694a676)'
+        """
+        return f"{self.name} ({self.hash[:12]})"
+
 
 @dataclass(frozen=True, slots=True)
 class CropAveraging:

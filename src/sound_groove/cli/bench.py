@@ -120,7 +120,7 @@ def _facts(measured: "Benchmark", model: str, device: str) -> "Iterator[str]":
     commit, plus, changes = (machine["git_commit"] or "").partition("+")
     checkout = f", commit {commit[:12]}{plus}{changes}" if commit else ""
     cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
-    yield f"model     {measured.model.name} ({measured.model.hash[:12]}), {model}"
+    yield f"model     {measured.model.label}, {model}"
     yield f"device    {device}"
     yield f"machine   {machine['cpu']}, {cores}, {machine['system']}"
     yield f"software  {software}{checkout}"

@@ -86,6 +86,6 @@ def summary(comparison: "Comparison") -> str:
             f"score        {comparison.score:.3f}{threshold}",
             f"evidence     {evidence}",
             f"probability  {probability}",
-            f"model        {comparison.model.name} ({comparison.model.hash[:12]})",
+            f"model        {comparison.model.label}",
         )
     )

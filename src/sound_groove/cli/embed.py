@@ -107,9 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     left_out = f"; {len(done.failures):,} left out, listed in {done.file}.failed.tsv" if done.failures else ""
     earlier = f", {done.earlier:,} of them by an earlier run" if done.earlier else ""
-    model_name = f"{encoder.identity.name} ({encoder.identity.hash[:12]})"
     count = "1 recording" if done.embedded == 1 else f"{done.embedded:,} recordings"
-    say(f"{count} embedded by {model_name}{earlier}{left_out}")
+    say(f"{count} embedded by {encoder.identity.label}{earlier}{left_out}")
     record = {"file": str(done.file), "embedded": done.embedded, "failures": dict(done.failures), **about}
     print(json.dumps(record, ensure_ascii=False) if arguments.json else done.file)
     return 0

@@ -70,6 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"recordings   {done.added} came{fit}")
         count = "1 recording" if done.speaker.recordings == 1 else f"{done.speaker.recordings} recordings"
         print(f"now          {count}, {done.speaker.speech_s:.1f} s of speech")
-        print(f"model        {done.speaker.model.name} ({done.speaker.model.hash[:12]})")
+        print(f"model        {done.speaker.model.label}")
     show_warnings(done.warnings)
     return 0

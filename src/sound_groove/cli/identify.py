@@ -84,4 +84,4 @@ def summary(found: "Identification") -> str:
             f"evidence     a name needs llr {found.limit:.2f} with {found.enrolled:,} enrolled; the others take "
             f"{found.cohort_llr:.2f} from each"
         )
-    return "\n".join((*lines, f"model        {found.model.name} ({found.model.hash[:12]})"))
+    return "\n".join((*lines, f"model        {found.model.label}"))

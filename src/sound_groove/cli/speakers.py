@@ -174,7 +174,7 @@ def _re_embed(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"model": asdict(encoder.identity), "embedded": done, "left": left})
     else:
-        print(f"{len(done):,} of {len(entries):,} embedded by {encoder.identity.name} ({encoder.identity.hash[:12]})")
+        print(f"{len(done):,} of {len(entries):,} embedded by {encoder.identity.label}")
     for reason in left.values():
         say(f"left alone: {printable(reason)}")
     return 1 if left else 0
@@ -191,7 +191,7 @@ def _index(arguments: argparse.Namespace) -> int:
         model = SpeakerEncoder.load(arguments.model or default_model()).identity
         store.build_index(model.hash)
         count = store.count(model.hash)
-    print(f"{count:,} speakers of {model.name} ({model.hash[:12]}) are indexed in {store.location}")
+    print(f"{count:,} speakers of {model.label} are indexed in {store.location}")
     return 0
 
 
@@ -214,7 +214,7 @@ def _line(entry: "SpeakerEntry") -> str:
     kept = f", audio of {entry.with_audio} kept" if entry.with_audio else ""
     return (
         f"{count}, {entry.speech_s:.1f} s of speech{kept}, {entry.enrolled_at[:10]} to {entry.changed_at[:10]}, "
-        f"model {printable(entry.model.name)} ({entry.model.hash[:12]})"
+        f"model {printable(entry.model.label)}"
     )
 
 

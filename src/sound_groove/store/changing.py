@@ -66,9 +66,10 @@ def check_version(name: str, earlier: SpeakerEntry | None, version: int | None) 
 
 def other_model(entry: SpeakerEntry, model: ModelIdentity) -> OtherModelError:
     """The refusal to compare a speaker with what another model embedded."""
+    was, is_now = printable(entry.model.label), printable(model.label)
     return OtherModelError(
-        f"'{printable(entry.name)}' was enrolled with model {_told(entry.model)}, and this is {_told(model)}; use "
-        "that one, or 'sound-groove speakers re-embed' where the audio was kept, or enrol again"
+        f"'{printable(entry.name)}' was enrolled with model {was}, and this is {is_now}; use that one, or "
+        "'sound-groove speakers re-embed' where the audio was kept, or enrol again"
     )
 
 
@@ -88,7 +89,3 @@ def check_some(recordings: Sequence[EnrolledRecording]) -> None:
     sizes = {recording.embedding.shape for recording in recordings}
     if len(sizes) != 1 or len(next(iter(sizes))) != 1:
         raise StoreError(f"a speaker needs embeddings (D,) of one size, and there are {sorted(sizes) or 'none'}")
-
-
-def _told(model: ModelIdentity) -> str:
-    return f"{printable(model.name)} ({model.hash[:12]})"
