@@ -7,9 +7,11 @@ compared anew. One refusal refuses them all, so that nothing is half done.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soundfile
@@ -35,6 +37,8 @@ from sound_groove.verifier import measures_of
 
 ATTEMPTS = 5  # at a speaker whom others change at the same moment
 LEAST_LLR = 0.0  # below it a recording is more likely another speaker's
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +143,21 @@ def enroll_heard(
         actor: as in `enroll`.
     """
     new = [_enrolled(candidate, keep_audio) for candidate in candidates]
-    for _ in range(ATTEMPTS):
+
+    def attempt() -> Enrolment:
         earlier = find_voiceprint(store, name)
         if earlier is not None and earlier.speaker.model.hash != model.hash:
             raise other_model(earlier.speaker, model)
         kept = () if earlier is None else earlier.recordings
         agreement = _check(name, candidates, kept, score_map, force)
-        try:
-            entry = store.add(name, new, model, None if earlier is None else earlier.speaker.version, actor)
-        except StaleVoiceprintError:
-            continue  # the others may be other recordings now
+        entry = store.add(name, new, model, None if earlier is None else earlier.speaker.version, actor)
         warnings = [warning for candidate in candidates for warning in candidate.heard.warnings]
         if score_map is None and len(new) + len(kept) > 1:
             message = "the model carries no map from score to probability, so nobody checked that these sound alike"
             warnings.append(QualityWarning("cohesion_unchecked", message))
         return Enrolment(entry, len(new), agreement, tuple(warnings))
-    raise StaleVoiceprintError(f"'{printable(name)}' is being changed by others all the time; try again")
+
+    return _persevere(name, attempt)
 
 
 def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: str = "python") -> SpeakerEntry:
@@ -164,7 +167,8 @@ def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: 
         EnrolmentError: the audio of a recording was not kept; nothing was changed.
         UnknownSpeakerError: nobody has this name.
     """
-    for _ in range(ATTEMPTS):
+
+    def attempt() -> SpeakerEntry:
         voiceprint = store.voiceprint(name)
         if voiceprint.speaker.model.hash == encoder.identity.hash:
             return voiceprint.speaker
@@ -178,10 +182,20 @@ def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: 
         again = [
             _with_embedding(recording, encoder.embed(kept_samples(recording))) for recording in voiceprint.recordings
         ]
-        try:
-            return store.replace(name, again, encoder.identity, voiceprint.speaker.version, actor)
-        except StaleVoiceprintError:
-            continue
+        return store.replace(name, again, encoder.identity, voiceprint.speaker.version, actor)
+
+    return _persevere(name, attempt)
+
+
+def _persevere(name: str, attempt: Callable[[], Result]) -> Result:
+    """What comes of changing a speaker, who is looked at anew each time that somebody else was faster.
+
+    Raises:
+        StaleVoiceprintError: somebody else always was.
+    """
+    for _ in range(ATTEMPTS):
+        with suppress(StaleVoiceprintError):
+            return attempt()
     raise StaleVoiceprintError(f"'{printable(name)}' is being changed by others all the time; try again")
 
 
