@@ -73,11 +73,13 @@ def add_facts(router: APIRouter, house: House, measures: Measures) -> None:
         house.caller(request, "read")
         return Response(measures.text(), headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
 
+    @router.head("/healthz", include_in_schema=False)  # what some load balancers ask
     @router.get("/healthz", response_model=Health, summary="It answers", tags=["service"], responses=refusals(*PUBLIC))
     async def health() -> Response:
         """Needs no key."""
         return json_answer(Health("ok"))
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get(
         "/readyz",
         response_model=Health,
