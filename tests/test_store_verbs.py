@@ -54,7 +54,7 @@ def test_from_enrolment_to_removal(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert "rms-1.flac" in run(capsys, "speakers", "show", "ben")[1]
     shown = json.loads(run(capsys, "speakers", "show", "ben", "--json")[1])
-    assert shown["enrolled"][0]["audio_kept"] and "embedding" not in shown["enrolled"][0]
+    assert shown["enrolled"][0]["with_audio"] and "embedding" not in shown["enrolled"][0]
     status, out, _ = run(capsys, "speakers", "remove", "ben")
     assert status == 0 and out == "ben is erased for good, with 1 recording\n"
     assert run(capsys, "verify-speaker", "ben", clip("rms-2"))[0] == 1

@@ -14,7 +14,7 @@ from sound_groove.errors import SoundGrooveError, printable
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
-    from sound_groove.store.records import EnrolledRecording, SpeakerEntry
+    from sound_groove.store.records import SpeakerEntry
 
 EXAMPLES = {
     "list": "sound-groove speakers list --store office.db",
@@ -87,7 +87,7 @@ def _show(arguments: argparse.Namespace) -> int:
     with opened_store(arguments) as store:
         voiceprint = store.voiceprint(arguments.name)
     if arguments.json:
-        recordings = [_facts(recording) for recording in voiceprint.recordings]
+        recordings = [asdict(recording.entry) for recording in voiceprint.recordings]
         return _print_json({**asdict(voiceprint.speaker), "enrolled": recordings})
     print(f"{printable(voiceprint.speaker.name)}  {_line(voiceprint.speaker)}")
     for recording in voiceprint.recordings:
@@ -216,13 +216,6 @@ def _line(entry: "SpeakerEntry") -> str:
         f"{count}, {entry.speech_s:.1f} s of speech{kept}, {entry.enrolled_at[:10]} to {entry.changed_at[:10]}, "
         f"model {printable(entry.model.label)}"
     )
-
-
-def _facts(recording: "EnrolledRecording") -> dict[str, Any]:
-    """What is known of a recording, without embedding and audio."""
-    left_out = ("embedding", "audio")
-    facts = {key: value for key, value in asdict(recording).items() if key not in left_out}
-    return {**facts, "audio_kept": bool(recording.audio)}
 
 
 def _print_json(content: Any) -> int:

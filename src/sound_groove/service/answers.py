@@ -9,7 +9,7 @@ from starlette.responses import Response
 from sound_groove.errors import RequestError
 from sound_groove.listening import AudioFacts
 from sound_groove.service.keys import Scope
-from sound_groove.store.records import EnrolledRecording, Event, SpeakerEntry
+from sound_groove.store.records import Event, RecordingEntry, SpeakerEntry
 from sound_groove.types import ModelIdentity, QualityWarning
 
 LARGEST_PAGE = 1000  # entries
@@ -43,45 +43,6 @@ class SpeakerPage:
 
     speakers: tuple[SpeakerEntry, ...]
     next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingEntry:
-    """What is known of an enrolled recording, without its embedding and audio.
-
-    Attributes:
-        id: of this recording.
-        source: what it was called.
-        duration_s: its length.
-        speech_s: how much of it is speech.
-        snr_db: how far the speech lies above the noise.
-        sample_rate: the file's own rate, in Hz.
-        enrolled_at: when, in UTC (ISO 8601).
-        with_audio: its audio was kept.
-    """
-
-    id: str
-    source: str
-    duration_s: float
-    speech_s: float
-    snr_db: float
-    sample_rate: int
-    enrolled_at: str
-    with_audio: bool
-
-    @classmethod
-    def of(cls, recording: EnrolledRecording) -> "RecordingEntry":
-        """The entry of a recording in the store."""
-        return cls(
-            id=recording.id,
-            source=recording.source,
-            duration_s=recording.duration_s,
-            speech_s=recording.speech_s,
-            snr_db=recording.snr_db,
-            sample_rate=recording.sample_rate,
-            enrolled_at=recording.enrolled_at,
-            with_audio=bool(recording.audio),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from sound_groove.enrolment import Enrolment
-from sound_groove.service.answers import LARGEST_PAGE, RecordingEntry, SpeakerDetail, SpeakerPage, json_answer
+from sound_groove.service.answers import LARGEST_PAGE, SpeakerDetail, SpeakerPage, json_answer
 from sound_groove.service.descriptions import CALLED, SPEAKER, UPLOADED, example, form, refusals
 from sound_groove.service.engine import Clip, Known
 from sound_groove.service.house import House, Name, speaker_name
@@ -55,9 +55,7 @@ def add_speakers(router: APIRouter, house: House) -> None:
         """Needs scope read. Embeddings and audio are never shown."""
         house.caller(request, "read")
         voiceprint = await engine.voiceprint(speaker_name(name))
-        return json_answer(
-            SpeakerDetail(voiceprint.speaker, tuple(RecordingEntry.of(one) for one in voiceprint.recordings))
-        )
+        return json_answer(SpeakerDetail(voiceprint.speaker, tuple(one.entry for one in voiceprint.recordings)))
 
     @router.post(
         "/v1/speakers/{name}/recordings",

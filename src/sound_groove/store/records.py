@@ -53,6 +53,45 @@ class EnrolledRecording:
         """Length, speech, noise and rate."""
         return AudioFacts(self.duration_s, self.speech_s, self.snr_db, self.sample_rate)
 
+    @property
+    def entry(self) -> "RecordingEntry":
+        """What may be told of it."""
+        return RecordingEntry(
+            id=self.id,
+            source=self.source,
+            duration_s=self.duration_s,
+            speech_s=self.speech_s,
+            snr_db=self.snr_db,
+            sample_rate=self.sample_rate,
+            enrolled_at=self.enrolled_at,
+            with_audio=bool(self.audio),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEntry:
+    """What is known of an enrolled recording, without its embedding and audio.
+
+    Attributes:
+        id: of this recording.
+        source: what it was called.
+        duration_s: its length.
+        speech_s: how much of it is speech.
+        snr_db: how far the speech lies above the noise.
+        sample_rate: the file's own rate, in Hz.
+        enrolled_at: when, in UTC (ISO 8601).
+        with_audio: its audio was kept.
+    """
+
+    id: str
+    source: str
+    duration_s: float
+    speech_s: float
+    snr_db: float
+    sample_rate: int
+    enrolled_at: str
+    with_audio: bool
+
 
 @dataclass(frozen=True, slots=True)
 class SpeakerEntry:
