@@ -290,6 +290,7 @@ def test_malformed_requests_are_told_what_is_missing(client: httpx.Client) -> No
     assert error(wrong, 405)["code"] == "method_not_allowed" and wrong.headers["allow"] == "POST"
     assert client.put("/v1/speakers/a%2Fb").headers["allow"] == "DELETE, GET"
     assert client.post("/").headers["allow"] == "GET"
+    assert client.post("/healthz").headers["allow"] == client.post("/readyz").headers["allow"] == "GET, HEAD"
     many = [("audio", clip())] * 21
     assert "20 times" in str(error(client.post("/v1/speakers/Kim/recordings", files=many), 400)["message"])
 

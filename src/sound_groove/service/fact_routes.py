@@ -1,6 +1,6 @@
 """The addresses that tell about the service itself."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -17,6 +17,8 @@ LARGEST_REVISION = 2**63 - 1
 def add_facts(router: APIRouter, house: House, measures: Measures) -> None:
     """Add these routes."""
     engine = house.engine
+    # What some load balancers ask.
+    bare: dict[str, Any] = {"tags": ["service"], "response_class": Response, "responses": refusals(*PUBLIC)}
 
     @router.get(
         "/v1/info",
@@ -73,13 +75,13 @@ def add_facts(router: APIRouter, house: House, measures: Measures) -> None:
         house.caller(request, "read")
         return Response(measures.text(), headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
 
-    @router.head("/healthz", include_in_schema=False)  # what some load balancers ask
+    @router.head("/healthz", summary="It answers, without a body", **bare)
     @router.get("/healthz", response_model=Health, summary="It answers", tags=["service"], responses=refusals(*PUBLIC))
     async def health() -> Response:
         """Needs no key."""
         return json_answer(Health("ok"))
 
-    @router.head("/readyz", include_in_schema=False)
+    @router.head("/readyz", summary="It can decode, and reach its store, without a body", **bare)
     @router.get(
         "/readyz",
         response_model=Health,
