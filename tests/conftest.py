@@ -12,6 +12,7 @@ from postgres_server import PostgresServer, end_server, make_server
 from service_process import ServiceProcess
 from sound_groove.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
 from sound_groove.configuration import NetworkConfiguration
+from sound_groove.files import CACHE_VARIABLE
 from sound_groove.models import build_network
 from sound_groove.training.trainer import train
 from training_corpus import prepare_corpus, tiny_recipe
@@ -26,6 +27,14 @@ settings.load_profile("steady")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is found out of models is not kept in the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from sound_groove.audio import load_audio
 from sound_groove.checkpoint import load_checkpoint
@@ -18,6 +19,7 @@ from sound_groove.export import onnx_file
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.placing import ExportedFile
 from sound_groove.export.precision import LEAST_COSINE
+from sound_groove.export.quantization import largest_pair, refuse_overflow
 from sound_groove.export.speech import draw_pieces
 from sound_groove.training.trainer import train
 from training_corpus import prepare_corpus, tiny_recipe
@@ -95,9 +97,37 @@ def test_int8_has_its_products_over_frames_in_eight_bits(
     scales = [tensor for name, tensor in kept.items() if "aggregation" in name and name.endswith("scale")]
     assert any(list(tensor.dims) == [1536] for tensor in scales)  # one for each channel
     assert int8.bytes < 0.65 * fp32.bytes
+    # Seven bits and a sign: two products of neighbours fit in 16 bits, as kernels without VNNI add them.
+    assert max(int(np.abs(numpy_helper.to_array(kept[name]).astype(int)).max()) for name in eight) == 64
+    assert 2 * 255 * 64 == 32_640 >= largest_pair(model) > 16_000
     assert cosines(run, int8.file, speech).min() >= TINY_COSINE
     said = entries(int8.file)
     assert (said["precision"], said["calibration_recordings"], said["judged_recordings"]) == ("int8", "36", "36")
+
+
+def test_weights_whose_sums_could_overflow_are_refused(int8: ExportedFile) -> None:
+    model = onnx.load(int8.file)
+    weights = next(
+        tensor for tensor in model.graph.initializer if len(tensor.dims) == 2 and "aggregation" in tensor.name
+    )
+    assert weights.data_type == TensorProto.INT8
+    values = numpy_helper.to_array(weights).copy()
+    values[:2, 5] = (-65, 64)
+    weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+    assert largest_pair(model) == 255 * 129
+    with pytest.raises(CheckpointError, match="two of them can reach 32,895, and 16 bits hold 32,767"):
+        refuse_overflow(model)
+
+
+def test_int8_gives_what_the_standard_says(speech: Path, int8: ExportedFile) -> None:
+    # The reference implementation of the ONNX project computes every operator in plain numpy, and cannot overflow.
+    model = onnx.load(int8.file)
+    model.opset_import[0].version = 19  # it has DequantizeLinear of no earlier set; that one adds float8 and axes
+    standard, session = ReferenceEvaluator(model), onnxruntime.InferenceSession(str(int8.file))
+    for path in sorted(speech.rglob("*.wav"))[::12]:
+        given = {"waveform": np.tile(load_audio(path), 4)[None, :40000]}
+        expected, found = (runtime.run(None, given)[0] for runtime in (standard, session))
+        assert (found * expected).sum() > 0.9999
 
 
 def test_the_encoder_that_needs_no_torch_reads_all_of_them(

@@ -31,6 +31,7 @@ from sound_groove.calibration import ScoreMap
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
 from sound_groove.pretrained import model_path
+from sound_groove.probe import Probe
 from sound_groove.speakers import listed_digests
 from sound_groove.types import Embeddings, ModelIdentity
 
@@ -60,12 +61,14 @@ class CheckpointHeader:
         network: the fields of the `NetworkConfiguration` that builds it.
         score_map: the fields of the `ScoreMap` (score -> log-likelihood ratio), or None when none was fitted.
         training: the facts of its training: recipe, epoch, step, validation EER, data and its licence, versions.
+        probe: the fields of the `Probe` by which it proves itself where it is loaded; None in files without one.
     """
 
     name: str
     network: dict[str, Any]
     score_map: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,19 @@ class Checkpoint:
             return ScoreMap.restored(fields)
         except MetricError as error:
             raise CheckpointError(f"{printable(str(self.path))}: its score map is damaged: {error}") from error
+
+    @property
+    def probe(self) -> Probe | None:
+        """The embedding that it must give of the probe, or None when the file carries none that is known here.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        fields = self.header.probe
+        try:
+            return None if fields is None else Probe.restored(fields)
+        except MetricError as error:
+            raise CheckpointError(f"{printable(str(self.path))}: its probe is damaged: {error}") from error
 
     @property
     def trained_speakers(self) -> frozenset[str]:
@@ -308,6 +324,7 @@ def _header_json(path: Path, header: CheckpointHeader) -> str:
         "network": header.network,
         "score_map": header.score_map,
         "training": header.training,
+        "probe": header.probe,
     }
     try:
         return json.dumps(document, ensure_ascii=True, allow_nan=False, sort_keys=True)
@@ -340,7 +357,9 @@ def _parse_header(name: str, metadata: Mapping[str, str] | None) -> CheckpointHe
     for key, types in expected:
         if key not in document or not isinstance(document[key], types):
             raise CheckpointError(f"{name}: its header is damaged: '{key}' is missing or of the wrong type")
-    return CheckpointHeader(document["name"], document["network"], document["score_map"], document["training"])
+    return CheckpointHeader(
+        document["name"], document["network"], document["score_map"], document["training"], document.get("probe")
+    )
 
 
 def _mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

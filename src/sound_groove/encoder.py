@@ -29,10 +29,13 @@ from numpy.typing import NDArray
 
 from sound_groove.audio import SAMPLE_RATE, read_spans
 from sound_groove.calibration import ScoreMap
-from sound_groove.errors import AudioError, CheckpointError, UsageError, require_extra
+from sound_groove.errors import AudioError, CheckpointError, UsageError, printable, require_extra
 from sound_groove.filterbank import FRAME_SHIFT, samples_of
 from sound_groove.pieces import Array, Span, batches, repeated, spans
 from sound_groove.pretrained import PRETRAINED, model_path
+from sound_groove.probe import Probe
+from sound_groove.proof import Place, Proof, prove
+from sound_groove.runtimes import ONNXRUNTIME, OPENVINO
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
 if TYPE_CHECKING:
@@ -78,6 +81,7 @@ class SpeakerEncoder:
         centre: (D,) what is subtracted from unit embeddings, or None; it may be set. A model in ONNX subtracts its own.
         trained_speakers: digests of the names of the speakers that it was trained on (`sound_groove.speakers`); empty
             where the model does not say.
+        proof: that it computes here what it computed where its file was written; None for a model without a probe.
 
     Args:
         backend: computes embeddings of pieces.
@@ -105,6 +109,7 @@ class SpeakerEncoder:
         self.score_map = score_map
         self.centre = centre
         self.trained_speakers = trained_speakers
+        self.proof: Proof | None = None
         self._backend = backend
 
     @classmethod
@@ -131,8 +136,13 @@ class SpeakerEncoder:
         return cls(TorchNetwork(network, embedding_size, feature_size, threads), identity)
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu", threads: int | None = None) -> "SpeakerEncoder":
-        """Load a model file, or the best model of a run folder.
+    def load(
+        cls, path: str | Path, device: str = "cpu", threads: int | None = None, *, prove_anew: bool = False
+    ) -> "SpeakerEncoder":
+        """Load a model file, or the best model of a run folder, and see that it computes here what it should.
+
+        A file of ours carries a probe (`sound_groove.probe`). It is embedded once for each file, runtime, device and
+        kind of processor; what was found is kept in the user's cache.
 
         Args:
             path: an `.onnx` file, of ours or of WeSpeaker, 3D-Speaker or sherpa-onnx; a `.safetensors` file; a run
@@ -140,10 +150,12 @@ class SpeakerEncoder:
             device: where to compute: "cpu", "cuda", "cuda:1"; for an ONNX file also "tensorrt", as far as the installed
                 onnxruntime has it, "openvino" and, in bfloat16, "openvino:bf16".
             threads: CPU threads to use while it embeds; None takes all cores.
+            prove_anew: embed the probe even if the model was proved here before.
 
         Raises:
             MissingExtraError: torch or what belongs to it is not installed, and the model is not an ONNX file.
-            CheckpointError: the file is missing, damaged or not a model that is known here.
+            CheckpointError: the file is missing, damaged or not a model that is known here, or it gives another
+                embedding of its probe than it should: its weights were changed, or it is computed wrongly here.
             UsageError: there is no such device here.
         """
         path = model_path(path)
@@ -151,14 +163,26 @@ class SpeakerEncoder:
             from sound_groove.onnx_model import OnnxModel
 
             model = OnnxModel(path, device, threads)
-            return cls(model, model.identity, model.score_map, trained_speakers=model.trained_speakers)
+            probe, place = model.probe, Place(model.content, OPENVINO if OPENVINO in device else ONNXRUNTIME, device)
+            encoder = cls(model, model.identity, model.score_map, trained_speakers=model.trained_speakers)
+            return encoder._proved(printable(str(path)), probe, place, prove_anew)
         require_extra("Using a .safetensors model", "train", "torch", "safetensors", "pydantic")
         from sound_groove.checkpoint import load_checkpoint
         from sound_groove.torch_network import TorchNetwork
 
         checkpoint = load_checkpoint(path)
         network = TorchNetwork.restore(checkpoint, device, threads)
-        return cls(network, checkpoint.identity, checkpoint.score_map, checkpoint.centre, checkpoint.trained_speakers)
+        encoder = cls(
+            network, checkpoint.identity, checkpoint.score_map, checkpoint.centre, checkpoint.trained_speakers
+        )
+        place = Place(checkpoint.hash, "torch", device)
+        return encoder._proved(printable(str(checkpoint.path)), checkpoint.probe, place, prove_anew)
+
+    def _proved(self, name: str, probe: Probe | None, place: Place, anew: bool) -> "SpeakerEncoder":
+        """Itself, once it has given the right embedding of its probe, if it carries one."""
+        if probe is not None:
+            self.proof = prove(name, probe, place, lambda samples: self.embed(samples), anew=anew)
+        return self
 
     def embed(
         self,

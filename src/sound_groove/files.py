@@ -11,6 +11,8 @@ from typing import IO, Any
 
 from sound_groove.errors import OutputError, printable
 
+CACHE_VARIABLE = "SOUND_GROOVE_CACHE"  # names the folder for what can be made again
+
 
 @contextmanager
 def replaced_bytes(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
@@ -91,6 +93,25 @@ def locked_folder(folder: Path, complaint: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def cache_folder() -> Path | None:
+    """The user's folder for what can be made again, which may not be there yet; None where the system tells no home.
+
+    The environment variable SOUND_GROOVE_CACHE names another one; on Linux XDG_CACHE_HOME is heeded.
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "sound-groove" / "cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "sound-groove"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "sound-groove"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -29,7 +29,7 @@ def describe_onnx(path: str | Path) -> dict[str, Any]:
     size, problem = last[0] if last and isinstance(last[0], int) else None, None
     try:
         model = OnnxModel(path, threads=1)
-        size, _, _ = model.embedding_size, model.score_map, model.trained_speakers
+        size, _, _, _ = model.embedding_size, model.score_map, model.trained_speakers, model.probe
     except CheckpointError as error:
         problem = str(error)
     own = dict.fromkeys(("network", "score_map", "training"))

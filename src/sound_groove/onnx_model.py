@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from sound_groove.calibration import ScoreMap
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
 from sound_groove.filterbank import SAMPLE_RATE, SIXTEEN_BIT, kaldi_fbank
+from sound_groove.probe import Probe
 from sound_groove.runtimes import complaint, open_model
 from sound_groove.speakers import listed_digests
 from sound_groove.types import ModelIdentity, Samples
 
+PROBE_KEY = "probe"
 OWN_KEY = "sound_groove"  # the metadata entry by which our own files are known: the version that wrote them
 
 
@@ -81,6 +83,33 @@ class OnnxModel:
             return None if fields is None else ScoreMap.restored(fields)
         except (ValueError, TypeError, MetricError) as error:
             raise CheckpointError(f"{self._name}: its score map is damaged: {error}") from None
+
+    @cached_property
+    def content(self) -> str:
+        """SHA-256 of the file (hexadecimal)."""
+        return _digest(self.path)
+
+    @property
+    def probe(self) -> Probe | None:
+        """The embedding that it must give of the probe, or None when the file carries none that is known here.
+
+        Raises:
+            CheckpointError: it is damaged; or the file computes with 8-bit integers and carries none: it comes from a
+                version whose sums overflow on processors without instructions for them.
+        """
+        if not self.is_own:
+            return None
+        try:
+            fields = json.loads(self.metadata.get(PROBE_KEY, "null"))
+            probe = None if fields is None else Probe.restored(fields)
+        except (ValueError, MetricError) as error:
+            raise CheckpointError(f"{self._name}: its probe is damaged: {error}") from None
+        if fields is None and self.metadata.get("precision") == "int8":
+            raise CheckpointError(
+                f"{self._name}: is in int8 and carries no probe; it was written by a version whose sums overflow on "
+                "many processors: export it again"
+            )
+        return probe
 
     @property
     def trained_speakers(self) -> frozenset[str]:
@@ -169,5 +198,17 @@ def identity_of(path: Path, metadata: Mapping[str, str]) -> ModelIdentity:
     """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256."""
     if is_own_file(metadata):
         return ModelIdentity(metadata["name"], metadata["hash"])
-    with path.open("rb") as file:
-        return ModelIdentity(path.stem, hashlib.file_digest(file, "sha256").hexdigest())
+    return ModelIdentity(path.stem, _digest(path))
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file (hexadecimal).
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{printable(str(path))}: cannot be read: {error.strerror or error}") from None

@@ -4,12 +4,14 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from sound_groove import __version__
 
+FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512BF16", "AVX512FP16", "ASIMD", "ASIMDDP", "SVE", "RVV", "VSX4")
 PACKAGES = ("torch", "onnxruntime", "numpy", "accelerate", "safetensors", "soundfile", "soxr")
 
 
@@ -37,6 +39,19 @@ def machine(threads: int) -> dict[str, Any]:
 def host() -> dict[str, Any]:
     """Processor, system, versions, commit."""
     return {"cpu": _processor(), "cpus": os.cpu_count(), "system": platform.platform(), **software()}
+
+
+def processor_features() -> str:
+    """The instructions for vectors that this process may use, by which kernels choose how they compute.
+
+    The processor itself is asked, through numpy: what an emulator or a virtual machine hides does not count.
+    """
+    try:
+        features = import_module("numpy._core._multiarray_umath").__cpu_features__
+    except (ImportError, AttributeError):  # a numpy that keeps them elsewhere
+        return "unknown instructions"
+    found = [name for name in FEATURES if features.get(name)]
+    return ", ".join(found) or "no instructions for vectors"
 
 
 def available_cores() -> int:

@@ -15,6 +15,7 @@ from sound_groove.provenance import available_cores
 from sound_groove.telemetry import import_onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+ONNXRUNTIME = "onnxruntime"
 OPENVINO = "openvino"
 OPENVINO_PRECISIONS = {"": "f32", "bf16": "bf16"}  # what may stand behind "openvino:"
 DEVICES = (*PROVIDERS, OPENVINO, f"{OPENVINO}:bf16")

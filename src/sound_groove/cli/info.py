@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   sound-groove info pretrained                  the model that the package carries
+  sound-groove info pretrained --check          does it compute here what it should?
   sound-groove info outputs/ecapa512
   sound-groove info best.safetensors --json     everything, the recipe too
   sound-groove info best.onnx                   an exported model, or one of WeSpeaker, 3D-Speaker or sherpa-onnx
@@ -25,6 +26,7 @@ LONG = (
     "training.speaker_digests",
     "score_map.speakers",
     "score_map.terms",
+    "metadata.probe.embedding",
 )
 LONGEST_TEXT = 400  # characters; what others write into their files may be a whole book
 COUNTS = ("parameters", "bytes")
@@ -41,12 +43,24 @@ def register(verbs: "Verbs") -> None:
         run,
     )
     parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx), run folder, or 'pretrained'")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="also see that it computes here what it computed where it was written, by the probe that it carries",
+    )
+    parser.add_argument("--device", metavar="NAME", help="where --check computes (default: cpu)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the file, and print the facts."""
+    from sound_groove.errors import UsageError
+
+    if arguments.device is not None and not arguments.check:
+        raise UsageError("--device goes with --check")
     facts = _facts(arguments.model)
+    if arguments.check:
+        facts["check"] = _check(arguments.model, arguments.device or "cpu")
     if arguments.json:
         print(json.dumps(facts, indent=2, allow_nan=False))
     else:
@@ -71,6 +85,26 @@ def _facts(model: str) -> dict[str, Any]:
     from sound_groove.checkpoint import describe_checkpoint, load_checkpoint
 
     return describe_checkpoint(load_checkpoint(path))
+
+
+def _check(model: str, device: str) -> dict[str, Any]:
+    """What came of the model's probe on this machine.
+
+    Raises:
+        CheckpointError: it does not compute here what it should, or carries no probe.
+    """
+    from sound_groove.cli.verb import ready_for_computing
+    from sound_groove.encoder import SpeakerEncoder
+    from sound_groove.errors import CheckpointError
+
+    ready_for_computing()
+    proof = SpeakerEncoder.load(model, device, prove_anew=True).proof
+    if proof is None:
+        raise CheckpointError(
+            f"{printable(model)}: carries no probe, so that nothing can be said of how it is computed here; files that "
+            "'sound-groove export' writes now carry one"
+        )
+    return {"probe_cosine": proof.cosine, "least_cosine": proof.least_cosine, "computed_by": proof.place}
 
 
 def _rows(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

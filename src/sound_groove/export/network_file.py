@@ -4,6 +4,7 @@ Training can start from such a file, and every other format can be exported from
 it: halves are other numbers, so they have another hash.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from sound_groove.checkpoint import Checkpoint, load_checkpoint, network_hash, s
 from sound_groove.errors import UsageError, require_extra
 from sound_groove.export.parity import CHECKED_S, demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination
-from sound_groove.export.precision import LEAST_COSINE, SMALLEST_MATRIX, Precision
+from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, SMALLEST_MATRIX, Precision
 from sound_groove.export.shared_facts import shared_facts
 from sound_groove.export.waveform_model import WaveformModel
+from sound_groove.probe import Probe, probe_signal
 from sound_groove.types import Embeddings, Samples
 
 SUFFIX = ".network.safetensors"
@@ -60,9 +62,11 @@ def export_network(
     written = Checkpoint(
         path, replace(checkpoint.header, training=shared_facts(training)), tensors, network_hash(tensors)
     )
-    worst = _worst_cosine(written, checkpoint)
+    embed = _running(written)
+    worst = worst_cosine(checkpoint, embed)
     demand(checkpoint, worst, LEAST_COSINE[precision])
-    save_checkpoint(path, tensors, written.header)
+    probe = Probe.of(embed(probe_signal()[None])[0], LEAST_PROBE_COSINE[precision])
+    save_checkpoint(path, tensors, replace(written.header, probe=probe.as_dict()))
     size = int(checkpoint.header.network["embedding_size"])
     return ExportedFile(path, written.header.name, written.hash, size, path.stat().st_size, worst, CHECKED_S)
 
@@ -72,7 +76,8 @@ def _halved(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() and tensor.numel() >= SMALLEST_MATRIX else tensor
 
 
-def _worst_cosine(written: Checkpoint, checkpoint: Checkpoint) -> float:
+def _running(written: Checkpoint) -> Callable[[Samples], Embeddings]:
+    """What a file's weights compute: (B, samples) -> (B, D)."""
     module = WaveformModel(written).eval()
 
     @torch.inference_mode()
@@ -80,4 +85,4 @@ def _worst_cosine(written: Checkpoint, checkpoint: Checkpoint) -> float:
         found: Embeddings = module(torch.from_numpy(waveforms)).numpy()
         return found
 
-    return worst_cosine(checkpoint, embed)
+    return embed

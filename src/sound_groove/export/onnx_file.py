@@ -4,7 +4,7 @@ The file is compared with the checkpoint before it gets its name: made-up voices
 they are given, go through it and through the encoder that serves. Where the embeddings differ, there is no file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,13 @@ from sound_groove.errors import UsageError, require_extra
 from sound_groove.export.folded_fbank import FoldedFbank
 from sound_groove.export.parity import CHECKED_S, SHORTEST_SAMPLES, demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination, place
-from sound_groove.export.precision import LEAST_COSINE, Precision, store_in_halves
+from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, Precision, store_in_halves
 from sound_groove.export.serving_ecapa import ServingEcapa
 from sound_groove.export.speech import draw_pieces
-from sound_groove.export.tracing import describe, facts, trace
+from sound_groove.export.tracing import carry_probe, describe, facts, trace
 from sound_groove.export.waveform_model import WaveformModel
 from sound_groove.models.ecapa_tdnn import EcapaTdnn
+from sound_groove.probe import probe_signal
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings, Samples
 
@@ -93,10 +94,11 @@ def export_onnx(
             "calibration_recordings": len(calibration),
         },
     )
-    content = proto.SerializeToString()
-    worst = _worst_cosine(content, checkpoint, recordings)
+    embed = _running(proto.SerializeToString())
+    worst = worst_cosine(checkpoint, embed, recordings=recordings)
     demand(checkpoint, worst, LEAST_COSINE[precision])
-    return place(path, content, checkpoint, worst, CHECKED_S)
+    carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE[precision])
+    return place(path, proto.SerializeToString(), checkpoint, worst, CHECKED_S)
 
 
 def serving_module(checkpoint: Checkpoint) -> nn.Module:
@@ -117,11 +119,12 @@ def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
     return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"))
 
 
-def _worst_cosine(content: bytes, checkpoint: Checkpoint, recordings: Sequence[Samples]) -> float:
+def _running(content: bytes) -> Callable[[Samples], Embeddings]:
+    """What a graph computes in onnxruntime: (B, samples) -> (B, D)."""
     session = import_onnxruntime().InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def embed(waveforms: Samples) -> Embeddings:
         found: Embeddings = session.run(None, {INPUT: waveforms})[0]
         return found
 
-    return worst_cosine(checkpoint, embed, recordings=recordings)
+    return embed

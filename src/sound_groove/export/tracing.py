@@ -15,6 +15,9 @@ from sound_groove.audio import SAMPLE_RATE
 from sound_groove.checkpoint import Checkpoint
 from sound_groove.errors import CheckpointError
 from sound_groove.export.shared_facts import shared_facts
+from sound_groove.onnx_model import PROBE_KEY
+from sound_groove.probe import Probe
+from sound_groove.types import Embeddings
 
 if TYPE_CHECKING:
     import onnx
@@ -66,6 +69,11 @@ def describe(proto: "onnx.ModelProto", entries: Mapping[str, object]) -> None:
     for key, value in entries.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, str(value)
+
+
+def carry_probe(proto: "onnx.ModelProto", embedding: Embeddings, least_cosine: float) -> None:
+    """Let a graph say which embedding (D,) of the probe it must give, and how nearly, wherever it is used."""
+    describe(proto, {PROBE_KEY: json.dumps(Probe.of(embedding, least_cosine).as_dict())})
 
 
 def facts(checkpoint: Checkpoint, data: str | None = None, licence: str | None = None) -> dict[str, object]:

@@ -10,6 +10,7 @@ from torch import nn
 from sound_groove.checkpoint import CheckpointHeader
 from sound_groove.configuration import Recipe
 from sound_groove.data.dataset import Batch
+from sound_groove.probe import Probe
 from sound_groove.speakers import DIGESTS_KEY
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.state import Progress
@@ -57,6 +58,7 @@ def model_header(
     progress: Progress,
     judged: Validation | None,
     averaged: int = 0,
+    probe: Probe | None = None,
 ) -> CheckpointHeader:
     """What a model file says about itself.
 
@@ -67,6 +69,7 @@ def model_header(
         progress: the place in training.
         judged: the validation of these very weights, if they have been validated.
         averaged: epochs of whose weights these are the mean; 0 = they are those of the epoch itself.
+        probe: the embedding that the model must give wherever it is loaded.
     """
     copied = (
         "manifest_sha256",
@@ -93,6 +96,7 @@ def model_header(
             "validation_eer": progress.best_eer if judged is None else judged.eer,
             "progress": progress.as_dict(),
         },
+        probe=None if probe is None else probe.as_dict(),
     )
 
 

@@ -34,6 +34,7 @@ from sound_groove.data.sampler import MixedSampler, Sampler, ShuffledSampler
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError, TrainingError
 from sound_groove.files import read_json, write_json
+from sound_groove.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
 from sound_groove.provenance import software
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.batch_norm import share_batch_norm
@@ -422,7 +423,8 @@ class Trainer:
             if self.progress.best_eer is None or judged.eer < self.progress.best_eer:
                 self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=self.progress.epoch)
                 tensors = model_tensors(self.network, self.head) | centre_tensors(self.encoder.centre)
-                header = model_header(self.recipe, self.facts, self.speakers, self.progress, judged, averaged)
+                probe = Probe.of(self.encoder.embed(probe_signal()), LEAST_TRAINED_COSINE)
+                header = model_header(self.recipe, self.facts, self.speakers, self.progress, judged, averaged, probe)
                 save_checkpoint(self.folder.best, tensors, header)
         # The other processes wait here, and learn what the first one found.
         best_eer, best_epoch = broadcast_object_list([self.progress.best_eer, self.progress.best_epoch])

@@ -1,0 +1,224 @@
+"""A model file carries a probe, and is refused where it does not give the embedding that it should."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from sound_groove import proof
+from sound_groove.checkpoint import load_checkpoint
+from sound_groove.cli import main
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import CheckpointError, MetricError
+from sound_groove.export.network_file import export_network
+from sound_groove.export.onnx_file import export_onnx
+from sound_groove.export.tracing import describe
+from sound_groove.files import CACHE_VARIABLE, cache_folder
+from sound_groove.onnx_facts import describe_onnx
+from sound_groove.onnx_model import PROBE_KEY
+from sound_groove.probe import Probe, probe_signal
+from sound_groove.provenance import processor_features
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """How often the probe was made."""
+    times: list[int] = []
+    monkeypatch.setattr(proof, "probe_signal", lambda: times.append(1) or probe_signal())
+    yield times
+
+
+def rotten_onnx(source: Path, out: Path, share: float) -> Path:
+    """A copy, the signs of a share of its weights changed, that says of itself what it said before."""
+    model, rng = onnx.load(source), np.random.default_rng(0)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).copy()
+        if values.dtype.kind == "f" and values.size >= 64:
+            values[rng.random(values.shape) < share] *= -1
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, out)
+    return out
+
+
+def rotten_network(source: Path, out: Path) -> Path:
+    """The same of a .safetensors file, a fiftieth of its weights."""
+    rng = np.random.default_rng(0)
+    with safe_open(source, framework="pt") as file:
+        tensors, metadata = {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata()  # noqa: SIM118
+    for tensor in tensors.values():
+        if tensor.is_floating_point() and tensor.dim() > 1:
+            tensor.view(-1)[rng.random(tensor.numel()) < 0.02] *= -1
+    save_file(tensors, out, metadata)
+    return out
+
+
+def stripped(source: Path, out: Path, *keys: str, **entries: object) -> Path:
+    """A copy without these entries and with others."""
+    model = onnx.load(source)
+    kept = [entry for entry in model.metadata_props if entry.key not in (*keys, *entries)]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    describe(model, entries)
+    onnx.save(model, out)
+    return out
+
+
+def test_the_signal_is_made_by_rule() -> None:
+    signal = probe_signal()
+    assert signal.dtype == np.float32 and signal.shape == (32000,)
+    assert np.array_equal(signal, probe_signal())
+    steps = signal.astype(np.float64) * 32768
+    assert np.array_equal(steps, steps.round())  # 16-bit steps
+    assert np.abs(signal).max() == 0.5
+    # The pitch at 0.36 s is 140 + 30 Hz: the strongest lags of its autocorrelation are those of 170 Hz.
+    part = signal[5300:6300].astype(np.float64)
+    lags = np.correlate(part, part, "full")[len(part) :]
+    assert 60 + np.argmax(lags[60:140]) + 1 == pytest.approx(16000 / 169, abs=2)
+
+
+def test_a_probe_is_written_down_and_restored() -> None:
+    probe = Probe.of([0.6, 0.8], 0.999)
+    assert Probe.restored(json.loads(json.dumps(probe.as_dict()))) == probe
+    assert probe.cosine(np.array([0.8, 0.6], np.float32)) == pytest.approx(0.96, abs=1e-6)
+    assert probe.cosine(np.array([1.0, 0.0, 0.0], np.float32)) == -1.0
+    assert probe.cosine(np.array([np.nan, 1.0], np.float32)) == -1.0
+    assert Probe.restored({**probe.as_dict(), "rule": 2}) is None  # of a later version
+    for wrong in ({}, [], 3, {"rule": 1}, {**probe.as_dict(), "embedding": [5.0]}, {**probe.as_dict(), "embedding": 1}):
+        with pytest.raises(MetricError):
+            Probe.restored(wrong)
+
+
+def test_what_is_exported_and_what_is_trained_carry_the_embedding_of_the_model(
+    tiny_run: Path, exported: Path, tmp_path: Path
+) -> None:
+    half = export_network(tiny_run, tmp_path / "half.safetensors", precision="fp16").file
+    for path in (tiny_run, exported, half):
+        encoder = SpeakerEncoder.load(path)
+        assert encoder.proof is not None and encoder.proof.cosine > 0.99999
+        assert processor_features() in encoder.proof.place
+    fields = json.loads({entry.key: entry.value for entry in onnx.load(exported).metadata_props}[PROBE_KEY])
+    found = SpeakerEncoder.load(exported).embed(probe_signal())
+    assert np.allclose(fields["embedding"], found, atol=1e-5)
+    assert load_checkpoint(tiny_run).probe is not None
+
+
+def test_a_file_whose_weights_were_changed_is_refused_with_the_cosine(
+    exported: Path, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SpeakerEncoder.load(exported)  # what is known of the right file says nothing of the other
+    rotten = rotten_onnx(exported, tmp_path / "rotten.onnx", 0.02)
+    with pytest.raises(CheckpointError, match=r"the cosine with its probe's embedding is 0\.\d+, and 0\.9999 is asked"):
+        SpeakerEncoder.load(rotten)
+    with pytest.raises(CheckpointError, match="fetched or exported again"):
+        SpeakerEncoder.load(rotten_network(tiny_run / "best.safetensors", tmp_path / "rotten.safetensors"))
+    assert main(["info", str(rotten), "--check"]) == 1
+    assert "does not compute here what it computed where it was written" in capsys.readouterr().err
+
+
+def test_a_change_of_place_is_not_hidden_by_the_name_of_the_file(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported.read_bytes())
+    assert SpeakerEncoder.load(path).proof is not None
+    before = path.stat()
+    rotten_onnx(exported, path, 0.02)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(CheckpointError, match="does not compute here"):
+        SpeakerEncoder.load(path)
+
+
+def test_it_is_proved_once_for_each_file_runtime_device_and_processor(
+    exported: Path, tmp_path: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SpeakerEncoder.load(exported)
+    again = SpeakerEncoder.load(exported).proof
+    assert len(asked) == 1 and again is not None and again.is_remembered and again.cosine > 0.99999
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(exported.read_bytes())
+    SpeakerEncoder.load(copy)
+    assert len(asked) == 1  # the same content
+    SpeakerEncoder.load(exported, "openvino")
+    assert len(asked) == 2
+    SpeakerEncoder.load(exported, prove_anew=True)
+    assert len(asked) == 3
+    monkeypatch.setattr(proof, "processor_features", lambda: "AVX512VNNI")
+    SpeakerEncoder.load(exported)
+    monkeypatch.setattr(proof, "version", lambda package: "9.9")
+    SpeakerEncoder.load(exported)
+    assert len(asked) == 5
+
+
+def test_without_a_cache_it_is_proved_every_time(exported: Path, cache: Path, asked: list[int]) -> None:
+    cache.write_text("no folder")
+    SpeakerEncoder.load(exported)
+    SpeakerEncoder.load(exported)
+    assert len(asked) == 2
+    cache.unlink()
+    SpeakerEncoder.load(exported)
+    (kept,) = cache.rglob("*.json")
+    for damage in ("", "[]", '{"cosine": "much"}', '{"cosine": 0.5}'):
+        kept.write_text(damage)
+        SpeakerEncoder.load(exported)
+    assert len(asked) == 7
+
+
+def test_the_cache_lies_where_the_system_keeps_such_things(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "sound-groove"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "sound-groove"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert cache_folder() == tmp_path / "Library" / "Caches" / "sound-groove"
+
+
+def test_files_without_a_probe_are_used_and_said_to_have_none(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = stripped(exported, tmp_path / "old.onnx", PROBE_KEY)
+    assert SpeakerEncoder.load(old).proof is None
+    assert main(["info", str(old), "--check"]) == 1
+    assert "carries no probe" in capsys.readouterr().err
+    assert main(["info", str(exported), "--check", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["check"]
+    assert said["probe_cosine"] > 0.99999 and said["least_cosine"] == 0.9999
+    assert "onnxruntime" in said["computed_by"] and "on cpu" in said["computed_by"]
+    assert main(["info", str(exported), "--device", "cpu"]) == 2
+
+
+def test_int8_without_a_probe_comes_from_a_version_that_overflowed(exported: Path, tmp_path: Path) -> None:
+    old = stripped(exported, tmp_path / "old.onnx", PROBE_KEY, precision="int8")
+    with pytest.raises(CheckpointError, match=r"is in int8 and carries no probe; .* export it again"):
+        SpeakerEncoder.load(old)
+    assert "export it again" in describe_onnx(old)["problem"]
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"rule": 1}', "7", '"text"'])
+def test_a_damaged_probe_is_said_to_be_damaged(exported: Path, tmp_path: Path, damage: str) -> None:
+    with pytest.raises(CheckpointError, match="its probe is damaged"):
+        SpeakerEncoder.load(stripped(exported, tmp_path / "a.onnx", **{PROBE_KEY: damage}))
+
+
+def test_a_calibrated_copy_keeps_its_probe(tiny_run: Path, tmp_path: Path) -> None:
+    from sound_groove.calibration import ScoreMap
+    from sound_groove.export.calibrated_file import write_calibrated
+
+    done = export_onnx(tiny_run, tmp_path / "a.onnx").file
+    for source, name in ((done, "b.onnx"), (tiny_run, "b.safetensors")):
+        write_calibrated(source, ScoreMap(9.0, -3.0, "nothing: made up"), tmp_path / name)
+        assert SpeakerEncoder.load(tmp_path / name).proof is not None
