@@ -33,7 +33,7 @@ from sound_groove.data.preparation import prepare
 from sound_groove.data.preparation_report import PreparationOptions
 from sound_groove.data.sampler import ShuffledSampler
 from sound_groove.data.synthesis import write_corpus
-from sound_groove.provenance import machine
+from sound_groove.provenance import machine, processor
 
 FRAMES = 200  # 2 s
 UTTERANCES, SPEAKERS = 300, 10
@@ -63,7 +63,7 @@ def main() -> None:
         about = machine(1)
         speech = next(iter(kinds.values()))
         hours = sum(utterance.duration_s for utterance in speech) / 3600
-        print(f"{about['cpu']}, {about['cpus']} cores, torch {torch.__version__}, soundfile {soundfile.__version__}")
+        print(f"{processor()}, {about['cpus']} cores, torch {torch.__version__}, soundfile {soundfile.__version__}")
         print(f"{len(speech):,} utterances, {hours:.2f} h; batches of {arguments.batch} crops of {FRAMES} frames")
         report(kinds, arguments.workers, arguments.batch, arguments.seconds, arguments.repeats)
 

@@ -29,7 +29,7 @@ import kaldi_native_fbank
 import numpy as np
 import sherpa_onnx
 import torch
-from network_step import matrix_product, network_macs, processor
+from network_step import matrix_product, network_macs
 from torch import nn
 
 from sound_groove.audio import SAMPLE_RATE
@@ -50,6 +50,7 @@ from sound_groove.export.tracing import describe, trace
 from sound_groove.export.waveform_model import WaveformModel
 from sound_groove.features import KaldiFbank, frame_count, remove_mean
 from sound_groove.models import build_network
+from sound_groove.provenance import processor
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Samples
 

@@ -35,7 +35,7 @@ ready_for_computing()  # as training does, before torch is imported
 import numpy as np
 import soundfile
 import torch
-from network_step import PRECISIONS, processor, step_on_features
+from network_step import PRECISIONS, step_on_features
 from per_item_pipeline import FrontEnd, PerItemPipeline, collate, fastest_front_end, one_thread
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
@@ -50,7 +50,9 @@ from sound_groove.data.preparation import prepare
 from sound_groove.data.preparation_report import PreparationOptions
 from sound_groove.data.sampler import Sampler
 from sound_groove.data.synthesis import write_corpus
+from sound_groove.provenance import processor
 from sound_groove.recipes import parse_recipe
+from sound_groove.training.device import cpu_computes_bf16
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.preflight import preflight
@@ -190,7 +192,7 @@ def print_ratios(word: str, speeds: dict[str, float]) -> None:
 
 def share_waiting(settings: dict[str, Setting], arguments: argparse.Namespace) -> None:
     """What the training loop spends its time on, with a network."""
-    precision = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    precision = "bf16" if cpu_computes_bf16() else "fp32"
     print(f"\n{'training loop':16} {'C':>4} {'workers':>7} {'crops/s':>8} {'waiting':>8} {'inputs':>7} {'network':>8}")
     for form, setting in settings.items():
         for channels in arguments.channels:

@@ -56,7 +56,7 @@ from sound_groove.evaluation.figures import FEW_SPEAKERS, measure
 from sound_groove.evaluation.scorings import Scoring, ScoringPlan, score_all
 from sound_groove.evaluation.trials import TrialList, file_sha256
 from sound_groove.files import locked_folder, write_json, write_text, writing
-from sound_groove.provenance import machine, now
+from sound_groove.provenance import machine, now, processor
 from sound_groove.speakers import check_unheard
 
 SYSTEMS = ("model", "as-norm", "teacher", "resemblyzer")
@@ -248,7 +248,7 @@ def report(contest: Contest, rows: Sequence[Row], arguments: argparse.Namespace)
         print(f"{system.name}, SHA-256 of the weights {system.hash}  ")
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     print(f"{versions}, commit {facts['git_commit']}  ")
-    print(f"{facts['cpu']}, {facts['threads']} thread{'s' * (facts['threads'] > 1)}, {facts['system']}\n")
+    print(f"{processor()}, {facts['threads']} thread{'s' * (facts['threads'] > 1)}, {facts['system']}\n")
     print("\n".join(table(rows, contest.lists)))
     for note in (*contest.notes, *remarks(rows, contest.lists, arguments.resamples)):
         print(f"\n{note}")

@@ -10,7 +10,6 @@ most memory that torch had allocated, and with `--compile` each row comes again 
 """
 
 import argparse
-import platform
 import time
 from collections.abc import Callable
 
@@ -22,6 +21,7 @@ from sound_groove.cli.allocator import keep_freed_memory
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.losses import AamSoftmax
 from sound_groove.models import build_network
+from sound_groove.provenance import processor
 
 FRAMES = 200  # 2 s
 SPEAKERS = 1000
@@ -146,16 +146,6 @@ def best_of(repeats: int, device: torch.device, *functions: Callable[[], None]) 
             finish()
             best[index] = min(best[index], time.perf_counter() - start)
     return best
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 (a device, not a file)
-            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

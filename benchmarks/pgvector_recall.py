@@ -28,7 +28,7 @@ from pgvector import Vector
 from pgvector.psycopg import register_vector
 
 from sound_groove.errors import StoreError
-from sound_groove.provenance import machine
+from sound_groove.provenance import machine, processor
 from sound_groove.store import postgres
 from sound_groove.store.postgres import NAMESPACE, PostgresStore
 from sound_groove.store.sealing import PlainSealer
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--erase", type=int, nargs="*", default=[1_000, 10_000, 50_000], help="speakers to erase from")
     arguments = parser.parse_args()
     about = machine(1)
-    print(f"{about['cpu']}, {about['cpus']} cores, numpy {np.__version__}; commit {about['git_commit']}")
+    print(f"{processor()}, {about['cpus']} cores, numpy {np.__version__}; commit {about['git_commit']}")
     for kind in arguments.kinds:
         enrolled, queries = made_up(kind, arguments.count, arguments.size, arguments.queries)
         with_store(

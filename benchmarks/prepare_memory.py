@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from sound_groove.provenance import processor
+
 FILES_EACH = 229  # of a speaker, 2,793 of whom have 640,000
 LINKS = 60000  # of one file: file systems allow 65,000 at most
 
@@ -82,7 +84,7 @@ def main() -> None:
         read = [sys.executable, "-c", f"from sound_groove.data.manifest import *; read_manifest({str(out)!r})"]
         rows = [("prepare", prepare), ("prepare again, all done", prepare), ("read_manifest", read)]
         results = [(what, *measure(command)) for what, command in rows]
-        print(f"\n{arguments.files:,} files, {arguments.workers} workers")
+        print(f"\n{arguments.files:,} files, {arguments.workers} workers, {processor()}")
         print(f"{'':<26}{'seconds':>9}{'peak GiB':>10}")
         for what, seconds, memory in results:
             print(f"{what:<26}{seconds:>9.1f}{memory:>10.2f}")

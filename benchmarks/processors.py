@@ -31,7 +31,7 @@ from sound_groove.audio import load_audio
 from sound_groove.pieces import repeated
 from sound_groove.pretrained import model_path
 from sound_groove.probe import probe_signal
-from sound_groove.provenance import host, processor_features
+from sound_groove.provenance import host
 from sound_groove.telemetry import DISABLE
 
 SIXTEEN_BITS = 2**15 - 1
@@ -70,7 +70,7 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = sorted(path for path in arguments.clips.rglob("*") if path.suffix in (".wav", ".flac", ".opus"))
     clips = [repeated(load_audio(path)[:LONGEST], SHORTEST) for path in paths[: arguments.count]]
-    print(json.dumps({**host(), "features": processor_features()}))
+    print(json.dumps(host()))
     for model in arguments.models:
         print(f"{model.name}: {overflow(model)}")
     guests = [["qemu-x86_64", "-cpu", cpu, sys.executable] for cpu in arguments.cpu]

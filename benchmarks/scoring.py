@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from sound_groove.normalization import as_norm, cohort_statistics
 from sound_groove.plda import fit_plda
-from sound_groove.provenance import machine
+from sound_groove.provenance import machine, processor
 from sound_groove.scoring import centred, score_trials
 from sound_groove.types import Embeddings, Scores
 
@@ -63,7 +63,7 @@ def main() -> None:
     with threadpool_limits(arguments.threads):
         times, scores = measure(task, arguments.repeats)
         loops, error = measure_loops(task, arguments.sample, scores)
-    print(f"{about['cpu']}, {arguments.threads} threads of {about['cpus']} cores, numpy {np.__version__}")
+    print(f"{processor()}, {arguments.threads} threads of {about['cpus']} cores, numpy {np.__version__}")
     print(f"{trials:,} trials, {SIZE} values, a cohort of {COHORT:,} speakers, the top {TOP}\n")
     print("| way | seconds |\n| --- | --- |")
     for way, seconds in (times | loops).items():

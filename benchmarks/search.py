@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from sound_groove.provenance import machine
+from sound_groove.provenance import machine, processor
 from sound_groove.search import VoiceprintIndex
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=0, help="other programs that compute meanwhile")
     arguments = parser.parse_args()
     about = machine(arguments.threads)
-    print(f"{about['cpu']}, {arguments.threads} threads of {about['cpus']} cores, numpy {np.__version__}")
+    print(f"{processor()}, {arguments.threads} threads of {about['cpus']} cores, numpy {np.__version__}")
     print(f"commit {about['git_commit']}; {SIZE} values, the {arguments.count} nearest, {arguments.queries} queries")
     print(f"beside {arguments.busy} busy programs of ours")
     for number in arguments.numbers:

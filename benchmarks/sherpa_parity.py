@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sound_groove.audio import SAMPLE_RATE, load_audio
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.export.sherpa_file import export_sherpa
+from sound_groove.provenance import processor
 
 SILENT = 0.003  # root mean square below which a piece is left out
 Array = NDArray[np.float32]
@@ -37,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = export_sherpa(arguments.model, Path(folder) / "voice.onnx").file
         loaded = sherpa_onnx.SpeakerEmbeddingExtractor(sherpa_onnx.SpeakerEmbeddingExtractorConfig(model=str(file)))
-    print(f"{encoder.identity.name} {encoder.identity.hash[:12]}, sherpa-onnx {sherpa_onnx.__version__}")
+    print(f"{encoder.identity.name} {encoder.identity.hash[:12]}, sherpa-onnx {sherpa_onnx.__version__}, {processor()}")
     print(f"{'seconds':>7} {'pieces':>6} {'lowest':>7} {'10 %':>7} {'median':>7}")
     every: list[float] = []
     for seconds in arguments.seconds:

@@ -14,7 +14,7 @@ import psutil
 
 from processes import heed_interrupts
 
-STARTING_S = 60.0
+STARTING_S = 120.0
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -83,7 +83,7 @@ def clip(name: str = "awb-1") -> tuple[str, bytes, str]:
     return (f"{name}.flac", (EXAMPLES / f"{name}.flac").read_bytes(), "audio/flac")
 
 
-def until(condition: object, seconds: float = 20.0) -> bool:
+def until(condition: object, seconds: float = 60.0) -> bool:
     """Whether a condition comes true in time."""
     assert callable(condition)
     end = time.monotonic() + seconds

@@ -37,7 +37,7 @@ def test_the_schema_holds_the_defaults_the_file_overrides_them_and_words_overrid
     recipe = load_recipe(path, ["training.epochs=9", "data.prepared=elsewhere", "augmentation.snr_db=[3, 5]"])
     assert recipe.training.epochs == 9
     assert recipe.training.gradient_clip == 1.0
-    assert recipe.training.precision == "bf16"
+    assert recipe.training.precision == "auto"
     assert recipe.data.prepared == Path("elsewhere")
     assert recipe.augmentation.snr_db == (3.0, 5.0)
 

@@ -676,7 +676,7 @@ def test_ctrl_c_keeps_what_came_and_says_how_to_go_on(mirror: Mirror, tmp_path: 
     while not partial.exists() or partial.stat().st_size < 100_000:
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=100)
     assert process.returncode == 130 and stdout == ""
     assert stderr.endswith("what was downloaded is kept: the same command goes on from here\ninterrupted\n")
     assert partial.read_bytes() == MUSAN[:100_000]

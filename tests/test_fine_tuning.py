@@ -24,7 +24,7 @@ from sound_groove.training.model import make_modules, make_optimizer, set_rate
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.trainer import train
-from training_corpus import prepare_corpus, tiny_recipe
+from training_corpus import prepare_corpus, rows, tiny_recipe
 
 
 @pytest.fixture(scope="module")
@@ -117,14 +117,20 @@ def test_imprinting_gives_directions_and_leaves_lengths() -> None:
     assert torch.allclose(directions, torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0.6, 0.8]]), atol=1e-6)
 
 
-def test_with_such_a_head_the_first_batches_are_mostly_right(prepared: Path, trained: Path, tmp_path: Path) -> None:
+def test_with_such_a_head_the_first_batches_are_right_far_more_often_than_by_chance(
+    prepared: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Twice chance lies far from both: networks of eight seeds were right in 35 to 53 %, with random heads in 10 to 17.
+
+    As many items of each speaker, so that a head that always says the same is right in exactly 1 of 8.
+    """
+    batch = {"kind": "pk", "speakers": 8, "utterances": 3}
+    frozen = {"training__frozen_steps": 4, "optimizer__head_rate": 1e-6, "data__sampler": batch}  # 96 items
     accuracy = {}
     for begun in ("means", "random"):
-        changes = {"training__new_head": begun, "training__frozen_steps": 4, "optimizer__head_rate": 1e-6}
-        train(tuning(prepared, trained, **changes), tmp_path / begun)
-        rows = (tmp_path / begun / "epochs.jsonl").read_text(encoding="utf-8").splitlines()
-        accuracy[begun] = json.loads(rows[0])["accuracy"]
-    assert accuracy["means"] > 0.5 > accuracy["random"]  # of 8 speakers
+        train(tuning(prepared, trained, training__new_head=begun, **frozen), tmp_path / begun)
+        accuracy[begun] = rows(tmp_path / begun, "epochs")[0]["accuracy"]
+    assert accuracy["means"] > 2 / 8 > accuracy["random"]
 
 
 def test_the_head_learns_at_its_own_rate() -> None:

@@ -212,7 +212,7 @@ def test_three_and_a_half_million_trials_take_seconds() -> None:
     scores = rng.normal(0, 1, len(labels)) + 2.5 * labels
     started = time.process_time()
     assert 0.09 < eer(scores, labels) < 0.12
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 20  # 1 s on an idle core with AVX2; comparing all with all would take hours
 
 
 # --- refusals

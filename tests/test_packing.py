@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import torch
@@ -290,9 +291,11 @@ def test_a_run_killed_between_shards_goes_on_with_the_next(tmp_path: Path) -> No
     while not (out / "journal.jsonl").exists() or len(packed(out)) < 5:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    time.sleep(0.3)  # the workers end a moment after their parent
+    psutil.wait_procs(workers, timeout=60)  # they end a moment after their parent
+    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
     before = packed(out)
     assert not (out / "manifest.jsonl").exists()
     kept = {name: (out / "pack" / str(name)).stat().st_mtime_ns for _, _, _, name, _ in before}

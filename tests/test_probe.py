@@ -24,7 +24,7 @@ from sound_groove.files import CACHE_VARIABLE, cache_folder
 from sound_groove.onnx_facts import describe_onnx
 from sound_groove.onnx_model import PROBE_KEY
 from sound_groove.probe import Probe, probe_signal
-from sound_groove.provenance import processor_features
+from sound_groove.provenance import instruction_set
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ def test_what_is_exported_and_what_is_trained_carry_the_embedding_of_the_model(
     for path in (tiny_run, exported, half):
         encoder = SpeakerEncoder.load(path)
         assert encoder.proof is not None and encoder.proof.cosine > 0.99999
-        assert processor_features() in encoder.proof.place
+        assert instruction_set() in encoder.proof.place
     fields = json.loads({entry.key: entry.value for entry in onnx.load(exported).metadata_props}[PROBE_KEY])
     found = SpeakerEncoder.load(exported).embed(probe_signal())
     assert np.allclose(fields["embedding"], found, atol=1e-5)
@@ -154,7 +154,7 @@ def test_it_is_proved_once_for_each_file_runtime_device_and_processor(
     assert len(asked) == 2
     SpeakerEncoder.load(exported, prove_anew=True)
     assert len(asked) == 3
-    monkeypatch.setattr(proof, "processor_features", lambda: "AVX512VNNI")
+    monkeypatch.setattr(proof, "instruction_set", lambda: "AVX512VNNI")
     SpeakerEncoder.load(exported)
     monkeypatch.setattr(proof, "version", lambda package: "9.9")
     SpeakerEncoder.load(exported)

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +47,14 @@ def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProces
     assert "Traceback" not in running.log.read_text() and "Exception in" not in running.log.read_text()
 
 
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A service that waits long for those who say nothing: what it does to them is not done by its clock."""
+    running = ServiceProcess(tmp_path_factory.mktemp("patient"), "--workers", "1", "--read-timeout", "600")
+    yield running
+    running.stop()
+
+
 def connected(service: ServiceProcess, receive_bytes: int = 0) -> socket.socket:
     host, port = service.address.removeprefix("http://").split(":")
     connection = socket.socket()
@@ -71,11 +78,9 @@ def talk(service: ServiceProcess, sent: bytes) -> bytes:
     return received
 
 
-def healthy_s(service: ServiceProcess) -> float:
-    """How long the service takes to say that it is well, on a connection of its own."""
-    began = time.perf_counter()
+def assert_healthy(service: ServiceProcess) -> None:
+    """Let the service say that it is well, on a connection of its own."""
     assert b'{"status":"ok"}' in talk(service, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    return time.perf_counter() - began
 
 
 def test_chunks_of_a_byte_do_not_keep_others_waiting(besieged: ServiceProcess) -> None:
@@ -87,11 +92,15 @@ def test_chunks_of_a_byte_do_not_keep_others_waiting(besieged: ServiceProcess) -
     senders = [threading.Thread(target=lambda: answers.append(talk(besieged, sent))) for _ in range(3)]
     for sender in senders:
         sender.start()
-    worst = 0.0
+    process = psutil.Process(besieged.process.pid)
+    before_s = sum(process.cpu_times()[:2])
     while any(sender.is_alive() for sender in senders):
-        worst = max(worst, healthy_s(besieged))
-    assert worst < 1.5, worst
-    assert until(lambda: "sound_groove_requests_inside 0.0" in metrics(besieged), 5)
+        assert_healthy(besieged)
+    # Processor time, which a busy machine does not lengthen: while the service works on chunks, nobody else is heard.
+    # It is 0.25 s where such bodies are refused; to read them takes h11 alone 27 s (on AVX2, 18 us a chunk).
+    spent_s = sum(process.cpu_times()[:2]) - before_s
+    assert spent_s < 1.5, spent_s
+    assert until(lambda: "sound_groove_requests_inside 0.0" in metrics(besieged))
 
 
 def test_a_body_in_many_chunks_of_some_length_is_read(besieged: ServiceProcess) -> None:
@@ -130,7 +139,7 @@ def test_chunks_that_are_none_after_the_answer_harm_nobody(besieged: ServiceProc
                 pass
         except ConnectionError:
             pass
-    assert healthy_s(besieged) < 2
+    assert_healthy(besieged)
 
 
 def test_an_answer_that_nobody_reads_is_dropped(besieged: ServiceProcess) -> None:
@@ -139,14 +148,14 @@ def test_an_answer_that_nobody_reads_is_dropped(besieged: ServiceProcess) -> Non
     with connected(besieged, 2048) as deaf:
         deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10_000)
         assert until(lambda: len(process.net_connections()) > before)
-        assert until(lambda: len(process.net_connections()) <= before, 10)
+        assert until(lambda: len(process.net_connections()) <= before)
 
 
-def test_those_who_do_nothing_make_room_for_those_who_ask(besieged: ServiceProcess) -> None:
-    process = psutil.Process(besieged.process.pid)
-    idle = [connected(besieged) for _ in range(600)]
+def test_those_who_do_nothing_make_room_for_those_who_ask(patient: ServiceProcess) -> None:
+    process = psutil.Process(patient.process.pid)
+    idle = [connected(patient) for _ in range(600)]
     try:
-        assert healthy_s(besieged) < 2
+        assert_healthy(patient)  # within the 20 s of a connection, and long before those leave by themselves
         assert len(process.net_connections()) <= 520
     finally:
         for connection in idle:
@@ -171,13 +180,13 @@ def test_what_does_not_fit_a_form_is_not_quoted_outside_the_log(besieged: Servic
     assert talk(besieged, sent).startswith(b"HTTP/1.1 400 ")  # the fixture looks at stderr
 
 
-def test_promises_of_uploads_keep_nobody_out(besieged: ServiceProcess) -> None:
-    promising = [connected(besieged) for _ in range(12)]
+def test_promises_of_uploads_keep_nobody_out(patient: ServiceProcess) -> None:
+    promising = [connected(patient) for _ in range(12)]
     try:
         for connection in promising:
             connection.sendall(b"POST /v1/embed HTTP/1.1\r\n" + HEAD + b"Content-Length: 24000000\r\n\r\n--XX")
-        assert until(lambda: "sound_groove_requests_inside 12.0" in metrics(besieged), 2)
-        with besieged.client() as client:
+        assert until(lambda: "sound_groove_requests_inside 12.0" in metrics(patient))
+        with patient.client() as client:
             assert client.post("/v1/embed", files={"audio": clip()}).status_code == 200
     finally:
         for connection in promising:

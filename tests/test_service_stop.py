@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -95,16 +94,26 @@ def test_a_cruel_stop_loses_nothing_that_was_acknowledged(tmp_path: Path) -> Non
 
 
 def test_grace_ends(tmp_path: Path) -> None:
-    service = ServiceProcess(tmp_path, "--workers", "1", "--grace", "1", "--read-timeout", "60")
+    service = ServiceProcess(tmp_path, "--workers", "1", "--grace", "1", "--read-timeout", "600")
     host, port = service.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
         head = b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=XX\r\n"
         slow.sendall(head + b"Content-Length: 1000\r\n\r\n--XX")
         with service.client() as client:
             assert until(lambda: "sound_groove_requests_inside 1.0" in client.get("/metrics").text)
-        began = time.monotonic()
-        assert service.stop() == 0
-        assert time.monotonic() - began < 15
+        assert service.stop() == 0  # which waits a minute, and then kills it
+
+
+def is_closed_after(connection: socket.socket, sent: bytes) -> bool:
+    """Whether the other side has closed a connection, tried by sending, and by looking for a tenth of a second."""
+    connection.settimeout(0.1)
+    try:
+        connection.sendall(sent)
+        return connection.recv(100) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
 
 
 def test_the_header_of_a_request_must_come_in_time(tmp_path: Path) -> None:
@@ -112,23 +121,9 @@ def test_the_header_of_a_request_must_come_in_time(tmp_path: Path) -> None:
     host, port = service.address.removeprefix("http://").split(":")
     try:
         with socket.create_connection((host, int(port)), timeout=20) as slow:
-            began = time.monotonic()
-            for byte in b"GET /healthz HTTP/1.1\r\n":
-                try:
-                    slow.sendall(bytes([byte]))
-                except OSError:
-                    break
-                time.sleep(0.1)
-                slow.settimeout(0.001)
-                try:
-                    if slow.recv(100) == b"":
-                        break
-                except TimeoutError:
-                    pass
-                except OSError:
-                    break
-            assert time.monotonic() - began < 1.9  # the rest would have taken longer
-        with socket.create_connection((host, int(port)), timeout=20) as slow:
+            slow.sendall(b"GET /healthz HTTP/1.1\r\nX-Endless: ")
+            assert until(lambda: is_closed_after(slow, b"a"))  # bytes keep coming, and the header never ends
+        with socket.create_connection((host, int(port)), timeout=60) as slow:
             head = b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=XX\r\n"
             slow.sendall(head + b"Content-Length: 1000\r\n\r\n--XX")
             assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")

@@ -31,6 +31,7 @@ from sound_groove.data.dataset import Batch
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, ConfigurationError, OutputError, TrainingError
+from sound_groove.provenance import instruction_set
 from sound_groove.recipes import dump_recipe, load_recipe
 from sound_groove.training import log
 from sound_groove.training.curves import draw_curves
@@ -137,6 +138,7 @@ def test_a_run_knows_its_data_its_software_and_its_command(
     assert facts["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert facts["command"] == "sound-groove train tiny.yaml"
     assert facts["device"] == "cpu" and facts["cpu_threads"] == 1 and len(facts["started"]) == 1
+    assert facts["precision"] == "fp32" and facts["instruction_set"] == instruction_set()
     assert facts["network_parameters"] > 100_000 and facts["head_parameters"] == 8 * 16
 
 
@@ -277,7 +279,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(prepared: Path, tmp_path: Path)
     for parts in (1, 2):
         recipe = tiny_recipe(prepared, training__gradient_accumulation=parts)
         plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
-        with _accelerator(recipe, plan.device) as accelerator:
+        with _accelerator(plan) as accelerator:
             trainer = Trainer(recipe, plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
             half = torch.randn(4, 8240, generator=torch.Generator().manual_seed(1)) * 0.1
             labels = torch.arange(4)
@@ -297,7 +299,7 @@ def test_margin_penalty_and_scale_rise_together_and_follow_the_accuracy_where_th
     scale = {**rise, "initial": 20, "final": 30}
     recipe = tiny_recipe(prepared, loss={"margin": rise, "top_k": 3, "penalty": 0.08, "scale": scale})
     plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
-    with _accelerator(recipe, plan.device) as accelerator:
+    with _accelerator(plan) as accelerator:
         trainer = Trainer(recipe, plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
         margins = []
         for accuracy in [1.0] * 80 + [0.0] * 150:
@@ -393,7 +395,7 @@ def test_a_run_that_was_killed_many_times_gives_the_losses_of_one_that_was_not(
             target=train_until_killed, args=(recipe, str(folder), folder.exists(), moment, count), daemon=False
         )
         process.start()
-        process.join(120)
+        process.join(300)
         assert process.exitcode == (0 if moment == "never" else -signal.SIGKILL), (moment, count)
     assert steps_text(folder) == steps_text(whole.folder)
     for judged in ("validation_eer", "mean_validation_eer"):
@@ -426,7 +428,7 @@ def test_the_command_can_be_killed_from_outside_and_interrupted_from_the_keyboar
         )
 
     def wait_until_saved(process: "subprocess.Popen[str]", after: float) -> int:
-        last, deadline = folder / "last.safetensors", time.monotonic() + 120
+        last, deadline = folder / "last.safetensors", time.monotonic() + 300
         while not last.exists() or last.stat().st_mtime <= after:
             assert process.poll() is None and time.monotonic() < deadline, process.communicate()
             time.sleep(0.05)
@@ -570,20 +572,6 @@ def problems_of(recipe: Recipe, folder: Path, resume: bool = False, force: bool 
     with pytest.raises(ConfigurationError) as caught:
         preflight(recipe, RunFolder(folder), resume, force)
     return caught.value.problems
-
-
-@pytest.mark.parametrize(
-    ("precision", "has_instructions", "slow"), [("bf16", False, True), ("bf16", True, False), ("fp32", False, False)]
-)
-def test_a_precision_that_this_cpu_computes_slowly_is_said_before_training(
-    precision: str, has_instructions: bool, slow: bool, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sound_groove.training.device.cpu_computes_bf16", lambda: has_instructions)
-    recipe = tiny_recipe(prepared, **{"training__precision": precision})
-    plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
-    device = plan.summary(recipe).splitlines()[-1]
-    assert device.startswith(f"device     cpu, {precision}")
-    assert ("training.precision=fp32" in device) == slow
 
 
 def test_all_that_stands_against_a_recipe_is_said_at_once(prepared: Path, tmp_path: Path) -> None:
@@ -767,7 +755,7 @@ def test_a_run_folder_that_cannot_be_written_stops_the_run_in_one_sentence(
 
 def spoil_best(recipe: Recipe, folder: Path, spoil: Any) -> None:
     plan = preflight(recipe, RunFolder(folder), resume=False, force=False)
-    with _accelerator(recipe, plan.device) as accelerator:
+    with _accelerator(plan) as accelerator:
         trainer = Trainer(recipe, plan, RunFolder(folder), accelerator, "", lambda line: None)
         trainer.folder.start(recipe, trainer.facts)
         spoil("epoch")

@@ -372,7 +372,9 @@ class TrainingConfiguration(Section):
         epochs: passes over the data.
         batches_per_epoch: optimiser steps an epoch; by default as many as the utterances fill.
         device: "auto" takes a GPU when there is one.
-        precision: "bf16", "fp16" (GPU only) or "fp32"; on a CPU without AVX-512 or AMX, "fp32" is much faster.
+        precision: "bf16", "fp16" (CUDA only) or "fp32"; "auto" takes bf16 where the GPU or the CPU has instructions for
+            it, and fp32 elsewhere, where bf16 would be several times as slow. A run that is resumed keeps what it began
+            with.
         gradient_clip: largest norm of the gradient; 0 switches clipping off.
         gradient_accumulation: parts into which each batch is cut, to fit into memory.
         dither: standard deviation of the features' dither, in 16-bit steps.
@@ -390,7 +392,7 @@ class TrainingConfiguration(Section):
     epochs: Annotated[int, Field(ge=1)] = 60
     batches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     gradient_clip: Annotated[float, Field(ge=0)] = 5.0
     gradient_accumulation: Annotated[int, Field(ge=1)] = 1
     dither: Annotated[float, Field(ge=0)] = 0.0

@@ -251,7 +251,7 @@ def recipe(folder: DemoFolder, size: DemoSize, seed: int) -> Recipe:
                 "epochs": size.epochs,
                 "batches_per_epoch": size.batches_per_epoch,
                 "device": "cpu",  # the demo is the same everywhere
-                "precision": "fp32",  # bf16 is slow on CPUs without instructions for it
+                "precision": "fp32",  # not "auto": the same on every processor, as nearly as rounding allows
                 "checkpoint_every": 0,
             },
             "validation": {"centre_utterances": size.training_speakers},  # one of each

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sound_groove.errors import CheckpointError
 from sound_groove.files import cache_folder, read_json, replaced
 from sound_groove.probe import RULE, Probe, probe_signal
-from sound_groove.provenance import processor_features
+from sound_groove.provenance import instruction_set
 from sound_groove.types import Embeddings, Samples
 
 FOLDER = "proofs"  # in the user's cache
@@ -45,7 +45,7 @@ class Place:
             found = version(self.runtime)
         except PackageNotFoundError:
             found = "of unknown version"
-        return f"{self.runtime} {found} on {self.device}, processor with {processor_features()}"
+        return f"{self.runtime} {found} on {self.device}, processor with {instruction_set()}"
 
     @property
     def key(self) -> str:

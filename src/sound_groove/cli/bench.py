@@ -122,7 +122,7 @@ def _facts(measured: "Benchmark", model: str, device: str) -> "Iterator[str]":
     cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     yield f"model     {measured.model.label}, {model}"
     yield f"device    {device}"
-    yield f"machine   {machine['cpu']}, {cores}, {machine['system']}"
+    yield f"machine   {machine['cpu']} ({machine['instruction_set']}), {cores}, {machine['system']}"
     yield f"software  {software}{checkout}"
     if machine["load_average"] is not None:
         yield f"busy      load average {machine['load_average']:.1f} in the minute before (0: idle)"

@@ -200,7 +200,10 @@ def _setting_rows(metrics: dict[str, Any]) -> str:
         "Training speakers": _trained(metrics["trained_speakers"]),
         "Duplicate trials": f"{metrics['duplicates']:,}",
         "Missing": f"{missing['recordings']:,} recordings, {missing['trials']:,} trials",
-        "Machine": html_text(f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['threads']} reading threads"),
+        "Machine": html_text(
+            f"{machine['cpu']} ({machine['instruction_set']}), {machine['cpus']} CPUs, "
+            f"{machine['threads']} reading threads"
+        ),
         "Software": html_text(versions + (f"; commit {machine['git_commit']}" if machine["git_commit"] else "")),
         "Time": "{total:,.1f} s, of which embedding {embedding:,.1f} s".format(**metrics["elapsed_s"]),
     }

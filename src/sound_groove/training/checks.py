@@ -52,16 +52,19 @@ def check_start(recipe: Recipe) -> list[str]:
     ]
 
 
-def check_device(recipe: Recipe) -> list[str]:
-    """What the recipe asks of this machine that it has not."""
+def check_device(recipe: Recipe, precision: str) -> list[str]:
+    """What the recipe, and the precision that it comes to here, ask of this machine that it has not."""
     problems = []
     wanted = recipe.training.device
     if wanted == "cuda" and not torch.cuda.is_available():
         problems.append("training.device: cuda is asked for and this machine has none that torch can use")
     if wanted == "mps" and not torch.backends.mps.is_available():
         problems.append("training.device: mps is asked for and this machine has none")
-    if recipe.training.precision == "fp16" and choose_device(recipe).type != "cuda":
-        problems.append("training.precision: fp16 needs a CUDA GPU; use bf16 or fp32 here")
+    if precision == "fp16" and choose_device(recipe).type != "cuda":
+        if recipe.training.precision == "auto":  # kept of a run that named it
+            problems.append("training.precision: the run began with fp16, which needs a CUDA GPU; go on with it on one")
+        else:
+            problems.append("training.precision: fp16 needs a CUDA GPU; use bf16 or fp32 here")
     return problems
 
 

@@ -18,14 +18,14 @@ from sound_groove.training.validation import Validation
 
 
 def run_facts(
-    recipe: Recipe, plan: TrainingPlan, software: Mapping[str, Any], command: str, processes: int
+    recipe: Recipe, plan: TrainingPlan, host: Mapping[str, Any], command: str, processes: int
 ) -> dict[str, Any]:
     """What run.json holds when the run starts.
 
     Args:
         recipe: what is trained.
         plan: what the preflight made of it.
-        software: versions and commit.
+        host: processor, system, versions and commit.
         command: the command line.
         processes: that share the run.
     """
@@ -45,9 +45,10 @@ def run_facts(
         "head_parameters": plan.head_parameters,
         "start_from": None,
         "device": str(plan.device),
+        "precision": plan.precision,
         "processes": processes,
         "cpu_threads": torch.get_num_threads(),
-        **software,
+        **host,
     }
 
 
@@ -78,6 +79,7 @@ def model_header(
         "utterances",
         "hours",
         "start_from",
+        "precision",
         "versions",
         "git_commit",
     )

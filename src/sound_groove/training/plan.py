@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance
 from sound_groove.speakers import speaker_digests
-from sound_groove.training.device import precision_hint
+from sound_groove.training.device import precision_summary
 from sound_groove.training.stages import Stage
 from sound_groove.training.teacher import Teacher
 
@@ -35,6 +35,8 @@ class TrainingPlan:
         network_parameters: of the network alone.
         head_parameters: of the class weights.
         device: where it will run.
+        precision: in what it will be computed: "bf16", "fp16" or "fp32".
+        resumes: whether it goes on with a run.
     """
 
     utterances: Sequence[Utterance]
@@ -51,6 +53,8 @@ class TrainingPlan:
     network_parameters: int
     head_parameters: int
     device: torch.device
+    precision: str
+    resumes: bool
 
     @cached_property
     def read(self) -> list[Utterance]:
@@ -104,6 +108,6 @@ class TrainingPlan:
                 *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),
                 f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
-                f"device     {self.device}, {recipe.training.precision}{precision_hint(recipe, self.device)}",
+                f"device     {self.device}, {precision_summary(recipe, self.device, self.precision, self.resumes)}",
             ]
         )

@@ -30,10 +30,10 @@ from sound_groove.training.checks import (
     check_unlabelled,
     check_utterances,
 )
-from sound_groove.training.device import choose_device
+from sound_groove.training.device import choose_device, choose_precision
 from sound_groove.training.model import make_head
 from sound_groove.training.plan import TrainingPlan
-from sound_groove.training.resumption import check_resumption
+from sound_groove.training.resumption import begun_precision, check_resumption
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.stages import line_up
 from sound_groove.training.teacher import Teacher, open_teacher, teacher_hash
@@ -57,7 +57,9 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     Raises:
         ConfigurationError: with every mistake found.
     """
-    problems = [*check_folder(folder, resume, force), *check_device(recipe)]
+    resumes, device = resume and folder.is_run, choose_device(recipe)
+    precision = choose_precision(recipe, device, begun_precision(folder) if resumes else None)
+    problems = [*check_folder(folder, resume, force), *check_device(recipe, precision)]
     recipes = _collect(problems, lambda: stage_recipes(recipe), [recipe])
     for index, stage in enumerate(recipes):
         known = set(problems)
@@ -74,7 +76,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     unlabelled = _collect(problems, lambda: _unlabelled(recipe), no_utterances, "distillation.")
     no_hashes: dict[str, str] = {}
     other_sha256 = no_hashes if teacher is None else _collect(problems, lambda: _other_hashes(recipe), no_hashes)
-    if resume and folder.is_run:
+    if resumes:
         problems += check_resumption(folder, recipe, manifest_sha256, other_sha256)
     training = [u for u in utterances if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
     validation = choose_utterances(
@@ -115,7 +117,9 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         other_sha256=other_sha256,
         network_parameters=network_parameters,
         head_parameters=_count_parameters(lambda: make_head(recipe, classes)),
-        device=choose_device(recipe),
+        device=device,
+        precision=precision,
+        resumes=resumes,
     )
 
 

@@ -9,6 +9,7 @@ from sound_groove.files import read_json
 from sound_groove.recipes import load_recipe
 from sound_groove.training.run_folder import RunFolder
 
+PRECISION = ("training", "precision")
 # What may differ between a run and its resumption without changing what is computed. The manifest's hash stands for
 # the data, wherever the prepared folder lies now.
 FREE_TO_CHANGE = {("data", "workers"), ("data", "prepared"), ("training", "device"), ("training", "checkpoint_every")}
@@ -34,6 +35,10 @@ def check_resumption(
         trained_on, others = facts.get("manifest_sha256"), facts.get("other_sha256", {})
     except SoundGrooveError as error:
         return [f"{run.path}: the run cannot be resumed, begin it anew with --force: {error}"]
+    # "auto" was something when the run began, and goes on as that.
+    before[PRECISION] = begun_precision(run) or before[PRECISION]
+    if after[PRECISION] == "auto":
+        after[PRECISION] = before[PRECISION]
     problems = [
         f"{'.'.join(key)}: the run was started with {before.get(key)!r}, and now it is {after.get(key)!r}; "
         "a resumed run keeps its recipe"
@@ -51,6 +56,16 @@ def check_resumption(
         if others.get(name) != sha256
     ]
     return problems
+
+
+def begun_precision(run: RunFolder) -> str | None:
+    """The precision in which a run was begun; None where its files cannot say, which `check_resumption` reports."""
+    try:
+        # Runs that are older than "auto" have it in their recipe.
+        begun = read_json(run.facts).get("precision", load_recipe(run.recipe).training.precision)
+    except SoundGrooveError:
+        return None
+    return begun if begun in ("bf16", "fp16", "fp32") else None
 
 
 def _flat(settings: dict[str, Any], parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -35,9 +35,10 @@ from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError, TrainingError
 from sound_groove.files import read_json, write_json
 from sound_groove.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
-from sound_groove.provenance import software
+from sound_groove.provenance import host
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.batch_norm import share_batch_norm
+from sound_groove.training.device import check_agreement
 from sound_groove.training.distillation import Lesson, Teaching
 from sound_groove.training.facts import failure_report, model_header, run_facts
 from sound_groove.training.imprinting import class_means, imprint
@@ -116,7 +117,7 @@ def train(
     run = RunFolder(Path("outputs") / recipe.name if folder is None else folder)
     plan = preflight(recipe, run, resume, force)
     try:
-        with _accelerator(recipe, plan.device) as accelerator:
+        with _accelerator(plan) as accelerator:
             trainer = Trainer(recipe, plan, run, accelerator, command, say)
             try:
                 return trainer.run(resume)
@@ -152,6 +153,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.plan, self.folder, self.accelerator = recipe, plan, folder, accelerator
         self.command, self.say = command, say if accelerator.is_main_process else lambda line: None
+        check_agreement(gather_object([plan.precision]))
         teacher_size = None if plan.teacher is None else plan.teacher.embedding_size
         self.network, self.head, self.pupil = make_modules(recipe, plan.classes, teacher_size)
         if accelerator.num_processes > 1:
@@ -167,7 +169,7 @@ class Trainer:
         self.shared = SharedBatch(
             accelerator.process_index, accelerator.num_processes, accelerator.gather, accelerator.device
         )
-        self.facts = run_facts(recipe, plan, software(), command, accelerator.num_processes)
+        self.facts = run_facts(recipe, plan, host(), command, accelerator.num_processes)
         self.speakers = plan.speaker_digests  # and, once they are known, those of the model that this one starts from
         self.progress = Progress()
         self.mean = WeightMean()
@@ -380,9 +382,7 @@ class Trainer:
 
         An fp16 gradient that overflowed is ordinary: the scaler skips the step and lowers its scale.
         """
-        if math.isfinite(row["loss"]) and (
-            math.isfinite(row["gradient_norm"]) or self.recipe.training.precision == "fp16"
-        ):
+        if math.isfinite(row["loss"]) and (math.isfinite(row["gradient_norm"]) or self.plan.precision == "fp16"):
             return
         what = "gradient" if math.isfinite(row["loss"]) else "loss"
         if self.log is not None:
@@ -499,10 +499,10 @@ class Trainer:
 
 
 @contextmanager
-def _accelerator(recipe: Recipe, device: torch.device) -> Iterator[Accelerator]:
+def _accelerator(plan: TrainingPlan) -> Iterator[Accelerator]:
     """Accelerate's state is one per process and outlives its maker: it is put away when this run made it."""
     fresh = not AcceleratorState._shared_state
-    accelerator = Accelerator(mixed_precision=PRECISIONS[recipe.training.precision], cpu=device.type == "cpu")
+    accelerator = Accelerator(mixed_precision=PRECISIONS[plan.precision], cpu=plan.device.type == "cpu")
     try:
         yield accelerator
     finally:
