@@ -40,6 +40,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "metrics",
         "filterbank",
         "probe",
+        "level",
+        "digital_silence",
         "pieces",
         "embedding_file",
     ),
