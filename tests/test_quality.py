@@ -64,8 +64,8 @@ def test_little_speech_is_given_in_seconds() -> None:
     silence = np.zeros(RATE // 2, np.float32)
     found = assess(np.concatenate([silence, voice(1.5), silence]), RATE)
     assert 0.8 < found.speech_s < 1.7
-    tenths = np.floor(10 * found.speech_s) / 10
-    assert message(found, "little_speech") == f"only {tenths:.1f} s of speech was found; a comparison wants 2 s or more"
+    told = np.floor(100 * found.speech_s) / 100
+    assert message(found, "little_speech") == f"only {told:.2f} s of speech was found; a comparison wants 2 s or more"
 
 
 def test_a_pause_of_seven_seconds_is_a_long_silence_and_one_of_three_is_not() -> None:

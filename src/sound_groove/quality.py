@@ -84,9 +84,17 @@ def assess(samples: Samples, source_sample_rate: int) -> Quality:
 def _judge_speech(speech_s: float) -> QualityWarning | None:
     if speech_s >= LITTLE_SPEECH_S:
         return None
-    tenths = math.floor(10 * speech_s) / 10  # down, so that 1.96 s does not read as the 2 s that it lacks
-    amount = f"only {tenths:.1f} s of speech" if speech_s > 0 else "no speech"
+    amount = f"only {seconds_text(speech_s)} of speech" if speech_s > 0 else "no speech"
     return QualityWarning("little_speech", f"{amount} was found; a comparison wants {LITTLE_SPEECH_S:.0f} s or more")
+
+
+def seconds_text(seconds: float) -> str:
+    """Seconds of speech as a sentence gives them: rounded down, so that 1.996 s never reads as the 2 s that it lacks.
+
+    >>> seconds_text(1.996), seconds_text(0.5)
+    ('1.99 s', '0.50 s')
+    """
+    return f"{math.floor(100 * seconds) / 100:.2f} s"
 
 
 def _judge_clipping(share: float) -> QualityWarning | None:
@@ -140,43 +148,47 @@ def clipped_share(samples: Samples, chunks: ChunkLevels | None = None) -> float:
     0.3
     """
     chunks = ChunkLevels.of(samples) if chunks is None else chunks
-    offset, peak = _offset_and_peak(chunks)
-    if peak == 0.0:
+    offset, bottom, top = _offset_and_extremes(chunks)
+    if bottom == top:
         return 0.0
     count = 0
     for start in range(0, len(samples), BLOCK):
         block = samples[start : start + BLOCK]
-        if offset != 0.0:  # what is silent lies elsewhere than at the offset where silence was put in afterwards
+        if offset != 0.0:  # silence that was put in afterwards does not lie at the offset
             is_silent = chunks.is_silent[np.arange(start, start + len(block)) // CHUNK]
             block = np.where(is_silent, np.float32(0), block - np.float32(offset))
-        count += _clipped_count(block, peak)
+        count += _clipped_count(block, bottom, top)
     return count / len(samples)
 
 
-def _offset_and_peak(chunks: ChunkLevels) -> tuple[float, float]:
-    """The constant that lies under a recording, 0 where it is small, and the largest distance of a sample from it."""
+def _offset_and_extremes(chunks: ChunkLevels) -> tuple[float, float, float]:
+    """The constant that lies under a recording, 0 where it is small, and where flat tops would lie, less this constant.
+
+    Without an offset, they lie as far below zero as above it.
+    """
     heard = ~chunks.is_silent
     if not heard.any():
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     low, high = float(chunks.lows[heard].min()), float(chunks.highs[heard].max())
     offset = float(np.median(chunks.means[heard]))
     if abs(offset) < LEAST_OFFSET * (high - low) / 2:
-        offset = 0.0
-    return offset, max(high - offset, offset - low)
+        peak = max(high, -low)
+        return 0.0, -peak, peak
+    return offset, low - offset, high - offset
 
 
-def _clipped_count(samples: Samples, peak: float) -> int:
-    """How many of these samples are clipped, in a recording with this peak."""
-    levels = np.abs(samples)
-    near = levels >= FLAT_LEVEL * peak
-    flat_pairs = near[1:] & near[:-1] & (np.abs(np.diff(samples)) <= FLAT_STEP * peak)
+def _clipped_count(samples: Samples, bottom: float, top: float) -> int:
+    """How many of these samples are clipped, in a recording whose flat tops would lie at these extremes."""
+    near = (samples >= FLAT_LEVEL * top) | (samples <= FLAT_LEVEL * bottom)
+    step = FLAT_STEP * max(top, -bottom)
+    flat_pairs = near[1:] & near[:-1] & (np.abs(np.diff(samples)) <= step)
     begins, ends = runs(flat_pairs)
     ends = ends + 1  # samples are one more than their pairs
     is_long = ends - begins >= FLAT_RUN
     depth = np.zeros(len(samples) + 1, np.int32)
     depth[begins[is_long]] += 1
     depth[ends[is_long]] -= 1
-    return int(np.count_nonzero((np.cumsum(depth[:-1]) > 0) | (levels >= 1.0)))
+    return int(np.count_nonzero((np.cumsum(depth[:-1]) > 0) | (np.abs(samples) >= 1.0)))
 
 
 def narrow_band_drop_db(samples: Samples, is_speech: Flags) -> float:

@@ -2,13 +2,15 @@
 
 Speech is found with Silero VAD, in the form that `sound_groove.export.speech_detector` gives it: the same network and
 weights for many chunks in a row. Its state runs on from the first chunk to the last, however long the recording is, so
-that nothing is missed at a seam; a block of chunks at a time keeps memory constant.
+that nothing is missed at a seam; a block of chunks at a time keeps memory constant. It hears the first seconds twice,
+and only the second time counts: with its state at zero it takes much for speech that is none.
 
-Before the detector hears a recording, two things that say nothing about speech are taken out of it, chunk by chunk:
+Before the detector hears a recording, two things that say nothing about speech are taken out of it:
 
 - a constant offset, as of a poor sound card: the mean of the samples, which runs along with the recording, so that an
   offset which comes and goes is no hindrance either;
-- the level: what matters is how loud the louder chunks are, and not the single loudest sample, which may be a click.
+- the level: at every place that of the louder chunks around it, so that neither a bang nor somebody near the microphone
+  hides who speaks softly a second later.
 
 So a gain changes no answer. Nothing is random and nothing depends on threads: the same samples give the same answer.
 """
@@ -31,9 +33,15 @@ CONTEXT = 64  # samples before a chunk that the detector hears with it
 STATE = 128  # values in each half of the detector's state
 DETECTOR = WEIGHTS / "speech_detector.onnx"
 BLOCK = 512  # chunks that go through the detector at a time: 16 s
+PRIMED = 63  # chunks at the start that are heard twice: 2 s
 SPEECH_PROBABILITY = 0.5  # the detector's own threshold
-LEVEL = 0.25  # at which the detector hears the louder chunks
-LOUDER_SHARE = 0.05  # of the chunks that are not silent
+STAYING_PROBABILITY = 0.35  # as in Silero's own program: speech lasts as long as it is above this
+LEAST_RUN = 3  # chunks in a row: nobody says anything in less than 0.1 s
+LEVEL = 0.2  # at which the detector hears the louder chunks
+AROUND = 31  # chunks before and after, 1 s each, whose level counts
+LOUDER_SHARE = 0.2  # of these, those that are not silent
+DEPTH = 10 ** (-50 / 20)  # of the loudest twentieth of the recording: what is quieter is not raised further
+LOUDEST_SHARE = 0.05
 
 Flags = NDArray[np.bool_]
 Values = NDArray[np.float64]
@@ -54,16 +62,22 @@ def find_speech(samples: Samples, chunks: "ChunkLevels | None" = None) -> Flags:
     array([False, False, False])
     """
     chunks = ChunkLevels.of(samples) if chunks is None else chunks
-    if chunks.louder == 0.0:
+    if chunks.is_silent.all():
         return np.zeros(len(chunks.means), np.bool_)
-    detector = _detector()
-    hidden = cell = np.zeros((1, 1, STATE), np.float32)
-    found = []
-    for block in _heard(samples, chunks):
-        inputs = {"chunks": block, "hidden": hidden, "cell": cell}
-        probability, hidden, cell = detector.run(["probability", "next_hidden", "next_cell"], inputs)
-        found.append(probability >= SPEECH_PROBABILITY)
-    is_speech: Flags = np.concatenate(found) & ~chunks.is_silent
+    return decide(_probabilities(samples, chunks)) & ~chunks.is_silent
+
+
+def decide(probability: NDArray[np.float32]) -> Flags:
+    """Which chunks are speech, given the detector's probabilities, (chunks,).
+
+    Speech is a run of at least LEAST_RUN chunks above STAYING_PROBABILITY that somewhere reaches SPEECH_PROBABILITY.
+
+    >>> decide(np.array([0.4, 0.6, 0.4, 0.1, 0.4, 0.4, 0.4, 0.1, 0.9, 0.1], np.float32)).nonzero()[0].tolist()
+    [0, 1, 2]
+    """
+    is_speech = np.zeros(len(probability), np.bool_)
+    for begin, end in zip(*runs(probability >= STAYING_PROBABILITY), strict=True):
+        is_speech[begin:end] = end - begin >= LEAST_RUN and probability[begin:end].max() >= SPEECH_PROBABILITY
     return is_speech
 
 
@@ -121,10 +135,9 @@ class ChunkLevels:
         return is_silent
 
     @property
-    def louder(self) -> float:
-        """Half the range of the samples of a chunk that is louder than most; 0 where all are silent."""
-        swings = (self.highs - self.lows)[~self.is_silent] / 2
-        return float(np.quantile(swings, 1 - LOUDER_SHARE, method="higher")) if len(swings) else 0.0
+    def swings(self) -> Values:
+        """(chunks,) half the range of the samples."""
+        return (self.highs - self.lows) / 2
 
 
 def tables_of(samples: Samples) -> Iterator[NDArray[np.float32]]:
@@ -140,19 +153,41 @@ def tables_of(samples: Samples) -> Iterator[NDArray[np.float32]]:
         yield samples[np.newaxis, whole:]
 
 
-def _heard(samples: Samples, chunks: ChunkLevels) -> Iterator[NDArray[np.float32]]:
-    """The blocks that the detector hears, each (up to BLOCK, CONTEXT + CHUNK)."""
-    gain = LEVEL / chunks.louder
+def _probabilities(samples: Samples, chunks: ChunkLevels) -> NDArray[np.float32]:
+    """(chunks,) what the detector says of each."""
+    detector = _detector()
+    hidden = cell = np.zeros((1, 1, STATE), np.float32)
     before = np.zeros(CONTEXT, np.float32)
-    for start in range(0, len(chunks.means), BLOCK):
-        end = min(start + BLOCK, len(chunks.means))
+    found = []
+    gains = LEVEL / _levels(chunks)
+    total = len(chunks.means)
+    primer = min(PRIMED, total)
+    for start, end in [(0, primer), *((start, min(start + BLOCK, total)) for start in range(0, total, BLOCK))]:
         part = samples[start * CHUNK : end * CHUNK]
-        offset = _between(chunks.means, start, end).reshape(-1)[: len(part)]
+        offset, gain = (_between(values, start, end).reshape(-1)[: len(part)] for values in (chunks.means, gains))
         even = np.zeros(CONTEXT + (end - start) * CHUNK, np.float32)
         even[:CONTEXT] = before
         even[CONTEXT : CONTEXT + len(part)] = (part - offset) * gain
         before = even[-CONTEXT:]
-        yield np.lib.stride_tricks.sliding_window_view(even, CONTEXT + CHUNK)[::CHUNK]
+        heard = np.lib.stride_tricks.sliding_window_view(even, CONTEXT + CHUNK)[::CHUNK]
+        inputs = {"chunks": np.ascontiguousarray(heard), "hidden": hidden, "cell": cell}
+        probability, hidden, cell = detector.run(["probability", "next_hidden", "next_cell"], inputs)
+        found.append(probability)
+    return np.concatenate(found[1:])
+
+
+def _levels(chunks: ChunkLevels) -> Values:
+    """(chunks,) how loud the louder chunks around each one are, those that are not silent."""
+    swings = np.where(chunks.is_silent, 0.0, chunks.swings)
+    least = DEPTH * float(np.quantile(swings[swings > 0], 1 - LOUDEST_SHARE, method="higher"))
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(swings, AROUND), 2 * AROUND + 1)  # (chunks, 63)
+    levels = np.empty(len(swings))
+    for start in range(0, len(swings), BLOCK):
+        rising = np.sort(around[start : start + BLOCK], axis=1)
+        heard = np.count_nonzero(rising, axis=1)
+        place = rising.shape[1] - 1 - (LOUDER_SHARE * heard).astype(int)
+        levels[start : start + BLOCK] = np.take_along_axis(rising, place[:, np.newaxis], axis=1)[:, 0]
+    return np.maximum(levels, least)
 
 
 def _between(values: Values, start: int, end: int) -> Values:
