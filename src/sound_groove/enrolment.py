@@ -27,7 +27,7 @@ from sound_groove.errors import (
     printable,
 )
 from sound_groove.listening import AudioFacts, HeardRecording, hear, joint_facts
-from sound_groove.quality import LITTLE_SPEECH_S
+from sound_groove.quality import LITTLE_SPEECH_S, seconds_text
 from sound_groove.scoring import cosine
 from sound_groove.store.changing import other_model
 from sound_groove.store.interface import VoiceprintStore, find_voiceprint
@@ -289,8 +289,8 @@ def _unheard(candidates: Sequence[Candidate], force: bool) -> list[str]:
             problems.append(candidate.heard.warnings[0].message)
         elif speech_s < LITTLE_SPEECH_S and not force:
             problems.append(
-                f"{shown}: has {speech_s:.1f} s of speech, and an enrolment wants {LITTLE_SPEECH_S:.0f} s; give a "
-                "longer one, or enrol it all the same with --force"
+                f"{shown}: has {seconds_text(speech_s)} of speech, and an enrolment wants {LITTLE_SPEECH_S:.0f} s; "
+                "give a longer one, or enrol it all the same with --force"
             )
     return problems
 

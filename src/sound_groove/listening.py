@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sound_groove.audio import SAMPLE_RATE, check_samples, read_recording
 from sound_groove.errors import printable
-from sound_groove.quality import Quality, assess
+from sound_groove.quality import Quality, assess, seconds_text
 from sound_groove.types import QualityWarning, Samples
 
 MINIMUM_SPEECH_S = 0.5  # with less speech than this a recording gives no verdict
@@ -125,7 +125,7 @@ def judged(recording: ReadRecording, quality: Quality) -> HeardRecording:
     heard = HeardRecording(recording.name, recording.samples, facts, tuple(named))
     if heard.allows_verdict:
         return heard
-    amount = f"only {facts.speech_s:.1f} s of speech was" if facts.speech_s > 0 else "no speech was"
+    amount = f"only {seconds_text(facts.speech_s)} of speech was" if facts.speech_s > 0 else "no speech was"
     reason = f"{recording.name}: {amount} found, and a verdict needs {MINIMUM_SPEECH_S} s; give a longer recording"
     # It says what little_speech says, and what follows from it.
     others = [warning for warning in named if warning.code != "little_speech"]

