@@ -156,6 +156,8 @@ def recognise(path: Path, file: BinaryIO, start: int, size: int) -> str:
         raise ForeignFormatError(path, "an mp3 of a free bit rate")
     if frame_length(head[:4]) > 0 or find_start(file, start, size) is not None:
         return "mp3"
+    if head.startswith(b"ID3"):
+        raise AudioError(path, "is truncated: it ends within its ID3 tag; copy it again")
     if size < 44 and any(magic.startswith(head[:4]) for magic in (b"RIFF", b"OggS", b"fLaC", b"FORM")):
         raise AudioError(path, f"is truncated: it ends within its header, after {size} bytes; copy it again")
     raise AudioError(path, f"is not audio ({READABLE})")

@@ -27,6 +27,7 @@ SEARCHED_BYTES = 1 << 16  # in which frames are looked for, before the first of 
 MAXIMUM_FRAME_BYTES = 5000  # a frame of layer II at 384 kbit/s and 8 kHz would have the most
 ENOUGH_FRAMES = 3  # one after another are no coincidence: it has a probability of 1e-9 in the bytes searched
 MAXIMUM_CHAINS = 1000
+MOST_DEBTORS = 20  # frames in a row that begin in others: the bytes that they may borrow are 511
 HEADER_BYTES = 48  # of a frame, within which an encoder's header shows itself
 
 _BIT_RATES = {  # kbit/s by (is it version 1, layer)
@@ -162,10 +163,33 @@ def _walk(path: Path, file: BinaryIO, start: int, size: int) -> tuple[MpegFrames
             raise AudioError(path, found if frames else "is not audio, or an mp3 that was cut off in its first frame")
         position, frames = position + length, frames + 1
     count = frames - (1 if promise.info_bytes else 0)
+    if not promise.info_bytes:
+        start, lost = _skip_debts(file, start, position)
+        count, header = count - lost, read_at(file, start, 4)
     chain = MpegFrames(start, position, count, header, promise.info_bytes, promise.info_at)
     # A header that promises more frames, but as many bytes as there are, has miscounted.
     has_miscounted = 0 <= position - start - promise.bytes < MAXIMUM_FRAME_BYTES
     return chain, min(promise.frames, count) if promise.frames is not None and has_miscounted else promise.frames
+
+
+def _skip_debts(file: BinaryIO, start: int, end: int) -> tuple[int, int]:
+    """The first frame that has all its bytes, and how many lie before it.
+
+    A frame of layer III may begin in the bytes of those before it. Where they were cut off, it cannot be decoded, and
+    libmpg123 complains of it on the terminal.
+    """
+    position, there = start, 0
+    for lost in range(MOST_DEBTORS):
+        header = read_at(file, position, HEADER_BYTES)
+        side = 4 + (0 if header[1] & 1 else 2)  # behind the header, and its checksum
+        bits = int.from_bytes(header[side : side + 2], "big")
+        debt = bits >> (7 if _version(header) == 3 else 8)
+        length = frame_length(header)
+        if _layer(header) != 3 or debt <= there or position + length >= end:
+            return position, lost
+        there += length - side - _side_bytes(header)
+        position += length
+    return start, 0
 
 
 def _next_chain(path: Path, file: BinaryIO, size: int, chain: MpegFrames, promised: int | None) -> int | None:

@@ -34,17 +34,15 @@ def _read_chunks(path: Path, kind: str, file: BinaryIO, start: int, size: int) -
         if name in (b"data", b"SSND"):
             end = begin + length
             if length > 0 and (end == size or (end < size and _is_chunk(kind, file, start, end, size))):
-                return None, Extent(end, is_stated=True)
+                return None, Extent(end)
             if length == 0 and end == size:
-                return None, Extent(end, is_stated=True)
+                return None, Extent(end)
             extent = find_extent(path, file, begin, length, size, _claimed_end(kind, file, start))
-            if extent.is_stated:
-                return None, extent
-            return patched(file, start, size, _true_lengths(kind, start, begin, extent.end)), extent
+            return patched(file, start, extent.end, _true_lengths(kind, start, begin, extent.end)), extent
         if begin + length > size:
             raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again")
         _check_coding(path, kind, name, read_at(file, begin, min(length, 64)))
-    return None, Extent(size, is_stated=True)  # no samples: the decoder says why
+    return None, Extent(size)  # no samples: the decoder says why
 
 
 def _true_lengths(kind: str, start: int, begin: int, end: int) -> list[tuple[int, bytes]]:
@@ -116,11 +114,11 @@ def _read_au(path: Path, file: BinaryIO, start: int, size: int) -> Reading:
     if coding in AU_CODINGS:
         raise ForeignFormatError(path, f"{AU_CODINGS[coding]} inside an au")
     extent = find_extent(path, file, start + offset, length, size)
-    if extent.is_stated:
+    true = extent.end - start - offset
+    if true in (length, 0) and extent.end == size:
         return None, extent
-    true = min(extent.end - start - offset, 0xFFFFFFFF)
     order = ">I" if header[:4] == b".snd" else "<I"
-    return patched(file, start, size, [(start + 8, struct.pack(order, true))]), extent
+    return patched(file, start, extent.end, [(start + 8, struct.pack(order, min(true, 0xFFFFFFFF)))]), extent
 
 
 def _read_sphere(path: Path, file: BinaryIO, start: int, size: int) -> Reading:
@@ -133,12 +131,13 @@ def _read_sphere(path: Path, file: BinaryIO, start: int, size: int) -> Reading:
     if coding not in SPHERE_CODINGS:
         raise ForeignFormatError(path, f"{coding.rpartition(',')[2].removeprefix('embedded-')} inside a sphere")
     if not all(re.fullmatch("[0-9]{1,18}", number) for number in (header_bytes, *counts)):
-        return None, Extent(size, is_stated=True)  # the decoder says why
+        return None, Extent(size)  # the decoder says why
     begin, frame_bytes = start + int(header_bytes), int(counts[1]) * int(counts[2])
-    extent = find_extent(path, file, begin, int(counts[0]) * frame_bytes, size)
-    if extent.is_stated or frame_bytes == 0 or begin > start + SPHERE_BYTES:
+    length = int(counts[0]) * frame_bytes
+    extent = find_extent(path, file, begin, length, size)
+    if extent.end == size == begin + length or frame_bytes == 0 or begin > start + SPHERE_BYTES:
         return None, extent
     frames = (extent.end - begin) // frame_bytes
     header = re.sub(r"sample_count -i \d+", f"sample_count -i {frames}", text[: begin - start])
     true = header.encode("ascii", "replace")[: begin - start].ljust(begin - start)
-    return patched(file, start, size, [(start, true)]), extent
+    return patched(file, start, extent.end, [(start, true)]), extent

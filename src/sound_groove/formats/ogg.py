@@ -17,6 +17,7 @@ from sound_groove.formats.tags import TAGS
 
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 BEGINS, ENDS = 2, 4  # flags of a page
+NO_PACKET = b"\xff" * 8  # in place of a position: no packet ends on the page
 FLAC = b"\x7fFLAC"
 SOUND = (b"\x01vorbis", b"OpusHead", FLAC)  # how the streams begin that the decoder knows
 FOREIGN = (
@@ -77,10 +78,23 @@ def read_ogg(path: Path, file: BinaryIO, start: int, size: int) -> SplicedFile |
         raise AudioError(path, "is truncated: it ends after the headers of its Ogg stream; copy it again")
     if sound.head.startswith(FLAC):
         return _native_flac(file, sound)
-    if len(streams) == 1 and start == 0:
+    if len(streams) == 1 and start == 0 and sound.has_ended:
         return None
-    pages = sound.places
-    return SplicedFile(file, [(at, at + length) for at, length in zip(pages[::2], pages[1::2], strict=True)])
+    return _with_end(file, sound)
+
+
+def _with_end(file: BinaryIO, sound: OggStream) -> SplicedFile:
+    """The pages of a stream up to the last one that ends a packet, which gets the mark of the end.
+
+    Without it, a decoder may take what the last page says of the sound's end for damage.
+    """
+    places = [(at, at + length) for at, length in zip(sound.places[::2], sound.places[1::2], strict=True)]
+    while len(places) > 1 and read_at(file, places[-1][0] + 6, 8) == NO_PACKET:
+        places.pop()
+    begin, end = places.pop()
+    last = read_at(file, begin, end - begin)
+    bare = last[:5] + bytes((last[5] | ENDS,)) + last[6:22] + bytes(4) + last[26:]
+    return SplicedFile(file, [*places, bare[:22] + struct.pack("<I", ogg_checksum(bare)) + bare[26:]])
 
 
 def _walk(path: Path, file: BinaryIO, start: int, size: int) -> list[OggStream]:
@@ -121,6 +135,8 @@ def _take_page(
     stream = streams.get(serial)
     if stream is None:
         stream = streams[serial] = OggStream(content[:16])
+    if stream.has_ended:
+        raise AudioError(path, f"is damaged: Ogg pages follow the last one, from byte {place[0]:,} on; copy it again")
     if not begins and sequence != stream.sequence + 1:
         raise AudioError(path, f"is damaged: Ogg pages are missing before byte {place[0]:,}; copy it again")
     stream.sequence = sequence

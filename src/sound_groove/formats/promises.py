@@ -33,12 +33,10 @@ class Extent:
     Attributes:
         end: the byte after the last.
         warnings: what is doubtful about it.
-        is_stated: the header says the same.
     """
 
     end: int
     warnings: tuple[QualityWarning, ...] = ()
-    is_stated: bool = False
 
 
 def is_mark(length: int) -> bool:
@@ -89,7 +87,7 @@ def find_extent(
 def _with_tail(file: BinaryIO, begin: int, end: int, size: int, claimed_end: int | None) -> Extent:
     """The extent of samples that the header ends before the file does."""
     if size - end < APPENDED_BYTES or _is_text(read_at(file, end, BLOCK)) or _is_zero(file, end, size):
-        return Extent(end, is_stated=True)
+        return Extent(end)
     counted, there = end - begin, size - begin
     if claimed_end is not None and claimed_end >= size - 1:
         return Extent(size)  # the whole is longer than its samples, and holds nothing else

@@ -28,7 +28,7 @@ PLAIN = (b"fmt ", b"fact", b"ds64", b"data")
 EXTENSIBLE = 0xFFFE  # the coding is in the first two bytes of the sub-format
 SUB_FORMAT = bytes.fromhex("000010008000 00aa00389b71")  # the end of a sub-format that is a coding
 MPEG = (0x50, 0x55)  # layers I and II, layer III
-DECODED = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40)  # by libsndfile
+DECODED = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40, EXTENSIBLE)  # by libsndfile
 
 # Codings that exist and that libsndfile does not decode in a wav (RFC 2361, and what ffmpeg writes).
 CODINGS = {
@@ -150,7 +150,7 @@ def _take_samples(path: Path, wav: Wav, file: BinaryIO, chunk: tuple[int, int, i
     if extent.end > begin:
         wav.parts.append((begin, extent.end))
     wav.warnings += extent.warnings
-    wav.is_plain = wav.is_plain and extent.is_stated
+    wav.is_plain = wav.is_plain and extent.end == size == end
     return size
 
 

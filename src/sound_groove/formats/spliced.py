@@ -79,7 +79,7 @@ def patched(file: BinaryIO, start: int, size: int, patches: Sequence[tuple[int, 
 
 def read_at(file: BinaryIO, position: int, count: int) -> bytes:
     """Up to `count` bytes from a position, which a header may have told; fewer at the end of the file, none beyond."""
-    if not 0 <= position < FARTHEST:
+    if not 0 <= position < FARTHEST or count <= 0:
         return b""
     file.seek(position)
     return file.read(count)

@@ -28,9 +28,9 @@ def skip_tags(file: BinaryIO, position: int, size: int) -> int:
 
 
 def skip_id3(file: BinaryIO, size: int) -> int:
-    """First byte after the ID3v2 tags at the start of a file (music programs put them before mp3 and flac)."""
+    """First byte after the whole ID3v2 tags at the start of a file (music programs put them before mp3 and flac)."""
     position = 0
-    while position < size and (length := _id3_length(read_at(file, position, 10))):
+    while (length := _id3_length(read_at(file, position, 10))) and position + length < size:
         position += length
     return position
 
