@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from broken_audio import RATE, encode, hum
+from broken_audio import FORMATS, RATE, encode, hum
 from sound_groove.audio import load_audio, probe, read_recording, read_segment, read_spans
 from sound_groove.container import ogg_checksum
 from sound_groove.errors import AudioError, ForeignFormatError
@@ -129,6 +129,12 @@ WHOLE = {
     "an odd list": wav(fmt(), chunk(b"LIST", INFO + b"x"), chunk(b"data", PCM)),
     "an odd list that is not filled up": wav(fmt(), chunk(b"LIST", INFO + b"x", pad=False), chunk(b"data", PCM)),
     "an odd list first": wav(chunk(b"LIST", INFO + b"x", pad=False), fmt(), chunk(b"data", PCM)),
+    **{
+        f"an odd list of {length} bytes that is not filled up": wav(
+            fmt(), chunk(b"LIST", b"INFO" + b"x" * (length - 4), pad=False), chunk(b"LIST", INFO), chunk(b"data", PCM)
+        )
+        for length in (5, 31, 33, 65, 101, 127)
+    },
     "an odd list behind": wav(fmt(), chunk(b"data", PCM), chunk(b"LIST", INFO + b"x", pad=False)),
     "a list one byte longer than it says": wav(fmt(), chunk(b"LIST", INFO + b"x", len(INFO)), chunk(b"data", PCM)),
     "a list much shorter than it says": wav(fmt(), chunk(b"LIST", INFO, 5000), chunk(b"data", PCM)),
@@ -468,6 +474,20 @@ def test_a_flac_that_counts_too_few_samples_is_read_on(tmp_path: Path) -> None:
         assert "truncated or damaged" in refusal(write(tmp_path, data[:22] + struct.pack(">I", 10**6) + data[26:]))
 
 
+def test_a_streamed_flac_may_have_tags_around_it(tmp_path: Path) -> None:
+    data = encode(hum(2.0), kind="flac")
+    streamed = data[:21] + bytes([data[21] & 0xF0]) + bytes(4) + data[26:]
+    for whole in (
+        streamed,
+        ID3 + streamed,
+        streamed + ID3V1,
+        ID3 + streamed + APE + ID3V1,
+        data + APE,
+        data[:22] + b"\0\0\1\0" + data[26:] + ID3V1,
+    ):
+        np.testing.assert_array_equal(loaded(write(tmp_path, whole)), load_audio(write(tmp_path, data, "b")))
+
+
 def test_joined_flacs_are_read_one_after_the_other(tmp_path: Path) -> None:
     first, second = hum(1.0), hum(2.0, seed=1, rate=48000)
     data = encode(first, kind="flac"), encode(np.stack([second, second], axis=1), 48000, "flac")
@@ -574,6 +594,12 @@ def test_an_encoder_s_header_with_wrong_numbers_is_set_right(tmp_path: Path) -> 
     no_count = field(mp3, at + 4, struct.pack(">I", struct.unpack(">I", mp3[at + 4 : at + 8])[0] & ~1))
     assert abs(len(loaded(write(tmp_path, no_count))) - len(expected)) < 3000
     assert "header promises" in refusal(write(tmp_path, mp3[: -frame_length(mp3[:4]) * 3]))
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_a_tag_before_any_format_changes_nothing(tmp_path: Path, kind: str) -> None:
+    data = encode(hum(2.0), kind=kind)
+    np.testing.assert_array_equal(loaded(write(tmp_path, ID3 + data)), load_audio(write(tmp_path, data, "alone")))
 
 
 def test_damage_within_an_mp3_is_not_taken_for_a_border(tmp_path: Path) -> None:

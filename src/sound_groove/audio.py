@@ -29,7 +29,7 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.container import Container, Stream, check_container
-from sound_groove.errors import AudioError
+from sound_groove.errors import AudioError, ForeignFormatError
 from sound_groove.formats.joined import JoinedSource
 from sound_groove.plain_wav import read_plain
 from sound_groove.types import QualityWarning, Recording, Samples
@@ -44,6 +44,7 @@ SILENCE_RANGE = 2e-6  # highest minus lowest sample: 120 dB below full scale
 CANCELLED_SHARE = 10 ** (-30 / 20)  # channels that leave less than this of themselves when averaged cancel each other
 MAXIMUM_LEVEL = 2.0**31  # float files that hold 32-bit integers reach this; squares of more would overflow further on
 UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says where the header does not say
+UNSUPPORTED_CODING = 4  # libsndfile's number of the error
 BLOCK_VALUES = 1 << 16  # samples times channels decoded at a time: 4 s of mono at 16 kHz, 256 KiB
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -139,7 +140,10 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
             )
         first = start if header.sample_rate == SAMPLE_RATE and source.enters_exactly else 0
         if first and isinstance(source, _Source):
-            source.seek(first)
+            try:
+                source.seek(first)
+            except soundfile.LibsndfileError as error:
+                raise AudioError(path, f"is damaged: {_complaint(error)}; copy it again") from error
         wanted = header.frames if header.sample_rate != SAMPLE_RATE else end - first
         blocks, length = [], 0
         for block in _resampled(_mono_blocks(path, source, header, _Levels(path), first, wanted), header.sample_rate):
@@ -260,6 +264,8 @@ def _opened(path: Path) -> Iterator[tuple[_Source | JoinedSource, AudioHeader]]:
                 _check_length(path, container.duration_s)
             source = stack.enter_context(_decoder(file, container))
         except soundfile.LibsndfileError as error:
+            if error.code == UNSUPPORTED_CODING:
+                raise ForeignFormatError(path, "sound of a coding that is not known") from error
             raise AudioError(
                 path, f"is damaged, or of an unusual kind: {_complaint(error)}; convert it again"
             ) from error
@@ -271,7 +277,7 @@ def _opened(path: Path) -> Iterator[tuple[_Source | JoinedSource, AudioHeader]]:
 def _decoder(file: BinaryIO, container: Container) -> _Source | JoinedSource:
     """A decoder of a file, or of what stands for it."""
     if len(container.streams) > 1:
-        return JoinedSource([partial(_open_stream, stream) for stream in container.streams])
+        return JoinedSource([partial(_open_stream, stream) for stream in container.streams], SAMPLE_RATE)
     if container.streams:
         return _open_stream(container.streams[0])
     # By descriptor: soundfile judges a name by its extension (.raw), and cannot pass on undecodable bytes.

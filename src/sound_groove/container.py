@@ -18,6 +18,7 @@ the same samples behind a header that tells their true length.
 What cannot be known: whether a wav, aiff or au written to a pipe is whole, because its sizes are placeholders.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,6 +47,8 @@ STARTS = (
     (b"OggS", "ogg"),
 )
 READABLE = "wav, flac, ogg, opus, mp3, aiff, au, caf, w64 or sphere"
+EMBEDDED = re.compile(rb"fLaC[\0\x80]\0\0\x22|OggS\x00\x02|(RIFF|RIFX|RF64|BW64).{4}WAVE|FORM.{4}AIF[FC]", re.DOTALL)
+SEARCHED_BYTES = 1 << 16
 HEAD_BYTES = 512  # enough to tell every format by
 
 
@@ -86,6 +89,14 @@ def check_container(path: Path, file: BinaryIO, size: int) -> Container:
     if size == 0:
         raise AudioError(path, "is empty (0 bytes)")
     start = skip_id3(file, size)
+    container = _found(path, file, start, size)
+    if start and not container.streams:  # a decoder passes over the tag, and then cannot seek in some formats
+        return replace(container, streams=(_always(SplicedFile(file, [(start, size)])),))
+    return container
+
+
+def _found(path: Path, file: BinaryIO, start: int, size: int) -> Container:
+    """The container that begins at a byte."""
     kind = recognise(path, file, start, size)
     if kind == "mp3":
         first = find_start(file, start, size)
@@ -156,6 +167,8 @@ def recognise(path: Path, file: BinaryIO, start: int, size: int) -> str:
         raise ForeignFormatError(path, "an mp3 of a free bit rate")
     if frame_length(head[:4]) > 0 or find_start(file, start, size) is not None:
         return "mp3"
+    if found := EMBEDDED.search(read_at(file, start, SEARCHED_BYTES)):
+        raise AudioError(path, f"holds sound behind {start + found.start():,} bytes of something else; cut those off")
     if head.startswith(b"ID3"):
         raise AudioError(path, "is truncated: it ends within its ID3 tag; copy it again")
     if size < 44 and any(magic.startswith(head[:4]) for magic in (b"RIFF", b"OggS", b"fLaC", b"FORM")):

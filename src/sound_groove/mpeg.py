@@ -311,7 +311,7 @@ def _is_encoder_header(frame: bytes) -> bool:
     if frame_length(frame) == 0:
         return False
     at = 4 + _side_bytes(frame)
-    return frame[at : at + 4] in (b"Xing", b"Info") or frame[36:40] == b"VBRI"
+    return any(frame[place : place + 4] in (b"Xing", b"Info") for place in (at, at + 2)) or frame[36:40] == b"VBRI"
 
 
 def _encoder_header(frame: bytes) -> "_Promise":

@@ -102,6 +102,8 @@ def _check_coding(path: Path, kind: str, chunk: bytes, content: bytes) -> None:
     """Refuse a coding that is known and that the decoder does not know."""
     if kind == "caf" and chunk == b"desc" and content[8:12] in CAF_CODINGS:
         raise ForeignFormatError(path, f"{CAF_CODINGS[content[8:12]]} inside a caf")
+    if kind == "caf" and chunk == b"desc" and content[8:12] == b"alac" and content[12:16] == bytes(4):
+        raise ForeignFormatError(path, "ALAC inside a caf")  # libsndfile wants to know the bits of a sample
     if kind == "aiff" and chunk == b"COMM" and content[18:22] in AIFC_CODINGS:
         raise ForeignFormatError(path, f"{AIFC_CODINGS[content[18:22]]} inside an aiff")
 

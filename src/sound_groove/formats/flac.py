@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from sound_groove.errors import AudioError
 from sound_groove.formats.spliced import SplicedFile, patched, read_at
+from sound_groove.formats.tags import without_tags
 
 HEAD = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the marker and the header of the first block of metadata
 MARKER = b"fLaC"
@@ -36,10 +37,13 @@ def read_flac(path: Path, file: BinaryIO, start: int, size: int) -> tuple[Splice
             raise AudioError(path, "holds several flac recordings one after another; cut it into them")
         ends = [*starts[1:], size]
         return tuple(SplicedFile(file, [place]) for place in zip(starts, ends, strict=True))
-    if 0 < _count(file, start) < _last_sample(file, start, size):
+    count, end = _count(file, start), without_tags(file, start, size)
+    if 0 < count < _last_sample(file, start, end):
         count_at = start + 8 + 13  # the low half of this byte is the number's highest part
         unknown = bytes((read_at(file, count_at, 1)[0] & 0xF0, 0, 0, 0, 0))
-        return (patched(file, start, size, [(count_at, unknown)]),)
+        return (patched(file, start, end, [(count_at, unknown)]),)
+    if count == 0 and end < size:  # it is decoded to its end
+        return (SplicedFile(file, [(start, end)]),)
     return ()
 
 

@@ -1,4 +1,4 @@
-"""Recordings that were joined in one file, decoded as one: at one rate, with as many channels as any of them has."""
+"""Recordings that were joined in one file, decoded as one: at one rate, with as many channels as any has."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,8 +14,8 @@ Opener = Callable[[], soundfile.SoundFile]
 class JoinedSource:
     """What `soundfile.SoundFile` is for one recording, for several: read from front to back.
 
-    Rates and numbers of channels may differ: all are resampled to the highest rate, and what has one channel is put
-    into all of them; other differences leave the channels that a recording lacks silent. One is open at a time.
+    Where rates differ, all are resampled to one that is given. Where numbers of channels differ, a single channel is
+    put into all of them, and the channels that a recording lacks otherwise are silent. One recording is open at a time.
 
     Attributes:
         samplerate: in Hz.
@@ -24,17 +24,19 @@ class JoinedSource:
 
     Args:
         openers: open each recording anew.
+        rate: to resample to, in Hz.
     """
 
     enters_exactly = False  # decoding starts at the first sample
 
-    def __init__(self, openers: Sequence[Opener]) -> None:
+    def __init__(self, openers: Sequence[Opener], rate: int) -> None:
         self._openers = openers
         self._parts: list[tuple[int, int, int]] = []  # rate, channels and frames of each
         for opener in openers:
             with opener() as part:
                 self._parts.append((part.samplerate, part.channels, part.frames))
-        self.samplerate = max(rate for rate, _, _ in self._parts)
+        rates = {part_rate for part_rate, _, _ in self._parts}
+        self.samplerate = rates.pop() if len(rates) == 1 else rate
         self.channels = max(channels for _, channels, _ in self._parts)
         self.frames = sum(self._length(rate, frames) for rate, _, frames in self._parts)
         self._number = -1

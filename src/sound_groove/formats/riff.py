@@ -15,7 +15,7 @@ from sound_groove.formats.promises import find_extent, is_mark
 from sound_groove.formats.spliced import Piece, SplicedFile, read_at
 from sound_groove.types import QualityWarning
 
-MAXIMUM_FORMAT_BYTES = 4096
+FORMAT_BYTES, MAXIMUM_FORMAT_BYTES = 16, 4096
 MAXIMUM_CHUNKS = 10_000
 MAXIMUM_WAV = 0xFFFFFFFF - MAXIMUM_FORMAT_BYTES - 64  # bytes of samples, in a header with 32-bit lengths
 SEARCHED_BYTES = 1 << 16  # in which the samples are looked for behind a chunk with a wrong length
@@ -67,7 +67,7 @@ class Wav:
     @property
     def coding(self) -> int:
         """The number of the samples' coding."""
-        if len(self.format) < 16:
+        if len(self.format) < FORMAT_BYTES:
             return 0
         (number,) = struct.unpack(self.order + "H", self.format[:2])
         if number == EXTENSIBLE and self.format[28:40] == SUB_FORMAT:
@@ -117,8 +117,9 @@ def read_wav(path: Path, file: BinaryIO, start: int, size: int) -> Wav:
         position = _next_chunk(path, wav, file, begin, length, size)
     if not has_data:
         raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again")
-    if wav.parts and not wav.format:
-        raise AudioError(path, "is damaged: it does not say what its samples are (no format chunk); convert it again")
+    if wav.parts and len(wav.format) < FORMAT_BYTES:
+        missing = "no format chunk" if not wav.format else f"a format chunk of {len(wav.format)} bytes"
+        raise AudioError(path, f"is damaged: it does not say what its samples are ({missing}); convert it again")
     return wav
 
 
@@ -141,7 +142,7 @@ def _take_samples(path: Path, wav: Wav, file: BinaryIO, chunk: tuple[int, int, i
     """Remember a chunk of samples (first byte, length, file's size, its claimed end); gives where the next chunk is."""
     begin, length, size, claimed_end = chunk
     end = begin + length
-    following = _following(file, end, length, size)
+    following = _following(wav, file, end, length, size)
     if end == size or (end < size and following is not None):
         if length:
             wav.parts.append((begin, end))
@@ -157,7 +158,7 @@ def _take_samples(path: Path, wav: Wav, file: BinaryIO, chunk: tuple[int, int, i
 def _next_chunk(path: Path, wav: Wav, file: BinaryIO, begin: int, length: int, size: int) -> int:
     """Where the chunk is that follows one that holds no samples."""
     end = begin + length
-    following = _following(file, end, length, size)
+    following = _following(wav, file, end, length, size)
     if following is None and not wav.parts:
         # Its length is wrong: the samples are looked for. What looks like them must fit.
         content = read_at(file, begin, SEARCHED_BYTES)
@@ -173,16 +174,16 @@ def _next_chunk(path: Path, wav: Wav, file: BinaryIO, begin: int, length: int, s
     return end + length % 2 if following is None else following
 
 
-def _following(file: BinaryIO, end: int, length: int, size: int) -> int | None:
+def _following(wav: Wav, file: BinaryIO, end: int, length: int, size: int) -> int | None:
     """Where the next chunk starts after one that ends there: an odd length may lack the byte that fills it up."""
-    for position in (end + length % 2, end, end + 1):
-        name, header = read_at(file, position, 4), read_at(file, position + 4, 4) if position < size else b""
-        if len(header) < 4:
-            continue
-        if name in NAMES or (name in HEADS and read_at(file, position + 8, 4) == b"WAVE"):
+    places = (end + length % 2, end, end + 1)
+    heads = [(position, read_at(file, position, 12)) for position in places if position + 8 <= size]
+    for position, head in heads:
+        if head[:4] in NAMES or (head[:4] in HEADS and head[8:] == b"WAVE"):
             return position
-        is_name = all(32 <= byte < 127 for byte in name)
-        if is_name and any(position + 8 + int.from_bytes(header, order) <= size for order in ("little", "big")):
+    for position, head in heads:
+        (claimed,) = struct.unpack(wav.order + "I", head[4:8])
+        if all(32 <= byte < 127 for byte in head[:4]) and position + 8 + claimed <= size:
             return position
     return None
 

@@ -27,6 +27,19 @@ def skip_tags(file: BinaryIO, position: int, size: int) -> int:
     return position
 
 
+def without_tags(file: BinaryIO, start: int, size: int) -> int:
+    """The byte after the last that belongs to no tag at the end of a file (ID3v1, APE)."""
+    while True:
+        length = ID3V1_BYTES[b"TAG"] if read_at(file, size - 128, 3) == b"TAG" else 0
+        footer = read_at(file, size - APE_BYTES, APE_BYTES)
+        if footer.startswith(b"APETAGEX"):
+            has_header = int.from_bytes(footer[20:24], "little") >> 31
+            length = int.from_bytes(footer[12:16], "little") + APE_BYTES * has_header
+        if not 0 < length < size - start:
+            return size
+        size -= length
+
+
 def skip_id3(file: BinaryIO, size: int) -> int:
     """First byte after the whole ID3v2 tags at the start of a file (music programs put them before mp3 and flac)."""
     position = 0
