@@ -318,6 +318,13 @@ def test_other_formats_that_go_on_after_their_samples_are_read_on(tmp_path: Path
         np.testing.assert_array_equal(loaded(write(tmp_path, data + tail)), SOUND)
 
 
+def test_samples_that_begin_behind_the_end_are_refused(tmp_path: Path) -> None:
+    au = streams()["au"]
+    for offset in (len(au) + 1, 0x7FFFFFFF, 0xFFFFFFFF):
+        assert "ends within its header" in refusal(write(tmp_path, field(au, 4, struct.pack(">I", offset))))
+    assert "is empty" in refusal(write(tmp_path, field(au, 4, struct.pack(">I", len(au)))))
+
+
 def test_codings_inside_of_other_formats_are_named(tmp_path: Path) -> None:
     caf = streams()["caf"]
     aiff = streams()["aiff"].replace(b"AIFF", b"AIFC")

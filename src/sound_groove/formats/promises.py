@@ -69,6 +69,8 @@ def find_extent(
         AudioError: the file was cut off.
     """
     there = size - begin
+    if there < 0:
+        raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again")
     if is_mark(length) and length != there:
         return Extent(size)
     if length <= there:
