@@ -150,5 +150,4 @@ def _unusable(whole: dict[str, bytes], seed: int) -> dict[str, bytes]:
     files["constant.wav"] = encode(np.full(RATE, 0.25, np.float32))
     files["opposite-phase.wav"] = encode(np.stack([sound, -sound], axis=1))
     files["joined.opus"] = whole["opus"] + encode(sound, kind="opus")
-    files["unfinished.wav"] = whole["wav"][:4] + bytes(4) + whole["wav"][8:40] + bytes(4) + whole["wav"][44:]
     return files

@@ -306,13 +306,6 @@ def test_truncation_is_named_in_every_format(tmp_path: Path) -> None:
             assert "truncated" in reason or (kind == "caf" and "damaged" in reason), (kind, end, reason)
 
 
-def test_an_ogg_cut_between_two_pages_is_truncated(tmp_path: Path) -> None:
-    for kind in ("opus", "ogg"):
-        whole = encode(hum(5.0), kind=kind)
-        last_page = whole.rindex(b"OggS")
-        assert "has no end page" in refusal(write(tmp_path, whole[:last_page], f"a.{kind}"))
-
-
 def test_a_missing_ogg_page_and_a_flipped_bit_in_one_are_found(tmp_path: Path) -> None:
     whole = encode(hum(9.0), kind="opus")
     pages = [at for at in range(len(whole)) if whole.startswith(b"OggS", at)]

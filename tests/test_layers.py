@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "numbers": (
         "audio",
         "container",
+        "formats",
         "mpeg",
         "plain_wav",
         "quality",

@@ -19,19 +19,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from sound_groove.container import check_container
-from sound_groove.errors import AudioError
-from sound_groove.mpeg import clean_stream
+from sound_groove.container import Container, Stream, check_container
+from sound_groove.errors import AudioError, ForeignFormatError
+from sound_groove.formats.joined import JoinedSource
 from sound_groove.plain_wav import read_plain
-from sound_groove.types import Recording, Samples
+from sound_groove.types import QualityWarning, Recording, Samples
 
 SAMPLE_RATE = 16000  # Hz
 MINIMUM_DURATION_S = 0.1
@@ -43,6 +44,7 @@ SILENCE_RANGE = 2e-6  # highest minus lowest sample: 120 dB below full scale
 CANCELLED_SHARE = 10 ** (-30 / 20)  # channels that leave less than this of themselves when averaged cancel each other
 MAXIMUM_LEVEL = 2.0**31  # float files that hold 32-bit integers reach this; squares of more would overflow further on
 UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says where the header does not say
+UNSUPPORTED_CODING = 4  # libsndfile's number of the error
 BLOCK_VALUES = 1 << 16  # samples times channels decoded at a time: 4 s of mono at 16 kHz, 256 KiB
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -56,11 +58,13 @@ class AudioHeader:
         sample_rate: in Hz.
         channels: how many.
         frames: samples in each channel, at `sample_rate`.
+        warnings: what is doubtful about the file.
     """
 
     sample_rate: int
     channels: int
     frames: int
+    warnings: tuple[QualityWarning, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -101,7 +105,7 @@ def read_recording(path: PathLike) -> Recording:
         levels = _Levels(path)
         samples = np.concatenate(list(_resampled(_mono_blocks(path, source, header, levels), header.sample_rate)))
         levels.check()
-    return Recording(path, samples, header.sample_rate, header.channels)
+    return Recording(path, samples, header.sample_rate, header.channels, header.warnings)
 
 
 def read_segment(path: PathLike, start: int, count: int) -> Samples:
@@ -135,8 +139,11 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
                 path, f"has {header.samples:,} samples at 16 kHz, fewer than the {end:,} that the segment needs"
             )
         first = start if header.sample_rate == SAMPLE_RATE and source.enters_exactly else 0
-        if first:
-            source.seek(first)
+        if first and isinstance(source, _Source):
+            try:
+                source.seek(first)
+            except soundfile.LibsndfileError as error:
+                raise AudioError(path, f"is damaged: {_complaint(error)}; copy it again") from error
         wanted = header.frames if header.sample_rate != SAMPLE_RATE else end - first
         blocks, length = [], 0
         for block in _resampled(_mono_blocks(path, source, header, _Levels(path), first, wanted), header.sample_rate):
@@ -242,7 +249,7 @@ class _Source(soundfile.SoundFile):  # type: ignore[misc]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[_Source, AudioHeader]]:
+def _opened(path: Path) -> Iterator[tuple[_Source | JoinedSource, AudioHeader]]:
     """A file, found whole as far as its structure tells, opened for decoding; its header is within the limits."""
     with ExitStack() as stack:
         try:
@@ -253,26 +260,38 @@ def _opened(path: Path) -> Iterator[tuple[_Source, AudioHeader]]:
                 raise AudioError(path, "is not a regular file; save the audio to a file first")
             file = stack.enter_context(path.open("rb"))
             container = check_container(path, file, status.st_size)
-            if container.mpeg is not None:
-                _check_length(path, container.mpeg.duration_s)
-                source = _Source(clean_stream(file, container.mpeg))
-            else:
-                # By descriptor: soundfile judges a name by its extension (.raw), and cannot pass on undecodable bytes.
-                os.lseek(file.fileno(), 0, os.SEEK_SET)  # file.seek would only move within its buffer
-                source = _Source(file.fileno(), closefd=False)
-            stack.enter_context(source)
+            if container.duration_s:
+                _check_length(path, container.duration_s)
+            source = stack.enter_context(_decoder(file, container))
         except soundfile.LibsndfileError as error:
+            if error.code == UNSUPPORTED_CODING:
+                raise ForeignFormatError(path, "sound of a coding that is not known") from error
             raise AudioError(
                 path, f"is damaged, or of an unusual kind: {_complaint(error)}; convert it again"
             ) from error
         except (OSError, ValueError) as error:
             raise AudioError(path, _explain(error)) from error
-        yield source, _read_header(path, source)
+        yield source, _read_header(path, source, container)
 
 
-def _read_header(path: Path, source: _Source) -> AudioHeader:
+def _decoder(file: BinaryIO, container: Container) -> _Source | JoinedSource:
+    """A decoder of a file, or of what stands for it."""
+    if len(container.streams) > 1:
+        return JoinedSource([partial(_open_stream, stream) for stream in container.streams], SAMPLE_RATE)
+    if container.streams:
+        return _open_stream(container.streams[0])
+    # By descriptor: soundfile judges a name by its extension (.raw), and cannot pass on undecodable bytes.
+    os.lseek(file.fileno(), 0, os.SEEK_SET)  # file.seek would only move within its buffer
+    return _Source(file.fileno(), closefd=False)
+
+
+def _open_stream(stream: Stream) -> _Source:
+    return _Source(stream())
+
+
+def _read_header(path: Path, source: _Source | JoinedSource, container: Container) -> AudioHeader:
     """The header of an opened file, within the limits."""
-    header = AudioHeader(source.samplerate, source.channels, source.frames)
+    header = AudioHeader(source.samplerate, source.channels, source.frames, container.warnings)
     lowest, highest = SAMPLE_RATES
     if not lowest <= header.sample_rate <= highest:
         raise AudioError(path, f"has a sample rate of {header.sample_rate:,} Hz, outside {lowest:,} to {highest:,} Hz")
@@ -280,7 +299,7 @@ def _read_header(path: Path, source: _Source) -> AudioHeader:
         raise AudioError(
             path, f"has {header.channels} channels, more than {MAXIMUM_CHANNELS}; keep those with the voice"
         )
-    if header.frames == UNKNOWN_FRAMES:
+    if isinstance(source, _Source) and header.frames == UNKNOWN_FRAMES:
         header = replace(header, frames=_count_frames(path, source))
     _check_length(path, header.duration_s)
     return header
@@ -314,7 +333,12 @@ def _check_length(path: Path | None, duration_s: float) -> None:
 
 
 def _mono_blocks(
-    path: Path, source: _Source, header: AudioHeader, levels: "_Levels", first: int = 0, wanted: int | None = None
+    path: Path,
+    source: _Source | JoinedSource,
+    header: AudioHeader,
+    levels: "_Levels",
+    first: int = 0,
+    wanted: int | None = None,
 ) -> Iterator[Samples]:
     """Decoded blocks, averaged to mono, at the file's own rate; every one of the promised frames must come."""
     remaining = header.frames - first if wanted is None else wanted

@@ -2,6 +2,7 @@
 
     SoundGrooveError
     ├── AudioError            a recording that cannot be used
+    │   └── ForeignFormatError    a recording in a format or coding that the decoder does not know
     ├── CorpusError           a corpus, manifest or list that is not laid out as it should be
     ├── DownloadError         a corpus that no mirror gives, or whose archive is not what it should be
     ├── ConfigurationError    a recipe with mistakes in it, all of them at once
@@ -50,6 +51,21 @@ class AudioError(SoundGrooveError):
     def __reduce__(self) -> tuple[type["AudioError"], tuple[Path | None, str]]:
         """Let the error cross process borders (the default would pass the message as the path)."""
         return type(self), (self.path, self.reason)
+
+
+class ForeignFormatError(AudioError):
+    """A recording has a format, or a coding inside of a known format, that is recognised and cannot be decoded.
+
+    Attributes:
+        format: its name, such as "WebM or Matroska", or "G.722 inside a wav".
+    """
+
+    def __init__(self, path: str | Path | None, format: str) -> None:
+        self.format = format
+        super().__init__(path, f"is {format}, which cannot be read; convert it first: ffmpeg -i INPUT OUTPUT.wav")
+
+    def __reduce__(self) -> tuple[type["ForeignFormatError"], tuple[Path | None, str]]:
+        return type(self), (self.path, self.format)
 
 
 class CorpusError(SoundGrooveError):

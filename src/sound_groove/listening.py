@@ -44,11 +44,13 @@ class ReadRecording:
         name: what warnings call it.
         samples: (samples,) mono at 16 kHz.
         sample_rate: the file's own, in Hz.
+        warnings: what is doubtful about the file.
     """
 
     name: str
     samples: Samples
     sample_rate: int
+    warnings: tuple[QualityWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def read(recording: str | Path | Samples, name: str) -> ReadRecording:
     """Decode a recording; arguments and errors are those of `hear`."""
     if isinstance(recording, str | os.PathLike):
         loaded = read_recording(recording)
-        return ReadRecording(printable(str(recording)), loaded.samples, loaded.source_sample_rate)
+        return ReadRecording(printable(str(recording)), loaded.samples, loaded.source_sample_rate, loaded.warnings)
     return ReadRecording(name, check_samples(recording), SAMPLE_RATE)
 
 
@@ -121,7 +123,8 @@ def judge(recording: ReadRecording) -> HeardRecording:
 def judged(recording: ReadRecording, quality: Quality) -> HeardRecording:
     """The same where the quality was found already, as by another process."""
     facts = AudioFacts(len(recording.samples) / SAMPLE_RATE, quality.speech_s, quality.snr_db, recording.sample_rate)
-    named = [QualityWarning(warning.code, f"{recording.name}: {warning.message}") for warning in quality.warnings]
+    found = (*recording.warnings, *quality.warnings)
+    named = [QualityWarning(warning.code, f"{recording.name}: {warning.message}") for warning in found]
     heard = HeardRecording(recording.name, recording.samples, facts, tuple(named))
     if heard.allows_verdict:
         return heard

@@ -19,6 +19,7 @@ class QualityWarning:
     Attributes:
         code: a stable word for machines: little_speech, clipping, narrow_band, long_silence or
             digital_silence.
+        code: a stable word for machines: little_speech, clipping, narrow_band, long_silence or length_in_doubt.
         message: one sentence for people.
     """
 
@@ -35,12 +36,14 @@ class Recording:
         samples: mono float32 at 16 kHz.
         source_sample_rate: the file's own rate, in Hz.
         source_channels: the file's own channel count.
+        warnings: what is doubtful about the file, such as its length.
     """
 
     path: Path
     samples: Samples
     source_sample_rate: int
     source_channels: int
+    warnings: tuple[QualityWarning, ...] = ()
 
     @property
     def duration_s(self) -> float:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -70,6 +70,7 @@ def answer(content: bytes, duration_s: float) -> tuple[dict[str, Any], bytes]:
                 }, b""
             recording = read_recording(path)
         quality = assess(recording.samples, recording.source_sample_rate)
+        quality = replace(quality, warnings=(*recording.warnings, *quality.warnings))
     except AudioError as error:
         return {"refused": error.reason}, b""
     except MemoryError:
