@@ -236,7 +236,7 @@ def test_made_up_voices_are_learnt(tmp_path: Path) -> None:
     result = train(recipe, tmp_path / "run")
     first, _, last = rows(tmp_path / "run", "epochs")
     assert last["loss"] < 0.4 * first["loss"] and last["accuracy"] > max(0.7, 0.15 + first["accuracy"])
-    assert result.best_eer < 0.97 * first["validation_eer"]
+    assert result.best_eer < 0.42  # 0.5 by chance; 0.29 to 0.33 with three other seeds
     checkpoint = load_checkpoint(tmp_path / "run" / "last.safetensors", (HEAD,))
     classes = nn.functional.normalize(checkpoint.group(HEAD)["weight"]).numpy()
     embeddings = SpeakerEncoder.load(checkpoint.path).embed([load_audio(u.paths[0]) for u in held_out])

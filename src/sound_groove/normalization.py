@@ -65,9 +65,10 @@ def cohort_statistics(
         scores = embeddings[part] @ cohort.T  # (chunk, M)
         highest = np.partition(scores, len(cohort) - top, axis=1)[:, len(cohort) - top :].astype(np.float64)
         means[part], deviations[part] = highest.mean(axis=1), highest.std(axis=1)
-    if len(deviations) and not deviations.min() > LEAST_SPREAD:
+    without = np.flatnonzero(~(deviations > LEAST_SPREAD))
+    if len(without):
         raise MetricError(
-            f"the top {top} scores of embedding {int(deviations.argmin())} against the cohort are all the same, so "
+            f"the top {top} scores of embedding {without[0]} against the cohort are all the same, so "
             "that AS-norm has no measure for it; a cohort needs voices that differ"
         )
     return CohortStatistics(means, deviations, top)
