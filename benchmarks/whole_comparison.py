@@ -63,7 +63,7 @@ def measure(folder: Path, seconds: int, encoder: SpeakerEncoder, turns: int) -> 
         "decode": lambda: [load_audio(path) for path in paths],
         "detect": lambda: [assess(side, SAMPLE_RATE) for side in sides],
         "network": lambda: [encoder.embed([side]) for side in sides],
-        "whole": lambda: compare(*paths, model=encoder),
+        "whole": lambda: compare(paths[0], paths[1], encoder),
     }
     return shortest(calls, 1 if seconds > LONG_S else turns)
 
