@@ -149,7 +149,7 @@ def test_every_probability_is_said_to_be_uncalibrated(voices: list[Path], model_
 
 
 @pytest.mark.parametrize(
-    ("speech_s", "amount"), [(0.0, "no speech was found"), (0.3, "only 0.3 s of speech was found")]
+    ("speech_s", "amount"), [(0.0, "no speech was found"), (0.3, "only 0.30 s of speech was found")]
 )
 def test_too_little_speech_gives_a_score_and_no_verdict(
     monkeypatch: pytest.MonkeyPatch, speech_s: float, amount: str

@@ -141,10 +141,10 @@ def test_little_speech_is_refused_unless_forced_and_hardly_any_always(
 ) -> None:
     little, none = at_degrees(1), at_degrees(2)
     speech.update({len(little): 1.9, len(none): 0.4})
-    assert "has 1.9 s of speech, and an enrolment wants 2 s" in refused(store, [little])[0]
-    assert "0.4 s of speech" in refused(store, [none])[0]
+    assert "has 1.90 s of speech, and an enrolment wants 2 s" in refused(store, [little])[0]
+    assert "0.40 s of speech" in refused(store, [none])[0]
     assert enroll(store, "anna", [little], Scripted(), force=True).added == 1
-    with pytest.raises(EnrolmentError, match=r"0\.4 s of speech"):
+    with pytest.raises(EnrolmentError, match=r"0\.40 s of speech"):
         enroll(store, "anna", [none], Scripted(), force=True)
 
 

@@ -1,9 +1,10 @@
 """Where in a recording somebody speaks: for every 32 ms of all of it, speech or not.
 
 Speech is found with Silero VAD, in the form that `sound_groove.export.speech_detector` gives it: the same network and
-weights for many chunks in a row. Its state runs on from the first chunk to the last, however long the recording is, so
-that nothing is missed at a seam; a block of chunks at a time keeps memory constant. It hears the first seconds twice,
-and only the second time counts: with its state at zero it takes much for speech that is none.
+weights for many chunks in a row. All of a recording is heard, in blocks of 10 s. In front of each block the detector
+hears the 2 s before it, so that nothing is missed at a seam; in front of the first, the first 2 s, since with its state
+at zero it takes much for speech that is none. The state does not run on for longer: after a minute of noise the
+detector is so used to it that it misses the first words.
 
 Before the detector hears a recording, two things that say nothing about speech are taken out of it:
 
@@ -32,10 +33,10 @@ CHUNK = 512  # samples: what is decided on at a time
 CONTEXT = 64  # samples before a chunk that the detector hears with it
 STATE = 128  # values in each half of the detector's state
 DETECTOR = WEIGHTS / "speech_detector.onnx"
-BLOCK = 512  # chunks that go through the detector at a time: 16 s
-PRIMED = 63  # chunks at the start that are heard twice: 2 s
+BLOCK = 313  # chunks that are decided on at a time: 10 s
+WARM_UP = 63  # chunks that the detector hears before a block: 2 s
 SPEECH_PROBABILITY = 0.5  # the detector's own threshold
-STAYING_PROBABILITY = 0.35  # as in Silero's own program: speech lasts as long as it is above this
+STAYING_PROBABILITY = 0.4  # speech lasts as long as it is above this
 LEAST_RUN = 3  # chunks in a row: nobody says anything in less than 0.1 s
 LEVEL = 0.2  # at which the detector hears the louder chunks
 AROUND = 31  # chunks before and after, 1 s each, whose level counts
@@ -156,24 +157,37 @@ def tables_of(samples: Samples) -> Iterator[NDArray[np.float32]]:
 def _probabilities(samples: Samples, chunks: ChunkLevels) -> NDArray[np.float32]:
     """(chunks,) what the detector says of each."""
     detector = _detector()
-    hidden = cell = np.zeros((1, 1, STATE), np.float32)
-    before = np.zeros(CONTEXT, np.float32)
-    found = []
+    state = np.zeros((1, 1, STATE), np.float32)
     gains = LEVEL / _levels(chunks)
     total = len(chunks.means)
-    primer = min(PRIMED, total)
-    for start, end in [(0, primer), *((start, min(start + BLOCK, total)) for start in range(0, total, BLOCK))]:
-        part = samples[start * CHUNK : end * CHUNK]
-        offset, gain = (_between(values, start, end).reshape(-1)[: len(part)] for values in (chunks.means, gains))
-        even = np.zeros(CONTEXT + (end - start) * CHUNK, np.float32)
-        even[:CONTEXT] = before
-        even[CONTEXT : CONTEXT + len(part)] = (part - offset) * gain
-        before = even[-CONTEXT:]
+    found = []
+    for start in range(0, total, BLOCK):
+        end = min(start + BLOCK, total)
+        before = (start - WARM_UP, start) if start > 0 else (0, min(WARM_UP, end))
+        parts = [_even(samples, chunks.means, gains, span) for span in (before, (start, end))]
+        even = np.concatenate([np.zeros(CONTEXT, np.float32), *parts])
         heard = np.lib.stride_tricks.sliding_window_view(even, CONTEXT + CHUNK)[::CHUNK]
-        inputs = {"chunks": np.ascontiguousarray(heard), "hidden": hidden, "cell": cell}
-        probability, hidden, cell = detector.run(["probability", "next_hidden", "next_cell"], inputs)
-        found.append(probability)
-    return np.concatenate(found[1:])
+        inputs = {"chunks": np.ascontiguousarray(heard), "hidden": state, "cell": state}
+        (probability,) = detector.run(["probability"], inputs)
+        found.append(probability[before[1] - before[0] :])
+    return np.concatenate(found)
+
+
+def _even(samples: Samples, offsets: Values, gains: Values, span: Span) -> Samples:
+    """The samples of some chunks without their offset and at one level, filled up with zeros to whole chunks.
+
+    Args:
+        samples: (samples,) of the recording.
+        offsets: (chunks,) in the middle of each chunk.
+        gains: (chunks,) likewise.
+        span: first chunk, and the one after the last.
+    """
+    begin, end = span
+    part = samples[begin * CHUNK : end * CHUNK]
+    offset, gain = (_between(values, begin, end).reshape(-1)[: len(part)] for values in (offsets, gains))
+    even = np.zeros((end - begin) * CHUNK, np.float32)
+    even[: len(part)] = (part - offset) * gain
+    return even
 
 
 def _levels(chunks: ChunkLevels) -> Values:

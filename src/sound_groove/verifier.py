@@ -104,7 +104,7 @@ def compare(
         model if isinstance(model, SpeakerEncoder) else SpeakerEncoder.load(default_model() if model is None else model)
     )
     # One at a time: an embedding that does not depend on what it is compared with makes the score symmetric to the bit.
-    # The network computes beside the voice activity detection, which keeps one core busy for longer.
+    # Meanwhile the recordings are judged.
     with ThreadPoolExecutor(1, thread_name_prefix="embedding") as executor:
         embedding = executor.submit(lambda: [encoder.embed([side.samples], crops)[0] for side in sides])
         first, second = map(judge, sides)
