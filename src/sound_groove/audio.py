@@ -1,8 +1,9 @@
 """Reading recordings: any format, rate and channel count, to mono float32 at 16 kHz, or one clear sentence why not.
 
-Decoding is libsndfile's (through soundfile), resampling soxr's in its HQ quality: flat within the pass band, nothing
-folded back. Channels are averaged. Amplitudes beyond full scale, which float formats and resampling produce, are kept
-as they are.
+What is given (`given`) becomes a file, and the file a decoder (`opening`): libsndfile's, through soundfile, or
+FFmpeg's, through PyAV (`media`). All that follows is the same for both. Resampling is soxr's in its HQ quality: flat
+within the pass band, nothing folded back. Channels are averaged. Amplitudes beyond full scale, which float formats and
+resampling produce, are kept as they are.
 
 A recording is refused (AudioError) when it is missing, a folder, not permitted, not audio, truncated, damaged, empty,
 digital silence, not finite, shorter than MINIMUM_DURATION_S or longer than MAXIMUM_DURATION_S, has more than
@@ -14,38 +15,51 @@ which no feature can see.
 """
 
 import os
-import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from sound_groove.container import check_container
+from sound_groove.audio_limits import (
+    MAXIMUM_CHANNELS,
+    MAXIMUM_DURATION_S,
+    MINIMUM_DURATION_S,
+    SAMPLE_RATES,
+    check_form,
+    check_length,
+)
+from sound_groove.decoders import UNKNOWN_FRAMES, Decoder, DecodingError, decoder_of
 from sound_groove.errors import AudioError
-from sound_groove.mpeg import clean_stream
+from sound_groove.given import AnyRecording, PathLike, opened, with_rate
+from sound_groove.opening import open_decoder
 from sound_groove.plain_wav import read_plain
-from sound_groove.types import Recording, Samples
+from sound_groove.types import QualityWarning, Recording, Samples
+
+__all__ = [
+    "MAXIMUM_CHANNELS",
+    "MAXIMUM_DURATION_S",
+    "MINIMUM_DURATION_S",
+    "SAMPLE_RATE",
+    "SAMPLE_RATES",
+    "AudioHeader",
+    "check_samples",
+    "load_audio",
+    "probe",
+    "read_recording",
+    "read_segment",
+    "read_spans",
+]
 
 SAMPLE_RATE = 16000  # Hz
-MINIMUM_DURATION_S = 0.1
-MAXIMUM_DURATION_S = 4 * 3600.0  # 0.9 GB of samples at 16 kHz: a header must not be able to ask for more
-MAXIMUM_CHANNELS = 64
-SAMPLE_RATES = (4000, 768000)  # Hz, lowest and highest that a recording of a voice may have
-
 SILENCE_RANGE = 2e-6  # highest minus lowest sample: 120 dB below full scale
 CANCELLED_SHARE = 10 ** (-30 / 20)  # channels that leave less than this of themselves when averaged cancel each other
 MAXIMUM_LEVEL = 2.0**31  # float files that hold 32-bit integers reach this; squares of more would overflow further on
-UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says where the header does not say
 BLOCK_VALUES = 1 << 16  # samples times channels decoded at a time: 4 s of mono at 16 kHz, 256 KiB
-
-PathLike: TypeAlias = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +93,15 @@ class AudioHeader:
         return self.frames / self.sample_rate
 
 
-def load_audio(path: PathLike) -> Samples:
+def load_audio(recording: AnyRecording) -> Samples:
     """The samples of a recording, as every part of this package takes them.
 
     Args:
-        path: a wav, flac, ogg, opus, mp3 or any other file that libsndfile reads.
+        recording: a path (of a wav, flac, ogg, opus, mp3 or any other file that libsndfile reads, and with the `media`
+            extra of an m4a, mp4, webm and more), also of a pipe; `-` for the standard input; a part of a file,
+            `call.wav#t=12.5,20` (seconds); the bytes of a file, or an open file, which is read from its beginning; or
+            samples with their rate in Hz, (samples, rate) or (rate, samples), as `decoders.decoder_of` takes them. An
+            array alone is mono floating point at 16 kHz.
 
     Returns:
         (samples,) float32, mono, 16 kHz.
@@ -91,17 +109,31 @@ def load_audio(path: PathLike) -> Samples:
     Raises:
         AudioError: the recording cannot be used (see the module's text for the reasons).
     """
-    return read_recording(path).samples
+    return read_recording(recording).samples
 
 
-def read_recording(path: PathLike) -> Recording:
-    """A recording with what is known about its source; arguments and errors are those of `load_audio`."""
-    path = Path(path)
-    with _opened(path) as (source, header):
+def read_recording(recording: AnyRecording, longest_s: float = MAXIMUM_DURATION_S) -> Recording:
+    """A recording with what is known about its source.
+
+    Args:
+        recording: as in `load_audio`.
+        longest_s: what lasts longer is refused, at the latest when that much has been decoded.
+
+    Raises:
+        AudioError: as in `load_audio`.
+    """
+    with _opened(recording, longest_s) as (path, source, header):
         levels = _Levels(path)
-        samples = np.concatenate(list(_resampled(_mono_blocks(path, source, header, levels), header.sample_rate)))
+        blocks = list(_resampled(_mono_blocks(path, source, header, levels, longest_s=longest_s), header.sample_rate))
         levels.check()
-    return Recording(path, samples, header.sample_rate, header.channels)
+        return Recording(path, np.concatenate(blocks), header.sample_rate, header.channels, _notes(source))
+
+
+def _notes(source: Decoder) -> tuple[QualityWarning, ...]:
+    """What a listener should know of where the samples come from."""
+    if source.tracks < 2:
+        return ()
+    return (QualityWarning("several_tracks", f"has {source.tracks} soundtracks, and the first was taken"),)
 
 
 def read_segment(path: PathLike, start: int, count: int) -> Samples:
@@ -125,33 +157,38 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     """
     if start < 0 or count < 1:
         raise ValueError(f"a segment starts at 0 or later and has at least 1 sample, not start={start}, count={count}")
-    path = Path(path)
-    if (plain := read_plain(path, start, count)) is not None:
+    if (plain := read_plain(Path(path), start, count)) is not None:
         return plain
     end = start + count
-    with _opened(path) as (source, header):
-        if end > header.samples:
-            raise AudioError(
-                path, f"has {header.samples:,} samples at 16 kHz, fewer than the {end:,} that the segment needs"
-            )
+    with _opened(path) as (name, source, header):
+        is_known = header.frames != UNKNOWN_FRAMES
+        if is_known and end > header.samples:
+            raise _too_short(name, header.samples, end)
         first = start if header.sample_rate == SAMPLE_RATE and source.enters_exactly else 0
         if first:
             source.seek(first)
-        wanted = header.frames if header.sample_rate != SAMPLE_RATE else end - first
+        wanted = header.frames if header.sample_rate != SAMPLE_RATE or not is_known else end - first
         blocks, length = [], 0
-        for block in _resampled(_mono_blocks(path, source, header, _Levels(path), first, wanted), header.sample_rate):
+        for block in _resampled(_mono_blocks(name, source, header, _Levels(name), first, wanted), header.sample_rate):
             blocks.append(block)
             length += len(block)
             if first + length >= end:
                 break
+        else:
+            if first + length < end:
+                raise _too_short(name, first + length, end)
     return np.concatenate(blocks)[start - first : end - first]
 
 
-def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]) -> Iterator[Samples]:
+def _too_short(path: Path | None, samples: int, end: int) -> AudioError:
+    return AudioError(path, f"has {samples:,} samples at 16 kHz, fewer than the {end:,} that the segment needs")
+
+
+def read_spans(recording: AnyRecording, spans: Callable[[int], Sequence[tuple[int, int]]]) -> Iterator[Samples]:
     """Parts of a recording in one pass, holding no more of it in memory than a part and a block.
 
     Args:
-        path: the file.
+        recording: as in `load_audio`.
         spans: gives the parts, for the number of samples at 16 kHz: first sample and the one after the last, by their
             first samples. They may overlap.
 
@@ -162,8 +199,8 @@ def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]
         AudioError: the recording cannot be used, which may show at its end only (for the reasons in the
             module's text).
     """
-    path = Path(path)
-    with _opened(path) as (source, header):
+    with _opened(recording) as (path, source, header):
+        header = _counted(path, source, header)
         levels = _Levels(path)
         waiting = deque(spans(header.samples))
         held, first = np.empty(0, np.float32), 0  # the samples from `first` on
@@ -178,18 +215,18 @@ def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]
         levels.check()
 
 
-def probe(path: PathLike) -> AudioHeader:
+def probe(recording: AnyRecording) -> AudioHeader:
     """What a recording's header says, checked as far as that is possible without decoding.
 
     Finds what `check_container` finds (not audio, truncated, damaged pages or frames) and the limits on length, rate
     and channels; damage inside a flac file, silence and samples that are not finite only show when the recording is
-    read. A flac that does not say its length is decoded to count it.
+    read. A flac that does not say its length, and all that FFmpeg decodes, is decoded to count it.
 
     Raises:
         AudioError: the recording cannot be used.
     """
-    with _opened(Path(path)) as (_, header):
-        return header
+    with _opened(recording) as (path, source, header):
+        return _counted(path, source, header)
 
 
 def check_samples(samples: ArrayLike, path: PathLike | None = None) -> Samples:
@@ -213,7 +250,7 @@ def check_samples(samples: ArrayLike, path: PathLike | None = None) -> Samples:
         raise AudioError(
             name, f"holds {array.dtype} values, not floating point in [-1, 1]; divide 16-bit integers by 32768"
         )
-    _check_length(name, len(array) / SAMPLE_RATE)
+    check_length(name, len(array) / SAMPLE_RATE)
     levels = _Levels(name)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused below
         mono = np.ascontiguousarray(array, dtype=np.float32)
@@ -222,122 +259,101 @@ def check_samples(samples: ArrayLike, path: PathLike | None = None) -> Samples:
     return mono
 
 
-class _Source(soundfile.SoundFile):  # type: ignore[misc]
-    """A file being decoded from front to back.
-
-    soundfile seeks after every read of a seekable file to where the decoder already is. For an mp3 that loses the bit
-    reservoir: the samples change in their last bits with the block size, and libmpg123 complains on the terminal
-    about a file that is sound.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-    @property
-    def enters_exactly(self) -> bool:
-        """Whether decoding from any sample on gives the same samples as decoding from the beginning."""
-        return self.format != "OGG" and (
-            self.subtype.startswith("PCM") or self.subtype in ("FLOAT", "DOUBLE", "ULAW", "ALAW")
-        )
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[_Source, AudioHeader]]:
-    """A file, found whole as far as its structure tells, opened for decoding; its header is within the limits."""
+def _opened(
+    recording: AnyRecording, longest_s: float = MAXIMUM_DURATION_S
+) -> Iterator[tuple[Path | None, Decoder, AudioHeader]]:
+    """A recording's name, its decoder, and its header, which is within the limits as far as it says how long it is."""
     with ExitStack() as stack:
+        name: Path | None = None
         try:
-            status = path.stat()
-            if stat.S_ISDIR(status.st_mode):
-                raise AudioError(path, "is a folder, not a recording; name a file in it")
-            if not stat.S_ISREG(status.st_mode):  # reading a pipe could wait forever
-                raise AudioError(path, "is not a regular file; save the audio to a file first")
-            file = stack.enter_context(path.open("rb"))
-            container = check_container(path, file, status.st_size)
-            if container.mpeg is not None:
-                _check_length(path, container.mpeg.duration_s)
-                source = _Source(clean_stream(file, container.mpeg))
+            if (found := with_rate(recording)) is not None:
+                source: Decoder = decoder_of(*found)
+            elif isinstance(recording, np.ndarray):
+                source = decoder_of(check_samples(recording), SAMPLE_RATE)
             else:
-                # By descriptor: soundfile judges a name by its extension (.raw), and cannot pass on undecodable bytes.
-                os.lseek(file.fileno(), 0, os.SEEK_SET)  # file.seek would only move within its buffer
-                source = _Source(file.fileno(), closefd=False)
-            stack.enter_context(source)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(
-                path, f"is damaged, or of an unusual kind: {_complaint(error)}; convert it again"
-            ) from error
+                content = stack.enter_context(opened(recording))
+                name = content.name
+                source = open_decoder(content)
+            stack.callback(source.close)
+            header = _read_header(name, source, longest_s)
         except (OSError, ValueError) as error:
+            path = Path(os.fsdecode(recording)) if isinstance(recording, str | os.PathLike) else name
             raise AudioError(path, _explain(error)) from error
-        yield source, _read_header(path, source)
+        yield name, source, header
 
 
-def _read_header(path: Path, source: _Source) -> AudioHeader:
+def _read_header(path: Path | None, source: Decoder, longest_s: float) -> AudioHeader:
     """The header of an opened file, within the limits."""
-    header = AudioHeader(source.samplerate, source.channels, source.frames)
-    lowest, highest = SAMPLE_RATES
-    if not lowest <= header.sample_rate <= highest:
-        raise AudioError(path, f"has a sample rate of {header.sample_rate:,} Hz, outside {lowest:,} to {highest:,} Hz")
-    if header.channels > MAXIMUM_CHANNELS:
-        raise AudioError(
-            path, f"has {header.channels} channels, more than {MAXIMUM_CHANNELS}; keep those with the voice"
-        )
-    if header.frames == UNKNOWN_FRAMES:
-        header = replace(header, frames=_count_frames(path, source))
-    _check_length(path, header.duration_s)
+    header = AudioHeader(source.sample_rate, source.channels, source.frames)
+    check_form(path, header.sample_rate, header.channels)
+    if source.declared_frames != UNKNOWN_FRAMES:
+        check_length(path, source.declared_frames / header.sample_rate, longest_s)
     return header
 
 
-def _count_frames(path: Path, source: _Source) -> int:
-    """Decode a file that does not say its length, such as a flac written to a pipe, to count its frames."""
-    count, block = 0, BLOCK_VALUES // source.channels
+def _counted(path: Path | None, source: Decoder, header: AudioHeader) -> AudioHeader:
+    """The header, with its frames counted by decoding where it does not say how many there are."""
+    if header.frames != UNKNOWN_FRAMES:
+        return header
+    frames = sum(map(len, _blocks(path, source, header, UNKNOWN_FRAMES, MAXIMUM_DURATION_S)))
     try:
-        while count <= MAXIMUM_DURATION_S * source.samplerate and (read := len(source.read(block, dtype="float32"))):
-            count += read
         source.seek(0)
-    except soundfile.LibsndfileError as error:
-        stopped_s = count / source.samplerate
-        raise AudioError(
-            path,
-            f"is truncated or damaged: decoding stopped after {stopped_s:.2f} s ({_complaint(error)}); copy it again",
-        ) from error
-    return count
-
-
-def _check_length(path: Path | None, duration_s: float) -> None:
-    """Refuse a recording that is empty, too short or too long."""
-    if duration_s == 0:
-        raise AudioError(path, "is empty: it has a header but no samples" if path else "is empty: it has no samples")
-    if duration_s < MINIMUM_DURATION_S:
-        raise AudioError(path, f"lasts {duration_s:.3f} s, less than the {MINIMUM_DURATION_S} s that are needed")
-    if duration_s > MAXIMUM_DURATION_S:
-        hours = MAXIMUM_DURATION_S / 3600
-        raise AudioError(path, f"lasts {duration_s / 3600:,.1f} h, more than {hours:.0f} h; cut it into parts")
+    except DecodingError as error:
+        raise AudioError(path, f"is damaged: {error}; copy it again") from error
+    return replace(header, frames=frames)
 
 
 def _mono_blocks(
-    path: Path, source: _Source, header: AudioHeader, levels: "_Levels", first: int = 0, wanted: int | None = None
+    path: Path | None,
+    source: Decoder,
+    header: AudioHeader,
+    levels: "_Levels",
+    first: int = 0,
+    wanted: int | None = None,
+    longest_s: float = MAXIMUM_DURATION_S,
 ) -> Iterator[Samples]:
     """Decoded blocks, averaged to mono, at the file's own rate; every one of the promised frames must come."""
-    remaining = header.frames - first if wanted is None else wanted
-    block_frames = BLOCK_VALUES // header.channels
-    while remaining > 0:
-        try:
-            frames: NDArray[np.float32] = source.read(
-                min(block_frames, remaining), dtype="float32", always_2d=True
-            )  # (T, C)
-            complaint = "the samples end there"
-        except soundfile.LibsndfileError as error:
-            frames, complaint = np.empty((0, header.channels), np.float32), _complaint(error)
-        if len(frames) == 0:
-            stopped_s, whole_s = (header.frames - remaining) / header.sample_rate, header.duration_s
-            raise AudioError(
-                path,
-                f"is truncated or damaged: decoding stopped after {stopped_s:.2f} of {whole_s:.2f} s ({complaint}); "
-                "copy it again",
-            )
-        remaining -= len(frames)
+    for frames in _blocks(path, source, header, header.frames - first if wanted is None else wanted, longest_s):
         mono = _average(frames)
         levels.add(mono, frames)
         yield mono
+
+
+def _blocks(
+    path: Path | None, source: Decoder, header: AudioHeader, wanted: int, longest_s: float
+) -> Iterator[NDArray[np.float32]]:
+    """Decoded blocks (T, C): as many frames as are wanted, or all there are where nobody knows how many that is."""
+    is_known = header.frames != UNKNOWN_FRAMES
+    block_frames = BLOCK_VALUES // header.channels
+    remaining, rate = wanted, header.sample_rate
+    while remaining > 0:
+        complaint = "the samples end there"
+        try:
+            frames = source.read(min(block_frames, remaining))  # (T, C)
+        except DecodingError as error:
+            frames, complaint = np.empty((0, header.channels), np.float32), str(error)
+            is_known = True  # it ends, and not where it should
+        if len(frames) == 0:
+            if not is_known:
+                check_length(path, (wanted - remaining) / rate)
+                return
+            raise AudioError(
+                path,
+                f"is truncated or damaged: decoding stopped after {_stopped(header, wanted, remaining)} s "
+                f"({complaint}); copy it again",
+            )
+        remaining -= len(frames)
+        if not is_known and wanted - remaining > longest_s * rate:
+            raise AudioError(path, f"lasts more than the {longest_s:g} s that are allowed; cut it")
+        yield frames
+
+
+def _stopped(header: AudioHeader, wanted: int, remaining: int) -> str:
+    """Where decoding stopped, in seconds, and of how many if that is known."""
+    if header.frames == UNKNOWN_FRAMES:
+        return f"{(wanted - remaining) / header.sample_rate:.2f}"
+    return f"{(header.frames - remaining) / header.sample_rate:.2f} of {header.duration_s:.2f}"
 
 
 def _average(frames: NDArray[np.float32]) -> Samples:
@@ -405,15 +421,6 @@ class _Levels:
             )
         if spread < SILENCE_RANGE:
             raise AudioError(self.path, "is digital silence: all its samples have the same value")
-
-
-def _complaint(error: soundfile.LibsndfileError) -> str:
-    """What libsndfile says, as a clause."""
-    text = str(error.error_string).strip()
-    if "internal error" in text.lower():  # of values that it cannot work with
-        return "its header makes no sense"
-    text = text.rstrip(".").removeprefix("Error : ")
-    return text[:1].lower() + text[1:] if text else "the decoder gives no reason"
 
 
 def _explain(error: OSError | ValueError) -> str:

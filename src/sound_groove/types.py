@@ -17,7 +17,7 @@ class QualityWarning:
     """Something about a recording that makes its embedding less trustworthy.
 
     Attributes:
-        code: a stable word for machines: little_speech, clipping, narrow_band or long_silence.
+        code: a stable word for machines: little_speech, clipping, narrow_band, long_silence or several_tracks.
         message: one sentence for people.
     """
 
@@ -30,16 +30,18 @@ class Recording:
     """One decoded recording.
 
     Attributes:
-        path: where it was read from.
+        path: where it was read from; None for what came from memory.
         samples: mono float32 at 16 kHz.
         source_sample_rate: the file's own rate, in Hz.
         source_channels: the file's own channel count.
+        warnings: what one should know of where the samples come from.
     """
 
-    path: Path
+    path: Path | None
     samples: Samples
     source_sample_rate: int
     source_channels: int
+    warnings: tuple[QualityWarning, ...] = ()
 
     @property
     def duration_s(self) -> float:
