@@ -13,6 +13,7 @@ PACKAGE = Path(sound_groove.__file__).parent
 # From the ground up. A module may import from its own layer and from those below it.
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": (
+        "arguments",
         "errors",
         "types",
         "files",

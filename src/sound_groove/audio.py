@@ -33,7 +33,7 @@ from sound_groove.audio_limits import (
     check_form,
     check_length,
 )
-from sound_groove.decoders import UNKNOWN_FRAMES, Decoder, DecodingError, decoder_of
+from sound_groove.decoders import UNKNOWN_FRAMES, Decoder, DecodingError, as_array, decoder_of
 from sound_groove.errors import AudioError
 from sound_groove.given import AnyRecording, PathLike, opened, with_rate
 from sound_groove.opening import open_decoder
@@ -245,10 +245,16 @@ def check_samples(samples: ArrayLike, path: PathLike | None = None) -> Samples:
     name = None if path is None else Path(path)
     array = np.asarray(samples)
     if array.ndim != 1:
-        raise AudioError(name, f"has the shape {array.shape}, not one row of mono samples; average the channels first")
+        raise AudioError(
+            name,
+            f"has the shape {array.shape}, not one row of mono samples; give several channels with their rate, as "
+            "(samples, 16000), or average them first",
+        )
     if array.dtype.kind != "f":
         raise AudioError(
-            name, f"holds {array.dtype} values, not floating point in [-1, 1]; divide 16-bit integers by 32768"
+            name,
+            f"holds {array.dtype} values, not floating point in [-1, 1]; give integers with their rate, as "
+            "(samples, 16000), or divide 16-bit ones by 32768",
         )
     check_length(name, len(array) / SAMPLE_RATE)
     levels = _Levels(name)
@@ -269,15 +275,15 @@ def _opened(
         try:
             if (found := with_rate(recording)) is not None:
                 source: Decoder = decoder_of(*found)
-            elif isinstance(recording, np.ndarray):
-                source = decoder_of(check_samples(recording), SAMPLE_RATE)
+            elif hasattr(recording, "dtype") and hasattr(recording, "ndim"):  # an array, or another library's tensor
+                source = decoder_of(check_samples(as_array(recording)), SAMPLE_RATE)
             else:
                 content = stack.enter_context(opened(recording))
                 name = content.name
                 source = open_decoder(content)
             stack.callback(source.close)
             header = _read_header(name, source, longest_s)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             path = Path(os.fsdecode(recording)) if isinstance(recording, str | os.PathLike) else name
             raise AudioError(path, _explain(error)) from error
         yield name, source, header
@@ -423,16 +429,10 @@ class _Levels:
             raise AudioError(self.path, "is digital silence: all its samples have the same value")
 
 
-def _explain(error: OSError | ValueError) -> str:
+def _explain(error: OSError) -> str:
     """Why a file could not be opened, as a clause."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "no such file; check the name and the folder"
     if isinstance(error, PermissionError):
         return "may not be read (permission denied); check who owns it and its mode"
-    if isinstance(error, OSError) and error.strerror:
-        return f"could not be read ({error.strerror.lower()})"
-    return (
-        "no such file; its name is not one that the system allows"
-        if isinstance(error, ValueError)
-        else "could not be read"
-    )
+    return f"could not be read ({error.strerror.lower()})" if error.strerror else "could not be read"

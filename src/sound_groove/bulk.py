@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.embedding_file import EMBEDDINGS, MODEL, PATHS
-from sound_groove.encoder import AnyRecording, SpeakerEncoder
+from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, OutputError, UsageError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
+from sound_groove.given import AnyRecording
 from sound_groove.types import CropAveraging, Embeddings
 
 CHUNK = 512  # recordings; what a run that is killed has to do again at most

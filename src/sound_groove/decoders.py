@@ -173,7 +173,7 @@ def decoder_of(samples: Any, rate: Any) -> SamplesDecoder:
     >>> decoder_of(np.int16([[16384, 0], [0, -32768], [0, 0]]), 8000).read(2).tolist()
     [[0.5, 0.0], [0.0, -1.0]]
     """
-    array = _as_array(samples)
+    array = as_array(samples)
     try:
         sample_rate = int(rate)
         is_whole = sample_rate == rate
@@ -204,8 +204,12 @@ def decoder_of(samples: Any, rate: Any) -> SamplesDecoder:
 _FULL_SCALE = {"int16": (2.0**15, 0), "int32": (2.0**31, 0), "uint8": (2.0**7, 128), "int8": (2.0**7, 0)}
 
 
-def _as_array(samples: Any) -> NDArray[np.generic]:
-    """An array, of an array or a tensor of another library."""
+def as_array(samples: Any) -> NDArray[np.generic]:
+    """An array, of an array or a tensor of another library.
+
+    Raises:
+        AudioError: it cannot be made one.
+    """
     try:
         if hasattr(samples, "detach"):  # torch's, perhaps on another device, or in half precision
             samples = samples.detach().cpu()

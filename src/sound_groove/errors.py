@@ -38,18 +38,20 @@ class AudioError(SoundGrooveError):
     Attributes:
         path: the file, or None for samples that came from memory.
         reason: one clause in lower case, such as "is digital silence".
+        called: what to call a recording without a path.
     """
 
-    def __init__(self, path: str | Path | None, reason: str) -> None:
+    def __init__(self, path: str | Path | None, reason: str, called: str = "the recording") -> None:
         self.path = None if path is None else Path(path)
         self.reason = reason
+        self.called = called
         # A name with control characters or undecodable bytes must not break the terminal or the one-line promise.
-        name = "the recording" if path is None else printable(str(path))
+        name = called if path is None else printable(str(path))
         super().__init__(f"{name}: {reason}")
 
-    def __reduce__(self) -> tuple[type["AudioError"], tuple[Path | None, str]]:
+    def __reduce__(self) -> tuple[type["AudioError"], tuple[Path | None, str, str]]:
         """Let the error cross process borders (the default would pass the message as the path)."""
-        return type(self), (self.path, self.reason)
+        return type(self), (self.path, self.reason, self.called)
 
 
 class CorpusError(SoundGrooveError):

@@ -15,7 +15,7 @@ import re
 import select
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.errors import AudioError
+from sound_groove.errors import AudioError, UsageError
 
 STANDARD_INPUT = "-"
 IN_MEMORY = 1 << 26  # bytes of a pipe that are kept in memory; more go into a file without a name
@@ -116,6 +116,22 @@ def is_recording(given: object) -> bool:
     return with_rate(given) is not None or (getattr(given, "ndim", None) == 1 and _holds_numbers(given))
 
 
+def list_of(given: object) -> list[Any]:
+    """Recordings of which one or several were given.
+
+    Raises:
+        UsageError: it is neither.
+
+    >>> list_of("a.wav"), list_of(["a.wav", "b.wav"])
+    (['a.wav'], ['a.wav', 'b.wav'])
+    """
+    if is_recording(given):
+        return [given]
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        raise UsageError(f"a recording is {FORMS}, and several are a list of these; {described(given)} was given")
+    return list(given)
+
+
 def _holds_numbers(given: Any) -> bool:
     return getattr(getattr(given, "dtype", None), "kind", "f") in "fiu"
 
@@ -144,7 +160,7 @@ def opened(given: object) -> Iterator[Content]:
 
     Raises:
         AudioError: there are none, or too many; or it is none of these.
-        OSError, ValueError: the system refuses.
+        OSError: the system refuses.
     """
     if isinstance(given, bytes | bytearray | memoryview):
         data = bytes(given)
@@ -181,7 +197,10 @@ def described(given: object) -> str:
 def _path(given: PathLike) -> Iterator[Content]:
     text, part = split_part(os.fsdecode(given))
     path = Path(text)
-    status = path.stat()
+    try:
+        status = path.stat()
+    except ValueError as error:
+        raise AudioError(path, "no such file; its name is not one that the system allows") from error
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(path, "is a folder, not a recording; name a file in it")
     if stat.S_ISREG(status.st_mode):

@@ -4,10 +4,10 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sound_groove.audio import SAMPLE_RATE, check_samples, read_recording
-from sound_groove.errors import printable
+from sound_groove.audio import SAMPLE_RATE, read_recording
+from sound_groove.errors import AudioError, printable
+from sound_groove.given import STANDARD_INPUT, AnyRecording
 from sound_groove.quality import Quality, assess
 from sound_groove.types import QualityWarning, Samples
 
@@ -44,11 +44,13 @@ class ReadRecording:
         name: what warnings call it.
         samples: (samples,) mono at 16 kHz.
         sample_rate: the file's own, in Hz.
+        warnings: what was found while it was decoded.
     """
 
     name: str
     samples: Samples
     sample_rate: int
+    warnings: tuple[QualityWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,12 @@ def joint_facts(parts: Sequence[AudioFacts]) -> AudioFacts:
     )
 
 
-def hear(recording: str | Path | Samples, name: str = "the recording") -> HeardRecording:
+def hear(recording: AnyRecording, name: str = "the recording") -> HeardRecording:
     """Decode and judge a recording.
 
     Args:
-        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
-        name: what to call samples, which have no path.
+        recording: as `audio.load_audio` takes it.
+        name: what to call what has no path.
 
     Raises:
         AudioError: it cannot be used.
@@ -105,12 +107,16 @@ def hear(recording: str | Path | Samples, name: str = "the recording") -> HeardR
     return judge(read(recording, name))
 
 
-def read(recording: str | Path | Samples, name: str) -> ReadRecording:
+def read(recording: AnyRecording, name: str) -> ReadRecording:
     """Decode a recording; arguments and errors are those of `hear`."""
-    if isinstance(recording, str | os.PathLike):
+    try:
         loaded = read_recording(recording)
-        return ReadRecording(printable(str(recording)), loaded.samples, loaded.source_sample_rate)
-    return ReadRecording(name, check_samples(recording), SAMPLE_RATE)
+    except AudioError as error:
+        raise AudioError(error.path, error.reason, name) from error.__cause__
+    if loaded.path is not None:
+        given = isinstance(recording, str | os.PathLike) and recording != STANDARD_INPUT
+        name = printable(os.fsdecode(recording) if given else str(loaded.path))  # type: ignore[arg-type]
+    return ReadRecording(name, loaded.samples, loaded.source_sample_rate, loaded.warnings)
 
 
 def judge(recording: ReadRecording) -> HeardRecording:
@@ -121,7 +127,8 @@ def judge(recording: ReadRecording) -> HeardRecording:
 def judged(recording: ReadRecording, quality: Quality) -> HeardRecording:
     """The same where the quality was found already, as by another process."""
     facts = AudioFacts(len(recording.samples) / SAMPLE_RATE, quality.speech_s, quality.snr_db, recording.sample_rate)
-    named = [QualityWarning(warning.code, f"{recording.name}: {warning.message}") for warning in quality.warnings]
+    found = (*quality.warnings, *recording.warnings)
+    named = [QualityWarning(warning.code, f"{recording.name}: {warning.message}") for warning in found]
     heard = HeardRecording(recording.name, recording.samples, facts, tuple(named))
     if heard.allows_verdict:
         return heard

@@ -78,6 +78,8 @@ class MediaDecoder:
         self._form = form
         if form.demuxer == "mov":
             check_tables(file, size)
+        elif form.demuxer in ("avi", "qcp"):
+            _check_riff(file, size)
         self._open()
 
     def _open(self) -> None:
@@ -166,9 +168,9 @@ class MediaDecoder:
                     else:
                         yield self._block(held, held.samples)
                     held = frame
-        except MemoryError:
+        except (DecodingError, MemoryError):
             raise
-        except av.FFmpegError as error:
+        except Exception as error:  # PyAV has errors of many kinds for what a stranger's file makes it do
             raise DecodingError(_complaint(error)) from error
         if held is not None:
             yield self._block(held, min(held.samples, self._length_of(held)))
@@ -200,14 +202,23 @@ class MediaDecoder:
         if values.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 block: Frames = np.ascontiguousarray(values, np.float32)
+        elif values.dtype == np.int16:
+            block = values * np.float32(2.0**-15)
         elif values.dtype == np.uint8:
-            block = (values.astype(np.float32) - 128) / np.float32(128)
+            block = (values - np.float32(128)) * np.float32(2.0**-7)
         else:
-            # A power of two, and in double precision: 32-bit integers are rounded once.
-            block = (values * (1 / -float(np.iinfo(values.dtype).min))).astype(np.float32)
+            block = (values * 2.0**-31).astype(np.float32)  # in double precision: rounded once
         if channels != self.channels:  # parametric stereo may begin after some frames
             block = np.repeat(block.mean(axis=1, keepdims=True, dtype=np.float32), self.channels, axis=1)
         return block
+
+
+def _check_riff(file: BinaryIO, size: int) -> None:
+    """Refuse a file that is shorter than its first bytes say; recorders that were stopped leave 0 or the most there."""
+    file.seek(4)
+    promised = int.from_bytes(file.read(4), "little") + 8
+    if size < promised < 0x7FFFE000:
+        raise DecodingError(f"its header promises {promised:,} bytes, and the file has {size:,}")
 
 
 class _Reader:
@@ -243,9 +254,9 @@ def _opened(file: _Reader, form: MediaFormat) -> "InputContainer":
             io_open=_open_nothing,
             metadata_errors="replace",
         )
-    except MemoryError:
+    except (DecodingError, MemoryError):
         raise
-    except (av.FFmpegError, ValueError, RuntimeError) as error:
+    except Exception as error:  # as above
         raise DecodingError(_complaint(error)) from error
     return container
 
@@ -268,7 +279,7 @@ def _soundtrack(container: "InputContainer") -> "AudioStream":
     context = chosen.codec_context
     if context is None or context.name not in CODECS:
         raise DecodingError("its sound is in a coding that is not known")
-    if context.codec_tag in ENCRYPTED:
+    if _tag(chosen) in ENCRYPTED:
         raise DecodingError("its sound is encrypted (a bought file with copy protection)")
     context.thread_count = 1
     options = {"max_samples": str(LARGEST_FRAME)}
@@ -276,6 +287,14 @@ def _soundtrack(container: "InputContainer") -> "AudioStream":
         options["err_detect"] = "crccheck+explode"
     context.options = options
     return chosen
+
+
+def _tag(stream: "AudioStream") -> str:
+    """What the file calls the coding; empty where that is no text."""
+    try:
+        return str(stream.codec_context.codec_tag)
+    except UnicodeDecodeError:
+        return ""
 
 
 def _complaint(error: Exception) -> str:
