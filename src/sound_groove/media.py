@@ -58,6 +58,11 @@ def has_media() -> bool:
     return find_spec("av") is not None
 
 
+def import_media() -> None:
+    """Load FFmpeg now, for a process that must not do so later."""
+    import av  # noqa: F401
+
+
 class MediaDecoder:
     """FFmpeg's decoders; see `decoders.Decoder`.
 
