@@ -33,6 +33,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "decoders",
         "media",
         "media_formats",
+        "media_structure",
         "mp4_tables",
         "container",
         "mpeg",

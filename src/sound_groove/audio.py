@@ -351,7 +351,7 @@ def _blocks(
             )
         remaining -= len(frames)
         if not is_known and wanted - remaining > longest_s * rate:
-            raise AudioError(path, f"lasts more than the {longest_s:g} s that are allowed; cut it")
+            raise AudioError(path, f"lasts more than the {longest_s:g} s allowed here; cut it into parts")
         yield frames
 
 

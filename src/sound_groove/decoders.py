@@ -181,13 +181,13 @@ def decoder_of(samples: Any, rate: Any) -> SamplesDecoder:
         is_whole = False
     if not is_whole:
         raise AudioError(None, f"has a sample rate of {rate}, which is no whole number of Hz")
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2:
+    if array.ndim not in (1, 2):
         raise AudioError(
             None, f"has the shape {array.shape}; samples are (time,), (time, channels) or (channels, time)"
         )
-    if array.shape[0] < array.shape[1]:
+    if array.ndim == 1:
+        array = array[:, None]
+    elif array.shape[0] < array.shape[1]:
         array = array.T
     if array.dtype.kind == "f":
         return SamplesDecoder(array, sample_rate)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sound_groove.decoders import UNKNOWN_FRAMES, DecodingError, Frames
 from sound_groove.media_formats import MediaFormat
-from sound_groove.mp4_tables import check_tables
+from sound_groove.media_structure import check_structure
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet
@@ -28,7 +28,7 @@ EXTRA = "media"
 LARGEST_FRAME = 1 << 19  # samples that a packet may unfold to; encoders write up to 294,912 (Monkey's Audio)
 MOST_PACKETS = 6_000_000  # 4 h of Opus in its shortest packets, of 2.5 ms
 MOST_CHANNELS = 64
-LACKING_S = 0.2  # how much shorter than its file says a soundtrack may be: decoders hold back, times are rounded
+LACKING_S = 0.5  # how much shorter than its file says a soundtrack may be: decoders hold back, times are rounded
 
 # What FFmpeg may decode: sound alone. Pictures are not even looked at.
 CODECS = (
@@ -81,10 +81,7 @@ class MediaDecoder:
     def __init__(self, file: BinaryIO, size: int, form: MediaFormat) -> None:
         self._file = _Reader(file)
         self._form = form
-        if form.demuxer == "mov":
-            check_tables(file, size)
-        elif form.demuxer in ("avi", "qcp"):
-            _check_riff(file, size)
+        check_structure(form.demuxer, file, size)
         self._open()
 
     def _open(self) -> None:
@@ -216,14 +213,6 @@ class MediaDecoder:
         if channels != self.channels:  # parametric stereo may begin after some frames
             block = np.repeat(block.mean(axis=1, keepdims=True, dtype=np.float32), self.channels, axis=1)
         return block
-
-
-def _check_riff(file: BinaryIO, size: int) -> None:
-    """Refuse a file that is shorter than its first bytes say; recorders that were stopped leave 0 or the most there."""
-    file.seek(4)
-    promised = int.from_bytes(file.read(4), "little") + 8
-    if size < promised < 0x7FFFE000:
-        raise DecodingError(f"its header promises {promised:,} bytes, and the file has {size:,}")
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""The tables of an mp4, mov or m4a, looked through before FFmpeg unfolds them.
+"""The boxes of an mp4, mov or m4a: whether the file is whole, and its tables, before FFmpeg unfolds them.
 
 An mp4 says with a few bytes that a million samples follow, and FFmpeg makes an entry of 24 bytes for each of them. A
 sample takes at least a byte of the file: a table that counts more samples than the file has bytes is refused, before it
@@ -20,7 +20,7 @@ _CHUNK = 1 << 16
 
 
 def check_tables(file: BinaryIO, size: int) -> None:
-    """Refuse tables that would unfold to more than the file can hold.
+    """Refuse a file whose samples are cut off, and tables that would unfold to more than the file can hold.
 
     Args:
         file: the mp4; its position is moved.
@@ -89,6 +89,10 @@ def _boxes(file: BinaryIO, start: int, end: int, depth: int, left: list[int]) ->
         if length < head:
             return
         content_end = min(position + length, end)
+        if depth == 0 and name == b"mdat" and position + length > end:
+            raise DecodingError(
+                f"it is truncated: {position + length - end:,} bytes of its sound or pictures are missing"
+            )
         yield name, position + head, content_end - position - head
         if name in _HOLDERS and depth < DEEPEST:
             yield from _boxes(file, position + head, content_end, depth + 1, left)

@@ -165,7 +165,9 @@ def _table(path: Path, what: str) -> Iterator[tuple[int, str, str]]:
     for number, line in read_lines(path):
         words = line.split(maxsplit=1)
         if len(words) < 2:
-            raise CorpusError(f"{path}, line {number}: expected {what}, found '{printable(line)[:80]}'")
+            raise CorpusError(
+                f"{path}, line {number}: '{printable(line)[:80]}' is not followed by anything; expected {what}"
+            )
         if seen.setdefault(words[0], words[1]) != words[1]:
             raise CorpusError(f"{path}, line {number}: '{printable(words[0])}' stands for two different things")
         yield number, words[0], words[1]
