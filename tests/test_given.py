@@ -183,10 +183,14 @@ def test_a_part_of_a_file_is_what_the_whole_has_there(tmp_path: Path) -> None:
         path = tmp_path / f"a.{kind}"
         path.write_bytes(encode(hum(3.0, rate=rate), rate, kind))
         whole = load_audio(path)
-        np.testing.assert_array_equal(load_audio(f"{path}#t=0.5,2"), whole[8000:32000])
-        np.testing.assert_array_equal(load_audio(f"{path}#t=1.25"), whole[20000:])
-        np.testing.assert_array_equal(load_audio(f"{path}#t=,1"), whole[:16000])
-        np.testing.assert_array_equal(load_audio(f"{path}#t=2,3.4"), whole[32000:])  # within Kaldi's tolerance
+        close = 1e-6 if kind == "mp3" else 0  # libmpg123 rounds by where it is asked to stop
+        for part, wanted in (
+            ("0.5,2", whole[8000:32000]),
+            ("1.25", whole[20000:]),
+            (",1", whole[:16000]),
+            ("2,3.4", whole[32000:]),  # beyond the end, within Kaldi's tolerance
+        ):
+            np.testing.assert_allclose(load_audio(f"{path}#t={part}"), wanted, rtol=0, atol=close)
         assert probe(f"{path}#t=0.5,2").samples == 24000
     assert refusal(f"{path}#t=2,9") == "has no part from 2 s to 9 s: it lasts 3.00 s"
     assert refusal(f"{path}#t=4") == "has no part from 4 s to its end: it lasts 3.00 s"

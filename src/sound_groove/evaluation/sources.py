@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from sound_groove.data.corpora.kaldi import SCP, read_kaldi
+from sound_groove.data.corpora.kaldi import ABOVE, SCP, read_kaldi
 from sound_groove.data.corpora.listing import RANK
 from sound_groove.errors import CorpusError, TrialError, UsageError, printable
 from sound_groove.evaluation.trials import CNCELEB, KALDI, ListFormat, TrialList
@@ -184,7 +184,8 @@ def _names_of(form: ListFormat, list_path: Path, root: Path) -> Names:
                     data = read_kaldi(folder)
                 except CorpusError as error:
                     raise TrialError(str(error)) from None
-                return Names(AudioFinder(root, folder, Path()), data.recordings, data.scp, data.segments)
+                above = list(folder.absolute().parents)[:ABOVE]
+                return Names(AudioFinder(root, folder, Path(), *above), data.recordings, data.scp, data.segments)
     # CN-Celeb's own folder is as good as its eval folder.
     folders = (root, root / "eval") if form is CNCELEB else (root,)
     return Names(AudioFinder(*folders), {}, None)
