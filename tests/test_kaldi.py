@@ -168,7 +168,5 @@ def test_a_segment_beyond_the_end_of_its_recording_is_left_out_by_name(folder: P
     report = prepare(KaldiFolder(folder), tmp_path / "out", options(), workers=1)
     assert report.bad == 1 and report.train.utterances == 9
     assert "has no part from 4 s to 9 s: it lasts 5.00 s" in (tmp_path / "out/skipped.tsv").read_text()
-    lengths = {
-        json.loads(line)["utterance"]: json.loads(line)["samples"] for line in (tmp_path / "out/manifest.jsonl").open()
-    }
-    assert lengths["a/a-1-w"] == [16000]
+    lengths = {utterance.key: utterance.samples for utterance in read_manifest(tmp_path / "out")}
+    assert lengths["a/a-1-w"] == (16000,)
