@@ -142,6 +142,26 @@ def test_an_mp4_with_its_index_behind_is_read_from_bytes_and_through_a_pipe(tmp_
     assert piped.stdout.split()[0] == str(len(whole)).encode() and piped.stderr == b""
 
 
+def test_a_live_recording_that_was_cut_off_within_a_block_is_refused() -> None:
+    live = encode_media(hum(3.0, rate=48000), "webm", "libopus", "flt", 48000, options={"live": "1"})
+    with pytest.raises(AudioError, match="it is truncated: its header promises"):
+        load_audio(live[: len(live) // 2])
+
+
+def test_tags_before_raw_aac_do_no_harm() -> None:
+    aac = encode_media(hum(2.0, rate=44100), "adts", "aac", "fltp", 44100)
+    tag = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
+    np.testing.assert_array_equal(load_audio(tag + aac), load_audio(aac))
+
+
+def test_raw_gsm_is_read_as_libsndfile_reads_it(tmp_path: Path) -> None:
+    raw = io.BytesIO()
+    soundfile.write(raw, hum(2.0, rate=8000), 8000, format="RAW", subtype="GSM610")
+    kept = {"samplerate": 8000, "channels": 1, "format": "RAW", "subtype": "GSM610", "dtype": "float32"}
+    theirs = soundfile.read(io.BytesIO(raw.getvalue()), **kept)[0]
+    np.testing.assert_array_equal(load_audio(raw.getvalue()), at_16_khz(theirs, 8000))
+
+
 def test_pictures_are_passed_over_and_the_first_of_several_soundtracks_is_taken_with_a_word() -> None:
     sound = hum(2.0, rate=44100)
     film = encode_media(sound, "mov", "pcm_s16le", "s16", 44100, video=True)

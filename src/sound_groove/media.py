@@ -32,13 +32,31 @@ LACKING_S = 0.5  # how much shorter than its file says a soundtrack may be: deco
 
 # What FFmpeg may decode: sound alone. Pictures are not even looked at.
 CODECS = (
-    *("aac", "aac_latm", "ac3", "eac3", "alac", "als", "dca", "mlp", "truehd", "flac", "mp1float", "mp2float"),
+    *(
+        "aac",
+        "aac_latm",
+        "mp1",
+        "mp2",
+        "mp3",
+        "mp3on4float",
+        "ac3",
+        "eac3",
+        "alac",
+        "als",
+        "dca",
+        "mlp",
+        "truehd",
+        "flac",
+        "mp1float",
+        "mp2float",
+    ),
     *("mp3float", "mp3adufloat", "libopus", "opus", "vorbis", "speex", "amrnb", "amrwb", "libopencore_amrnb"),
     *("libopencore_amrwb", "wmav1", "wmav2", "wmavoice", "wmapro", "wmalossless", "wavpack", "ape", "tta", "tak"),
     *("mpc7", "mpc8", "shorten", "qoa", "gsm", "gsm_ms", "ilbc", "qcelp", "evrc", "dss_sp", "g723_1", "g729", "cook"),
     *("ra_144", "ra_288", "real_144", "real_288", "sipr", "atrac3", "atrac3p", "atrac3plus", "nellymoser"),
     *("truespeech", "adpcm_ima_wav", "adpcm_ima_qt", "adpcm_ms", "adpcm_swf", "adpcm_yamaha", "adpcm_g722"),
     *("g722", "adpcm_g726", "adpcm_g726le", "g726", "g726le", "qdm2", "qdmc", "mace3", "mace6"),
+    *("mp1", "mp2", "mp3", "mp3on4float"),
     *("dsd_lsbf", "dsd_msbf", "dsd_lsbf_planar", "dsd_msbf_planar"),
     *("pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"),
     *("pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_bluray", "pcm_dvd"),
@@ -96,6 +114,7 @@ class MediaDecoder:
             self._blocks = self._decoded()
             self._pending: list[Frames] = []
             self._given = 0
+            self._damage: DecodingError | None = None
             if self.channels <= MOST_CHANNELS and (first := next(self._blocks, None)) is not None:
                 self._pending.append(first)
         except BaseException:
@@ -111,10 +130,15 @@ class MediaDecoder:
     def read(self, count: int) -> Frames:
         """The next frames (T, C)."""
         held = sum(map(len, self._pending))
-        while held < count and (block := next(self._blocks, None)) is not None:
-            self._pending.append(block)
-            held += len(block)
+        try:
+            while held < count and (block := next(self._blocks, None)) is not None:
+                self._pending.append(block)
+                held += len(block)
+        except DecodingError as error:
+            self._damage = error  # to be told once all that came before it was given
         if held == 0:
+            if self._damage is not None:
+                raise self._damage
             self._check_promise()
             return np.empty((0, self.channels), np.float32)
         whole = np.concatenate(self._pending)  # (T, C)

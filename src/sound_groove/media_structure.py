@@ -11,7 +11,6 @@ from typing import BinaryIO
 from sound_groove.decoders import DecodingError
 from sound_groove.mp4_tables import check_tables
 
-_SEGMENT = b"\x18\x53\x80\x67"  # Matroska's element that holds all others (RFC 9559)
 _FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # ASF's object with the file's size
 _HEADER_BYTES = 1 << 16
 
@@ -40,19 +39,22 @@ def _check_riff(file: BinaryIO, size: int) -> None:
 
 
 def _check_matroska(file: BinaryIO, size: int) -> None:
-    """The length of the segment; live recordings say that it is unknown."""
-    file.seek(0)
-    head = file.read(_HEADER_BYTES)
-    at = head.find(_SEGMENT)
-    if at < 0 or at + 12 > len(head):
-        return
-    first = head[at + 4]
-    bytes_of_length = 9 - first.bit_length()
-    if bytes_of_length > 8:
-        return
-    length = int.from_bytes(head[at + 4 : at + 4 + bytes_of_length], "big") & ((1 << 7 * bytes_of_length) - 1)
-    if length != (1 << 7 * bytes_of_length) - 1:
-        _compare(at + 4 + bytes_of_length + length, size)
+    """The lengths of the elements: of all, or where a live recording left that open, of each block."""
+    position = 0
+    while position < size:
+        file.seek(position)
+        head = file.read(12)
+        identity = 9 - head[0].bit_length() if head and head[0] else 9
+        if identity > 4 or len(head) <= identity or not head[identity]:
+            return  # no element: FFmpeg says what it makes of it
+        width = 9 - head[identity].bit_length()
+        length = int.from_bytes(head[identity : identity + width], "big") & ((1 << 7 * width) - 1)
+        begin = position + identity + width
+        if length == (1 << 7 * width) - 1:  # unknown: what follows is in it
+            position = begin
+            continue
+        _compare(begin + length, size)
+        position = begin + length
 
 
 def _check_asf(file: BinaryIO, size: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from sound_groove.audio_limits import check_length
-from sound_groove.container import check_container
+from sound_groove.container import check_container, read_at, skip_id3
 from sound_groove.decoders import UNKNOWN_FRAMES, Decoder, DecodingError, PartDecoder, SndfileDecoder
 from sound_groove.errors import AudioError, MissingExtraError
 from sound_groove.given import Content, Part
@@ -39,8 +39,7 @@ def open_decoder(content: Content) -> Decoder:
 def _decoder_of(content: Content) -> Decoder:
     """The decoder of the whole recording."""
     file, name = content.file, content.name
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
+    head = read_at(file, skip_id3(file, content.size), HEAD_BYTES)
     if head.lstrip(b"\xef\xbb\xbf \r\n").startswith(PLAYLISTS):
         raise AudioError(name, "is a playlist, which only names recordings; give those")
     form = recognise_media(head)
