@@ -47,11 +47,7 @@ CODECS = (
 PROMISING = ("mov", "matroska", "asf", "wv", "tta", "ape", "caf", "ogg")  # whose lengths are to be relied on
 ENCRYPTED = ("drms", "enca")
 LOSSLESS = ("flac", "alac", "wavpack", "ape", "tta", "tak", "shorten", "wmalossless", "mlp", "truehd", "als")
-JOINED_MIDWAY = (
-    "mpegts",
-    "mpeg",
-    "loas",
-)  # streams that are cut anywhere: what cannot be decoded before the first frame
+JOINED_MIDWAY = ("mpegts", "mpeg", "loas")  # cut out of a stream anywhere: they begin with what cannot be decoded
 
 
 def has_media() -> bool:
