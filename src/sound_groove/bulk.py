@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from zipfile import BadZipFile
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.embedding_file import EMBEDDINGS, MODEL, PATHS
-from sound_groove.encoder import AnyRecording, SpeakerEncoder
+from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, OutputError, UsageError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
+from sound_groove.given import AnyRecording
 from sound_groove.types import CropAveraging, Embeddings
 
 CHUNK = 512  # recordings; what a run that is killed has to do again at most
@@ -44,13 +45,19 @@ class Recordings(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """Audio files, called by their paths."""
+    """Audio files, called by their paths, or by names of their own.
+
+    Attributes:
+        names: what they are called.
+        paths: of those that are not called by their paths.
+    """
 
     names: tuple[str, ...]
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, name: str) -> str:
         """The path."""
-        return name
+        return self.paths.get(name, name)
 
 
 @dataclass(frozen=True)

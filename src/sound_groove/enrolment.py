@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 import soundfile
 
+from sound_groove.arguments import check_has, check_kind
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.calibration import ScoreMap
 from sound_groove.encoder import SpeakerEncoder
@@ -26,6 +27,7 @@ from sound_groove.errors import (
     UsageError,
     printable,
 )
+from sound_groove.given import AnyRecording, list_of
 from sound_groove.listening import AudioFacts, HeardRecording, hear, joint_facts
 from sound_groove.quality import LITTLE_SPEECH_S, seconds_text
 from sound_groove.scoring import cosine
@@ -69,7 +71,7 @@ class Candidate:
 def enroll(
     store: VoiceprintStore,
     name: str,
-    recordings: Sequence[str | Path | Samples],
+    recordings: AnyRecording | Sequence[AnyRecording],
     encoder: SpeakerEncoder,
     *,
     force: bool = False,
@@ -81,7 +83,7 @@ def enroll(
     Args:
         store: where to keep them.
         name: of the speaker, up to 200 printable characters.
-        recordings: paths, or (samples,) mono float32 at 16 kHz; at least one.
+        recordings: at least one, each as `compare` takes it; or one of these.
         encoder: makes the embeddings; a speaker has those of one model only.
         force: enrol recordings with little speech, and those that do not sound like the others.
         keep_audio: keep the samples as well, so that another model can embed them later.
@@ -93,12 +95,16 @@ def enroll(
         StoreError: the store cannot be written.
         UsageError: there is no recording, or the name is none.
     """
+    check_kind(name, str, "the speaker's name", "text")
+    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    check_has(store, "voiceprint", "the store", "what open_store gives")
     name = checked_name(name)
-    if not recordings:
+    several = list_of(recordings)
+    if not several:
         raise UsageError(f"to enrol '{printable(name)}', name at least one recording")
     heard: list[HeardRecording] = []
     problems: list[str] = []
-    for number, recording in enumerate(recordings, start=1):
+    for number, recording in enumerate(several, start=1):
         try:
             heard.append(hear(recording, f"recording {number}"))
         except AudioError as error:

@@ -10,19 +10,20 @@ gives none, nor does a recording with too little speech.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sound_groove.arguments import check_has, check_integer, check_kind
 from sound_groove.calibration import ScoreMap, trial_measures
 from sound_groove.decision import DecisionRule
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import OtherModelError, UsageError
 from sound_groove.gallery import Gallery, Neighbour
+from sound_groove.given import AnyRecording
 from sound_groove.listening import AudioFacts, HeardRecording, hear
 from sound_groove.open_set import OpenSetAnswer, OpenSetVerdict, answer
-from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples, Scores
+from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Scores
 from sound_groove.verifier import DEFAULT_PRIOR, DEFAULT_RULE, check_prior, doubts
 
 TOP = 5
@@ -92,7 +93,7 @@ class Identification:
 
 def identify(
     gallery: Gallery,
-    recording: str | Path | Samples,
+    recording: AnyRecording,
     encoder: SpeakerEncoder,
     *,
     top: int = TOP,
@@ -103,7 +104,7 @@ def identify(
 
     Args:
         gallery: who is enrolled (`gallery.open_gallery`).
-        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        recording: as `compare` takes it.
         encoder: the gallery's model.
         top: how many candidates to show, 1 to WEIGHED.
         prior: probability that somebody enrolled speaks, before listening, in (0, 1).
@@ -116,6 +117,11 @@ def identify(
         StoreError: the gallery cannot be read.
         UsageError: `top` or the prior is out of range.
     """
+    check_has(gallery, "nearest", "the gallery", "what open_gallery gives")
+    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    check_prior(prior)
+    check_integer(top, "the number of candidates")
     if gallery.model.hash != encoder.identity.hash:
         raise OtherModelError(
             f"the gallery is of model {gallery.model.label}, and the recording would be "

@@ -4,10 +4,10 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sound_groove.audio import SAMPLE_RATE, check_samples, read_recording
-from sound_groove.errors import printable
+from sound_groove.audio import SAMPLE_RATE, read_recording
+from sound_groove.errors import AudioError, printable
+from sound_groove.given import STANDARD_INPUT, AnyRecording
 from sound_groove.quality import Quality, assess, seconds_text
 from sound_groove.types import QualityWarning, Samples
 
@@ -44,7 +44,7 @@ class ReadRecording:
         name: what warnings call it.
         samples: (samples,) mono at 16 kHz.
         sample_rate: the file's own, in Hz.
-        warnings: what is doubtful about the file.
+        warnings: what is doubtful about where the samples come from.
     """
 
     name: str
@@ -94,12 +94,12 @@ def joint_facts(parts: Sequence[AudioFacts]) -> AudioFacts:
     )
 
 
-def hear(recording: str | Path | Samples, name: str = "the recording") -> HeardRecording:
+def hear(recording: AnyRecording, name: str = "the recording") -> HeardRecording:
     """Decode and judge a recording.
 
     Args:
-        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
-        name: what to call samples, which have no path.
+        recording: as `audio.load_audio` takes it.
+        name: what to call what has no path.
 
     Raises:
         AudioError: it cannot be used.
@@ -107,12 +107,16 @@ def hear(recording: str | Path | Samples, name: str = "the recording") -> HeardR
     return judge(read(recording, name))
 
 
-def read(recording: str | Path | Samples, name: str) -> ReadRecording:
+def read(recording: AnyRecording, name: str) -> ReadRecording:
     """Decode a recording; arguments and errors are those of `hear`."""
-    if isinstance(recording, str | os.PathLike):
+    try:
         loaded = read_recording(recording)
-        return ReadRecording(printable(str(recording)), loaded.samples, loaded.source_sample_rate, loaded.warnings)
-    return ReadRecording(name, check_samples(recording), SAMPLE_RATE)
+    except AudioError as error:
+        raise error.named(name) from error.__cause__
+    if loaded.path is not None:
+        given = isinstance(recording, str | os.PathLike) and recording != STANDARD_INPUT
+        name = printable(os.fsdecode(recording) if given else str(loaded.path))  # type: ignore[arg-type]
+    return ReadRecording(name, loaded.samples, loaded.source_sample_rate, loaded.warnings)
 
 
 def judge(recording: ReadRecording) -> HeardRecording:

@@ -1,8 +1,8 @@
 """What of a recording is embedded: its speech, with pauses no longer than between two sentences.
 
 An embedding is a mean over time, so that a long pause would count as much as speech. What lies around speech is kept,
-since the ends of words are soft and the detector decides on 32 ms at a time. Nothing else between two stretches is; their
-ends are faded into each other, so that no step is heard.
+since the ends of words are soft and the detector decides on 32 ms at a time. Nothing else between two stretches is;
+their ends are faded into each other, so that no step is heard.
 """
 
 import numpy as np

@@ -17,8 +17,8 @@ class QualityWarning:
     """Something about a recording that makes its embedding less trustworthy.
 
     Attributes:
-        code: a stable word for machines: little_speech, clipping, narrow_band, long_silence, digital_silence or
-            length_in_doubt.
+        code: a stable word for machines: little_speech, clipping, narrow_band, long_silence, digital_silence,
+            length_in_doubt or several_tracks.
         message: one sentence for people.
     """
 
@@ -31,14 +31,14 @@ class Recording:
     """One decoded recording.
 
     Attributes:
-        path: where it was read from.
+        path: where it was read from; None for what came from memory.
         samples: mono float32 at 16 kHz.
         source_sample_rate: the file's own rate, in Hz.
         source_channels: the file's own channel count.
         warnings: what is doubtful about the file, such as its length.
     """
 
-    path: Path
+    path: Path | None
     samples: Samples
     source_sample_rate: int
     source_channels: int

@@ -7,22 +7,25 @@ recordings less than of long and clean ones: the map from one to the other comes
 none, or the audio is too poor, there is a score but no verdict.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sound_groove.arguments import check_has, check_kind, check_number
 from sound_groove.calibration import ScoreMap, logit, probability, trial_measures
 from sound_groove.decision import DecisionRule, Verdict
 from sound_groove.encoder import SpeakerEncoder, default_model
 from sound_groove.errors import UsageError
+from sound_groove.given import AnyRecording
 from sound_groove.listening import AudioFacts, HeardRecording, hear, joint_facts, judge, read
 from sound_groove.scoring import cosine
 from sound_groove.store.changing import other_model
 from sound_groove.store.interface import VoiceprintStore
 from sound_groove.store.records import Voiceprint
-from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Samples, Scores
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Scores
 
 DEFAULT_PRIOR = 0.5
 DEFAULT_RULE = DecisionRule()
@@ -64,8 +67,8 @@ class Comparison:
 
 
 def compare(
-    a: str | Path | Samples,
-    b: str | Path | Samples,
+    a: AnyRecording,
+    b: AnyRecording,
     model: str | Path | SpeakerEncoder | None = None,
     *,
     prior: float = DEFAULT_PRIOR,
@@ -79,7 +82,8 @@ def compare(
     of speech.
 
     Args:
-        a: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        a: a path, the bytes of a file, an open file, or samples with their rate, as `audio.load_audio` takes them; an
+            array alone is mono float32 at 16 kHz in [-1, 1].
         b: the same.
         model: a model file, a run folder, or an encoder (which saves loading it again); None takes the model that the
             environment variable SOUND_GROOVE_MODEL names, else the one in the package, `pretrained`.
@@ -91,13 +95,18 @@ def compare(
         AudioError: a recording cannot be used.
         CheckpointError: the model cannot be used.
         MissingExtraError: what the model needs is not installed.
-        UsageError: the prior is out of range.
+        UsageError: the prior is out of range, or an argument is of another kind.
 
     Example:
         result = compare("a.wav", "b.wav")
         print(result.verdict, result.probability)
     """
     check_prior(prior)
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    if crops is not None:
+        check_kind(crops, CropAveraging, "crops", "CropAveraging(count, frames)")
+    if model is not None:
+        check_kind(model, (str, os.PathLike, SpeakerEncoder), "the model", "a path, a name or a SpeakerEncoder")
     # What is cheap to refuse comes first: recordings that cannot be read, then a model that cannot.
     sides = (read(a, "the first recording"), read(b, "the second recording"))
     encoder = (
@@ -123,7 +132,7 @@ def compare(
 def verify_speaker(
     store: VoiceprintStore,
     name: str,
-    recording: str | Path | Samples,
+    recording: AnyRecording,
     encoder: SpeakerEncoder,
     *,
     prior: float = DEFAULT_PRIOR,
@@ -134,7 +143,7 @@ def verify_speaker(
     Args:
         store: where the speaker is enrolled.
         name: of the speaker.
-        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        recording: as `compare` takes it.
         encoder: the model that the speaker was enrolled with.
         prior: probability of the same speaker before listening, in (0, 1).
         rule: how sure a verdict must be.
@@ -151,6 +160,10 @@ def verify_speaker(
         UsageError: the prior is out of range.
     """
     check_prior(prior)
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    check_kind(name, str, "the speaker's name", "text")
+    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    check_has(store, "voiceprint", "the store", "what open_store gives")
     voiceprint = store.voiceprint(name)
     heard = hear(recording)
     embedding = encoder.embed(heard.samples)
@@ -222,7 +235,7 @@ def check_prior(prior: float) -> float:
     Raises:
         UsageError: it does not lie between 0 and 1, exclusive.
     """
-    if not 0 < prior < 1:
+    if not 0 < check_number(prior, "the prior") < 1:
         raise UsageError(f"the prior must lie between 0 and 1, exclusive; {prior} was given")
     return prior
 

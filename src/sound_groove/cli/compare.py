@@ -34,7 +34,9 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("a", metavar="A", help="a recording: wav, flac, ogg, opus, mp3")
+    parser.add_argument(
+        "a", metavar="A", help="a recording: wav, flac, ogg, opus, mp3 and more; - for the standard input"
+    )
     parser.add_argument("b", metavar="B", help="another")
     add_model_option(parser)
     add_decision_options(parser)

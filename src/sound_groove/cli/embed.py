@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   sound-groove embed recordings --model best.onnx --out recordings.npz
   sound-groove embed calls.txt --model best.onnx --out calls.npz     a list: one path a line
+  sound-groove embed data/test --model best.onnx                     a Kaldi data folder: wav.scp, segments
+  sox a.sph -t wav - | sound-groove embed - --model best.onnx        the standard input
   sound-groove embed a.wav b.flac --model best.onnx
   sound-groove embed samples.npz --model best.onnx                   arrays (samples,) at 16 kHz
   sound-groove embed recordings --model best.onnx --ray              on a Ray cluster
@@ -37,7 +39,10 @@ def register(verbs: "Verbs") -> None:
         run,
     )
     parser.add_argument(
-        "recordings", metavar="INPUT", nargs="+", type=Path, help="audio files, folders, lists (.txt), or one .npz"
+        "recordings",
+        metavar="INPUT",
+        nargs="+",
+        help="audio files, folders, lists (.txt), Kaldi data folders, '-', or one .npz",
     )
     add_model_option(parser)
     parser.add_argument(
@@ -114,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def find_recordings(inputs: list[Path]) -> "Recordings":
+def find_recordings(inputs: list[str]) -> "Recordings":
     """What the words of the command line mean.
 
     Raises:
@@ -122,19 +127,26 @@ def find_recordings(inputs: list[Path]) -> "Recordings":
         CorpusError: a folder or list is missing, or there is no audio in a folder.
     """
     from sound_groove.bulk import Files, open_arrays
+    from sound_groove.data.corpora.kaldi import is_kaldi, read_kaldi
     from sound_groove.data.corpora.listing import audio_below, listed_paths
     from sound_groove.errors import UsageError
 
-    if any(path.suffix == ".npz" for path in inputs):
+    if any(word.endswith(".npz") for word in inputs):
         if len(inputs) > 1:
             raise UsageError("a .npz file of samples is embedded alone; give it a run of its own")
-        return open_arrays(inputs[0])
+        return open_arrays(Path(inputs[0]))
     names: list[str] = []
-    for path in inputs:
-        if path.is_dir():
+    paths: dict[str, str] = {}  # of what is not called by its path
+    for word in inputs:
+        path = Path(word)
+        if is_kaldi(path):
+            data = read_kaldi(path)
+            names.extend(data.utterances)
+            paths |= {utterance: data.path(utterance) for utterance in data.utterances}
+        elif path.is_dir():
             names.extend(audio_below(path, "recordings"))
         elif path.suffix in LISTS:
             names.extend(map(str, listed_paths(path)))
         else:
-            names.append(str(path))
-    return Files(tuple(names))
+            names.append(word)
+    return Files(tuple(names), paths)

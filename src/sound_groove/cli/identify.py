@@ -34,7 +34,9 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("recording", metavar="FILE", help="a recording: wav, flac, ogg, opus, mp3")
+    parser.add_argument(
+        "recording", metavar="FILE", help="a recording: wav, flac, ogg, opus, mp3 and more; - for the standard input"
+    )
     parser.add_argument("--top", metavar="N", type=positive_integer, default=5, help="candidates to show (default: 5)")
     add_store_option(parser)
     add_model_option(parser)

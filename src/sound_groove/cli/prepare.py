@@ -20,7 +20,8 @@ EXAMPLES = {
     "cnceleb": "sound-groove prepare cnceleb --cnceleb1 CN-Celeb_flac --cnceleb2 CN-Celeb2_flac --out data/cn --join 5",
     "voxceleb": "sound-groove prepare voxceleb vox1 --exclude-trials veri_test.txt --out data/vox1",
     "folder": "sound-groove prepare folder speech --out data/mine        speech/<speaker>/**.wav|flac|ogg|opus|mp3",
-    "list": "sound-groove prepare list recordings.tsv --out data/mine  one 'path <tab> speaker' a line",
+    "list": "sound-groove prepare list recordings.tsv --out data/mine  one 'path <tab> speaker' a line\n"
+    "  sound-groove prepare list data/train --out data/mine         a Kaldi data folder: wav.scp, segments, utt2spk",
 }
 RESUMES = "A run that was stopped goes on when the same command is given again."
 KINDS = {
@@ -58,7 +59,9 @@ def register(verbs: "Verbs") -> None:
     folder = _add(corpora, "folder", "a folder of recordings, one folder a speaker", folder_corpus)
     folder.add_argument("folder", metavar="DIR", type=Path, help="laid out as speaker/**/audio")
     listed = _add(corpora, "list", "a list of recordings", list_corpus)
-    listed.add_argument("file", metavar="FILE", type=Path, help="one 'path <tab> speaker' a line")
+    listed.add_argument(
+        "file", metavar="FILE", type=Path, help="one 'path <tab> speaker' a line; or a Kaldi data folder"
+    )
     for corpus in (cnceleb, voxceleb, folder, listed):
         _add_options(corpus)
 
@@ -118,10 +121,11 @@ def folder_corpus(arguments: argparse.Namespace) -> "Corpus":
 
 
 def list_corpus(arguments: argparse.Namespace) -> "Corpus":
-    """A list, as the arguments name it."""
-    from sound_groove.data.corpora import ListFile
+    """A list, or a Kaldi data folder, as the arguments name it."""
+    from sound_groove.data.corpora import KaldiFolder, ListFile
+    from sound_groove.data.corpora.kaldi import is_kaldi
 
-    return ListFile(arguments.file)
+    return KaldiFolder(arguments.file) if is_kaldi(arguments.file) else ListFile(arguments.file)
 
 
 def run(arguments: argparse.Namespace) -> int:

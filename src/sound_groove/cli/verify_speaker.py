@@ -32,7 +32,9 @@ def register(verbs: "Verbs") -> None:
         run,
     )
     parser.add_argument("name", metavar="NAME", help="of the enrolled speaker")
-    parser.add_argument("recording", metavar="FILE", help="a recording: wav, flac, ogg, opus, mp3")
+    parser.add_argument(
+        "recording", metavar="FILE", help="a recording: wav, flac, ogg, opus, mp3 and more; - for the standard input"
+    )
     add_store_option(parser)
     add_model_option(parser)
     add_decision_options(parser)

@@ -27,6 +27,7 @@ from sound_groove.data.preparation_report import PreparationOptions, Report, Spl
 from sound_groove.data.splitting import choose_validation_speakers
 from sound_groove.data.worker_pool import spread
 from sound_groove.errors import CorpusError, UsageError, require_extra
+from sound_groove.given import split_part
 from sound_groove.provenance import available_cores
 
 UNKNOWN = -1  # a length that was not found out yet; 0 = the file cannot be used
@@ -127,7 +128,7 @@ class _Preparation:
     def _look_at_files(self) -> None:
         for source in self.sources:
             try:
-                status = os.stat(source.path)  # noqa: PTH116 - 640,000 times
+                status = os.stat(split_part(source.path)[0])  # noqa: PTH116 - 640,000 times
             except OSError:
                 self.sizes.append(UNKNOWN)  # the reader will say why
                 self.times.append(UNKNOWN)

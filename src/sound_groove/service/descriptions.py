@@ -139,7 +139,11 @@ def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
             "description": "How many candidates to list.",
         },
     }
-    recording = {"type": "string", "format": "binary", "description": "A recording: wav, flac, ogg, opus, mp3."}
+    recording = {
+        "type": "string",
+        "format": "binary",
+        "description": "A recording: wav, flac, ogg, opus, mp3 …",
+    }
     properties: dict[str, Any] = {
         name: recording if most == 1 else {"type": "array", "items": recording, "minItems": 1, "maxItems": most}
         for name, most in shape.files.items()
