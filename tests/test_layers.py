@@ -26,6 +26,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "numbers": (
         "audio",
+        "channels",
+        "percentages",
         "container",
         "mpeg",
         "plain_wav",

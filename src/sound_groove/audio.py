@@ -1,13 +1,13 @@
 """Reading recordings: any format, rate and channel count, to mono float32 at 16 kHz, or one clear sentence why not.
 
 Decoding is libsndfile's (through soundfile), resampling soxr's in its HQ quality: flat within the pass band, nothing
-folded back. Channels are averaged. Amplitudes beyond full scale, which float formats and resampling produce, are kept
-as they are.
+folded back. Channels are averaged, or one of them is chosen (`sound_groove.channels`). Amplitudes beyond full scale,
+which float formats and resampling produce, are kept as they are.
 
 A recording is refused (AudioError) when it is missing, a folder, not permitted, not audio, truncated, damaged, empty,
 digital silence, not finite, shorter than MINIMUM_DURATION_S or longer than MAXIMUM_DURATION_S, has more than
-MAXIMUM_CHANNELS, a rate outside SAMPLE_RATES, or channels that cancel each other when averaged (opposite phase):
-picking one of them silently would hide the wiring mistake.
+MAXIMUM_CHANNELS, a rate outside SAMPLE_RATES, not the channel that was asked for, or channels that cancel each other
+when averaged (opposite phase): picking one of them silently would hide the wiring mistake.
 
 Digital silence is a signal that stays within 120 dB below full scale of one value: zeros, but also a constant offset,
 which no feature can see.
@@ -27,6 +27,7 @@ import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
+from sound_groove.channels import Mixdown, named_channel
 from sound_groove.container import check_container
 from sound_groove.errors import AudioError
 from sound_groove.mpeg import clean_stream
@@ -79,29 +80,34 @@ class AudioHeader:
         return self.frames / self.sample_rate
 
 
-def load_audio(path: PathLike) -> Samples:
+def load_audio(path: PathLike, channel: int | None = None) -> Samples:
     """The samples of a recording, as every part of this package takes them.
 
     Args:
-        path: a wav, flac, ogg, opus, mp3 or any other file that libsndfile reads.
+        path: a wav, flac, ogg, opus, mp3 or any other file that libsndfile reads; `call.wav#2` is a channel of one.
+        channel: which one to listen to, counted from 1, where the name does not say; None averages all.
 
     Returns:
         (samples,) float32, mono, 16 kHz.
 
     Raises:
         AudioError: the recording cannot be used (see the module's text for the reasons).
+        UsageError: the channel is not a whole number from 1 on.
     """
-    return read_recording(path).samples
+    return read_recording(path, channel).samples
 
 
-def read_recording(path: PathLike) -> Recording:
+def read_recording(path: PathLike, channel: int | None = None) -> Recording:
     """A recording with what is known about its source; arguments and errors are those of `load_audio`."""
-    path = Path(path)
+    name = Path(path)
+    path, channel = named_channel(name, channel)
     with _opened(path) as (source, header):
-        levels = _Levels(path)
-        samples = np.concatenate(list(_resampled(_mono_blocks(path, source, header, levels), header.sample_rate)))
-        levels.check()
-    return Recording(path, samples, header.sample_rate, header.channels)
+        levels, mixdown = _Levels(path), Mixdown(path, header.sample_rate, header.channels, channel)
+        blocks = _mono_blocks(path, source, header, levels, mixdown)
+        samples = np.concatenate(list(_resampled(blocks, header.sample_rate)))
+        channels = mixdown.facts()
+        levels.check(channels.cancel)
+    return Recording(name, samples, header.sample_rate, channels)
 
 
 def read_segment(path: PathLike, start: int, count: int) -> Samples:
@@ -112,7 +118,7 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     the segment's end. Unlike a whole recording, a segment may be silent.
 
     Args:
-        path: the file.
+        path: the file, or a channel of it.
         start: first sample, counted at 16 kHz.
         count: how many, at least 1.
 
@@ -128,8 +134,10 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     path = Path(path)
     if (plain := read_plain(path, start, count)) is not None:
         return plain
+    path, channel = named_channel(path)
     end = start + count
     with _opened(path) as (source, header):
+        mixdown = Mixdown(path, header.sample_rate, header.channels, channel, compared=False)
         if end > header.samples:
             raise AudioError(
                 path, f"has {header.samples:,} samples at 16 kHz, fewer than the {end:,} that the segment needs"
@@ -139,7 +147,8 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
             source.seek(first)
         wanted = header.frames if header.sample_rate != SAMPLE_RATE else end - first
         blocks, length = [], 0
-        for block in _resampled(_mono_blocks(path, source, header, _Levels(path), first, wanted), header.sample_rate):
+        mono = _mono_blocks(path, source, header, _Levels(path), mixdown, first, wanted)
+        for block in _resampled(mono, header.sample_rate):
             blocks.append(block)
             length += len(block)
             if first + length >= end:
@@ -147,13 +156,16 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     return np.concatenate(blocks)[start - first : end - first]
 
 
-def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]) -> Iterator[Samples]:
+def read_spans(
+    path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]], channel: int | None = None
+) -> Iterator[Samples]:
     """Parts of a recording in one pass, holding no more of it in memory than a part and a block.
 
     Args:
         path: the file.
         spans: gives the parts, for the number of samples at 16 kHz: first sample and the one after the last, by their
             first samples. They may overlap.
+        channel: as in `load_audio`.
 
     Yields:
         The samples of each part, as `load_audio` gives them.
@@ -162,12 +174,12 @@ def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]
         AudioError: the recording cannot be used, which may show at its end only (for the reasons in the
             module's text).
     """
-    path = Path(path)
+    path, channel = named_channel(Path(path), channel)
     with _opened(path) as (source, header):
-        levels = _Levels(path)
+        levels, mixdown = _Levels(path), Mixdown(path, header.sample_rate, header.channels, channel, compared=False)
         waiting = deque(spans(header.samples))
         held, first = np.empty(0, np.float32), 0  # the samples from `first` on
-        for block in _resampled(_mono_blocks(path, source, header, levels), header.sample_rate):
+        for block in _resampled(_mono_blocks(path, source, header, levels, mixdown), header.sample_rate):
             held = np.concatenate((held, block))
             while waiting and waiting[0][1] <= first + len(held):
                 start, end = waiting.popleft()
@@ -178,17 +190,19 @@ def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]
         levels.check()
 
 
-def probe(path: PathLike) -> AudioHeader:
+def probe(path: PathLike, channel: int | None = None) -> AudioHeader:
     """What a recording's header says, checked as far as that is possible without decoding.
 
     Finds what `check_container` finds (not audio, truncated, damaged pages or frames) and the limits on length, rate
     and channels; damage inside a flac file, silence and samples that are not finite only show when the recording is
-    read. A flac that does not say its length is decoded to count it.
+    read. A flac that does not say its length is decoded to count it. Path and channel are those of `load_audio`.
 
     Raises:
         AudioError: the recording cannot be used.
     """
-    with _opened(Path(path)) as (_, header):
+    path, channel = named_channel(Path(path), channel)
+    with _opened(path) as (_, header):
+        Mixdown(path, header.sample_rate, header.channels, channel, compared=False)
         return header
 
 
@@ -314,9 +328,15 @@ def _check_length(path: Path | None, duration_s: float) -> None:
 
 
 def _mono_blocks(
-    path: Path, source: _Source, header: AudioHeader, levels: "_Levels", first: int = 0, wanted: int | None = None
+    path: Path,
+    source: _Source,
+    header: AudioHeader,
+    levels: "_Levels",
+    mixdown: Mixdown,
+    first: int = 0,
+    wanted: int | None = None,
 ) -> Iterator[Samples]:
-    """Decoded blocks, averaged to mono, at the file's own rate; every one of the promised frames must come."""
+    """Decoded blocks, as mono, at the file's own rate; every one of the promised frames must come."""
     remaining = header.frames - first if wanted is None else wanted
     block_frames = BLOCK_VALUES // header.channels
     while remaining > 0:
@@ -335,19 +355,10 @@ def _mono_blocks(
                 "copy it again",
             )
         remaining -= len(frames)
-        mono = _average(frames)
+        frames = mixdown.select(frames)
+        mono = mixdown.mono(frames)
         levels.add(mono, frames)
         yield mono
-
-
-def _average(frames: NDArray[np.float32]) -> Samples:
-    """(T, C) -> (T,). Channel by channel, so that a sample's value does not depend on the block that it is in."""
-    mono: Samples = frames[:, 0].copy()
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with its own message
-        for channel in range(1, frames.shape[1]):
-            mono += frames[:, channel]
-    mono /= np.float32(frames.shape[1])
-    return mono
 
 
 def _resampled(blocks: Iterator[Samples], sample_rate: int) -> Iterator[Samples]:
@@ -390,18 +401,21 @@ class _Levels:
         if frames.shape[1] > 1:
             self._channels = max(self._channels, float(np.max(frames.max(axis=0) - frames.min(axis=0))))
 
-    def check(self) -> None:
+    def check(self, cancel: bool = False) -> None:
         """Judge the whole recording.
+
+        Args:
+            cancel: the channels are known to cancel each other.
 
         Raises:
             AudioError: it is digital silence, or its channels cancel each other.
         """
         spread = float(self._mono[1] - self._mono[0])
-        if self._channels > SILENCE_RANGE and spread < CANCELLED_SHARE * self._channels:
+        if cancel or (self._channels > SILENCE_RANGE and spread < CANCELLED_SHARE * self._channels):
             raise AudioError(
                 self.path,
-                "is silent when its channels are averaged, because they cancel each other (opposite phase); "
-                "keep one channel: ffmpeg -i INPUT -af 'pan=mono|c0=c0' OUTPUT.wav",
+                "is next to silent when its channels are averaged, because they cancel each other (opposite phase); "
+                "keep one channel: --channel 1, or channel=1",
             )
         if spread < SILENCE_RANGE:
             raise AudioError(self.path, "is digital silence: all its samples have the same value")

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from sound_groove.audio import SAMPLE_RATE, read_spans
 from sound_groove.calibration import ScoreMap
+from sound_groove.channels import check_chosen
 from sound_groove.errors import AudioError, CheckpointError, UsageError, require_extra
 from sound_groove.filterbank import FRAME_SHIFT, samples_of
 from sound_groove.pieces import Array, Span, batches, repeated, spans
@@ -165,6 +166,7 @@ class SpeakerEncoder:
         recordings: AnyRecording | Sequence[AnyRecording],
         crops: CropAveraging | None = None,
         batch_seconds: float | None = None,
+        channel: int | None = None,
     ) -> Embeddings:
         """Embed one recording or several.
 
@@ -172,9 +174,11 @@ class SpeakerEncoder:
 
         Args:
             recordings: paths of audio files, or (samples,) mono float at 16 kHz in [-1, 1], at least 25 ms; or one.
+                A path may name a channel: `call.wav#2`.
             crops: average evenly spaced crops of this count and length; None takes the whole recording.
             batch_seconds: most audio in a batch, padding included; bounds the memory. One piece always fits. None takes
                 what suits the model's kind.
+            channel: which one to listen to in all files, counted from 1, where a path names none; None averages all.
 
         Returns:
             (N, D) float32 of unit length, in the order given; (D,) of a single recording.
@@ -187,10 +191,10 @@ class SpeakerEncoder:
         if isinstance(recordings, str | os.PathLike) or (
             isinstance(recordings, np.ndarray) and recordings.ndim == 1 and recordings.dtype != object
         ):
-            single: Embeddings = self.embed([recordings], crops, batch_seconds)[0]
+            single: Embeddings = self.embed([recordings], crops, batch_seconds, channel)[0]
             return single
         cut = _cutter(crops, samples_of)
-        pieces = (_pieces_of(recording, *cut) for recording in recordings)
+        pieces = (_pieces_of(recording, *cut, channel) for recording in recordings)
         most = batch_seconds or self._backend.batch_seconds
         return self._average(pieces, len(recordings), self._backend.embed_waveforms, most, SAMPLE_RATE)
 
@@ -271,17 +275,20 @@ def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tup
     return least, lambda total: spans(total, longest, crops, least)
 
 
-def _pieces_of(recording: AnyRecording, least: int, cut: Callable[[int], list[Span]]) -> Iterator[Samples]:
+def _pieces_of(
+    recording: AnyRecording, least: int, cut: Callable[[int], list[Span]], channel: int | None
+) -> Iterator[Samples]:
     """The pieces of a file or of samples, one after the other."""
     if not isinstance(recording, str | os.PathLike):
         if recording.ndim != 1 or recording.dtype.kind != "f":
             raise AudioError(
                 None, f"has shape {recording.shape} and type {recording.dtype}; samples are one row of floating point"
             )
+        check_chosen(None, channel, 1)
         yield from _pieces_in(recording, least, cut)
         return
     # A short one is read whole, to be repeated.
-    for piece in read_spans(recording, lambda total: cut(total) if total >= least else [(0, total)]):
+    for piece in read_spans(recording, lambda total: cut(total) if total >= least else [(0, total)], channel):
         if len(piece) >= least:
             yield piece
         else:

@@ -48,27 +48,29 @@ def main() -> None:
         head = requests.read(FRAME.size)
         if len(head) < FRAME.size:
             return
-        _, length = FRAME.unpack(head)
+        text, length = FRAME.unpack(head)
+        asked = json.loads(requests.read(text))
         allow_processor(limits["decode_s"])
-        fields, samples = answer(requests.read(length), limits["duration_s"])
+        fields, samples = answer(requests.read(length), limits["duration_s"], asked["channel"])
         write_message(answers, {**fields, "resident_bytes": resident_bytes()}, samples)
 
 
-def answer(content: bytes, duration_s: float) -> tuple[dict[str, Any], bytes]:
+def answer(content: bytes, duration_s: float, channel: int | None = None) -> tuple[dict[str, Any], bytes]:
     """What became of a recording: its quality and its samples (float32), or a clause that says why it is refused.
 
     Args:
         content: of an audio file.
         duration_s: the most that it may last.
+        channel: which one to listen to, counted from 1; None averages all.
     """
     try:
         with held(content) as path:
-            header = probe(path)
+            header = probe(path, channel)
             if header.duration_s > duration_s:
                 return {
                     "refused": f"lasts {header.duration_s:,.1f} s, more than the {duration_s:g} s allowed here"
                 }, b""
-            recording = read_recording(path)
+            recording = read_recording(path, channel)
         quality = assess(recording.samples, recording.source_sample_rate)
     except AudioError as error:
         return {"refused": error.reason}, b""
@@ -76,6 +78,7 @@ def answer(content: bytes, duration_s: float) -> tuple[dict[str, Any], bytes]:
         return {"refused": "needs more memory than is allowed here"}, b""
     return {
         "sample_rate": recording.source_sample_rate,
+        "channels": asdict(recording.channels),
         "quality": asdict(quality),
     }, recording.samples.astype("<f4", copy=False).tobytes()
 
