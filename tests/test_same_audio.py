@@ -29,12 +29,9 @@ def test_the_same_audio_is_found_under_one_name_and_two_and_within_an_average() 
     assert (found["trials"], found["targets"], found["nontargets"]) == (3, 2, 1)
     assert found["first"][1] == {"line": 3, "enrolment": "a.wav", "test": "c.wav"}
     (note,) = same_audio_notes(found)
-    assert note.startswith(
-        "3 trials compare a recording with itself, or with the same audio under another name: line 1"
-    )
-    assert "line 3 ('a.wav' and 'c.wav')" in note and note.endswith(
-        "1 of them labelled 'different speakers', which cannot be"
-    )
+    assert note.startswith("3 trials compare a recording with itself, or with the same audio under another name: ")
+    assert "line 3 ('a.wav' and 'c.wav')" in note
+    assert note.endswith("1 of them labelled 'different speakers', which cannot be")
     assert same_audio_notes(describe_same_audio(trials, np.zeros(7, bool))) == []
 
 

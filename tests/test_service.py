@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 import pytest
+import soundfile
 
 from broken_audio import encode, hum
 from processes import modules_after
