@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE
+from sound_groove.channels import named_channel
 from sound_groove.checkpoint import load_checkpoint
 from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance
@@ -176,7 +177,7 @@ def check_files(recipe: Recipe, training: Sequence[Utterance], validation: Seque
     else:
         files = [path for utterance in looked_at if utterance.shard_path is None for path in utterance.paths]
     problems = []
-    missing = [path for path in files if not Path(path).is_file()]
+    missing = [path for path in files if not named_channel(Path(path))[0].is_file()]
     if missing:
         problems.append(
             f"{recipe.data.prepared}: {len(missing)} of {len(files)} files looked for are missing, the first is "
