@@ -245,3 +245,37 @@ def test_no_verdict_on_an_average_of_different_sounds(recording: Path, capsys: p
     assert chosen["verdict"] == "same"
     assert "channels_differ" not in {warning["code"] for warning in chosen["warnings"]}
     assert chosen["probability"] < 1.0
+
+
+def test_embed_takes_channels_by_name_and_names_mixtures(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "both.npz"
+    assert main(["embed", f"{recording}#1", f"{recording}#2", str(recording), "--out", str(out), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["channels_differ"] == [str(recording)]
+    assert "carry different sound" in told.err
+    with np.load(out) as stored:
+        assert stored["path"].tolist() == [f"{recording}#1", f"{recording}#2", str(recording)]
+        first, second, _ = stored["emb"]
+    assert float(first @ second) < 0.9
+    chosen = tmp_path / "chosen.npz"
+    assert main(["embed", str(recording), "--channel", "2", "--out", str(chosen)]) == 0
+    with np.load(chosen) as stored:
+        np.testing.assert_array_equal(stored["emb"][0], second)
+
+
+def test_prepare_takes_channels_from_a_list_and_by_option(recording: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "list.tsv"
+    listed.write_text("call.wav#1\tkim\ncall.wav#2\tlee\n", encoding="utf-8")
+    words = ["--validation-speakers", "0", "--workers", "1"]
+    assert main(["prepare", "list", str(listed), "--out", str(tmp_path / "made"), *words]) == 0
+    lines = (tmp_path / "made" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {path for line in lines for path in json.loads(line).get("paths", [])} == {
+        f"{recording}#1",
+        f"{recording}#2",
+    }
+    listed.write_text("call.wav\tkim\n", encoding="utf-8")
+    assert main(["prepare", "list", str(listed), "--out", str(tmp_path / "second"), "--channel", "2", *words]) == 0
+    assert f"{recording}#2" in (tmp_path / "second" / "manifest.jsonl").read_text(encoding="utf-8")
+    assert main(["prepare", "list", str(listed), "--out", str(tmp_path / "third"), "--channel", "3", *words]) == 1
