@@ -36,7 +36,7 @@ def late(samples: NDArray[np.float64], milliseconds: float) -> NDArray[np.float6
 def drawn(folder: Path, count: int, seed: int) -> list[tuple[str, Samples]]:
     """Speaker and samples of some recordings, long enough, of as many folders as there are."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    np.random.default_rng(seed).shuffle(paths)  # type: ignore[arg-type]
+    np.random.default_rng(seed).shuffle(paths)
     found: list[tuple[str, Samples]] = []
     for path in paths:
         samples = load_audio(path)[:LONGEST]

@@ -275,7 +275,10 @@ def test_prepare_takes_channels_from_a_list_and_by_option(recording: Path, tmp_p
         f"{recording}#1",
         f"{recording}#2",
     }
-    listed.write_text("call.wav\tkim\n", encoding="utf-8")
+    listed.write_text("call.wav\tkim\ncall.wav#1\tlee\n", encoding="utf-8")  # the name says it of this one
     assert main(["prepare", "list", str(listed), "--out", str(tmp_path / "second"), "--channel", "2", *words]) == 0
-    assert f"{recording}#2" in (tmp_path / "second" / "manifest.jsonl").read_text(encoding="utf-8")
-    assert main(["prepare", "list", str(listed), "--out", str(tmp_path / "third"), "--channel", "3", *words]) == 1
+    written = (tmp_path / "second" / "manifest.jsonl").read_text(encoding="utf-8")
+    assert f"{recording}#2" in written and f"{recording}#1" in written
+    assert (
+        main(["prepare", "list", str(listed), "--out", str(tmp_path / "third"), "--channel", "3", *words]) == 1
+    )  # lee alone
