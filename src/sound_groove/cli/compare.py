@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   sound-groove compare a.wav b.wav --model best.safetensors --json
   SOUND_GROOVE_MODEL=best.safetensors sound-groove compare a.wav b.wav --prior 0.01
   sound-groove compare a.wav b.wav --model best.onnx --max-false-accept 0.01
-  sound-groove compare call.wav#1 call.wav#2            the two sides of a call; --channel N is of both recordings
+  sound-groove compare 'call.wav#1' 'call.wav#2'        the two sides of a call; --channel N is of both recordings
 
 The verdict is 'same', 'different' or 'inconclusive'; the last when a verdict is not worth its risk, when a recording
 has less than half a second of speech, or when its channels carry different sound and none was chosen. By default that

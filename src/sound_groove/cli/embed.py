@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   sound-groove embed recordings --model best.onnx --out recordings.npz
   sound-groove embed calls.txt --model best.onnx --out calls.npz     a list: one path a line
   sound-groove embed a.wav b.flac --model best.onnx
-  sound-groove embed call.wav#1 call.wav#2 --model best.onnx         the channels of a recording
+  sound-groove embed 'call.wav#1' 'call.wav#2' --model best.onnx     the channels of a recording
   sound-groove embed samples.npz --model best.onnx                   arrays (samples,) at 16 kHz
   sound-groove embed recordings --model best.onnx --ray              on a Ray cluster
 
