@@ -70,7 +70,7 @@ def test_six_channels_at_48_khz_are_averaged(tmp_path: Path) -> None:
     levels = [0.6, 0.0, 0.3, 0.0, 0.0, 0.0]
     frames = np.stack([tone(300, 48000, level=level) for level in levels], axis=1)
     recording = read_recording(write(tmp_path, encode(frames, 48000, subtype="FLOAT")))
-    assert (recording.source_sample_rate, recording.source_channels, recording.duration_s) == (48000, 6, 1.0)
+    assert (recording.source_sample_rate, recording.channels.count, recording.duration_s) == (48000, 6, 1.0)
     np.testing.assert_allclose(recording.samples[1600:-1600], tone(300, RATE, level=0.15)[1600:-1600], atol=2e-4)
 
 

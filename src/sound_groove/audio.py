@@ -2,13 +2,13 @@
 
 What is given (`given`) becomes a file, and the file a decoder (`opening`): libsndfile's, through soundfile, or
 FFmpeg's, through PyAV (`media`). All that follows is the same for both. Resampling is soxr's in its HQ quality: flat
-within the pass band, nothing folded back. Channels are averaged. Amplitudes beyond full scale, which float formats and
-resampling produce, are kept as they are.
+within the pass band, nothing folded back. Channels are averaged, or one of them is chosen (`channels`). Amplitudes
+beyond full scale, which float formats and resampling produce, are kept as they are.
 
 A recording is refused (AudioError) when it is missing, a folder, not permitted, not audio, truncated, damaged, empty,
 digital silence, not finite, shorter than MINIMUM_DURATION_S or longer than MAXIMUM_DURATION_S, has more than
-MAXIMUM_CHANNELS, a rate outside SAMPLE_RATES, or channels that cancel each other when averaged (opposite phase):
-picking one of them silently would hide the wiring mistake.
+MAXIMUM_CHANNELS, a rate outside SAMPLE_RATES, not the channel that was asked for, or channels that cancel each other
+when averaged (opposite phase): picking one of them silently would hide the wiring mistake.
 
 Digital silence is a signal that stays within 120 dB below full scale of one value: zeros, but also a constant offset,
 which no feature can see.
@@ -34,6 +34,7 @@ from sound_groove.audio_limits import (
     check_form,
     check_length,
 )
+from sound_groove.channels import Mixdown, check_channel, check_chosen
 from sound_groove.decoders import UNKNOWN_FRAMES, Decoder, DecodingError, as_array, decoder_of
 from sound_groove.errors import AudioError
 from sound_groove.given import AnyRecording, PathLike, opened, with_rate
@@ -97,40 +98,47 @@ class AudioHeader:
         return self.frames / self.sample_rate
 
 
-def load_audio(recording: AnyRecording) -> Samples:
+def load_audio(recording: AnyRecording, channel: int | None = None) -> Samples:
     """The samples of a recording, as every part of this package takes them.
 
     Args:
         recording: a path (of a wav, flac, ogg, opus, mp3 or any other file that libsndfile reads, and with the `media`
             extra of an m4a, mp4, webm and more), also of a pipe; `-` for the standard input; a part of a file,
-            `call.wav#t=12.5,20` (seconds); the bytes of a file, or an open file, which is read from its beginning; or
-            samples with their rate in Hz, (samples, rate) or (rate, samples), as `decoders.decoder_of` takes them. An
-            array alone is mono floating point at 16 kHz.
+            `call.wav#t=12.5,20` (seconds), or a channel of it, `call.wav#2`; the bytes of a file, or an open file,
+            which is read from its beginning; or samples with their rate in Hz, (samples, rate) or (rate, samples), as
+            `decoders.decoder_of` takes them. An array alone is mono floating point at 16 kHz.
+        channel: which one to listen to, counted from 1, where the name does not say; None averages all.
 
     Returns:
         (samples,) float32, mono, 16 kHz.
 
     Raises:
         AudioError: the recording cannot be used (see the module's text for the reasons).
+        UsageError: the channel is not a whole number from 1 on.
     """
-    return read_recording(recording).samples
+    return read_recording(recording, channel).samples
 
 
-def read_recording(recording: AnyRecording, longest_s: float = MAXIMUM_DURATION_S) -> Recording:
+def read_recording(
+    recording: AnyRecording, channel: int | None = None, longest_s: float = MAXIMUM_DURATION_S
+) -> Recording:
     """A recording with what is known about its source.
 
     Args:
         recording: as in `load_audio`.
+        channel: as in `load_audio`.
         longest_s: what lasts longer is refused, at the latest when that much has been decoded.
 
     Raises:
-        AudioError: as in `load_audio`.
+        AudioError, UsageError: as in `load_audio`.
     """
-    with _opened(recording, longest_s) as (path, source, header):
-        levels = _Levels(path)
-        blocks = list(_resampled(_mono_blocks(path, source, header, levels, longest_s=longest_s), header.sample_rate))
-        levels.check()
-        return Recording(path, np.concatenate(blocks), header.sample_rate, header.channels, header.warnings)
+    with _opened(recording, channel, longest_s) as (path, source, header, chosen):
+        levels, mixdown = _Levels(path), Mixdown(path, header.sample_rate, header.channels, chosen)
+        mono = _mono_blocks(path, source, header, levels, mixdown, longest_s=longest_s)
+        blocks = list(_resampled(mono, header.sample_rate))
+        channels = mixdown.facts()
+        levels.check(channels.cancel)
+        return Recording(path, np.concatenate(blocks), header.sample_rate, channels, header.warnings)
 
 
 def read_segment(path: PathLike, start: int, count: int) -> Samples:
@@ -141,7 +149,7 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     the segment's end. Unlike a whole recording, a segment may be silent.
 
     Args:
-        path: the file.
+        path: the file, or a channel of it.
         start: first sample, counted at 16 kHz.
         count: how many, at least 1.
 
@@ -157,7 +165,8 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     if (plain := read_plain(Path(path), start, count)) is not None:
         return plain
     end = start + count
-    with _opened(path) as (name, source, header):
+    with _opened(path) as (name, source, header, chosen):
+        mixdown = Mixdown(name, header.sample_rate, header.channels, chosen, compared=False)
         is_known = header.frames != UNKNOWN_FRAMES
         if is_known and end > header.samples:
             raise _too_short(name, header.samples, end)
@@ -166,7 +175,8 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
             _seek(name, source, first)
         wanted = header.frames if header.sample_rate != SAMPLE_RATE or not is_known else end - first
         blocks, length = [], 0
-        for block in _resampled(_mono_blocks(name, source, header, _Levels(name), first, wanted), header.sample_rate):
+        mono = _mono_blocks(name, source, header, _Levels(name), mixdown, first, wanted)
+        for block in _resampled(mono, header.sample_rate):
             blocks.append(block)
             length += len(block)
             if first + length >= end:
@@ -181,13 +191,16 @@ def _too_short(path: Path | None, samples: int, end: int) -> AudioError:
     return AudioError(path, f"has {samples:,} samples at 16 kHz, fewer than the {end:,} that the segment needs")
 
 
-def read_spans(recording: AnyRecording, spans: Callable[[int], Sequence[tuple[int, int]]]) -> Iterator[Samples]:
+def read_spans(
+    recording: AnyRecording, spans: Callable[[int], Sequence[tuple[int, int]]], channel: int | None = None
+) -> Iterator[Samples]:
     """Parts of a recording in one pass, holding no more of it in memory than a part and a block.
 
     Args:
         recording: as in `load_audio`.
         spans: gives the parts, for the number of samples at 16 kHz: first sample and the one after the last, by their
             first samples. They may overlap.
+        channel: as in `load_audio`.
 
     Yields:
         The samples of each part, as `load_audio` gives them.
@@ -196,22 +209,23 @@ def read_spans(recording: AnyRecording, spans: Callable[[int], Sequence[tuple[in
         AudioError: the recording cannot be used, which may show at its end only (for the reasons in the
             module's text).
     """
-    with open_recording(recording) as whole:
+    with open_recording(recording, channel) as whole:
         yield from whole.parts(spans(whole.samples))
 
 
 @contextmanager
-def open_recording(recording: AnyRecording) -> Iterator["OpenRecording"]:
+def open_recording(recording: AnyRecording, channel: int | None = None) -> Iterator["OpenRecording"]:
     """A recording that is read more than once, also one that comes through a pipe.
 
     Args:
         recording: as in `load_audio`.
+        channel: as in `load_audio`.
 
     Raises:
-        AudioError: as in `load_audio`.
+        AudioError, UsageError: as in `load_audio`.
     """
-    with _opened(recording) as (path, source, header):
-        yield OpenRecording(path, source, _counted(path, source, header))
+    with _opened(recording, channel) as (path, source, header, chosen):
+        yield OpenRecording(path, source, _counted(path, source, header), chosen)
 
 
 class OpenRecording:
@@ -221,8 +235,9 @@ class OpenRecording:
         samples: how many there are at 16 kHz.
     """
 
-    def __init__(self, path: Path | None, source: Decoder, header: AudioHeader) -> None:
+    def __init__(self, path: Path | None, source: Decoder, header: AudioHeader, chosen: int | None) -> None:
         self.samples = header.samples
+        self._mixdown = Mixdown(path, header.sample_rate, header.channels, chosen, compared=False)
         self._path, self._source, self._header = path, source, header
         self._is_new = True
 
@@ -234,7 +249,7 @@ class OpenRecording:
         levels = _Levels(self._path)
         waiting = deque(spans)
         held, first = np.empty(0, np.float32), 0  # the samples from `first` on
-        blocks = _mono_blocks(self._path, self._source, self._header, levels)
+        blocks = _mono_blocks(self._path, self._source, self._header, levels, self._mixdown)
         for block in _resampled(blocks, self._header.sample_rate):
             held = np.concatenate((held, block))
             while waiting and waiting[0][1] <= first + len(held):
@@ -246,17 +261,18 @@ class OpenRecording:
         levels.check()
 
 
-def probe(recording: AnyRecording) -> AudioHeader:
+def probe(recording: AnyRecording, channel: int | None = None) -> AudioHeader:
     """What a recording's header says, checked as far as that is possible without decoding.
 
     Finds what `check_container` finds (not audio, truncated, damaged pages or frames) and the limits on length, rate
     and channels; damage inside a flac file, silence and samples that are not finite only show when the recording is
     read. A flac that does not say its length, and all that FFmpeg decodes, is decoded to count it.
+    Recording and channel are those of `load_audio`.
 
     Raises:
         AudioError: the recording cannot be used.
     """
-    with _opened(recording) as (path, source, header):
+    with _opened(recording, channel) as (path, source, header, _):
         return _counted(path, source, header)
 
 
@@ -298,9 +314,13 @@ def check_samples(samples: ArrayLike, path: PathLike | None = None) -> Samples:
 
 @contextmanager
 def _opened(
-    recording: AnyRecording, longest_s: float = MAXIMUM_DURATION_S
-) -> Iterator[tuple[Path | None, Decoder, AudioHeader]]:
-    """A recording's name, its decoder, and its header, which is within the limits as far as it says how long it is."""
+    recording: AnyRecording, channel: int | None = None, longest_s: float = MAXIMUM_DURATION_S
+) -> Iterator[tuple[Path | None, Decoder, AudioHeader, int | None]]:
+    """A recording's name, its decoder, its header, and the channel that is wanted.
+
+    The header is within the limits as far as it says how long the recording is, and has that channel.
+    """
+    check_channel(channel)
     with ExitStack() as stack:
         name: Path | None = None
         try:
@@ -310,14 +330,15 @@ def _opened(
                 source = decoder_of(check_samples(as_array(recording)), SAMPLE_RATE)
             else:
                 content = stack.enter_context(opened(recording))
-                name = content.name
+                name, channel = content.name, channel if content.channel is None else content.channel
                 source = open_decoder(content)
             stack.callback(source.close)
             header = _read_header(name, source, longest_s)
+            check_chosen(name, channel, header.channels)
         except OSError as error:
             path = Path(os.fsdecode(recording)) if isinstance(recording, str | os.PathLike) else name
             raise AudioError(path, _explain(error)) from error
-        yield name, source, header
+        yield name, source, header, channel
 
 
 def _read_header(path: Path | None, source: Decoder, longest_s: float) -> AudioHeader:
@@ -351,14 +372,16 @@ def _mono_blocks(
     source: Decoder,
     header: AudioHeader,
     levels: "_Levels",
+    mixdown: Mixdown,
     first: int = 0,
     wanted: int | None = None,
     longest_s: float = MAXIMUM_DURATION_S,
 ) -> Iterator[Samples]:
-    """Decoded blocks, averaged to mono, at the file's own rate; every one of the promised frames must come."""
+    """Decoded blocks, as mono, at the file's own rate; every one of the promised frames must come."""
     for frames in _blocks(path, source, header, header.frames - first if wanted is None else wanted, longest_s):
-        mono = _average(frames)
-        levels.add(mono, frames)
+        selected = mixdown.select(frames)
+        mono = mixdown.mono(selected)
+        levels.add(mono, selected)
         yield mono
 
 
@@ -396,16 +419,6 @@ def _stopped(header: AudioHeader, wanted: int, remaining: int) -> str:
     if header.frames == UNKNOWN_FRAMES:
         return f"{(wanted - remaining) / header.sample_rate:.2f}"
     return f"{(header.frames - remaining) / header.sample_rate:.2f} of {header.duration_s:.2f}"
-
-
-def _average(frames: NDArray[np.float32]) -> Samples:
-    """(T, C) -> (T,). Channel by channel, so that a sample's value does not depend on the block that it is in."""
-    mono: Samples = frames[:, 0].copy()
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with its own message
-        for channel in range(1, frames.shape[1]):
-            mono += frames[:, channel]
-    mono /= np.float32(frames.shape[1])
-    return mono
 
 
 def _resampled(blocks: Iterator[Samples], sample_rate: int) -> Iterator[Samples]:
@@ -448,18 +461,21 @@ class _Levels:
         if frames.shape[1] > 1:
             self._channels = max(self._channels, float(np.max(frames.max(axis=0) - frames.min(axis=0))))
 
-    def check(self) -> None:
+    def check(self, cancel: bool = False) -> None:
         """Judge the whole recording.
+
+        Args:
+            cancel: the channels are known to cancel each other.
 
         Raises:
             AudioError: it is digital silence, or its channels cancel each other.
         """
         spread = float(self._mono[1] - self._mono[0])
-        if self._channels > SILENCE_RANGE and spread < CANCELLED_SHARE * self._channels:
+        if cancel or (self._channels > SILENCE_RANGE and spread < CANCELLED_SHARE * self._channels):
             raise AudioError(
                 self.path,
-                "is silent when its channels are averaged, because they cancel each other (opposite phase); "
-                "keep one channel: ffmpeg -i INPUT -af 'pan=mono|c0=c0' OUTPUT.wav",
+                "is next to silent when its channels are averaged, because they cancel each other (opposite phase); "
+                "keep one channel: --channel 1, or channel=1",
             )
         if spread < SILENCE_RANGE:
             raise AudioError(self.path, "is digital silence: all its samples have the same value")

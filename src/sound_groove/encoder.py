@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from sound_groove.arguments import check_integer, check_kind, check_number
 from sound_groove.audio import SAMPLE_RATE, OpenRecording, open_recording
 from sound_groove.calibration import ScoreMap
+from sound_groove.channels import check_chosen
 from sound_groove.errors import AudioError, CheckpointError, UsageError, printable, require_extra
 from sound_groove.filterbank import FRAME_SHIFT, samples_of
 from sound_groove.given import AnyRecording, described, is_recording, list_of
@@ -203,17 +204,20 @@ class SpeakerEncoder:
         recordings: AnyRecording | Sequence[AnyRecording],
         crops: CropAveraging | None = None,
         batch_seconds: float | None = None,
+        channel: int | None = None,
     ) -> Embeddings:
         """Embed one recording or several.
 
         A file is decoded piece by piece: hours of audio take no more memory than minutes.
 
         Args:
-            recordings: each as `audio.load_audio` takes it: a path, the bytes of a file, an open file, (samples, rate),
-                or (samples,) mono float at 16 kHz in [-1, 1], at least 25 ms; or one of these.
+            recordings: each as `audio.load_audio` takes it: a path, which may name a channel (`call.wav#2`), the bytes
+                of a file, an open file, (samples, rate), or (samples,) mono float at 16 kHz in [-1, 1], at least 25 ms;
+                or one of these.
             crops: average evenly spaced crops of this count and length; None takes the whole recording.
             batch_seconds: most audio in a batch, padding included; bounds the memory. One piece always fits. None takes
                 what suits the model's kind.
+            channel: which one to listen to in all files, counted from 1, where a path names none; None averages all.
 
         Returns:
             (N, D) float32 of unit length, in the order given; (D,) of a single recording.
@@ -224,11 +228,11 @@ class SpeakerEncoder:
             UsageError: crops of no length, or none of them; or an argument of another kind.
         """
         if is_recording(recordings):
-            single: Embeddings = self.embed([cast(AnyRecording, recordings)], crops, batch_seconds)[0]
+            single: Embeddings = self.embed([cast(AnyRecording, recordings)], crops, batch_seconds, channel)[0]
             return single
         several = list_of(recordings)
         cut = _cutter(crops, samples_of)
-        pieces = (_pieces_of(recording, *cut, self._backend.has_floor) for recording in several)
+        pieces = (_pieces_of(recording, *cut, self._backend.has_floor, channel) for recording in several)
         most = self._most(batch_seconds)
         return self._average(pieces, len(several), self._backend.embed_waveforms, most, SAMPLE_RATE)
 
@@ -337,7 +341,7 @@ def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tup
 
 
 def _pieces_of(
-    recording: AnyRecording, least: int, cut: Callable[[int], list[Span]], has_floor: bool
+    recording: AnyRecording, least: int, cut: Callable[[int], list[Span]], has_floor: bool, channel: int | None
 ) -> Iterator[Piece]:
     """The pieces of a file or of samples, one after the other."""
     if isinstance(recording, np.ndarray):
@@ -345,9 +349,10 @@ def _pieces_of(
             raise AudioError(
                 None, f"has shape {recording.shape} and type {recording.dtype}; samples are one row of floating point"
             )
+        check_chosen(None, channel, 1)
         yield from _pieces_in(cast(Samples, recording), least, cut, level_of_samples if has_floor else _no_level)
         return
-    with open_recording(recording) as whole:
+    with open_recording(recording, channel) as whole:
         if whole.samples < least:  # read whole, to be repeated
             for piece in whole.parts([(0, whole.samples)]):
                 yield from _pieces_in(piece, least, cut, _no_level)

@@ -1,7 +1,8 @@
 """What may be given as a recording, and how it becomes a file that can be read from any place.
 
 - a path, also of a named pipe or a process substitution (`/dev/fd/63`); the word `-` is the standard input;
-- a part of a file, written as in a web address (W3C Media Fragments): `call.wav#t=12.5,20`;
+- a part of a file, written as in a web address (W3C Media Fragments): `call.wav#t=12.5,20`; a channel of a file,
+  `call.wav#2` (`channels`); or both, `call.wav#2#t=12.5,20`;
 - the bytes of a file, or an open file;
 - samples with their rate, (samples, rate) or (rate, samples), as soundfile, scipy and torchaudio give them.
 
@@ -17,7 +18,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Protocol, TypeAlias
@@ -25,6 +26,7 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.channels import named_channel
 from sound_groove.errors import AudioError, UsageError
 
 STANDARD_INPUT = "-"
@@ -79,12 +81,14 @@ class Content:
         file: can be read from any place, buffered.
         size: in bytes.
         part: what is wanted of it; None for the whole.
+        channel: which channel its name asks for, from 1; None where it asks for none.
     """
 
     name: Path | None
     file: BinaryIO
     size: int
     part: Part | None = None
+    channel: int | None = None
 
 
 _PART = re.compile(r"#t=(\d+(?:\.\d+)?)?(?:,(\d+(?:\.\d+)?))?$")
@@ -103,6 +107,17 @@ def split_part(path: str) -> tuple[str, Part | None]:
         return path, None
     start, end = found.groups()
     return path[: found.start()], Part(float(start or 0), None if end is None else float(end))
+
+
+def split_name(name: str | os.PathLike[str]) -> tuple[Path, Part | None, int | None]:
+    """The file that a name means, and which part and which channel of it.
+
+    >>> split_name("nowhere/call.wav#2#t=3,7")
+    (PosixPath('nowhere/call.wav'), Part(start_s=3.0, end_s=7.0), 2)
+    """
+    path, channel = named_channel(Path(os.fsdecode(name)))
+    text, part = split_part(str(path))
+    return Path(text), part, channel
 
 
 def is_recording(given: object) -> bool:
@@ -165,9 +180,10 @@ def opened(given: object) -> Iterator[Content]:
     if isinstance(given, bytes | bytearray | memoryview):
         data = bytes(given)
         yield Content(None, io.BytesIO(data), len(data))
-    elif isinstance(given, str) and given == STANDARD_INPUT:
+    elif isinstance(given, str) and given.partition("#")[0] == STANDARD_INPUT and not os.path.lexists(given):
+        _, part, channel = split_name(given)
         with _standard_input() as content:
-            yield content
+            yield replace(content, part=part, channel=channel)
     elif isinstance(given, str | os.PathLike):
         with _path(given) as content:
             yield content
@@ -195,8 +211,7 @@ def described(given: object) -> str:
 
 @contextmanager
 def _path(given: PathLike) -> Iterator[Content]:
-    text, part = split_part(os.fsdecode(given))
-    path = Path(text)
+    path, part, channel = split_name(given)
     try:
         status = path.stat()
     except ValueError as error:
@@ -205,10 +220,10 @@ def _path(given: PathLike) -> Iterator[Content]:
         raise AudioError(path, "is a folder, not a recording; name a file in it")
     if stat.S_ISREG(status.st_mode):
         with path.open("rb") as file:
-            yield Content(path, file, os.fstat(file.fileno()).st_size, part)
+            yield Content(path, file, os.fstat(file.fileno()).st_size, part, channel)
         return
-    with _stream(path, status.st_mode) as stream, _spooled(path, stream, part) as content:
-        yield content
+    with _stream(path, status.st_mode) as stream, _spooled(path, stream) as content:
+        yield replace(content, part=part, channel=channel)
 
 
 def _stream(path: Path, mode: int) -> io.FileIO:
@@ -245,7 +260,7 @@ def _standard_input() -> Iterator[Content]:
 
 
 @contextmanager
-def _spooled(name: Path | None, stream: Any, part: Part | None = None) -> Iterator[Content]:
+def _spooled(name: Path | None, stream: Any) -> Iterator[Content]:
     """What comes out of a stream, as a file that can be read from any place."""
     with SpooledTemporaryFile(IN_MEMORY) as file:
         size = 0
@@ -256,7 +271,7 @@ def _spooled(name: Path | None, stream: Any, part: Part | None = None) -> Iterat
         if size == 0:
             raise AudioError(name, "is empty: nothing came out of it (a pipe can be read once only)")
         file.seek(0)
-        yield Content(name, file, size, part)  # type: ignore[arg-type]
+        yield Content(name, file, size)  # type: ignore[arg-type]
 
 
 def _pieces(name: Path | None, stream: Any) -> Iterator[bytes]:

@@ -99,6 +99,7 @@ def identify(
     top: int = TOP,
     prior: float = DEFAULT_PRIOR,
     rule: DecisionRule = DEFAULT_RULE,
+    channel: int | None = None,
 ) -> Identification:
     """Who of those enrolled is this?
 
@@ -110,6 +111,7 @@ def identify(
         prior: probability that somebody enrolled speaks, before listening, in (0, 1).
         rule: how sure a verdict must be. `false_accept` is a wrong name, `false_reject` a 'nobody' for somebody
             enrolled; `max_false_accept` bounds the share of recordings that get a wrong name, whoever speaks in them.
+        channel: which one to listen to, counted from 1; None averages all.
 
     Raises:
         AudioError: the recording cannot be used.
@@ -127,7 +129,7 @@ def identify(
             f"the gallery is of model {gallery.model.label}, and the recording would be "
             f"embedded by {encoder.identity.label}; open a gallery of that one"
         )
-    heard = hear(recording)
+    heard = hear(recording, channel=channel)
     embedding = encoder.embed(heard.samples)
     return identify_heard(gallery, heard, embedding, encoder.score_map, top=top, prior=prior, rule=rule)
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sound_groove.cli.options import number, positive_integer
+from sound_groove.cli.options import add_channel_option, number, positive_integer
 from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="also write 16-bit samples into a few large files (pack/), from which crops are read fastest; "
         "115 MB an hour",
     )
+    add_channel_option(parser)
     add("--quick", action="store_true", help="look at headers only, instead of decoding every file once")
     add("--workers", metavar="N", type=positive_integer, help="processes (default: all cores)")
     add("--strict", action="store_true", help="exit with 1 when any file is missing or cannot be read")
@@ -142,6 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
         wav=arguments.wav,
         pack=arguments.pack,
         quick=arguments.quick,
+        channel=arguments.channel,
     )
     corpus = arguments.build_corpus(arguments)
     try:

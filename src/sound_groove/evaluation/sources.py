@@ -4,6 +4,8 @@ Lists and disks disagree in known ways. CN-Celeb's lists say `.wav` where the di
 that `enroll.lst` or `enroll.map` explains; Kaldi's names are explained by a `wav.scp`, by `segments` and, for
 enrolments, by `spk2utt`. Nothing of a list is executed: a `wav.scp` with commands in it is refused.
 
+A name may end in a channel of its recording, counted from 1: `call.wav#2` is the second of `call.wav`.
+
 A map of enrolments (`model file1 file2 ...`, as in CN-Celeb's `enroll.map` and Kaldi's `spk2utt`) goes with a list in
 any format: its files are found as the list's own names are, and their embeddings are averaged.
 """
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
+from sound_groove.channels import NAMED, with_channel
 from sound_groove.data.corpora.kaldi import ABOVE, SCP, read_kaldi
 from sound_groove.data.corpora.listing import RANK
 from sound_groove.errors import CorpusError, TrialError, UsageError, printable
@@ -63,8 +66,16 @@ class AudioFinder:
         """The file of that name (absolute, or relative to one of the roots), or None.
 
         A file of exactly that name comes first; then one whose name differs in the audio suffix alone, in the order of
-        AUDIO_SUFFIXES. Backslashes are tried as slashes, for lists that were written on Windows.
+        AUDIO_SUFFIXES. Backslashes are tried as slashes, for lists that were written on Windows. A name may end in a
+        channel, `#2` (`sound_groove.channels`), and so does the path then.
         """
+        path = self._find(name)
+        if path is None and (named := NAMED.fullmatch(name)):
+            path = self._find(named["file"])
+            return None if path is None else with_channel(path, int(named["channel"]))
+        return path
+
+    def _find(self, name: str) -> Path | None:
         spellings = (name, name.replace("\\", "/")) if "\\" in name else (name,)
         candidates = [root / spelling for spelling in spellings for root in self.roots]
         for path in candidates:

@@ -52,22 +52,24 @@ def main() -> None:
         head = requests.read(FRAME.size)
         if len(head) < FRAME.size:
             return
-        _, length = FRAME.unpack(head)
+        text, length = FRAME.unpack(head)
+        asked = json.loads(requests.read(text))
         allow_processor(limits["decode_s"])
-        fields, samples = answer(requests.read(length), limits["duration_s"])
+        fields, samples = answer(requests.read(length), limits["duration_s"], asked["channel"])
         write_message(answers, {**fields, "resident_bytes": resident_bytes()}, samples)
 
 
-def answer(content: bytes, duration_s: float) -> tuple[dict[str, Any], bytes]:
+def answer(content: bytes, duration_s: float, channel: int | None = None) -> tuple[dict[str, Any], bytes]:
     """What became of a recording: its quality and its samples (float32), or a clause that says why it is refused.
 
     Args:
         content: of an audio file.
         duration_s: the most that it may last.
+        channel: which one to listen to, counted from 1; None averages all.
     """
     try:
         with held(content) as path:
-            recording = read_recording(path, duration_s)
+            recording = read_recording(path, channel, duration_s)
         quality = assess(recording.samples, recording.source_sample_rate)
         quality = replace(quality, warnings=(*recording.warnings, *quality.warnings))
     except AudioError as error:
@@ -76,6 +78,7 @@ def answer(content: bytes, duration_s: float) -> tuple[dict[str, Any], bytes]:
         return {"refused": "needs more memory than is allowed here"}, b""
     return {
         "sample_rate": recording.source_sample_rate,
+        "channels": asdict(recording.channels),
         "quality": asdict(quality),
     }, recording.samples.astype("<f4", copy=False).tobytes()
 

@@ -53,6 +53,7 @@ export const TEXTS = {
     "no_probability": "The model gives a score and no probability, so there is no verdict.",
     "why_between": "The evidence lies between the limits: either verdict would be too risky. Longer or cleaner clips may decide it.",
     "why_speech": "There is too little speech for a verdict, whatever the probability.",
+    "why_channels": "The channels of a clip carry different sound, so there is no verdict on their average.",
     "bar": "Probability of the same speaker {probability}. Below {low} the verdict is 'different', from {high} on 'same'.",
     "zone_different": "different",
     "zone_inconclusive": "inconclusive",
@@ -132,6 +133,8 @@ export const TEXTS = {
     "warning_outside_calibration": "The clips have less speech or more noise than the model was calibrated on; it may be too sure.",
     "warning_cohesion_unchecked": "The model has no probabilities, so nobody checked that the recordings sound alike.",
     "warning_enrolled_recording": "This very recording is enrolled, so its score says nothing about who speaks.",
+    "warning_same_audio": "Both clips are the same audio, so the score says nothing about who speaks.",
+    "warning_channels_differ": "Its channels carry different sound, as where each side of a call has its own: give one channel.",
     "warning_nobody_enrolled": "Nobody is enrolled with this model: enrol somebody first.",
     "warning_other_model": "Others are enrolled with another model, and were not compared.",
 
@@ -204,6 +207,7 @@ export const TEXTS = {
     "no_probability": "该模型只给出得分，不给出概率，因此没有结论。",
     "why_between": "证据介于两个界限之间：下任何结论风险都太大。更长或更清晰的录音也许能够判定。",
     "why_speech": "语音太少，无论概率多少都不下结论。",
+    "why_channels": "录音的各声道内容不同，因此不对其平均下结论。",
     "bar": "同一个人的概率为 {probability}。低于 {low} 判为不同人，{high} 及以上判为同一人。",
     "zone_different": "不同人",
     "zone_inconclusive": "无法判定",
@@ -283,6 +287,8 @@ export const TEXTS = {
     "warning_outside_calibration": "录音的语音比模型校准时少，或噪声比校准时多；结果可能过于自信。",
     "warning_cohesion_unchecked": "该模型不给出概率，因此没有检查各段录音是否像同一个人。",
     "warning_enrolled_recording": "这段录音本身就是注册用的，因此得分说明不了是谁在说话。",
+    "warning_same_audio": "两段录音是同一段音频，因此得分说明不了是谁在说话。",
+    "warning_channels_differ": "各声道内容不同（例如通话双方各占一个声道）：请只提供其中一个声道。",
     "warning_nobody_enrolled": "还没有人用此模型注册：请先注册。",
     "warning_other_model": "另有人是用其他模型注册的，未参与比较。",
 
