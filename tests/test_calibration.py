@@ -107,9 +107,9 @@ def test_probability_is_bayes_rule() -> None:
     assert probability(math.log(3), 0.5) == pytest.approx(0.75)
     assert probability(math.log(3), 0.25) == pytest.approx(0.5)
     assert probability(-math.log(3), 0.5) == pytest.approx(0.25)
-    assert probability(1e4, 0.01) == 1.0
-    assert probability(-1e4, 0.99) == 0.0
-    assert probability(math.inf, 0.5) == 1.0
+    # No evidence makes a certainty, not even where a float would be rounded to one.
+    assert probability(1e4, 0.01) == probability(math.inf, 0.5) == 1.0 - 2.0**-53 < 1.0
+    assert probability(-1e4, 0.99) == 2.0**-53
     for prior in (0.0, 1.0, -1.0, math.nan):
         with pytest.raises(MetricError, match="prior must lie between 0 and 1"):
             probability(0.0, prior)

@@ -3,6 +3,7 @@
 import itertools
 import math
 import shutil
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +26,7 @@ from sound_groove.errors import (
     UsageError,
 )
 from sound_groove.quality import Quality
+from sound_groove.store.exchange import export_voiceprints, import_voiceprints, read_voiceprints
 from sound_groove.store.interface import VoiceprintStore
 from sound_groove.store.opening import open_store
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples
@@ -133,7 +135,7 @@ def test_force_enrols_what_does_not_fit(store: VoiceprintStore) -> None:
 def test_without_a_score_map_nobody_can_say_whether_they_fit_and_a_warning_says_so(store: VoiceprintStore) -> None:
     done = enroll(store, "anna", [at_degrees(0), at_degrees(90)], Scripted(score_map=None))
     assert [warning.code for warning in done.warnings] == ["cohesion_unchecked"]
-    assert enroll(store, "ben", [at_degrees(0)], Scripted(score_map=None)).warnings == ()
+    assert enroll(store, "ben", [at_degrees(5)], Scripted(score_map=None)).warnings == ()
 
 
 def test_little_speech_is_refused_unless_forced_and_hardly_any_always(
@@ -300,3 +302,52 @@ def test_a_source_is_a_file_name_without_its_folder(store: VoiceprintStore, tmp_
     shutil.copy(EXAMPLES / "slt-1.flac", folder)
     enroll(store, "anna", [folder / "slt-1.flac"], Scripted())
     assert store.voiceprint("anna").recordings[0].source == "slt-1.flac"
+
+
+@pytest.mark.usefixtures("speech")
+def test_the_same_audio_under_two_names_is_warned_of_and_enrolled(store: VoiceprintStore) -> None:
+    first, second = at_degrees(0), at_degrees(40)
+    assert enroll(store, "anna", [first], Scripted()).warnings == ()
+    warned = [w for w in enroll(store, "ben", [second, first], Scripted()).warnings if w.code == "enrolled_elsewhere"]
+    assert [warning.message for warning in warned] == [
+        "recording 2: this audio is enrolled as 'anna' too; remove it where it does not belong"
+    ]
+    (third,) = enroll(store, "carl", [first], Scripted("another")).warnings  # whatever the model
+    assert "is enrolled as 'anna' and 1 more too" in third.message
+    digests = [recording.digest for recording in store.voiceprint("ben").recordings]
+    assert store.enrolled_as([*digests, "0" * 64]) == {digests[0]: ("ben",), digests[1]: ("anna", "ben", "carl")}
+    assert store.enrolled_as([]) == {}
+
+
+@pytest.mark.usefixtures("speech")
+def test_a_store_that_has_no_index_of_digests_gets_one(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path / "old.db", create=True)) as opened:
+        enroll(opened, "anna", [at_degrees(0)], Scripted())
+    with closing(sqlite3.connect(tmp_path / "old.db")) as database:
+        database.execute("DROP INDEX recordings_by_digest")
+    with closing(open_store(tmp_path / "old.db")) as opened:
+        assert "enrolled_elsewhere" in {w.code for w in enroll(opened, "ben", [at_degrees(0)], Scripted()).warnings}
+    with closing(sqlite3.connect(tmp_path / "old.db")) as database:
+        plan = database.execute("EXPLAIN QUERY PLAN SELECT id FROM recordings WHERE digest IN ('a', 'b')").fetchall()
+    assert "recordings_by_digest" in str(plan)
+
+
+@pytest.mark.usefixtures("speech")
+def test_an_average_of_different_sounds_is_never_enrolled(store: VoiceprintStore, tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    soundfile.write(path, np.stack([at_degrees(0), at_degrees(0, seed=1)], axis=1), 16000)
+    for force in (False, True):
+        with pytest.raises(EnrolmentError, match=r"channels 1 and 2 carry different sound"):
+            enroll(store, "anna", [path], Scripted(), force=force)
+    assert enroll(store, "anna", [path], Scripted(), channel=2).added == 1
+    assert enroll(store, "ben", [f"{path}#1"], Scripted()).added == 1
+
+
+@pytest.mark.usefixtures("speech")
+def test_an_import_tells_of_audio_under_two_names(store: VoiceprintStore, tmp_path: Path) -> None:
+    enroll(store, "anna", [at_degrees(0), at_degrees(10)], Scripted())
+    export_voiceprints(store, tmp_path / "all.npz")
+    with closing(open_store(tmp_path / "other.db", create=True)) as other:
+        enroll(other, "ben", [at_degrees(0)], Scripted())
+        done = import_voiceprints(other, read_voiceprints(tmp_path / "all.npz"), "test")
+        assert (done.recordings, done.repeated, done.elsewhere) == (2, 1, (("anna", "ben"),))

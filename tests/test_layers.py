@@ -13,6 +13,7 @@ PACKAGE = Path(sound_groove.__file__).parent
 # From the ground up. A module may import from its own layer and from those below it.
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": (
+        "arguments",
         "errors",
         "types",
         "files",
@@ -26,6 +27,16 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "numbers": (
         "audio",
+        "audio_limits",
+        "given",
+        "opening",
+        "decoders",
+        "media",
+        "media_formats",
+        "media_structure",
+        "mp4_tables",
+        "channels",
+        "percentages",
         "container",
         "formats",
         "mpeg",
@@ -43,6 +54,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "filterbank",
         "probe",
         "level",
+        "pauses",
         "digital_silence",
         "pieces",
         "embedding_file",
@@ -71,7 +83,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "doors": ("service", "cli", "__main__"),
 }
 RANKS = {module: rank for rank, modules in enumerate(LAYERS.values()) for module in modules}
-ALLOWED_IN_NUMBERS = {"numpy", "soundfile", "soxr"}
+ALLOWED_IN_NUMBERS = {"numpy", "soundfile", "soxr", "av"}
 
 
 def imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[int, str]]:

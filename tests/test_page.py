@@ -129,7 +129,7 @@ def test_a_waveform_is_the_lowest_and_highest_sample_of_each_column(visit: Visit
 def test_no_probability_is_shown_as_certain(visit: Visit) -> None:
     program = """async values => values.map((await import("/page/verdict.js")).percent)"""
     shown = visit.open().evaluate(program, [1, 0.9996, 0.998, 0.92, 0.5, 0.066, 0.0004, 0])
-    assert shown == ["> 99.9 %", "> 99.9 %", "99.8 %", "92.0 %", "50 %", "6.6 %", "< 0.1 %", "< 0.1 %"]
+    assert shown == ["> 99.99 %", "99.96 %", "99.80 %", "92.0 %", "50 %", "6.6 %", "0.04 %", "< 0.01 %"]
 
 
 def test_too_little_speech_gives_no_verdict_and_says_why(visit: Visit, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 import pytest
+import soundfile
 
 from broken_audio import encode, hum
 from processes import modules_after
@@ -88,6 +89,24 @@ def test_warnings_name_the_recording_by_its_field(client: httpx.Client) -> None:
     assert found["verdict"] == "inconclusive"
     assert {"narrow_band", "too_little_speech"} <= {warning["code"] for warning in found["warnings"]}
     assert all(one["message"].startswith("b: ") for one in found["warnings"] if one["code"] != "outside_calibration")
+
+
+def test_a_channel_is_chosen_by_a_field_and_without_one_a_call_gets_no_verdict(client: httpx.Client) -> None:
+    one, other = (soundfile.read(EXAMPLES / f"{name}.flac", dtype="float32")[0] for name in ("rms-1", "awb-1"))
+    length = min(len(one), len(other))
+    call = ("call.wav", encode(np.stack([one[:length], other[:length]], axis=1)))
+    found = client.post("/v1/compare", files={"a": call, "b": call}).json()
+    assert found["verdict"] == "inconclusive" and found["probability"] < 1.0
+    assert {"channels_differ", "same_audio"} <= {warning["code"] for warning in found["warnings"]}
+    chosen = client.post("/v1/compare", files={"a": call, "b": clip("rms-2")}, data={"channel": "1"})
+    assert chosen.json()["verdict"] == "same"
+    first = client.post("/v1/embed", files={"audio": call}, data={"channel": "1"}).json()
+    expected = SpeakerEncoder.load("pretrained", threads=1).embed(one[:length])
+    assert float(np.dot(first["embedding"], expected)) > 0.9999 and first["warnings"] == []
+    lacking = client.post("/v1/embed", files={"audio": call}, data={"channel": "3"})
+    assert (lacking.status_code, lacking.json()["error"]["message"]) == (422, "audio: there is no channel 3: it has 2")
+    for wrong in ("0", "65", "two", "-1"):
+        assert client.post("/v1/embed", files={"audio": call}, data={"channel": wrong}).status_code == 400
 
 
 @pytest.mark.parametrize("name", NAMES)

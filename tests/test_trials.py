@@ -288,7 +288,7 @@ def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrialError, match="line 2: 'u1' stands for two different things"):
         located(tmp_path, "u1 u2 target\n")
     write(tmp_path / "eval/lists", "u1\n", "wav.scp")
-    with pytest.raises(TrialError, match="line 1: 'u1' is not followed by a file"):
+    with pytest.raises(TrialError, match="line 1: 'u1' is not followed by anything"):
         located(tmp_path, "u1 u2 target\n")
 
 

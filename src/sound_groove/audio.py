@@ -1,53 +1,68 @@
 """Reading recordings: any format, rate and channel count, to mono float32 at 16 kHz, or one clear sentence why not.
 
-Decoding is libsndfile's (through soundfile), resampling soxr's in its HQ quality: flat within the pass band, nothing
-folded back. Channels are averaged. Amplitudes beyond full scale, which float formats and resampling produce, are kept
-as they are.
+What is given (`given`) becomes a file, and the file a decoder (`opening`): libsndfile's, through soundfile, or
+FFmpeg's, through PyAV (`media`). All that follows is the same for both. Resampling is soxr's in its HQ quality: flat
+within the pass band, nothing folded back. Channels are averaged, or one of them is chosen (`channels`). Amplitudes
+beyond full scale, which float formats and resampling produce, are kept as they are.
 
 A recording is refused (AudioError) when it is missing, a folder, not permitted, not audio, truncated, damaged, empty,
 digital silence, not finite, shorter than MINIMUM_DURATION_S or longer than MAXIMUM_DURATION_S, has more than
-MAXIMUM_CHANNELS, a rate outside SAMPLE_RATES, or channels that cancel each other when averaged (opposite phase):
-picking one of them silently would hide the wiring mistake.
+MAXIMUM_CHANNELS, a rate outside SAMPLE_RATES, not the channel that was asked for, or channels that cancel each other
+when averaged (opposite phase): picking one of them silently would hide the wiring mistake.
 
 Digital silence is a signal that stays within 120 dB below full scale of one value: zeros, but also a constant offset,
 which no feature can see.
 """
 
 import os
-import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from sound_groove.container import Container, Stream, check_container
-from sound_groove.errors import AudioError, ForeignFormatError
-from sound_groove.formats.joined import JoinedSource
+from sound_groove.audio_limits import (
+    MAXIMUM_CHANNELS,
+    MAXIMUM_DURATION_S,
+    MINIMUM_DURATION_S,
+    SAMPLE_RATE,
+    SAMPLE_RATES,
+    check_form,
+    check_length,
+)
+from sound_groove.channels import Mixdown, check_channel, check_chosen
+from sound_groove.decoders import UNKNOWN_FRAMES, Decoder, DecodingError, as_array, decoder_of
+from sound_groove.errors import AudioError
+from sound_groove.given import AnyRecording, PathLike, opened, with_rate
+from sound_groove.opening import open_decoder
 from sound_groove.plain_wav import read_plain
 from sound_groove.types import QualityWarning, Recording, Samples
 
-SAMPLE_RATE = 16000  # Hz
-MINIMUM_DURATION_S = 0.1
-MAXIMUM_DURATION_S = 4 * 3600.0  # 0.9 GB of samples at 16 kHz: a header must not be able to ask for more
-MAXIMUM_CHANNELS = 64
-SAMPLE_RATES = (4000, 768000)  # Hz, lowest and highest that a recording of a voice may have
+__all__ = [
+    "MAXIMUM_CHANNELS",
+    "MAXIMUM_DURATION_S",
+    "MINIMUM_DURATION_S",
+    "SAMPLE_RATE",
+    "SAMPLE_RATES",
+    "AudioHeader",
+    "OpenRecording",
+    "check_samples",
+    "load_audio",
+    "open_recording",
+    "probe",
+    "read_recording",
+    "read_segment",
+    "read_spans",
+]
 
 SILENCE_RANGE = 2e-6  # highest minus lowest sample: 120 dB below full scale
 CANCELLED_SHARE = 10 ** (-30 / 20)  # channels that leave less than this of themselves when averaged cancel each other
 MAXIMUM_LEVEL = 2.0**31  # float files that hold 32-bit integers reach this; squares of more would overflow further on
-UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says where the header does not say
-UNSUPPORTED_CODING = 4  # libsndfile's number of the error
 BLOCK_VALUES = 1 << 16  # samples times channels decoded at a time: 4 s of mono at 16 kHz, 256 KiB
-
-PathLike: TypeAlias = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +73,7 @@ class AudioHeader:
         sample_rate: in Hz.
         channels: how many.
         frames: samples in each channel, at `sample_rate`.
-        warnings: what is doubtful about the file.
+        warnings: what one should know of where the samples come from.
     """
 
     sample_rate: int
@@ -83,29 +98,47 @@ class AudioHeader:
         return self.frames / self.sample_rate
 
 
-def load_audio(path: PathLike) -> Samples:
+def load_audio(recording: AnyRecording, channel: int | None = None) -> Samples:
     """The samples of a recording, as every part of this package takes them.
 
     Args:
-        path: a wav, flac, ogg, opus, mp3 or any other file that libsndfile reads.
+        recording: a path (of a wav, flac, ogg, opus, mp3 or any other file that libsndfile reads, and with the `media`
+            extra of an m4a, mp4, webm and more), also of a pipe; `-` for the standard input; a part of a file,
+            `call.wav#t=12.5,20` (seconds), or a channel of it, `call.wav#2`; the bytes of a file, or an open file,
+            which is read from its beginning; or samples with their rate in Hz, (samples, rate) or (rate, samples), as
+            `decoders.decoder_of` takes them. An array alone is mono floating point at 16 kHz.
+        channel: which one to listen to, counted from 1, where the name does not say; None averages all.
 
     Returns:
         (samples,) float32, mono, 16 kHz.
 
     Raises:
         AudioError: the recording cannot be used (see the module's text for the reasons).
+        UsageError: the channel is not a whole number from 1 on.
     """
-    return read_recording(path).samples
+    return read_recording(recording, channel).samples
 
 
-def read_recording(path: PathLike) -> Recording:
-    """A recording with what is known about its source; arguments and errors are those of `load_audio`."""
-    path = Path(path)
-    with _opened(path) as (source, header):
-        levels = _Levels(path)
-        samples = np.concatenate(list(_resampled(_mono_blocks(path, source, header, levels), header.sample_rate)))
-        levels.check()
-    return Recording(path, samples, header.sample_rate, header.channels, header.warnings)
+def read_recording(
+    recording: AnyRecording, channel: int | None = None, longest_s: float = MAXIMUM_DURATION_S
+) -> Recording:
+    """A recording with what is known about its source.
+
+    Args:
+        recording: as in `load_audio`.
+        channel: as in `load_audio`.
+        longest_s: what lasts longer is refused, at the latest when that much has been decoded.
+
+    Raises:
+        AudioError, UsageError: as in `load_audio`.
+    """
+    with _opened(recording, channel, longest_s) as (path, source, header, chosen):
+        levels, mixdown = _Levels(path), Mixdown(path, header.sample_rate, header.channels, chosen)
+        mono = _mono_blocks(path, source, header, levels, mixdown, longest_s=longest_s)
+        blocks = list(_resampled(mono, header.sample_rate))
+        channels = mixdown.facts()
+        levels.check(channels.cancel)
+        return Recording(path, np.concatenate(blocks), header.sample_rate, channels, header.warnings)
 
 
 def read_segment(path: PathLike, start: int, count: int) -> Samples:
@@ -116,7 +149,7 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     the segment's end. Unlike a whole recording, a segment may be silent.
 
     Args:
-        path: the file.
+        path: the file, or a channel of it.
         start: first sample, counted at 16 kHz.
         count: how many, at least 1.
 
@@ -129,38 +162,45 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     """
     if start < 0 or count < 1:
         raise ValueError(f"a segment starts at 0 or later and has at least 1 sample, not start={start}, count={count}")
-    path = Path(path)
-    if (plain := read_plain(path, start, count)) is not None:
+    if (plain := read_plain(Path(path), start, count)) is not None:
         return plain
     end = start + count
-    with _opened(path) as (source, header):
-        if end > header.samples:
-            raise AudioError(
-                path, f"has {header.samples:,} samples at 16 kHz, fewer than the {end:,} that the segment needs"
-            )
+    with _opened(path) as (name, source, header, chosen):
+        mixdown = Mixdown(name, header.sample_rate, header.channels, chosen, compared=False)
+        is_known = header.frames != UNKNOWN_FRAMES
+        if is_known and end > header.samples:
+            raise _too_short(name, header.samples, end)
         first = start if header.sample_rate == SAMPLE_RATE and source.enters_exactly else 0
-        if first and isinstance(source, _Source):
-            try:
-                source.seek(first)
-            except soundfile.LibsndfileError as error:
-                raise AudioError(path, f"is damaged: {_complaint(error)}; copy it again") from error
-        wanted = header.frames if header.sample_rate != SAMPLE_RATE else end - first
+        if first:
+            _seek(name, source, first)
+        wanted = header.frames if header.sample_rate != SAMPLE_RATE or not is_known else end - first
         blocks, length = [], 0
-        for block in _resampled(_mono_blocks(path, source, header, _Levels(path), first, wanted), header.sample_rate):
+        mono = _mono_blocks(name, source, header, _Levels(name), mixdown, first, wanted)
+        for block in _resampled(mono, header.sample_rate):
             blocks.append(block)
             length += len(block)
             if first + length >= end:
                 break
+        else:
+            if first + length < end:
+                raise _too_short(name, first + length, end)
     return np.concatenate(blocks)[start - first : end - first]
 
 
-def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]) -> Iterator[Samples]:
+def _too_short(path: Path | None, samples: int, end: int) -> AudioError:
+    return AudioError(path, f"has {samples:,} samples at 16 kHz, fewer than the {end:,} that the segment needs")
+
+
+def read_spans(
+    recording: AnyRecording, spans: Callable[[int], Sequence[tuple[int, int]]], channel: int | None = None
+) -> Iterator[Samples]:
     """Parts of a recording in one pass, holding no more of it in memory than a part and a block.
 
     Args:
-        path: the file.
+        recording: as in `load_audio`.
         spans: gives the parts, for the number of samples at 16 kHz: first sample and the one after the last, by their
             first samples. They may overlap.
+        channel: as in `load_audio`.
 
     Yields:
         The samples of each part, as `load_audio` gives them.
@@ -169,12 +209,48 @@ def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]
         AudioError: the recording cannot be used, which may show at its end only (for the reasons in the
             module's text).
     """
-    path = Path(path)
-    with _opened(path) as (source, header):
-        levels = _Levels(path)
-        waiting = deque(spans(header.samples))
+    with open_recording(recording, channel) as whole:
+        yield from whole.parts(spans(whole.samples))
+
+
+@contextmanager
+def open_recording(recording: AnyRecording, channel: int | None = None) -> Iterator["OpenRecording"]:
+    """A recording that is read more than once, also one that comes through a pipe.
+
+    Args:
+        recording: as in `load_audio`.
+        channel: as in `load_audio`.
+
+    Raises:
+        AudioError, UsageError: as in `load_audio`.
+    """
+    with _opened(recording, channel) as (path, source, header, chosen):
+        yield OpenRecording(path, source, _counted(path, source, header), chosen)
+
+
+class OpenRecording:
+    """A recording from which parts are read, as often as they are wanted.
+
+    Attributes:
+        samples: how many there are at 16 kHz.
+    """
+
+    def __init__(self, path: Path | None, source: Decoder, header: AudioHeader, chosen: int | None) -> None:
+        self.samples = header.samples
+        self._mixdown = Mixdown(path, header.sample_rate, header.channels, chosen, compared=False)
+        self._path, self._source, self._header = path, source, header
+        self._is_new = True
+
+    def parts(self, spans: Sequence[tuple[int, int]]) -> Iterator[Samples]:
+        """Parts in one pass; arguments and errors are those of `read_spans`."""
+        if not self._is_new:
+            _seek(self._path, self._source, 0)
+        self._is_new = False
+        levels = _Levels(self._path)
+        waiting = deque(spans)
         held, first = np.empty(0, np.float32), 0  # the samples from `first` on
-        for block in _resampled(_mono_blocks(path, source, header, levels), header.sample_rate):
+        blocks = _mono_blocks(self._path, self._source, self._header, levels, self._mixdown)
+        for block in _resampled(blocks, self._header.sample_rate):
             held = np.concatenate((held, block))
             while waiting and waiting[0][1] <= first + len(held):
                 start, end = waiting.popleft()
@@ -185,18 +261,19 @@ def read_spans(path: PathLike, spans: Callable[[int], Sequence[tuple[int, int]]]
         levels.check()
 
 
-def probe(path: PathLike) -> AudioHeader:
+def probe(recording: AnyRecording, channel: int | None = None) -> AudioHeader:
     """What a recording's header says, checked as far as that is possible without decoding.
 
     Finds what `check_container` finds (not audio, truncated, damaged pages or frames) and the limits on length, rate
     and channels; damage inside a flac file, silence and samples that are not finite only show when the recording is
-    read. A flac that does not say its length is decoded to count it.
+    read. A flac that does not say its length, and all that FFmpeg decodes, is decoded to count it.
+    Recording and channel are those of `load_audio`.
 
     Raises:
         AudioError: the recording cannot be used.
     """
-    with _opened(Path(path)) as (_, header):
-        return header
+    with _opened(recording, channel) as (path, source, header, _):
+        return _counted(path, source, header)
 
 
 def check_samples(samples: ArrayLike, path: PathLike | None = None) -> Samples:
@@ -215,12 +292,18 @@ def check_samples(samples: ArrayLike, path: PathLike | None = None) -> Samples:
     name = None if path is None else Path(path)
     array = np.asarray(samples)
     if array.ndim != 1:
-        raise AudioError(name, f"has the shape {array.shape}, not one row of mono samples; average the channels first")
+        raise AudioError(
+            name,
+            f"has the shape {array.shape}, not one row of mono samples; give several channels with their rate, as "
+            "(samples, 16000), or average them first",
+        )
     if array.dtype.kind != "f":
         raise AudioError(
-            name, f"holds {array.dtype} values, not floating point in [-1, 1]; divide 16-bit integers by 32768"
+            name,
+            f"holds {array.dtype} values, not floating point in [-1, 1]; give integers with their rate, as "
+            "(samples, 16000), or divide 16-bit ones by 32768",
         )
-    _check_length(name, len(array) / SAMPLE_RATE)
+    check_length(name, len(array) / SAMPLE_RATE)
     levels = _Levels(name)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused below
         mono = np.ascontiguousarray(array, dtype=np.float32)
@@ -229,149 +312,113 @@ def check_samples(samples: ArrayLike, path: PathLike | None = None) -> Samples:
     return mono
 
 
-class _Source(soundfile.SoundFile):  # type: ignore[misc]
-    """A file being decoded from front to back.
-
-    soundfile seeks after every read of a seekable file to where the decoder already is. For an mp3 that loses the bit
-    reservoir: the samples change in their last bits with the block size, and libmpg123 complains on the terminal
-    about a file that is sound.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-    @property
-    def enters_exactly(self) -> bool:
-        """Whether decoding from any sample on gives the same samples as decoding from the beginning."""
-        return self.format != "OGG" and (
-            self.subtype.startswith("PCM") or self.subtype in ("FLOAT", "DOUBLE", "ULAW", "ALAW")
-        )
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[_Source | JoinedSource, AudioHeader]]:
-    """A file, found whole as far as its structure tells, opened for decoding; its header is within the limits."""
+def _opened(
+    recording: AnyRecording, channel: int | None = None, longest_s: float = MAXIMUM_DURATION_S
+) -> Iterator[tuple[Path | None, Decoder, AudioHeader, int | None]]:
+    """A recording's name, its decoder, its header, and the channel that is wanted.
+
+    The header is within the limits as far as it says how long the recording is, and has that channel.
+    """
+    check_channel(channel)
     with ExitStack() as stack:
+        name: Path | None = None
         try:
-            status = path.stat()
-            if stat.S_ISDIR(status.st_mode):
-                raise AudioError(path, "is a folder, not a recording; name a file in it")
-            if not stat.S_ISREG(status.st_mode):  # reading a pipe could wait forever
-                raise AudioError(path, "is not a regular file; save the audio to a file first")
-            file = stack.enter_context(path.open("rb"))
-            container = check_container(path, file, status.st_size)
-            if container.duration_s:
-                _check_length(path, container.duration_s)
-            source = stack.enter_context(_decoder(file, container))
-        except soundfile.LibsndfileError as error:
-            if error.code == UNSUPPORTED_CODING:
-                raise ForeignFormatError(path, "sound of a coding that is not known") from error
-            raise AudioError(
-                path, f"is damaged, or of an unusual kind: {_complaint(error)}; convert it again"
-            ) from error
-        except (OSError, ValueError) as error:
+            if (found := with_rate(recording)) is not None:
+                source: Decoder = decoder_of(*found)
+            elif hasattr(recording, "dtype") and hasattr(recording, "ndim"):  # an array, or another library's tensor
+                source = decoder_of(check_samples(as_array(recording)), SAMPLE_RATE)
+            else:
+                content = stack.enter_context(opened(recording))
+                name, channel = content.name, channel if content.channel is None else content.channel
+                source = open_decoder(content)
+            stack.callback(source.close)
+            header = _read_header(name, source, longest_s)
+            check_chosen(name, channel, header.channels)
+        except OSError as error:
+            path = Path(os.fsdecode(recording)) if isinstance(recording, str | os.PathLike) else name
             raise AudioError(path, _explain(error)) from error
-        yield source, _read_header(path, source, container)
+        yield name, source, header, channel
 
 
-def _decoder(file: BinaryIO, container: Container) -> _Source | JoinedSource:
-    """A decoder of a file, or of what stands for it."""
-    if len(container.streams) > 1:
-        return JoinedSource([partial(_open_stream, stream) for stream in container.streams], SAMPLE_RATE)
-    if container.streams:
-        return _open_stream(container.streams[0])
-    # By descriptor: soundfile judges a name by its extension (.raw), and cannot pass on undecodable bytes.
-    os.lseek(file.fileno(), 0, os.SEEK_SET)  # file.seek would only move within its buffer
-    return _Source(file.fileno(), closefd=False)
-
-
-def _open_stream(stream: Stream) -> _Source:
-    return _Source(stream())
-
-
-def _read_header(path: Path, source: _Source | JoinedSource, container: Container) -> AudioHeader:
+def _read_header(path: Path | None, source: Decoder, longest_s: float) -> AudioHeader:
     """The header of an opened file, within the limits."""
-    header = AudioHeader(source.samplerate, source.channels, source.frames, container.warnings)
-    lowest, highest = SAMPLE_RATES
-    if not lowest <= header.sample_rate <= highest:
-        raise AudioError(path, f"has a sample rate of {header.sample_rate:,} Hz, outside {lowest:,} to {highest:,} Hz")
-    if header.channels > MAXIMUM_CHANNELS:
-        raise AudioError(
-            path, f"has {header.channels} channels, more than {MAXIMUM_CHANNELS}; keep those with the voice"
-        )
-    if isinstance(source, _Source) and header.frames == UNKNOWN_FRAMES:
-        header = replace(header, frames=_count_frames(path, source))
-    _check_length(path, header.duration_s)
+    header = AudioHeader(source.sample_rate, source.channels, source.frames, source.warnings)
+    check_form(path, header.sample_rate, header.channels)
+    if source.declared_frames != UNKNOWN_FRAMES:
+        check_length(path, source.declared_frames / header.sample_rate, longest_s)
     return header
 
 
-def _count_frames(path: Path, source: _Source) -> int:
-    """Decode a file that does not say its length, such as a flac written to a pipe, to count its frames."""
-    count, block = 0, BLOCK_VALUES // source.channels
+def _counted(path: Path | None, source: Decoder, header: AudioHeader) -> AudioHeader:
+    """The header, with its frames counted by decoding where it does not say how many there are."""
+    if header.frames != UNKNOWN_FRAMES:
+        return header
+    frames = sum(map(len, _blocks(path, source, header, UNKNOWN_FRAMES, MAXIMUM_DURATION_S)))
+    _seek(path, source, 0)
+    return replace(header, frames=frames)
+
+
+def _seek(path: Path | None, source: Decoder, frame: int) -> None:
+    """Go on from another frame."""
     try:
-        while count <= MAXIMUM_DURATION_S * source.samplerate and (read := len(source.read(block, dtype="float32"))):
-            count += read
-        source.seek(0)
-    except soundfile.LibsndfileError as error:
-        stopped_s = count / source.samplerate
-        raise AudioError(
-            path,
-            f"is truncated or damaged: decoding stopped after {stopped_s:.2f} s ({_complaint(error)}); copy it again",
-        ) from error
-    return count
-
-
-def _check_length(path: Path | None, duration_s: float) -> None:
-    """Refuse a recording that is empty, too short or too long."""
-    if duration_s == 0:
-        raise AudioError(path, "is empty: it has a header but no samples" if path else "is empty: it has no samples")
-    if duration_s < MINIMUM_DURATION_S:
-        raise AudioError(path, f"lasts {duration_s:.3f} s, less than the {MINIMUM_DURATION_S} s that are needed")
-    if duration_s > MAXIMUM_DURATION_S:
-        hours = MAXIMUM_DURATION_S / 3600
-        raise AudioError(path, f"lasts {duration_s / 3600:,.1f} h, more than {hours:.0f} h; cut it into parts")
+        source.seek(frame)
+    except DecodingError as error:
+        raise AudioError(path, f"is damaged: {error}; copy it again") from error
 
 
 def _mono_blocks(
-    path: Path,
-    source: _Source | JoinedSource,
+    path: Path | None,
+    source: Decoder,
     header: AudioHeader,
     levels: "_Levels",
+    mixdown: Mixdown,
     first: int = 0,
     wanted: int | None = None,
+    longest_s: float = MAXIMUM_DURATION_S,
 ) -> Iterator[Samples]:
-    """Decoded blocks, averaged to mono, at the file's own rate; every one of the promised frames must come."""
-    remaining = header.frames - first if wanted is None else wanted
-    block_frames = BLOCK_VALUES // header.channels
-    while remaining > 0:
-        try:
-            frames: NDArray[np.float32] = source.read(
-                min(block_frames, remaining), dtype="float32", always_2d=True
-            )  # (T, C)
-            complaint = "the samples end there"
-        except soundfile.LibsndfileError as error:
-            frames, complaint = np.empty((0, header.channels), np.float32), _complaint(error)
-        if len(frames) == 0:
-            stopped_s, whole_s = (header.frames - remaining) / header.sample_rate, header.duration_s
-            raise AudioError(
-                path,
-                f"is truncated or damaged: decoding stopped after {stopped_s:.2f} of {whole_s:.2f} s ({complaint}); "
-                "copy it again",
-            )
-        remaining -= len(frames)
-        mono = _average(frames)
-        levels.add(mono, frames)
+    """Decoded blocks, as mono, at the file's own rate; every one of the promised frames must come."""
+    for frames in _blocks(path, source, header, header.frames - first if wanted is None else wanted, longest_s):
+        selected = mixdown.select(frames)
+        mono = mixdown.mono(selected)
+        levels.add(mono, selected)
         yield mono
 
 
-def _average(frames: NDArray[np.float32]) -> Samples:
-    """(T, C) -> (T,). Channel by channel, so that a sample's value does not depend on the block that it is in."""
-    mono: Samples = frames[:, 0].copy()
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with its own message
-        for channel in range(1, frames.shape[1]):
-            mono += frames[:, channel]
-    mono /= np.float32(frames.shape[1])
-    return mono
+def _blocks(
+    path: Path | None, source: Decoder, header: AudioHeader, wanted: int, longest_s: float
+) -> Iterator[NDArray[np.float32]]:
+    """Decoded blocks (T, C): as many frames as are wanted, or all there are where nobody knows how many that is."""
+    is_known = header.frames != UNKNOWN_FRAMES
+    block_frames = BLOCK_VALUES // header.channels
+    remaining, rate = wanted, header.sample_rate
+    while remaining > 0:
+        complaint = "the samples end there"
+        try:
+            frames = source.read(min(block_frames, remaining))  # (T, C)
+        except DecodingError as error:
+            frames, complaint = np.empty((0, header.channels), np.float32), str(error)
+            is_known = True  # it ends, and not where it should
+        if len(frames) == 0:
+            if not is_known:
+                check_length(path, (wanted - remaining) / rate)
+                return
+            raise AudioError(
+                path,
+                f"is truncated or damaged: decoding stopped after {_stopped(header, wanted, remaining)} s "
+                f"({complaint}); copy it again",
+            )
+        remaining -= len(frames)
+        if not is_known and wanted - remaining > longest_s * rate:
+            raise AudioError(path, f"lasts more than the {longest_s:g} s allowed here; cut it into parts")
+        yield frames
+
+
+def _stopped(header: AudioHeader, wanted: int, remaining: int) -> str:
+    """Where decoding stopped, in seconds, and of how many if that is known."""
+    if header.frames == UNKNOWN_FRAMES:
+        return f"{(wanted - remaining) / header.sample_rate:.2f}"
+    return f"{(header.frames - remaining) / header.sample_rate:.2f} of {header.duration_s:.2f}"
 
 
 def _resampled(blocks: Iterator[Samples], sample_rate: int) -> Iterator[Samples]:
@@ -414,42 +461,30 @@ class _Levels:
         if frames.shape[1] > 1:
             self._channels = max(self._channels, float(np.max(frames.max(axis=0) - frames.min(axis=0))))
 
-    def check(self) -> None:
+    def check(self, cancel: bool = False) -> None:
         """Judge the whole recording.
+
+        Args:
+            cancel: the channels are known to cancel each other.
 
         Raises:
             AudioError: it is digital silence, or its channels cancel each other.
         """
         spread = float(self._mono[1] - self._mono[0])
-        if self._channels > SILENCE_RANGE and spread < CANCELLED_SHARE * self._channels:
+        if cancel or (self._channels > SILENCE_RANGE and spread < CANCELLED_SHARE * self._channels):
             raise AudioError(
                 self.path,
-                "is silent when its channels are averaged, because they cancel each other (opposite phase); "
-                "keep one channel: ffmpeg -i INPUT -af 'pan=mono|c0=c0' OUTPUT.wav",
+                "is next to silent when its channels are averaged, because they cancel each other (opposite phase); "
+                "keep one channel: --channel 1, or channel=1",
             )
         if spread < SILENCE_RANGE:
             raise AudioError(self.path, "is digital silence: all its samples have the same value")
 
 
-def _complaint(error: soundfile.LibsndfileError) -> str:
-    """What libsndfile says, as a clause."""
-    text = str(error.error_string).strip()
-    if "internal error" in text.lower():  # of values that it cannot work with
-        return "its header makes no sense"
-    text = text.rstrip(".").removeprefix("Error : ")
-    return text[:1].lower() + text[1:] if text else "the decoder gives no reason"
-
-
-def _explain(error: OSError | ValueError) -> str:
+def _explain(error: OSError) -> str:
     """Why a file could not be opened, as a clause."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "no such file; check the name and the folder"
     if isinstance(error, PermissionError):
         return "may not be read (permission denied); check who owns it and its mode"
-    if isinstance(error, OSError) and error.strerror:
-        return f"could not be read ({error.strerror.lower()})"
-    return (
-        "no such file; its name is not one that the system allows"
-        if isinstance(error, ValueError)
-        else "could not be read"
-    )
+    return f"could not be read ({error.strerror.lower()})" if error.strerror else "could not be read"

@@ -9,7 +9,8 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 from zipfile import BadZipFile
@@ -17,10 +18,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio import probe, read_recording
 from sound_groove.embedding_file import EMBEDDINGS, MODEL, PATHS
-from sound_groove.encoder import AnyRecording, SpeakerEncoder
+from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, OutputError, UsageError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
+from sound_groove.given import AnyRecording, split_name
 from sound_groove.types import CropAveraging, Embeddings
 
 CHUNK = 512  # recordings; what a run that is killed has to do again at most
@@ -44,13 +47,19 @@ class Recordings(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """Audio files, called by their paths."""
+    """Audio files, called by their paths, or by names of their own.
+
+    Attributes:
+        names: what they are called.
+        paths: of those that are not called by their paths.
+    """
 
     names: tuple[str, ...]
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, name: str) -> str:
         """The path."""
-        return name
+        return self.paths.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,25 @@ def embed_one(encoder: SpeakerEncoder, recordings: Recordings, name: str, crops:
     except AudioError as error:
         return error.reason
     return embedding
+
+
+def mixed_recordings(files: Files, threads: int) -> tuple[tuple[str, str], ...]:
+    """Name and reason of the recordings whose embedding is that of several sounds, averaged over their channels.
+
+    What cannot be read is passed over.
+    """
+
+    def judge(name: str) -> tuple[tuple[str, str], ...]:
+        recording = files.open(name)
+        try:
+            if not split_name(recording)[0].is_file() or probe(recording).channels < 2:  # a pipe was read already
+                return ()
+            return tuple((name, warning.message) for warning in read_recording(recording).channels.warnings)
+        except AudioError:
+            return ()
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="channels") as executor:
+        return tuple(chain.from_iterable(executor.map(judge, files.names)))
 
 
 def embed_all(

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.errors import MetricError, nearest
 from sound_groove.metrics import check_trials
+from sound_groove.percentages import uncertain
 from sound_groove.types import Scores
 
 RIDGE = (
@@ -192,6 +193,8 @@ def trial_measures(first: Measures, second: Measures) -> dict[str, Scores]:
 def probability(llr: float, prior: float) -> float:
     """Probability of 'same speaker', given the evidence and what was believed before it (Bayes' rule).
 
+    It is never 0 or 1, however much evidence there is: where a float would be rounded to that, it is the last before.
+
     Args:
         llr: log-likelihood ratio, natural logarithm.
         prior: probability of 'same speaker' before hearing, in (0, 1).
@@ -205,7 +208,7 @@ def probability(llr: float, prior: float) -> float:
     log_odds = llr + logit(prior)
     if math.isnan(log_odds):
         raise MetricError("the log-likelihood ratio is NaN")
-    return float(sigmoid(log_odds))
+    return uncertain(float(sigmoid(log_odds)))
 
 
 def logit(prior: float) -> float:

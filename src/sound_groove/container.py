@@ -65,12 +65,14 @@ class Container:
             joined; none where it is the file itself.
         duration_s: its length where it is known before decoding, as of an mp3; else 0.
         warnings: what is doubtful about it.
+        foreign: the coding inside, such as "G.722 inside a wav", where libsndfile does not know it; else empty.
     """
 
     kind: str
     streams: tuple[Stream, ...] = ()
     duration_s: float = 0.0
     warnings: tuple[QualityWarning, ...] = ()
+    foreign: str = ""
 
 
 def check_container(path: Path, file: BinaryIO, size: int) -> Container:
@@ -82,7 +84,7 @@ def check_container(path: Path, file: BinaryIO, size: int) -> Container:
         size: its length in bytes.
 
     Raises:
-        AudioError: it is empty, not audio, audio of a kind that cannot be read (ForeignFormatError), truncated, or
+        AudioError: it is empty, not audio, audio of a format that cannot be read (ForeignFormatError), truncated, or
             damaged.
         OSError: it could not be read.
     """
@@ -108,8 +110,8 @@ def _found(path: Path, file: BinaryIO, start: int, size: int) -> Container:
     if kind == "ogg":
         stream = read_ogg(path, file, start, size)
         return Container(kind, () if stream is None else (_always(stream),))
-    stream, extent = read_chunked(path, kind, file, start, size)
-    return Container(kind, () if stream is None else (_always(stream),), warnings=extent.warnings)
+    chunked, extent, foreign = read_chunked(path, kind, file, start, size)
+    return Container(kind, () if chunked is None else (_always(chunked),), warnings=extent.warnings, foreign=foreign)
 
 
 def _mpeg(kind: str, file: BinaryIO, chains: tuple[MpegFrames, ...]) -> Container:
@@ -125,12 +127,11 @@ def _wav(path: Path, file: BinaryIO, start: int, size: int) -> Container:
         length = sum(end - begin for begin, end in wav.parts)
         first = find_start(content, 0, length)
         return replace(_mpeg("wav", content, find_frames(path, content, first or 0, length)), warnings=warnings)
+    foreign = ""
     if wav.format and wav.coding not in DECODED:
-        name = CODINGS.get(wav.coding, f"sound of the coding 0x{wav.coding:04X}")
-        raise ForeignFormatError(path, f"{name} inside a wav")
-    if wav.is_plain:
-        return Container("wav", warnings=warnings)
-    return Container("wav", (_always(decoder_stream(path, file, wav)),), warnings=warnings)
+        foreign = f"{CODINGS.get(wav.coding, f'sound of the coding 0x{wav.coding:04X}')} inside a wav"
+    streams = () if wav.is_plain else (_always(decoder_stream(path, file, wav)),)
+    return Container("wav", streams, warnings=warnings, foreign=foreign)
 
 
 def _always(stream: SplicedFile) -> Stream:

@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from sound_groove.arguments import check_number
 from sound_groove.calibration import logit
 from sound_groove.errors import UsageError
 
@@ -46,11 +47,11 @@ class DecisionRule:
 
     def __post_init__(self) -> None:
         """Refuse costs and rates out of range."""
-        costs = (self.false_accept, self.false_reject, self.inconclusive)
+        costs = [check_number(cost, "a cost") for cost in (self.false_accept, self.false_reject, self.inconclusive)]
         if not all(math.isfinite(cost) and cost > 0 for cost in costs):
             raise UsageError(f"costs must be positive numbers; {', '.join(f'{cost:g}' for cost in costs)} were given")
         for rate in (self.max_false_accept, self.max_false_reject):
-            if rate is not None and not 0 < rate < 1:
+            if rate is not None and not 0 < check_number(rate, "an error rate") < 1:
                 raise UsageError(f"an error rate must lie between 0 and 1, exclusive; {rate:g} was given")
 
     def limits(self, prior: float) -> tuple[float, float]:

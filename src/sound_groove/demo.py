@@ -26,6 +26,7 @@ from sound_groove.evaluation.results import SCORES
 from sound_groove.evaluation.trial_sets import trials_from_list
 from sound_groove.evaluation.verification import evaluate
 from sound_groove.files import replaced, write_json
+from sound_groove.percentages import probability_text, rate_text
 from sound_groove.recipes import parse_recipe
 from sound_groove.training.trainer import train
 from sound_groove.verifier import Comparison, compare
@@ -204,7 +205,7 @@ def demo(
         _prepare(folder, size, seed, tell)
     with steps.step("train", f"train: a small ECAPA-TDNN from scratch, on {SOURCE}"):
         result = train(recipe(folder, size, seed), folder=folder.model, command=command, say=tell)
-        tell(f"best EER {100 * result.best_eer:.2f} % on the held-out {SOURCE}, after epoch {result.best_epoch}")
+        tell(f"best EER {rate_text(result.best_eer)} on the held-out {SOURCE}, after epoch {result.best_epoch}")
     with steps.step("evaluate", f"verify: judge the model on other {SOURCE}, which it never heard"):
         metrics = _evaluate(folder, command, tell)
     with steps.step("compare", "compare: a typical pair of each kind (the median score of its kind)"):
@@ -312,7 +313,7 @@ def _evaluate(folder: DemoFolder, command: str, say: Say) -> dict[str, Any]:
     metrics = evaluate(SpeakerEncoder.load(folder.model), trials, folder.evaluation, command=command, say=say)
     eer, cost = metrics["eer"], metrics["min_dcf"]
     say(
-        f"EER {100 * eer['value']:.2f} % ({100 * eer['low']:.2f} to {100 * eer['high']:.2f} % at 95 % confidence), "
+        f"EER {rate_text(eer['value'])} ({rate_text(eer['low'])} to {rate_text(eer['high'])} at 95 % confidence), "
         f"minDCF {cost['value']:.3f} at p_target {cost['p_target']}, on {SOURCE}"
     )
     say(f"({metrics['targets']} trials of one voice, {metrics['nontargets']} of two)")
@@ -331,10 +332,11 @@ def _compare(folder: DemoFolder, say: Say) -> tuple[Pair, Pair]:
         first, second = folder.unseen / middle["enrolment"], folder.unseen / middle["test"]
         pair = Pair(truth, first, second, compare(first, second, encoder))
         answer = pair.comparison
+        chance = "unknown" if answer.probability is None else probability_text(answer.probability)
         say(f"{first} and {second}, of {'one voice' if truth == 'same' else 'two voices'}:")
         say(
             f"  verdict '{answer.verdict}' ({'right' if pair.is_right else 'wrong'}), score {answer.score:.3f}, "
-            f"probability of one voice {answer.probability:.3f}, on {SOURCE}"
+            f"probability of one voice {chance}, on {SOURCE}"
         )
         return pair
 

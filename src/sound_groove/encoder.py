@@ -21,18 +21,22 @@ A model is a file in ONNX, for which numpy and onnxruntime suffice, or a .safete
 torch is imported when it is loaded. The package carries one, under the name `pretrained`.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio import SAMPLE_RATE, read_spans
+from sound_groove.arguments import check_integer, check_kind, check_number
+from sound_groove.audio import SAMPLE_RATE, OpenRecording, open_recording
 from sound_groove.calibration import ScoreMap
+from sound_groove.channels import check_chosen
 from sound_groove.errors import AudioError, CheckpointError, UsageError, printable, require_extra
 from sound_groove.filterbank import FRAME_SHIFT, samples_of
+from sound_groove.given import AnyRecording, described, is_recording, list_of
 from sound_groove.level import frame_energies, level_of, level_of_features, level_of_samples, level_spans
 from sound_groove.pieces import Array, Span, batches, repeated, spans
 from sound_groove.pretrained import PRETRAINED, model_path
@@ -50,7 +54,6 @@ LONGEST_FRAMES = 6000  # 60 s
 HELD_SECONDS = 600.0  # of pieces that wait to be put into batches of similar length: 38 MB
 
 Piece = tuple[Array, float]  # and the level of the recording that it is a part of; 0 where it is the whole
-AnyRecording = str | os.PathLike[str] | Samples
 
 
 class Backend(Protocol):
@@ -166,6 +169,10 @@ class SpeakerEncoder:
                 embedding of its probe than it should: its weights were changed, or it is computed wrongly here.
             UsageError: there is no such device here.
         """
+        check_kind(path, (str, os.PathLike), "the model", "a path or a name")
+        check_kind(device, str, "the device", "a word such as 'cpu'")
+        if threads is not None and check_integer(threads, "threads") < 1:
+            raise UsageError(f"threads must be at least 1; {threads} was given")
         path = model_path(path)
         if path.suffix == ".onnx":
             from sound_groove.onnx_model import OnnxModel
@@ -197,16 +204,20 @@ class SpeakerEncoder:
         recordings: AnyRecording | Sequence[AnyRecording],
         crops: CropAveraging | None = None,
         batch_seconds: float | None = None,
+        channel: int | None = None,
     ) -> Embeddings:
         """Embed one recording or several.
 
         A file is decoded piece by piece: hours of audio take no more memory than minutes.
 
         Args:
-            recordings: paths of audio files, or (samples,) mono float at 16 kHz in [-1, 1], at least 25 ms; or one.
+            recordings: each as `audio.load_audio` takes it: a path, which may name a channel (`call.wav#2`), the bytes
+                of a file, an open file, (samples, rate), or (samples,) mono float at 16 kHz in [-1, 1], at least 25 ms;
+                or one of these.
             crops: average evenly spaced crops of this count and length; None takes the whole recording.
             batch_seconds: most audio in a batch, padding included; bounds the memory. One piece always fits. None takes
                 what suits the model's kind.
+            channel: which one to listen to in all files, counted from 1, where a path names none; None averages all.
 
         Returns:
             (N, D) float32 of unit length, in the order given; (D,) of a single recording.
@@ -214,17 +225,16 @@ class SpeakerEncoder:
         Raises:
             AudioError: a recording cannot be used.
             CheckpointError: the network's output is not finite, or zero.
-            UsageError: crops of no length, or none of them.
+            UsageError: crops of no length, or none of them; or an argument of another kind.
         """
-        if isinstance(recordings, str | os.PathLike) or (
-            isinstance(recordings, np.ndarray) and recordings.ndim == 1 and recordings.dtype != object
-        ):
-            single: Embeddings = self.embed([recordings], crops, batch_seconds)[0]
+        if is_recording(recordings):
+            single: Embeddings = self.embed([cast(AnyRecording, recordings)], crops, batch_seconds, channel)[0]
             return single
+        several = list_of(recordings)
         cut = _cutter(crops, samples_of)
-        pieces = (_pieces_of(recording, *cut, self._backend.has_floor) for recording in recordings)
-        most = batch_seconds or self._backend.batch_seconds
-        return self._average(pieces, len(recordings), self._backend.embed_waveforms, most, SAMPLE_RATE)
+        pieces = (_pieces_of(recording, *cut, self._backend.has_floor, channel) for recording in several)
+        most = self._most(batch_seconds)
+        return self._average(pieces, len(several), self._backend.embed_waveforms, most, SAMPLE_RATE)
 
     def embed_features(
         self, features: Sequence[Array], crops: CropAveraging | None = None, batch_seconds: float | None = None
@@ -246,6 +256,9 @@ class SpeakerEncoder:
                 was removed.
         """
         least, cut = _cutter(crops, lambda frames: frames)
+        for item in features:
+            if getattr(item, "ndim", 0) != 2:
+                raise UsageError(f"features are arrays (T, F), one a recording; {described(item)} was given")
         if self._backend.has_floor and any(_is_centred(item) for item in features):
             raise UsageError(
                 f"model '{printable(self.identity.name)}' has a floor below the recording's level, and these features "
@@ -253,8 +266,16 @@ class SpeakerEncoder:
             )
         find = level_of_features if self._backend.has_floor else _no_level
         pieces = (_pieces_in(item, least, cut, find) for item in features)
-        most = batch_seconds or self._backend.batch_seconds
+        most = self._most(batch_seconds)
         return self._average(pieces, len(features), self._backend.embed_features, most, SAMPLE_RATE // FRAME_SHIFT)
+
+    def _most(self, batch_seconds: float | None) -> float:
+        """Seconds of audio in a batch."""
+        if batch_seconds is None:
+            return self._backend.batch_seconds
+        if not 0 < check_number(batch_seconds, "batch_seconds") < math.inf:
+            raise UsageError(f"batch_seconds must be above 0; {batch_seconds} was given")
+        return batch_seconds
 
     def _average(
         self,
@@ -309,6 +330,10 @@ def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tup
         crops: as in `embed`.
         length_of: of a number of frames.
     """
+    if crops is not None:
+        check_kind(crops, CropAveraging, "crops", "CropAveraging(count, frames)")
+        check_integer(crops.count, "the number of crops")
+        check_integer(crops.frames, "the length of crops")
     if crops is not None and (crops.count < 1 or crops.frames < 1):
         raise UsageError(f"crops need a count and a length of at least 1; {crops.count} and {crops.frames} were given")
     least, longest = length_of(MINIMUM_FRAMES if crops is None else crops.frames), length_of(LONGEST_FRAMES)
@@ -316,29 +341,26 @@ def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tup
 
 
 def _pieces_of(
-    recording: AnyRecording, least: int, cut: Callable[[int], list[Span]], has_floor: bool
+    recording: AnyRecording, least: int, cut: Callable[[int], list[Span]], has_floor: bool, channel: int | None
 ) -> Iterator[Piece]:
     """The pieces of a file or of samples, one after the other."""
-    if not isinstance(recording, str | os.PathLike):
+    if isinstance(recording, np.ndarray):
         if recording.ndim != 1 or recording.dtype.kind != "f":
             raise AudioError(
                 None, f"has shape {recording.shape} and type {recording.dtype}; samples are one row of floating point"
             )
-        yield from _pieces_in(recording, least, cut, level_of_samples if has_floor else _no_level)
+        check_chosen(None, channel, 1)
+        yield from _pieces_in(cast(Samples, recording), least, cut, level_of_samples if has_floor else _no_level)
         return
-    levels = [0.0]
-
-    def cut_file(total: int) -> list[Span]:
-        pieces = cut(total) if total >= least else [(0, total)]  # a short one is read whole, to be repeated
-        if has_floor and len(pieces) > 1:
-            levels[0] = _level_of_file(recording)
-        return pieces
-
-    for piece in read_spans(recording, cut_file):
-        if len(piece) >= least:
-            yield piece, levels[0]
-        else:
-            yield from _pieces_in(piece, least, cut, _no_level)
+    with open_recording(recording, channel) as whole:
+        if whole.samples < least:  # read whole, to be repeated
+            for piece in whole.parts([(0, whole.samples)]):
+                yield from _pieces_in(piece, least, cut, _no_level)
+            return
+        pieces = cut(whole.samples)
+        level = _level_of(whole) if has_floor and len(pieces) > 1 else 0.0
+        for piece in whole.parts(pieces):
+            yield piece, level
 
 
 def _pieces_in(
@@ -350,9 +372,10 @@ def _pieces_in(
     return ((item[start:end], level) for start, end in pieces)
 
 
-def _level_of_file(path: str | os.PathLike[str]) -> float:
+def _level_of(recording: OpenRecording) -> float:
     """The level of a recording, read from its beginning to its end in bounded memory."""
-    return level_of(np.concatenate([frame_energies(part) for part in read_spans(path, level_spans)]))
+    parts = recording.parts(level_spans(recording.samples))
+    return level_of(np.concatenate([frame_energies(part) for part in parts]))
 
 
 def _no_level(item: Array) -> float:

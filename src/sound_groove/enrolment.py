@@ -1,9 +1,10 @@
 """Enrolment: recordings of one speaker, checked, into a store.
 
-A voiceprint is worth what was enrolled. A recording is refused that cannot be used, that has too little speech, that is
-enrolled already, or that does not sound like the speaker's others: each new one is compared with all the others (the
-mean of the cosines), and where the evidence speaks for another voice (llr < 0) it is set aside and the rest are
-compared anew. One refusal refuses them all, so that nothing is half done.
+A voiceprint is worth what was enrolled. A recording is refused that cannot be used, that has too little speech, whose
+channels carry different sound when none was chosen, that is enrolled already, or that does not sound like the speaker's
+others: each new one is compared with all the others (the mean of the cosines), and where the evidence speaks for
+another voice (llr < 0) it is set aside and the rest are compared anew. One refusal refuses them all, so that nothing is
+half done.
 """
 
 import io
@@ -16,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 import soundfile
 
+from sound_groove.arguments import check_has, check_kind
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.calibration import ScoreMap
 from sound_groove.encoder import SpeakerEncoder
@@ -26,7 +28,8 @@ from sound_groove.errors import (
     UsageError,
     printable,
 )
-from sound_groove.listening import AudioFacts, HeardRecording, hear, joint_facts
+from sound_groove.given import AnyRecording, list_of
+from sound_groove.listening import NO_VERDICT, AudioFacts, HeardRecording, hear, joint_facts
 from sound_groove.quality import LITTLE_SPEECH_S, seconds_text
 from sound_groove.scoring import cosine
 from sound_groove.store.changing import other_model
@@ -69,23 +72,25 @@ class Candidate:
 def enroll(
     store: VoiceprintStore,
     name: str,
-    recordings: Sequence[str | Path | Samples],
+    recordings: AnyRecording | Sequence[AnyRecording],
     encoder: SpeakerEncoder,
     *,
     force: bool = False,
     keep_audio: bool = False,
     actor: str = "python",
+    channel: int | None = None,
 ) -> Enrolment:
     """Enrol a speaker, or add recordings to one.
 
     Args:
         store: where to keep them.
         name: of the speaker, up to 200 printable characters.
-        recordings: paths, or (samples,) mono float32 at 16 kHz; at least one.
+        recordings: at least one, each as `compare` takes it; or one of these.
         encoder: makes the embeddings; a speaker has those of one model only.
         force: enrol recordings with little speech, and those that do not sound like the others.
         keep_audio: keep the samples as well, so that another model can embed them later.
         actor: who does it, for the audit trail.
+        channel: which one to listen to, counted from 1, where a path names none; None averages all.
 
     Raises:
         EnrolmentError: recordings were refused; it names them all, and nothing was enrolled.
@@ -93,14 +98,18 @@ def enroll(
         StoreError: the store cannot be written.
         UsageError: there is no recording, or the name is none.
     """
+    check_kind(name, str, "the speaker's name", "text")
+    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    check_has(store, "voiceprint", "the store", "what open_store gives")
     name = checked_name(name)
-    if not recordings:
+    several = list_of(recordings)
+    if not several:
         raise UsageError(f"to enrol '{printable(name)}', name at least one recording")
     heard: list[HeardRecording] = []
     problems: list[str] = []
-    for number, recording in enumerate(recordings, start=1):
+    for number, recording in enumerate(several, start=1):
         try:
-            heard.append(hear(recording, f"recording {number}"))
+            heard.append(hear(recording, f"recording {number}", channel))
         except AudioError as error:
             problems.append(str(error))
     if problems:
@@ -150,14 +159,32 @@ def enroll_heard(
             raise other_model(earlier.speaker, model)
         kept = () if earlier is None else earlier.recordings
         agreement = _check(name, candidates, kept, score_map, force)
-        entry = store.add(name, new, model, None if earlier is None else earlier.speaker.version, actor)
         warnings = [warning for candidate in candidates for warning in candidate.heard.warnings]
+        warnings += _elsewhere(store, checked_name(name), candidates, new)
+        entry = store.add(name, new, model, None if earlier is None else earlier.speaker.version, actor)
         if score_map is None and len(new) + len(kept) > 1:
             message = "the model carries no map from score to probability, so nobody checked that these sound alike"
             warnings.append(QualityWarning("cohesion_unchecked", message))
         return Enrolment(entry, len(new), agreement, tuple(warnings))
 
     return _persevere(name, attempt)
+
+
+def _elsewhere(
+    store: VoiceprintStore, name: str, candidates: Sequence[Candidate], new: Sequence[EnrolledRecording]
+) -> list[QualityWarning]:
+    """That the audio of recordings is enrolled under another name as well: one of the two is not who it is called."""
+    names = store.enrolled_as([recording.digest for recording in new])
+    found = []
+    for candidate, recording in zip(candidates, new, strict=True):
+        others = [printable(other) for other in names.get(recording.digest, ()) if other != name]
+        if others:
+            shown = f"'{others[0]}'" + (f" and {len(others) - 1:,} more" if len(others) > 1 else "")
+            message = (
+                f"{candidate.heard.name}: this audio is enrolled as {shown} too; remove it where it does not belong"
+            )
+            found.append(QualityWarning("enrolled_elsewhere", message))
+    return found
 
 
 def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: str = "python") -> SpeakerEntry:
@@ -281,12 +308,13 @@ def _repeated(candidates: Sequence[Candidate], kept: Sequence[EnrolledRecording]
 
 
 def _unheard(candidates: Sequence[Candidate], force: bool) -> list[str]:
-    """Recordings with too little speech to tell a voice by."""
+    """Recordings with too little speech to tell a voice by, and averages of different sounds."""
     problems = []
     for candidate in candidates:
         speech_s, shown = candidate.heard.facts.speech_s, candidate.heard.name
-        if not candidate.heard.allows_verdict:
-            problems.append(candidate.heard.warnings[0].message)
+        bars = [warning.message for warning in candidate.heard.warnings if warning.code in NO_VERDICT]
+        if bars:
+            problems += bars
         elif speech_s < LITTLE_SPEECH_S and not force:
             problems.append(
                 f"{shown}: has {seconds_text(speech_s)} of speech, and an enrolment wants {LITTLE_SPEECH_S:.0f} s; "

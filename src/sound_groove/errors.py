@@ -39,33 +39,43 @@ class AudioError(SoundGrooveError):
     Attributes:
         path: the file, or None for samples that came from memory.
         reason: one clause in lower case, such as "is digital silence".
+        called: what to call a recording without a path.
     """
 
-    def __init__(self, path: str | Path | None, reason: str) -> None:
+    def __init__(self, path: str | Path | None, reason: str, called: str = "the recording") -> None:
         self.path = None if path is None else Path(path)
         self.reason = reason
+        self.called = called
         # A name with control characters or undecodable bytes must not break the terminal or the one-line promise.
-        name = "the recording" if path is None else printable(str(path))
+        name = called if path is None else printable(str(path))
         super().__init__(f"{name}: {reason}")
 
-    def __reduce__(self) -> tuple[type["AudioError"], tuple[Path | None, str]]:
+    def __reduce__(self) -> tuple[type["AudioError"], tuple[Path | None, str, str]]:
         """Let the error cross process borders (the default would pass the message as the path)."""
-        return type(self), (self.path, self.reason)
+        return type(self), (self.path, self.reason, self.called)
+
+    def named(self, called: str) -> "AudioError":
+        """The same of a recording that is called otherwise where it has no path."""
+        kind, facts = self.__reduce__()
+        return kind(*facts[:-1], called)
 
 
 class ForeignFormatError(AudioError):
-    """A recording has a format, or a coding inside of a known format, that is recognised and cannot be decoded.
+    """A recording has a format, or a coding inside of a known format, that is recognised and cannot be decoded here.
 
     Attributes:
-        format: its name, such as "WebM or Matroska", or "G.722 inside a wav".
+        format: its name, such as "WebM", or "G.722 inside a wav".
     """
 
-    def __init__(self, path: str | Path | None, format: str) -> None:
+    def __init__(
+        self, path: str | Path | None, format: str, reason: str | None = None, called: str = "the recording"
+    ) -> None:
         self.format = format
-        super().__init__(path, f"is {format}, which cannot be read; convert it first: ffmpeg -i INPUT OUTPUT.wav")
+        cannot = f"is {format}, which cannot be read; convert it first: ffmpeg -i INPUT OUTPUT.wav"
+        super().__init__(path, reason or cannot, called)
 
-    def __reduce__(self) -> tuple[type["ForeignFormatError"], tuple[Path | None, str]]:
-        return type(self), (self.path, self.format)
+    def __reduce__(self) -> tuple[type["ForeignFormatError"], tuple[Path | None, str, str, str]]:  # type: ignore[override]
+        return type(self), (self.path, self.format, self.reason, self.called)
 
 
 class CorpusError(SoundGrooveError):

@@ -10,19 +10,20 @@ gives none, nor does a recording with too little speech.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sound_groove.arguments import check_has, check_integer, check_kind
 from sound_groove.calibration import ScoreMap, trial_measures
 from sound_groove.decision import DecisionRule
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import OtherModelError, UsageError
 from sound_groove.gallery import Gallery, Neighbour
+from sound_groove.given import AnyRecording
 from sound_groove.listening import AudioFacts, HeardRecording, hear
 from sound_groove.open_set import OpenSetAnswer, OpenSetVerdict, answer
-from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples, Scores
+from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Scores
 from sound_groove.verifier import DEFAULT_PRIOR, DEFAULT_RULE, check_prior, doubts
 
 TOP = 5
@@ -92,23 +93,25 @@ class Identification:
 
 def identify(
     gallery: Gallery,
-    recording: str | Path | Samples,
+    recording: AnyRecording,
     encoder: SpeakerEncoder,
     *,
     top: int = TOP,
     prior: float = DEFAULT_PRIOR,
     rule: DecisionRule = DEFAULT_RULE,
+    channel: int | None = None,
 ) -> Identification:
     """Who of those enrolled is this?
 
     Args:
         gallery: who is enrolled (`gallery.open_gallery`).
-        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        recording: as `compare` takes it.
         encoder: the gallery's model.
         top: how many candidates to show, 1 to WEIGHED.
         prior: probability that somebody enrolled speaks, before listening, in (0, 1).
         rule: how sure a verdict must be. `false_accept` is a wrong name, `false_reject` a 'nobody' for somebody
             enrolled; `max_false_accept` bounds the share of recordings that get a wrong name, whoever speaks in them.
+        channel: which one to listen to, counted from 1; None averages all.
 
     Raises:
         AudioError: the recording cannot be used.
@@ -116,12 +119,17 @@ def identify(
         StoreError: the gallery cannot be read.
         UsageError: `top` or the prior is out of range.
     """
+    check_has(gallery, "nearest", "the gallery", "what open_gallery gives")
+    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    check_prior(prior)
+    check_integer(top, "the number of candidates")
     if gallery.model.hash != encoder.identity.hash:
         raise OtherModelError(
             f"the gallery is of model {gallery.model.label}, and the recording would be "
             f"embedded by {encoder.identity.label}; open a gallery of that one"
         )
-    heard = hear(recording)
+    heard = hear(recording, channel=channel)
     embedding = encoder.embed(heard.samples)
     return identify_heard(gallery, heard, embedding, encoder.score_map, top=top, prior=prior, rule=rule)
 

@@ -4,14 +4,16 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sound_groove.audio import SAMPLE_RATE, check_samples, read_recording
-from sound_groove.errors import printable
+from sound_groove.audio import SAMPLE_RATE, read_recording
+from sound_groove.errors import AudioError, printable
+from sound_groove.given import STANDARD_INPUT, AnyRecording
 from sound_groove.quality import Quality, assess, seconds_text
-from sound_groove.types import QualityWarning, Samples
+from sound_groove.types import ChannelFacts, QualityWarning, Samples
 
 MINIMUM_SPEECH_S = 0.5  # with less speech than this a recording gives no verdict
+NO_VERDICT = frozenset({"too_little_speech", "channels_differ"})  # codes of warnings that leave no verdict
+ONE_CHANNEL = ChannelFacts(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,14 @@ class ReadRecording:
         name: what warnings call it.
         samples: (samples,) mono at 16 kHz.
         sample_rate: the file's own, in Hz.
-        warnings: what is doubtful about the file.
+        channels: the file's own, and what became of them.
+        warnings: what is doubtful about where the samples come from.
     """
 
     name: str
     samples: Samples
     sample_rate: int
+    channels: ChannelFacts = ONE_CHANNEL
     warnings: tuple[QualityWarning, ...] = ()
 
 
@@ -71,13 +75,18 @@ class HeardRecording:
 
     @property
     def allows_verdict(self) -> bool:
-        """There is enough speech in it."""
-        return self.facts.allows_verdict
+        """There is enough speech in it, and its channels, if they were averaged, carry one sound."""
+        return self.facts.allows_verdict and allow_verdict(self.warnings)
 
     @property
     def digest(self) -> str:
         """SHA-256 of its samples (hexadecimal): the same for the same audio in another lossless file."""
-        return hashlib.sha256(self.samples.astype("<f4").tobytes()).hexdigest()
+        return digest_of(self.samples)
+
+
+def digest_of(samples: Samples) -> str:
+    """SHA-256 of samples (hexadecimal), by which the same audio is found under another name."""
+    return hashlib.sha256(samples.astype("<f4").tobytes()).hexdigest()
 
 
 def joint_facts(parts: Sequence[AudioFacts]) -> AudioFacts:
@@ -94,25 +103,35 @@ def joint_facts(parts: Sequence[AudioFacts]) -> AudioFacts:
     )
 
 
-def hear(recording: str | Path | Samples, name: str = "the recording") -> HeardRecording:
+def allow_verdict(warnings: Sequence[QualityWarning]) -> bool:
+    """Whether none of these warnings leaves no verdict."""
+    return not any(warning.code in NO_VERDICT for warning in warnings)
+
+
+def hear(recording: AnyRecording, name: str = "the recording", channel: int | None = None) -> HeardRecording:
     """Decode and judge a recording.
 
     Args:
-        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
-        name: what to call samples, which have no path.
+        recording: as `audio.load_audio` takes it.
+        name: what to call what has no path.
+        channel: which one to listen to, counted from 1; None averages all.
 
     Raises:
         AudioError: it cannot be used.
     """
-    return judge(read(recording, name))
+    return judge(read(recording, name, channel))
 
 
-def read(recording: str | Path | Samples, name: str) -> ReadRecording:
+def read(recording: AnyRecording, name: str, channel: int | None = None) -> ReadRecording:
     """Decode a recording; arguments and errors are those of `hear`."""
-    if isinstance(recording, str | os.PathLike):
-        loaded = read_recording(recording)
-        return ReadRecording(printable(str(recording)), loaded.samples, loaded.source_sample_rate, loaded.warnings)
-    return ReadRecording(name, check_samples(recording), SAMPLE_RATE)
+    try:
+        loaded = read_recording(recording, channel)
+    except AudioError as error:
+        raise error.named(name) from error.__cause__
+    if loaded.path is not None:
+        given = isinstance(recording, str | os.PathLike) and recording != STANDARD_INPUT
+        name = printable(os.fsdecode(recording) if given else str(loaded.path))  # type: ignore[arg-type]
+    return ReadRecording(name, loaded.samples, loaded.source_sample_rate, loaded.channels, loaded.warnings)
 
 
 def judge(recording: ReadRecording) -> HeardRecording:
@@ -123,10 +142,10 @@ def judge(recording: ReadRecording) -> HeardRecording:
 def judged(recording: ReadRecording, quality: Quality) -> HeardRecording:
     """The same where the quality was found already, as by another process."""
     facts = AudioFacts(len(recording.samples) / SAMPLE_RATE, quality.speech_s, quality.snr_db, recording.sample_rate)
-    found = (*recording.warnings, *quality.warnings)
+    found = (*recording.channels.warnings, *recording.warnings, *quality.warnings)
     named = [QualityWarning(warning.code, f"{recording.name}: {warning.message}") for warning in found]
     heard = HeardRecording(recording.name, recording.samples, facts, tuple(named))
-    if heard.allows_verdict:
+    if facts.allows_verdict:
         return heard
     amount = f"only {seconds_text(facts.speech_s)} of speech was" if facts.speech_s > 0 else "no speech was"
     reason = f"{recording.name}: {amount} found, and a verdict needs {MINIMUM_SPEECH_S} s; give a longer recording"

@@ -40,6 +40,8 @@ from numpy.typing import ArrayLike
 from sound_groove.calibration import logit, sigmoid
 from sound_groove.decision import DecisionRule
 from sound_groove.errors import MetricError
+from sound_groove.percentages import LEAST as LEAST_PROBABILITY
+from sound_groove.percentages import uncertain
 from sound_groove.types import Scores
 
 # Chosen on the speakers who calibrate the model in the package. A lower WORLD gains a little there, and costs an ideal
@@ -55,8 +57,8 @@ class OpenSetAnswer:
     """What the evidence says of the enrolled.
 
     Attributes:
-        probabilities: (K,) of each candidate, in the order given.
-        nobody: probability that nobody enrolled speaks.
+        probabilities: (K,) of each candidate, in the order given; never 0 or 1.
+        nobody: probability that nobody enrolled speaks; likewise.
         rest: probability of the enrolled who are no candidates, all together; rather too high than too low.
         cohort_llr: log c, what the cohort takes from every llr.
         limit: the llr, as it was given, from which on the best is named when no other comes near.
@@ -126,8 +128,8 @@ def answer(
     if is_named and is_nobody:  # a promise of one side and costs of the other: the promise is kept with room to spare
         is_named, is_nobody = rule.max_false_accept is None, rule.max_false_accept is not None
     return OpenSetAnswer(
-        probabilities=np.exp(weights - total),
-        nobody=math.exp(-total),
+        probabilities=np.clip(np.exp(weights - total), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY),
+        nobody=uncertain(math.exp(-total)),
         rest=math.exp(beyond - cohort_llr + odds - total),
         cohort_llr=cohort_llr,
         limit=limit + discount,

@@ -14,6 +14,7 @@ import numpy as np
 
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.digital_silence import find_digital_silence
+from sound_groove.percentages import rate_text
 from sound_groove.speech import CHUNK, ChunkLevels, Flags, Values, find_speech, runs, tables_of
 from sound_groove.types import QualityWarning, Samples
 
@@ -104,7 +105,7 @@ def _judge_clipping(share: float) -> QualityWarning | None:
     if share <= CLIPPED_SHARE:
         return None
     return QualityWarning(
-        "clipping", f"{share:.1%} of the samples are clipped or beyond full scale; record at a lower level"
+        "clipping", f"{rate_text(share, 1)} of the samples are clipped or beyond full scale; record at a lower level"
     )
 
 
@@ -131,7 +132,8 @@ def _judge_silence(silence_s: float, speech_share: float, duration_s: float) -> 
     if 1 - speech_share >= SILENT_SHARE and (1 - speech_share) * duration_s >= LITTLE_SPEECH_S:
         return QualityWarning(
             "long_silence",
-            f"{1 - speech_share:.0%} of its {duration_s:.1f} s have no speech; cut the recording to the speech",
+            f"{rate_text(1 - speech_share, 0)} of its {duration_s:.1f} s have no speech; cut the recording to the "
+            "speech",
         )
     return None
 

@@ -17,8 +17,7 @@ class QualityWarning:
     """Something about a recording that makes its embedding less trustworthy.
 
     Attributes:
-        code: a stable word for machines: little_speech, clipping, narrow_band, long_silence, digital_silence or
-            length_in_doubt.
+        code: a stable word for machines, such as little_speech, clipping, narrow_band or channels_differ.
         message: one sentence for people.
     """
 
@@ -27,21 +26,54 @@ class QualityWarning:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """What is known of a recording's channels.
+
+    Attributes:
+        count: how many it has.
+        chosen: which one was listened to, from 1; None where they were averaged.
+        differing: the loudest channel and one that carries another sound, from 1; None where all are alike.
+        cancel: averaged, they leave next to nothing of themselves.
+    """
+
+    count: int
+    chosen: int | None = None
+    differing: tuple[int, int] | None = None
+    cancel: bool = False
+
+    @property
+    def warnings(self) -> tuple[QualityWarning, ...]:
+        """That the average is of different sounds.
+
+        >>> ChannelFacts(2, differing=(1, 2)).warnings[0].message[:53]
+        'channels 1 and 2 carry different sound, as where each'
+        """
+        if self.differing is None:
+            return ()
+        first, second = sorted(self.differing)
+        message = (
+            f"channels {first} and {second} carry different sound, as where each side of a call has its own, so there "
+            f"is no verdict on their average; choose one (--channel {first}, or channel={first})"
+        )
+        return (QualityWarning("channels_differ", message),)
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """One decoded recording.
 
     Attributes:
-        path: where it was read from.
+        path: where it was read from; None for what came from memory.
         samples: mono float32 at 16 kHz.
         source_sample_rate: the file's own rate, in Hz.
-        source_channels: the file's own channel count.
+        channels: the file's own, and what became of them.
         warnings: what is doubtful about the file, such as its length.
     """
 
-    path: Path
+    path: Path | None
     samples: Samples
     source_sample_rate: int
-    source_channels: int
+    channels: ChannelFacts
     warnings: tuple[QualityWarning, ...] = ()
 
     @property

@@ -7,22 +7,27 @@ recordings less than of long and clean ones: the map from one to the other comes
 none, or the audio is too poor, there is a score but no verdict.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from sound_groove.arguments import check_has, check_kind, check_number
 from sound_groove.calibration import ScoreMap, logit, probability, trial_measures
 from sound_groove.decision import DecisionRule, Verdict
 from sound_groove.encoder import SpeakerEncoder, default_model
 from sound_groove.errors import UsageError
-from sound_groove.listening import AudioFacts, HeardRecording, hear, joint_facts, judge, read
+from sound_groove.given import AnyRecording
+from sound_groove.listening import AudioFacts, HeardRecording, allow_verdict, hear, joint_facts, judge, read
 from sound_groove.scoring import cosine
 from sound_groove.store.changing import other_model
 from sound_groove.store.interface import VoiceprintStore
 from sound_groove.store.records import Voiceprint
-from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Samples, Scores
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Scores
 
 DEFAULT_PRIOR = 0.5
 DEFAULT_RULE = DecisionRule()
@@ -64,42 +69,51 @@ class Comparison:
 
 
 def compare(
-    a: str | Path | Samples,
-    b: str | Path | Samples,
+    a: AnyRecording,
+    b: AnyRecording,
     model: str | Path | SpeakerEncoder | None = None,
     *,
     prior: float = DEFAULT_PRIOR,
     rule: DecisionRule = DEFAULT_RULE,
     crops: CropAveraging | None = None,
+    channel: int | None = None,
 ) -> Comparison:
     """Compare two recordings.
 
     The answer is deterministic, and the same when the two change places. Evidence that is not worth the risk of a wrong
     verdict gives none (by default a probability between 0.2 and 0.8), nor does a recording with less than half a second
-    of speech.
+    of speech, nor one whose channels carry different sound when none of them was chosen.
 
     Args:
-        a: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        a: a path, the bytes of a file, an open file, or samples with their rate, as `audio.load_audio` takes them; an
+            array alone is mono float32 at 16 kHz in [-1, 1]. A path may
+            name a channel: `call.wav#2`.
         b: the same.
         model: a model file, a run folder, or an encoder (which saves loading it again); None takes the model that the
             environment variable SOUND_GROOVE_MODEL names, else the one in the package, `pretrained`.
         prior: probability of the same speaker before listening, in (0, 1).
         rule: how sure a verdict must be.
         crops: average evenly spaced crops; None embeds whole recordings.
+        channel: which one to listen to in both, counted from 1, where a path names none; None averages all.
 
     Raises:
         AudioError: a recording cannot be used.
         CheckpointError: the model cannot be used.
         MissingExtraError: what the model needs is not installed.
-        UsageError: the prior is out of range.
+        UsageError: the prior is out of range, or an argument is of another kind.
 
     Example:
         result = compare("a.wav", "b.wav")
         print(result.verdict, result.probability)
     """
     check_prior(prior)
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    if crops is not None:
+        check_kind(crops, CropAveraging, "crops", "CropAveraging(count, frames)")
+    if model is not None:
+        check_kind(model, (str, os.PathLike, SpeakerEncoder), "the model", "a path, a name or a SpeakerEncoder")
     # What is cheap to refuse comes first: recordings that cannot be read, then a model that cannot.
-    sides = (read(a, "the first recording"), read(b, "the second recording"))
+    sides = (read(a, "the first recording", channel), read(b, "the second recording", channel))
     encoder = (
         model if isinstance(model, SpeakerEncoder) else SpeakerEncoder.load(default_model() if model is None else model)
     )
@@ -108,36 +122,49 @@ def compare(
     with ThreadPoolExecutor(1, thread_name_prefix="embedding") as executor:
         embedding = executor.submit(lambda: [encoder.embed([side.samples], crops)[0] for side in sides])
         first, second = map(judge, sides)
-        one, other = embedding.result()
-    return weigh(
-        cosine(one, other),
-        (first.facts, second.facts),
-        (*first.warnings, *second.warnings),
-        encoder.identity,
-        encoder.score_map,
-        prior=prior,
-        rule=rule,
-    )
+        embeddings = embedding.result()
+    return compare_heard((first, second), embeddings, encoder.identity, encoder.score_map, prior=prior, rule=rule)
+
+
+def compare_heard(
+    sides: tuple[HeardRecording, HeardRecording],
+    embeddings: Sequence[Embeddings],
+    model: ModelIdentity,
+    score_map: ScoreMap | None,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Comparison:
+    """The same for two recordings that are heard and embedded already, (D,) each."""
+    first, second = sides
+    warnings = [*first.warnings, *second.warnings]
+    if np.array_equal(first.samples, second.samples):
+        message = "the two recordings are the same audio, so that the score says nothing about who is speaking"
+        warnings.append(QualityWarning("same_audio", message))
+    score = cosine(embeddings[0], embeddings[1])
+    return weigh(score, (first.facts, second.facts), warnings, model, score_map, prior=prior, rule=rule)
 
 
 def verify_speaker(
     store: VoiceprintStore,
     name: str,
-    recording: str | Path | Samples,
+    recording: AnyRecording,
     encoder: SpeakerEncoder,
     *,
     prior: float = DEFAULT_PRIOR,
     rule: DecisionRule = DEFAULT_RULE,
+    channel: int | None = None,
 ) -> Comparison:
     """Is this recording of the speaker who is enrolled under a name?
 
     Args:
         store: where the speaker is enrolled.
         name: of the speaker.
-        recording: a path, or (samples,) mono float32 at 16 kHz in [-1, 1].
+        recording: as `compare` takes it.
         encoder: the model that the speaker was enrolled with.
         prior: probability of the same speaker before listening, in (0, 1).
         rule: how sure a verdict must be.
+        channel: which one to listen to, counted from 1; None averages all.
 
     Returns:
         The comparison of what is enrolled (first) with the recording (second). Its score is the mean of the cosines of
@@ -151,8 +178,12 @@ def verify_speaker(
         UsageError: the prior is out of range.
     """
     check_prior(prior)
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    check_kind(name, str, "the speaker's name", "text")
+    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    check_has(store, "voiceprint", "the store", "what open_store gives")
     voiceprint = store.voiceprint(name)
-    heard = hear(recording)
+    heard = hear(recording, channel=channel)
     embedding = encoder.embed(heard.samples)
     return verify_heard(voiceprint, heard, embedding, encoder.identity, encoder.score_map, prior=prior, rule=rule)
 
@@ -194,13 +225,13 @@ def weigh(
     Args:
         score: cosine of two embeddings.
         facts: of the recordings on the two sides.
-        warnings: of both.
+        warnings: of both; some leave no verdict (`listening.NO_VERDICT`).
         model: which made the embeddings.
         score_map: of this model; None leaves it without a verdict.
         prior: probability of the same speaker before listening, in (0, 1).
         rule: how sure a verdict must be.
     """
-    enough = all(side.allows_verdict for side in facts)
+    allowed = all(side.allows_verdict for side in facts) and allow_verdict(warnings)
     llr, chance, threshold = _evidence(score, score_map, prior, facts)
     return Comparison(
         score=score,
@@ -209,7 +240,7 @@ def weigh(
         prior=prior,
         threshold=threshold,
         limits=rule.limits(prior),
-        verdict="inconclusive" if llr is None or not enough else rule.decide(llr, prior),
+        verdict="inconclusive" if llr is None or not allowed else rule.decide(llr, prior),
         model=model,
         warnings=(*warnings, *doubts(score_map, measures_of(facts))),
         audio=facts,
@@ -222,7 +253,7 @@ def check_prior(prior: float) -> float:
     Raises:
         UsageError: it does not lie between 0 and 1, exclusive.
     """
-    if not 0 < prior < 1:
+    if not 0 < check_number(prior, "the prior") < 1:
         raise UsageError(f"the prior must lie between 0 and 1, exclusive; {prior} was given")
     return prior
 

@@ -11,6 +11,7 @@ from sound_groove.cli.options import number, positive_integer, seed
 from sound_groove.cli.trial_options import add_trial_options, check_trial_options, trial_set_of
 from sound_groove.cli.verb import add_verb, ready_for_computing, say
 from sound_groove.errors import UsageError, require_extra
+from sound_groove.percentages import rate_text
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -132,14 +133,16 @@ def summary(result: "Judged", path: Path | None) -> str:
     for name, figures in rows.items():
         cost, least = figures["cllr"]["value"], figures["min_cllr"]["value"]
         shares = [
-            " / ".join(f"{100 * figures['verdicts'][kind][verdict]:4.1f}" for verdict in verdicts)
+            " / ".join(
+                rate_text(figures["verdicts"][kind][verdict], 1).removesuffix(" %").rjust(4) for verdict in verdicts
+            )
             for kind, verdicts in (
                 ("targets", ("same", "inconclusive", "different")),
                 ("nontargets", ("different", "inconclusive", "same")),
             )
         ]
         lines.append(
-            f"  {name:20} {100 * figures['eer']['value']:6.2f} % {cost:6.3f} {least:6.3f} {cost - least:6.3f}   "
+            f"  {name:20} {rate_text(figures['eer']['value']):>8} {cost:6.3f} {least:6.3f} {cost - least:6.3f}   "
             f"{shares[0]:>20}   {shares[1]:>20}"
         )
     return "\n".join(

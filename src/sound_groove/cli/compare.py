@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.decision_options import add_decision_options, decision_rule, show_comparison
-from sound_groove.cli.options import add_model_option, positive_integer
+from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
 from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
@@ -16,11 +16,13 @@ EXAMPLES = """examples:
   sound-groove compare a.wav b.wav --model best.safetensors --json
   SOUND_GROOVE_MODEL=best.safetensors sound-groove compare a.wav b.wav --prior 0.01
   sound-groove compare a.wav b.wav --model best.onnx --max-false-accept 0.01
+  sound-groove compare 'call.wav#1' 'call.wav#2'        the two sides of a call; --channel N is of both recordings
 
-The verdict is 'same', 'different' or 'inconclusive'; the last when a verdict is not worth its risk, or when a recording
-has less than half a second of speech. By default that is between probabilities of 0.2 and 0.8. How sure a verdict must
-be is said by costs, or by the largest share of comparisons that may go wrong, whatever the prior; both rely on the
-model's calibration ('sound-groove calibrate'). --prior is the probability of the same speaker before listening.
+The verdict is 'same', 'different' or 'inconclusive'; the last when a verdict is not worth its risk, when a recording
+has less than half a second of speech, or when its channels carry different sound and none was chosen. By default that
+is between probabilities of 0.2 and 0.8. How sure a verdict must be is said by costs, or by the largest share of
+comparisons that may go wrong, whatever the prior; both rely on the model's calibration ('sound-groove calibrate').
+--prior is the probability of the same speaker before listening.
 """
 
 
@@ -34,9 +36,12 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("a", metavar="A", help="a recording: wav, flac, ogg, opus, mp3")
+    parser.add_argument(
+        "a", metavar="A", help="a recording: wav, flac, ogg, opus, mp3 and more; - for the standard input"
+    )
     parser.add_argument("b", metavar="B", help="another")
     add_model_option(parser)
+    add_channel_option(parser)
     add_decision_options(parser)
     parser.add_argument(
         "--crops",
@@ -66,7 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
     model = arguments.model or default_model()
     crops = CropAveraging(arguments.crops, arguments.crop_frames or 400) if arguments.crops else None
     comparison = compare(
-        arguments.a, arguments.b, model, prior=arguments.prior, rule=decision_rule(arguments), crops=crops
+        arguments.a,
+        arguments.b,
+        model,
+        prior=arguments.prior,
+        rule=decision_rule(arguments),
+        crops=crops,
+        channel=arguments.channel,
     )
     show_comparison(comparison, comparison.as_dict() if arguments.json else None)
     return 0

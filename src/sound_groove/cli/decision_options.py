@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.options import number
+from sound_groove.percentages import probability_text
 
 if TYPE_CHECKING:
     from sound_groove.decision import DecisionRule
@@ -79,7 +80,7 @@ def summary(comparison: "Comparison") -> str:
         low, high = comparison.limits
         doubt = "uncalibrated, " if any(warning.code == "uncalibrated" for warning in comparison.warnings) else ""
         evidence = f"llr {comparison.llr:.2f}  ('same' from {high:.2f}, 'different' below {low:.2f})"
-        probability = f"{comparison.probability:.3f}  ({doubt}at a prior of {comparison.prior:g})"
+        probability = f"{probability_text(comparison.probability)}  ({doubt}at a prior of {comparison.prior:g})"
     return "\n".join(
         (
             f"verdict      {verdict[comparison.verdict]}",

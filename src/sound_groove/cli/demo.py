@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sound_groove.cli.options import seed
 from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
 from sound_groove.errors import require_extra
+from sound_groove.percentages import rate_text
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -96,7 +97,7 @@ def _closing(result: "DemoResult") -> str:
     return "\n".join(
         [
             "",
-            f"done in {sum(result.elapsed_s.values()) / 60:.1f} minutes: EER {100 * result.eer:.2f} % on {voices} "
+            f"done in {sum(result.elapsed_s.values()) / 60:.1f} minutes: EER {rate_text(result.eer)} on {voices} "
             "made-up voices that the model never heard, which says nothing about real ones",
             "",
             "what was made",

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.options import add_model_option, positive_integer
+from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
 from sound_groove.cli.verb import add_verb, ready_for_computing, say
 
 if TYPE_CHECKING:
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   sound-groove embed recordings --model best.onnx --out recordings.npz
   sound-groove embed calls.txt --model best.onnx --out calls.npz     a list: one path a line
+  sound-groove embed data/test --model best.onnx                     a Kaldi data folder: wav.scp, segments
+  sox a.sph -t wav - | sound-groove embed - --model best.onnx        the standard input
   sound-groove embed a.wav b.flac --model best.onnx
+  sound-groove embed 'call.wav#1' 'call.wav#2' --model best.onnx     the channels of a recording
   sound-groove embed samples.npz --model best.onnx                   arrays (samples,) at 16 kHz
   sound-groove embed recordings --model best.onnx --ray              on a Ray cluster
 
@@ -23,6 +26,7 @@ The result is a .npz file: 'path' (N,) names the recordings, 'emb' (N, D) float3
 'model' is the model's hash.
 What is done is kept beside it, and the same command goes on where it was stopped.
 """
+MOST_NAMED = 20  # recordings of which one thing is said
 LISTS = (".txt", ".lst", ".list", ".tsv")
 
 
@@ -37,9 +41,13 @@ def register(verbs: "Verbs") -> None:
         run,
     )
     parser.add_argument(
-        "recordings", metavar="INPUT", nargs="+", type=Path, help="audio files, folders, lists (.txt), or one .npz"
+        "recordings",
+        metavar="INPUT",
+        nargs="+",
+        help="audio files, folders, lists (.txt), Kaldi data folders, '-', or one .npz",
     )
     add_model_option(parser)
+    add_channel_option(parser)
     parser.add_argument(
         "--out",
         metavar="F.npz",
@@ -72,9 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
     ready_for_computing()
     from tqdm import tqdm
 
-    from sound_groove.bulk import embed_all, in_threads
+    from sound_groove.bulk import Files, embed_all, in_threads, mixed_recordings
     from sound_groove.encoder import SpeakerEncoder, default_model
-    from sound_groove.errors import UsageError
+    from sound_groove.errors import UsageError, printable
     from sound_groove.provenance import available_cores
     from sound_groove.types import CropAveraging
 
@@ -86,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--out must end in .npz, and '{arguments.out}' was given")
     model = arguments.model or default_model()
     crops = CropAveraging(arguments.crops, arguments.crop_frames or 400) if arguments.crops else None
-    recordings = find_recordings(arguments.recordings)
+    recordings = find_recordings(arguments.recordings, arguments.channel)
     encoder = SpeakerEncoder.load(model, arguments.device, threads=1)
     if arguments.ray:
         from sound_groove.ray_bulk import on_ray
@@ -108,33 +116,58 @@ def run(arguments: argparse.Namespace) -> int:
     left_out = f"; {len(done.failures):,} left out, listed in {done.file}.failed.tsv" if done.failures else ""
     earlier = f", {done.earlier:,} of them by an earlier run" if done.earlier else ""
     count = "1 recording" if done.embedded == 1 else f"{done.embedded:,} recordings"
+    threads = arguments.workers or available_cores()
+    mixed = mixed_recordings(recordings, threads) if isinstance(recordings, Files) else ()
+    for mixture, why in mixed[:MOST_NAMED]:
+        say(f"warning: {printable(mixture)}: {why}")
+    if len(mixed) > MOST_NAMED:
+        say(f"warning: the same of {len(mixed) - MOST_NAMED:,} more recordings")
     say(f"{count} embedded by {encoder.identity.label}{earlier}{left_out}")
-    record = {"file": str(done.file), "embedded": done.embedded, "failures": dict(done.failures), **about}
+    record = {
+        "file": str(done.file),
+        "embedded": done.embedded,
+        "failures": dict(done.failures),
+        "channels_differ": [mixture for mixture, _ in mixed],
+        **about,
+    }
     print(json.dumps(record, ensure_ascii=False) if arguments.json else done.file)
     return 0
 
 
-def find_recordings(inputs: list[Path]) -> "Recordings":
-    """What the words of the command line mean.
+def find_recordings(inputs: list[str], channel: int | None = None) -> "Recordings":
+    """What the words of the command line mean, and which channel of them is wanted (None: all, averaged).
 
     Raises:
-        UsageError: arrays are named beside other things.
+        UsageError: arrays are named beside other things, or a channel of them.
         CorpusError: a folder or list is missing, or there is no audio in a folder.
     """
     from sound_groove.bulk import Files, open_arrays
+    from sound_groove.channels import with_channel
+    from sound_groove.data.corpora.kaldi import is_kaldi, read_kaldi
     from sound_groove.data.corpora.listing import audio_below, listed_paths
     from sound_groove.errors import UsageError
 
-    if any(path.suffix == ".npz" for path in inputs):
+    if any(word.endswith(".npz") for word in inputs):
         if len(inputs) > 1:
             raise UsageError("a .npz file of samples is embedded alone; give it a run of its own")
-        return open_arrays(inputs[0])
+        if channel is not None:
+            raise UsageError("--channel is of audio files; the samples of a .npz file have no channels")
+        return open_arrays(Path(inputs[0]))
     names: list[str] = []
-    for path in inputs:
-        if path.is_dir():
+    paths: dict[str, str] = {}  # of what is not called by its path
+    for word in inputs:
+        path = Path(word)
+        if is_kaldi(path):
+            data = read_kaldi(path)
+            names.extend(data.utterances)
+            paths |= {utterance: data.path(utterance) for utterance in data.utterances}
+        elif path.is_dir():
             names.extend(audio_below(path, "recordings"))
         elif path.suffix in LISTS:
             names.extend(map(str, listed_paths(path)))
         else:
-            names.append(str(path))
-    return Files(tuple(names))
+            names.append(word)
+    if channel:
+        paths = {name: str(with_channel(Path(path), channel)) for name, path in paths.items()}
+        names = [name if name in paths else str(with_channel(Path(name), channel)) for name in names]
+    return Files(tuple(names), paths)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.decision_options import show_warnings
-from sound_groove.cli.options import add_model_option
+from sound_groove.cli.options import add_channel_option, add_model_option
 from sound_groove.cli.store_options import ACTOR, KEY_NOTE, add_store_option, opened_store
 from sound_groove.cli.verb import add_verb
 
@@ -18,9 +18,9 @@ EXAMPLES = f"""examples:
   sound-groove enroll anna another-day.wav              one more: several days and microphones make it better
   sound-groove enroll 'Ben Müller' ben.wav --store office.db --keep-audio
 
-Nothing is enrolled if one of the recordings cannot be used, has less than 2 s of speech, is enrolled already, or does
-not sound like the speaker's others. A speaker has voiceprints of one model only; with --keep-audio another model can
-make them anew ('sound-groove speakers re-embed').
+Nothing is enrolled if one of the recordings cannot be used, has less than 2 s of speech, is enrolled already, does not
+sound like the speaker's others, or has channels of different sound and none was chosen. A speaker has voiceprints of
+one model only; with --keep-audio another model can make them anew ('sound-groove speakers re-embed').
 
 {KEY_NOTE}"""
 
@@ -34,6 +34,7 @@ def register(verbs: "Verbs") -> None:
     parser.add_argument("recordings", metavar="FILE", nargs="+", help="a recording of this speaker alone")
     add_store_option(parser)
     add_model_option(parser)
+    add_channel_option(parser)
     parser.add_argument("--keep-audio", action="store_true", help="keep the recordings too, so as to embed them again")
     parser.add_argument(
         "--force", action="store_true", help="enrol also what has little speech or does not sound like the others"
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             force=arguments.force,
             keep_audio=arguments.keep_audio,
             actor=ACTOR,
+            channel=arguments.channel,
         )
         location, encrypted = store.location, store.encrypted
     if arguments.json:

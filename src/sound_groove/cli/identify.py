@@ -4,10 +4,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.decision_options import add_decision_options, decision_rule, json_lines, show_warnings
-from sound_groove.cli.options import add_model_option, positive_integer
+from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
 from sound_groove.cli.store_options import add_store_option, opened_store
 from sound_groove.cli.verb import add_verb
 from sound_groove.errors import printable
+from sound_groove.percentages import probability_text
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -34,10 +35,13 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("recording", metavar="FILE", help="a recording: wav, flac, ogg, opus, mp3")
+    parser.add_argument(
+        "recording", metavar="FILE", help="a recording: wav, flac, ogg, opus, mp3 and more; - for the standard input"
+    )
     parser.add_argument("--top", metavar="N", type=positive_integer, default=5, help="candidates to show (default: 5)")
     add_store_option(parser)
     add_model_option(parser)
+    add_channel_option(parser)
     add_decision_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -58,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             top=arguments.top,
             prior=arguments.prior,
             rule=rule,
+            channel=arguments.channel,
         )
     print(json_lines(found.as_dict()) if arguments.json else summary(found))
     show_warnings(found.warnings)
@@ -74,11 +79,14 @@ def summary(found: "Identification") -> str:
     lines = [f"verdict      {verdict[found.verdict]}"]
     width = max((len(printable(match.name)) for match in found.candidates), default=0)
     for match in found.candidates:
-        chance = "" if match.probability is None else f"  probability {match.probability:.3f}"
+        chance = "" if match.probability is None else f"  probability {probability_text(match.probability):>12}"
         evidence = "" if match.llr is None else f"  llr {match.llr:.2f}"
         lines.append(f"candidate    {printable(match.name):{width}}{chance}  score {match.score:.3f}{evidence}")
     if found.nobody is not None:
-        lines.append(f"nobody       probability {found.nobody:.3f}  (at a prior of {found.prior:g} that somebody is)")
+        lines.append(
+            f"nobody       probability {probability_text(found.nobody)}  "
+            f"(at a prior of {found.prior:g} that somebody is)"
+        )
     if found.limit is not None and found.cohort_llr is not None:
         lines.append(
             f"evidence     a name needs llr {found.limit:.2f} with {found.enrolled:,} enrolled; the others take "

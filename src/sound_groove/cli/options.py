@@ -10,6 +10,17 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help=MODEL_HELP)
 
 
+def add_channel_option(parser: argparse.ArgumentParser) -> None:
+    """Let a verb be told which channel of its recordings to listen to."""
+    parser.add_argument(
+        "--channel",
+        metavar="N",
+        type=positive_integer,
+        help="listen to this channel of each recording, counted from 1 (default: the average of all); a name such as "
+        "call.wav#2 says it of one recording",
+    )
+
+
 def number(text: str) -> float:
     """Any number."""
     try:

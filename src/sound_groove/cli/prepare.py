@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sound_groove.cli.options import number, positive_integer
+from sound_groove.cli.options import add_channel_option, number, positive_integer
 from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ EXAMPLES = {
     "cnceleb": "sound-groove prepare cnceleb --cnceleb1 CN-Celeb_flac --cnceleb2 CN-Celeb2_flac --out data/cn --join 5",
     "voxceleb": "sound-groove prepare voxceleb vox1 --exclude-trials veri_test.txt --out data/vox1",
     "folder": "sound-groove prepare folder speech --out data/mine        speech/<speaker>/**.wav|flac|ogg|opus|mp3",
-    "list": "sound-groove prepare list recordings.tsv --out data/mine  one 'path <tab> speaker' a line",
+    "list": "sound-groove prepare list recordings.tsv --out data/mine  one 'path <tab> speaker' a line\n"
+    "  sound-groove prepare list data/train --out data/mine         a Kaldi data folder: wav.scp, segments, utt2spk",
 }
 RESUMES = "A run that was stopped goes on when the same command is given again."
 KINDS = {
@@ -58,7 +59,9 @@ def register(verbs: "Verbs") -> None:
     folder = _add(corpora, "folder", "a folder of recordings, one folder a speaker", folder_corpus)
     folder.add_argument("folder", metavar="DIR", type=Path, help="laid out as speaker/**/audio")
     listed = _add(corpora, "list", "a list of recordings", list_corpus)
-    listed.add_argument("file", metavar="FILE", type=Path, help="one 'path <tab> speaker' a line")
+    listed.add_argument(
+        "file", metavar="FILE", type=Path, help="one 'path <tab> speaker' a line; or a Kaldi data folder"
+    )
     for corpus in (cnceleb, voxceleb, folder, listed):
         _add_options(corpus)
 
@@ -89,6 +92,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="also write 16-bit samples into a few large files (pack/), from which crops are read fastest; "
         "115 MB an hour",
     )
+    add_channel_option(parser)
     add("--quick", action="store_true", help="look at headers only, instead of decoding every file once")
     add("--workers", metavar="N", type=positive_integer, help="processes (default: all cores)")
     add("--strict", action="store_true", help="exit with 1 when any file is missing or cannot be read")
@@ -118,10 +122,11 @@ def folder_corpus(arguments: argparse.Namespace) -> "Corpus":
 
 
 def list_corpus(arguments: argparse.Namespace) -> "Corpus":
-    """A list, as the arguments name it."""
-    from sound_groove.data.corpora import ListFile
+    """A list, or a Kaldi data folder, as the arguments name it."""
+    from sound_groove.data.corpora import KaldiFolder, ListFile
+    from sound_groove.data.corpora.kaldi import is_kaldi
 
-    return ListFile(arguments.file)
+    return KaldiFolder(arguments.file) if is_kaldi(arguments.file) else ListFile(arguments.file)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -138,6 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
         wav=arguments.wav,
         pack=arguments.pack,
         quick=arguments.quick,
+        channel=arguments.channel,
     )
     corpus = arguments.build_corpus(arguments)
     try:

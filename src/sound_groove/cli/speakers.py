@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -150,6 +151,14 @@ def _import(arguments: argparse.Namespace) -> int:
         tqdm(total=len(file.speakers), desc="enrolling", unit="speaker", disable=None) as bar,
     ):
         done = import_voiceprints(store, file, ACTOR, bar.update)
+    if done.repeated:
+        one, other = (printable(name) for name in done.elsewhere[0])
+        count = "1 recording is" if done.repeated == 1 else f"{done.repeated:,} recordings are"
+        print(
+            f"warning: the audio of {count} enrolled under more than one name, such as '{one}' and '{other}'; remove "
+            "it where it does not belong",
+            file=sys.stderr,
+        )
     if arguments.json:
         return _print_json(asdict(done))
     print(f"{done.speakers:,} speakers, {done.recordings:,} recordings enrolled; {done.known:,} were there already")

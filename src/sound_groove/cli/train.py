@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
 from sound_groove.errors import require_extra
+from sound_groove.percentages import rate_text
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not result.is_main:
         return 0
     say(
-        f"best validation EER {100 * result.best_eer:.2f} % after epoch {result.best_epoch}; "
+        f"best validation EER {rate_text(result.best_eer)} after epoch {result.best_epoch}; "
         f"curves in {result.folder / 'curves.png'}"
     )
     print(result.model)

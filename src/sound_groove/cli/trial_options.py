@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.options import positive_integer
+from sound_groove.cli.options import add_channel_option, positive_integer
 from sound_groove.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def add_trial_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--audio-root", metavar="DIR", type=Path, help="where the list's names start (default: the list's folder)"
     )
+    add_channel_option(parser)
     enrolment = parser.add_mutually_exclusive_group()
     enrolment.add_argument(
         "--enrollment",
@@ -72,10 +73,12 @@ def trial_set_of(arguments: argparse.Namespace) -> "TrialSet":
     Raises:
         TrialError, UsageError: see `trials_from_list` and `trials_from_validation`.
     """
-    from sound_groove.evaluation.trial_sets import trials_from_list, trials_from_validation
+    from sound_groove.evaluation.trial_sets import choose_channel, trials_from_list, trials_from_validation
 
     if arguments.val_meta is not None:
         pairs = PAIRS if arguments.pairs is None else arguments.pairs
-        return trials_from_validation(arguments.val_meta, pairs, arguments.seed, arguments.audio_root)
+        drawn = trials_from_validation(arguments.val_meta, pairs, arguments.seed, arguments.audio_root)
+        return choose_channel(drawn, arguments.channel)
     root = arguments.audio_root if arguments.audio_root is not None else arguments.trials.parent
-    return trials_from_list(arguments.trials, root, arguments.enrollment, arguments.utt2spk, arguments.enroll_map)
+    listed = trials_from_list(arguments.trials, root, arguments.enrollment, arguments.utt2spk, arguments.enroll_map)
+    return choose_channel(listed, arguments.channel)

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.decision_options import add_decision_options, decision_rule, show_comparison
-from sound_groove.cli.options import add_model_option
+from sound_groove.cli.options import add_channel_option, add_model_option
 from sound_groove.cli.store_options import add_store_option, opened_store
 from sound_groove.cli.verb import add_verb
 
@@ -32,9 +32,12 @@ def register(verbs: "Verbs") -> None:
         run,
     )
     parser.add_argument("name", metavar="NAME", help="of the enrolled speaker")
-    parser.add_argument("recording", metavar="FILE", help="a recording: wav, flac, ogg, opus, mp3")
+    parser.add_argument(
+        "recording", metavar="FILE", help="a recording: wav, flac, ogg, opus, mp3 and more; - for the standard input"
+    )
     add_store_option(parser)
     add_model_option(parser)
+    add_channel_option(parser)
     add_decision_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -48,6 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
     rule = decision_rule(arguments)
     with opened_store(arguments) as store:
         encoder = SpeakerEncoder.load(arguments.model or default_model())
-        found = verify_speaker(store, arguments.name, arguments.recording, encoder, prior=arguments.prior, rule=rule)
+        found = verify_speaker(
+            store,
+            arguments.name,
+            arguments.recording,
+            encoder,
+            prior=arguments.prior,
+            rule=rule,
+            channel=arguments.channel,
+        )
     show_comparison(found, {"speaker": arguments.name, **found.as_dict()} if arguments.json else None)
     return 0

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from sound_groove.audio import SAMPLE_RATE
+from sound_groove.channels import with_channel
 from sound_groove.data.corpora.listing import Corpus, Listing, Skipped, Source, abbreviate
 from sound_groove.data.file_work import CHANGED, CopyJob, FileJob, Job, Outcome, check_file, copy_utterance, crashed
 from sound_groove.data.joining import join_neighbours
@@ -27,6 +28,7 @@ from sound_groove.data.preparation_report import PreparationOptions, Report, Spl
 from sound_groove.data.splitting import choose_validation_speakers
 from sound_groove.data.worker_pool import spread
 from sound_groove.errors import CorpusError, UsageError, require_extra
+from sound_groove.given import split_name
 from sound_groove.provenance import available_cores
 
 UNKNOWN = -1  # a length that was not found out yet; 0 = the file cannot be used
@@ -68,10 +70,17 @@ def prepare(
     listing = corpus.listing()
     if not listing.sources:
         raise CorpusError(_nothing_found(listing, corpus))
+    if options.channel is not None:
+        listing.sources = [
+            source._replace(path=str(with_channel(Path(source.path), options.channel))) for source in listing.sources
+        ]
     # Before hours of work: more utterances than these there will not be.
     _choose(Counter(source.speaker for source in listing.sources), listing, options)
     folder = OutputFolder(Path(out), listing, corpus)
-    with folder.open_journal({**corpus.identity(), **asdict(options)}, force) as journal:
+    settings = asdict(options)
+    if options.channel is None:
+        del settings["channel"]  # a preparation that began before there was a choice goes on
+    with folder.open_journal({**corpus.identity(), **settings}, force) as journal:
         return _Preparation(listing, options, folder, workers).run(journal)
 
 
@@ -127,7 +136,8 @@ class _Preparation:
     def _look_at_files(self) -> None:
         for source in self.sources:
             try:
-                status = os.stat(source.path)  # noqa: PTH116 - 640,000 times
+                file = source.path if "#" not in source.path else split_name(source.path)[0]
+                status = os.stat(file)  # noqa: PTH116 - 640,000 times
             except OSError:
                 self.sizes.append(UNKNOWN)  # the reader will say why
                 self.times.append(UNKNOWN)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sound_groove.channels import check_channel
 from sound_groove.data.corpora.listing import Skipped
 from sound_groove.errors import UsageError
 
@@ -22,6 +23,7 @@ class PreparationOptions:
         wav: also write every utterance as 16 kHz 16-bit wav, and point the manifest at these copies.
         pack: also write the samples of all utterances into a few large files, from which crops are read fastest.
         quick: look at headers only, instead of decoding each file once.
+        channel: which channel of each file to take, counted from 1, where a list names none; None averages all.
 
     Raises:
         UsageError: one of them is out of its range.
@@ -35,8 +37,10 @@ class PreparationOptions:
     wav: bool = False
     pack: bool = False
     quick: bool = False
+    channel: int | None = None
 
     def __post_init__(self) -> None:
+        check_channel(self.channel)
         wanted = self.validation_speakers
         if wanted is not None and (wanted < 0 or wanted == 1):
             raise UsageError(f"validation speakers must be 0, or 2 and more (one gives no impostor), not {wanted}")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.errors import printable
+from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, number
 from sound_groove.evaluation.figures import values_of, with_intervals
 from sound_groove.evaluation.intervals import SpeakerBootstrap
 from sound_groove.evaluation.other_scores import OtherScores
@@ -84,8 +85,8 @@ def describe_comparison(against: dict[str, Any]) -> list[str]:
     lines = [f"against {printable(against['path'])}, {against['trials']:,} trials:"]
     for name, figure in against["figures"].items():
         if figure is not None:
-            factor, form, unit = (100, ".2f", " %") if name == "eer" else (1, ".3f", "")
-            this, other = (f"{factor * figure[side]:{form}}{unit}" for side in ("this", "other"))
+            factor, form = (100, ".2f") if name == "eer" else (1, ".3f")
+            this, other = (number(figure[side], PERCENT if name == "eer" else PLAIN) for side in ("this", "other"))
             value, low, high = (figure["difference"][key] for key in ("value", "low", "high"))
             line = f"  {COMPARED[name]:<12} {this:>9} against {other}: {factor * value:+{form}}"
             if low is not None:

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
+from sound_groove.audio import SAMPLE_RATE, read_recording
 from sound_groove.calibration import ScoreMap
 from sound_groove.errors import AudioError, printable
 from sound_groove.evaluation.sources import Recording
+from sound_groove.listening import digest_of
 from sound_groove.quality import Quality, assess
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
@@ -47,6 +48,8 @@ class Embedded:
         samples: (N,) length of each recording at 16 kHz; 0 for those that failed.
         speech_s: (N,) seconds of speech; 0 for those that failed, and where nothing was judged.
         snr_db: (N,) how far the speech lies above the noise; 0 likewise.
+        digests: (N,) of the samples; empty for those that failed.
+        mixed: (N,) channels of different sound were averaged.
     """
 
     embeddings: Embeddings
@@ -54,6 +57,8 @@ class Embedded:
     samples: NDArray[np.int64]
     speech_s: NDArray[np.float64]
     snr_db: NDArray[np.float64]
+    digests: tuple[str, ...]
+    mixed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class _Decoded:
 
     samples: Samples
     quality: Quality | None
+    digest: str
+    mixed: bool
 
 
 def embed_recordings(
@@ -92,6 +99,7 @@ def embed_recordings(
     window: dict[int, Samples] = {}
     lengths = np.zeros(len(recordings), dtype=np.int64)
     speech_s, snr_db = np.zeros((2, len(recordings)))
+    digests, mixed = [""] * len(recordings), np.zeros(len(recordings), dtype=np.bool_)
     held = 0  # samples in the window
 
     def embed_window() -> None:
@@ -112,6 +120,7 @@ def embed_recordings(
                 continue
             window[index] = outcome.samples
             lengths[index] = len(outcome.samples)
+            digests[index], mixed[index] = outcome.digest, outcome.mixed
             if outcome.quality is not None:
                 speech_s[index], snr_db[index] = outcome.quality.speech_s, outcome.quality.snr_db
             held += len(outcome.samples)
@@ -119,16 +128,18 @@ def embed_recordings(
                 embed_window()
                 held = 0
         embed_window()
-    return Embedded(embeddings, problems, lengths, speech_s, snr_db)
+    return Embedded(embeddings, problems, lengths, speech_s, snr_db, tuple(digests), mixed)
 
 
 def _read(recording: Recording, judged: bool) -> _Decoded | AudioError:
     try:
-        parts = [load_audio(path) for path in recording]
+        read = [read_recording(path) for path in recording]
     except AudioError as error:
         return error
+    parts = [part.samples for part in read]
     samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return _Decoded(samples, assess(samples, SAMPLE_RATE) if judged else None)
+    mixed = any(part.channels.differing for part in read)
+    return _Decoded(samples, assess(samples, SAMPLE_RATE) if judged else None, digest_of(samples), mixed)
 
 
 def _read_ahead(

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from sound_groove.errors import printable
+from sound_groove.percentages import rate_text
 
 PERCENT, PLAIN = "percent", "plain"
 
@@ -15,7 +16,7 @@ def number(value: float, form: str) -> str:
     >>> number(0.0712, PERCENT), number(0.0712, PLAIN)
     ('7.12 %', '0.071')
     """
-    return f"{100 * value:.2f} %" if form == PERCENT else f"{value:.3f}"
+    return rate_text(value) if form == PERCENT else f"{value:.3f}"
 
 
 def value_text(figure: Mapping[str, Any] | float | None, form: str) -> str:

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.metrics import Roc
+from sound_groove.percentages import rate_text
 from sound_groove.types import Embeddings, Labels, Scores
 
 SAME, DIFFERENT, INK, GREY = "#0072b2", "#d55e00", "#222222", "#8a8a8a"  # told apart by colour-blind eyes too
@@ -128,7 +129,7 @@ def plot_reliability(path: Path, bins: Sequence[Mapping[str, Any]], prior: float
         height = 0.1 * np.log1p(one["trials"]) / np.log1p(most)
         axes.bar((one["low"] + one["high"]) / 2, height, one["high"] - one["low"], color=GREY, alpha=0.3, linewidth=0)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.set(xlabel=f"stated probability of the same speaker (at the list's {100 * prior:.1f} %)")
+    axes.set(xlabel=f"stated probability of the same speaker (at the list's {rate_text(prior, 1)})")
     axes.set(ylabel="share of trials with the same speaker")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
@@ -236,7 +237,15 @@ def _write_cell(axes: Axes, row: int, column: int, rate: float, trials: int, top
         corner = (column - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, facecolor="#efefef", edgecolor="#c4c4c4", linewidth=0, hatch="////"))
     else:
-        axes.text(column, row - 0.14, f"{rate:.1f}", ha="center", va="center", fontsize=9.5, color=ink)
+        axes.text(
+            column,
+            row - 0.14,
+            rate_text(rate / 100, 1).removesuffix(" %"),
+            ha="center",
+            va="center",
+            fontsize=9.5,
+            color=ink,
+        )
     # The count of a hatched cell stands on a plain ground, or it could not be read.
     ground = {"facecolor": "#efefef", "edgecolor": "none", "pad": 1.0} if np.isnan(rate) else None
     axes.text(column, row + 0.24, _short(trials), ha="center", va="center", fontsize=6.5, color=ink, bbox=ground)
@@ -259,7 +268,7 @@ def _clipped(name: str) -> str:
 
 
 def _percent(rate: float) -> str:
-    return f"{100 * rate:.2f} %"
+    return rate_text(rate)
 
 
 def probit(rates: ArrayLike) -> NDArray[np.float64]:

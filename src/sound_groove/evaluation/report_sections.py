@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, html_text, interval_text, number, value_text
+from sound_groove.percentages import probability_text, rate_text
 
 DPI = 140  # of the pictures: at 96 to the inch they would be shown too large
 WIDE = 700  # pixels from which on a picture that stands alone is moved in a narrow window, and not made small
@@ -113,11 +114,11 @@ def calibration_section(calibration: Mapping[str, Any] | None, reliability: Path
     intro = (
         f'<p class="soft">Cllr {calibration["cllr"]:.3f} bits, of which {calibration["loss"]:.3f} are lost by '
         f"calibration: a perfect map would leave {calibration['min_cllr']:.3f}. Probabilities are stated at the list's "
-        f"own prior, its {100 * calibration['prior']:.1f} % of same-speaker trials.</p>"
+        f"own prior, its {rate_text(calibration['prior'], 1)} of same-speaker trials.</p>"
     )
     rows = [
         f'<tr><th class="number">{100 * bin["low"]:.0f} to {100 * bin["high"]:.0f} %</th>'
-        f'<td class="number">{_percent(bin["predicted"])}</td><td class="number">{_percent(bin["observed"])}'
+        f'<td class="number">{probability_text(bin["predicted"], 1)}</td><td class="number">{_percent(bin["observed"])}'
         f'<span class="range">{_bounds(bin)}</span></td><td class="number count">{bin["trials"]:,}</td></tr>'
         for bin in calibration["reliability"]
         if bin["trials"]
@@ -131,12 +132,12 @@ def calibration_section(calibration: Mapping[str, Any] | None, reliability: Path
 
 
 def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.1f} %"
+    return "-" if rate is None else rate_text(rate, 1)
 
 
 def _bounds(reliability_bin: Mapping[str, Any]) -> str:
     low, high = reliability_bin["observed_low"], reliability_bin["observed_high"]
-    return "" if low is None else f"[{100 * low:.1f}, {100 * high:.1f} %]"
+    return "" if low is None else f"[{rate_text(low, 1).removesuffix(' %')}, {rate_text(high, 1)}]"
 
 
 def breakdown_section(breakdowns: Sequence[Mapping[str, Any]] | None, overall: float, pairs: Path | None) -> str:

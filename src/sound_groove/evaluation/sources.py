@@ -1,8 +1,10 @@
 """From the names in a trial list to files on disk.
 
 Lists and disks disagree in known ways. CN-Celeb's lists say `.wav` where the disk has `.flac`; its enrolments are names
-that `enroll.lst` or `enroll.map` explains; Kaldi's names are explained by a `wav.scp`. Nothing of a list is executed: a
-`wav.scp` with commands in it is refused.
+that `enroll.lst` or `enroll.map` explains; Kaldi's names are explained by a `wav.scp`, by `segments` and, for
+enrolments, by `spk2utt`. Nothing of a list is executed: a `wav.scp` with commands in it is refused.
+
+A name may end in a channel of its recording, counted from 1: `call.wav#2` is the second of `call.wav`.
 
 A map of enrolments (`model file1 file2 ...`, as in CN-Celeb's `enroll.map` and Kaldi's `spk2utt`) goes with a list in
 any format: its files are found as the list's own names are, and their embeddings are averaged.
@@ -10,13 +12,16 @@ any format: its files are found as the list's own names are, and their embedding
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
+from sound_groove.channels import NAMED, with_channel
+from sound_groove.data.corpora.kaldi import ABOVE, SCP, read_kaldi
 from sound_groove.data.corpora.listing import RANK
-from sound_groove.errors import TrialError, UsageError, printable
+from sound_groove.errors import CorpusError, TrialError, UsageError, printable
 from sound_groove.evaluation.trials import CNCELEB, KALDI, ListFormat, TrialList
+from sound_groove.given import Part
 
 Enrollment = Literal["concatenated", "average"]
 Recording = tuple[Path, ...]  # files that are joined without a gap; nearly always one
@@ -61,8 +66,16 @@ class AudioFinder:
         """The file of that name (absolute, or relative to one of the roots), or None.
 
         A file of exactly that name comes first; then one whose name differs in the audio suffix alone, in the order of
-        AUDIO_SUFFIXES. Backslashes are tried as slashes, for lists that were written on Windows.
+        AUDIO_SUFFIXES. Backslashes are tried as slashes, for lists that were written on Windows. A name may end in a
+        channel, `#2` (`sound_groove.channels`), and so does the path then.
         """
+        path = self._find(name)
+        if path is None and (named := NAMED.fullmatch(name)):
+            path = self._find(named["file"])
+            return None if path is None else with_channel(path, int(named["channel"]))
+        return path
+
+    def _find(self, name: str) -> Path | None:
         spellings = (name, name.replace("\\", "/")) if "\\" in name else (name,)
         candidates = [root / spelling for spelling in spellings for root in self.roots]
         for path in candidates:
@@ -136,6 +149,12 @@ def locate(
         return Sources(_averages(trials, names, files, enroll_map), "average", enroll_map)
     if form is CNCELEB:
         return _concatenated(trials, names, list_path.parent / "enroll.lst")
+    if names.table_path is not None:
+        speakers = names.table_path.parent / "spk2utt"
+        enrolled = {trials.ids[index] for index in set(trials.enrolments.tolist())}
+        is_of_speakers = speakers.is_file() and any(name not in names for name in enrolled)
+        if is_of_speakers and not enrolled.isdisjoint(read_table(speakers)):
+            return Sources(_averages(trials, names, names, speakers), "average", speakers)
     return Sources(tuple(map(names.find, trials.ids)), "single recordings", names.table_path)
 
 
@@ -147,26 +166,23 @@ class Names:
         audio: where recordings lie.
         table: what a `wav.scp` says of names.
         table_path: that file, or None.
+        segments: which part of which recording a name is.
     """
 
     audio: AudioFinder
     table: dict[str, str]
     table_path: Path | None
+    segments: dict[str, tuple[str, Part]] = field(default_factory=dict)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a file explains the name."""
+        return name in self.table or name in self.segments
 
     def find(self, name: str) -> Source:
-        """The recording of a name.
-
-        Raises:
-            TrialError: it stands for a command.
-        """
-        entry = self.table.get(name, name)
-        if self.table_path is not None and (entry.endswith("|") or entry.startswith("|")):
-            raise TrialError(
-                f"{self.table_path}: '{printable(name)}' is a command ('{printable(entry[:60])}'), and commands are "
-                "never run; write the audio to files and name those"
-            )
-        if path := self.audio.find(entry):
-            return Source(((path,),))
+        """The recording of a name."""
+        recording, part = self.segments.get(name, (name, None))
+        if path := self.audio.find(self.table.get(recording, recording)):
+            return Source(((path if part is None else Path(part.word(str(path))),),))
         return Source(problem=f"no such recording under {' or '.join(map(str, self.audio.roots))}")
 
 
@@ -174,8 +190,13 @@ def _names_of(form: ListFormat, list_path: Path, root: Path) -> Names:
     """What explains the names of a list in that format."""
     if form is KALDI:
         for folder in (list_path.parent, root):
-            if (table := folder / "wav.scp").is_file():
-                return Names(AudioFinder(root, folder, Path()), read_table(table), table)
+            if (folder / SCP).is_file():
+                try:
+                    data = read_kaldi(folder)
+                except CorpusError as error:
+                    raise TrialError(str(error)) from None
+                above = list(folder.absolute().parents)[:ABOVE]
+                return Names(AudioFinder(root, folder, Path(), *above), data.recordings, data.scp, data.segments)
     # CN-Celeb's own folder is as good as its eval folder.
     folders = (root, root / "eval") if form is CNCELEB else (root,)
     return Names(AudioFinder(*folders), {}, None)

@@ -1,12 +1,13 @@
 """Trial sets: trials of a list or of a validation set, with the recordings and the people behind their names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.channels import with_channel
 from sound_groove.errors import TrialError, UsageError, printable
 from sound_groove.evaluation.intervals import find_speakers
 from sound_groove.evaluation.pairs import pair_trials, read_validation_set
@@ -74,8 +75,6 @@ def trials_from_list(
             )
     if trials.duplicates:
         notes.append(f"{trials.duplicates} trials repeat an earlier one; all were scored, as listed")
-    if itself := int(np.count_nonzero(trials.enrolments == trials.tests)):
-        notes.append(f"{itself} trials compare a recording with itself")
     within = (speakers[trials.enrolments] == speakers[trials.tests]) & ~trials.labels
     if within.any():
         notes.append(
@@ -86,6 +85,31 @@ def trials_from_list(
     if sources.explained_by:
         origin["names"] = str(sources.explained_by)
     return TrialSet(trials, sources.by_id, speakers, origin, sources.protocol, tuple(notes), speaker_names)
+
+
+def choose_channel(trial_set: TrialSet, channel: int | None) -> TrialSet:
+    """The same trials of one channel of every recording, but for those whose name in the list says another (`#2`).
+
+    Args:
+        trial_set: the trials.
+        channel: counted from 1; None leaves them as they are.
+
+    Raises:
+        UsageError: it is not a whole number from 1 on.
+    """
+    if channel is None:
+        return trial_set
+    sources = (
+        replace(
+            source,
+            recordings=tuple(
+                tuple(with_channel(path, channel) for path in recording) for recording in source.recordings
+            ),
+        )
+        for source in trial_set.sources
+    )
+    note = f"channel {channel} of every recording was listened to, where the list names no other"
+    return replace(trial_set, sources=tuple(sources), notes=(*trial_set.notes, note))
 
 
 def _speakers_from_table(trials: TrialList, path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:

@@ -29,6 +29,8 @@ class Usable:
         problems: by file or name, why, and the indices of the names that it costs.
         recordings: number of recordings that the names stand for.
         audio_s: seconds of audio read.
+        digests: of the samples of the recordings behind each name, by its index.
+        mixed: recordings whose channels carry different sound and were averaged.
     """
 
     embeddings: Embeddings
@@ -39,6 +41,8 @@ class Usable:
     problems: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
     recordings: int = 0
     audio_s: float = 0.0
+    digests: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    mixed: tuple[str, ...] = ()
 
     def llrs(self, score_map: ScoreMap, trials: TrialList, scores: Scores) -> Scores:
         """(trials,) log-likelihood ratios."""
@@ -84,6 +88,7 @@ def embed_names(
     audio_s = float(embedded.samples.sum()) / SAMPLE_RATE
     durations_s, speech_s, snr_db = np.zeros((3, len(vectors)))
     usable = Usable(vectors, durations_s, speech_s, snr_db, recordings=len(rows), audio_s=audio_s)
+    usable.mixed = tuple(describe(recording) for recording, row in rows.items() if embedded.mixed[row])
     for index in wanted:
         source = trial_set.sources[index]
         if source.problem:
@@ -94,6 +99,7 @@ def embed_names(
                 what = describe((error.path,)) if error.path else describe(recording)
                 usable.add_problem(what, error.reason, index)
         own_rows = [rows[recording] for recording in source.recordings]
+        usable.digests[index] = tuple(digest for row in own_rows if (digest := embedded.digests[row]))
         usable.durations_s[index] = embedded.samples[own_rows].sum() / SAMPLE_RATE
         usable.speech_s[index] = embedded.speech_s[own_rows].sum()
         usable.snr_db[index] = embedded.snr_db[own_rows].mean()

@@ -24,6 +24,7 @@ from sound_groove.evaluation.figures import FEW_SPEAKERS, measure_recall
 from sound_groove.evaluation.metadata import Metadata
 from sound_groove.evaluation.other_scores import OtherScores
 from sound_groove.evaluation.reliability import measure_reliability
+from sound_groove.evaluation.same_audio import describe_same_audio, same_audio, same_audio_notes
 from sound_groove.evaluation.scorings import ScoringPlan, describe_cohort, measure_all, score_all
 from sound_groove.evaluation.trial_sets import TrialSet
 from sound_groove.evaluation.trials import CNCELEB, TrialList
@@ -143,10 +144,13 @@ def evaluate(
     shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
     embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
     recall, no_recall = measure_recall(embeddings, speakers, *drawn)
+    repeated = describe_same_audio(trials, same_audio(trials, usable.digests))
     notes = [
         *heard.notes(),
         *known.notes(),
         *trial_set.notes,
+        *same_audio_notes(repeated),
+        *_mixed_notes(usable.mixed),
         *([no_recall] if no_recall else []),
         *(other.notes if other else ()),
     ]
@@ -164,6 +168,8 @@ def evaluate(
         settings.resamples,
         settings.seed,
     )
+    metrics["same_audio"] = repeated
+    metrics["channels_differ"] = {"recordings": len(usable.mixed), "first": list(usable.mixed[:MOST_NAMED])}
     metrics["worst"] = find_worst(trials, scores, llrs, trial_set.sources, settings.worst)
     notes += notes_on_groups
     metrics |= recall | _circumstances(encoder, trial_set, usable, failed, settings)
@@ -192,6 +198,17 @@ def evaluate(
     except OSError as error:
         raise OutputError(f"{out}: the result cannot be written: {error.strerror or error}") from error
     return metrics
+
+
+def _mixed_notes(mixed: Sequence[str]) -> list[str]:
+    """That recordings are averages of different sounds, which a list should choose from."""
+    if not mixed:
+        return []
+    has = "recording has" if len(mixed) == 1 else "recordings have"
+    return [
+        f"{len(mixed):,} {has} channels of different sound, which were averaged, such as {mixed[0]}; choose one with "
+        "--channel, or in the list by '#1' behind the name"
+    ]
 
 
 def _choose_cohort(

@@ -6,21 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sound_groove.errors import AudioError, ForeignFormatError
+from sound_groove.errors import AudioError
 from sound_groove.formats.foreign import AIFC_CODINGS, AU_CODINGS, CAF_CODINGS
 from sound_groove.formats.promises import Extent, find_extent, is_mark
 from sound_groove.formats.spliced import SplicedFile, patched, read_at
 
 SPHERE_BYTES = 1024  # of a header, and most have no more
 SPHERE_CODINGS = ("pcm", "ulaw", "alaw", "mu-law")
-Reading = tuple[SplicedFile | None, Extent]  # what the decoder is to be given (None: the file itself), and its extent
+# What the decoder is to be given (None: the file itself), its extent, and the coding inside if libsndfile knows it not.
+Reading = tuple[SplicedFile | None, Extent, str]
 
 
 def read_chunked(path: Path, kind: str, file: BinaryIO, start: int, size: int) -> Reading:
     """Find the samples of a file of one of these kinds ("w64", "aiff", "caf", "au" or "sphere").
 
     Raises:
-        AudioError: it was cut off, or has a coding that cannot be decoded.
+        AudioError: it was cut off.
     """
     if kind == "au":
         return _read_au(path, file, start, size)
@@ -30,19 +31,21 @@ def read_chunked(path: Path, kind: str, file: BinaryIO, start: int, size: int) -
 
 
 def _read_chunks(path: Path, kind: str, file: BinaryIO, start: int, size: int) -> Reading:
+    foreign = ""
     for name, begin, length in _chunks(kind, file, start, size):
         if name in (b"data", b"SSND"):
             end = begin + length
             if length > 0 and (end == size or (end < size and _is_chunk(kind, file, start, end, size))):
-                return None, Extent(end)
+                return None, Extent(end), foreign
             if length == 0 and end == size:
-                return None, Extent(end)
+                return None, Extent(end), foreign
             extent = find_extent(path, file, begin, length, size, _claimed_end(kind, file, start))
-            return patched(file, start, extent.end, _true_lengths(kind, start, begin, extent.end)), extent
+            stream = patched(file, start, extent.end, _true_lengths(kind, start, begin, extent.end))
+            return stream, extent, foreign
         if begin + length > size:
             raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again")
-        _check_coding(path, kind, name, read_at(file, begin, min(length, 64)))
-    return None, Extent(size)  # no samples: the decoder says why
+        foreign = foreign or _foreign_coding(kind, name, read_at(file, begin, min(length, 64)))
+    return None, Extent(size), foreign  # no samples: the decoder says why
 
 
 def _true_lengths(kind: str, start: int, begin: int, end: int) -> list[tuple[int, bytes]]:
@@ -98,14 +101,15 @@ def _layout(kind: str) -> tuple[int, int, str, int]:
     return {"caf": (8, 4, "q", 1), "w64": (40, 16, "Q", 8)}.get(kind, (12, 4, "I", 2))
 
 
-def _check_coding(path: Path, kind: str, chunk: bytes, content: bytes) -> None:
-    """Refuse a coding that is known and that the decoder does not know."""
+def _foreign_coding(kind: str, chunk: bytes, content: bytes) -> str:
+    """The name of a coding that libsndfile does not know, where a chunk says that there is one."""
     if kind == "caf" and chunk == b"desc" and content[8:12] in CAF_CODINGS:
-        raise ForeignFormatError(path, f"{CAF_CODINGS[content[8:12]]} inside a caf")
+        return f"{CAF_CODINGS[content[8:12]]} inside a caf"
     if kind == "caf" and chunk == b"desc" and content[8:12] == b"alac" and content[12:16] == bytes(4):
-        raise ForeignFormatError(path, "ALAC inside a caf")  # libsndfile wants to know the bits of a sample
+        return "ALAC inside a caf"  # libsndfile wants to know the bits of a sample
     if kind == "aiff" and chunk == b"COMM" and content[18:22] in AIFC_CODINGS:
-        raise ForeignFormatError(path, f"{AIFC_CODINGS[content[18:22]]} inside an aiff")
+        return f"{AIFC_CODINGS[content[18:22]]} inside an aiff"
+    return ""
 
 
 def _read_au(path: Path, file: BinaryIO, start: int, size: int) -> Reading:
@@ -113,14 +117,14 @@ def _read_au(path: Path, file: BinaryIO, start: int, size: int) -> Reading:
     if len(header) < 16:
         raise AudioError(path, "is truncated: it ends within its header; copy it again")
     offset, length, coding = struct.unpack(">III" if header[:4] == b".snd" else "<III", header[4:])
-    if coding in AU_CODINGS:
-        raise ForeignFormatError(path, f"{AU_CODINGS[coding]} inside an au")
+    foreign = f"{AU_CODINGS[coding]} inside an au" if coding in AU_CODINGS else ""
     extent = find_extent(path, file, start + offset, length, size)
     true = extent.end - start - offset
     if true in (length, 0) and extent.end == size:
-        return None, extent
+        return None, extent, foreign
     order = ">I" if header[:4] == b".snd" else "<I"
-    return patched(file, start, extent.end, [(start + 8, struct.pack(order, min(true, 0xFFFFFFFF)))]), extent
+    stream = patched(file, start, extent.end, [(start + 8, struct.pack(order, min(true, 0xFFFFFFFF)))])
+    return stream, extent, foreign
 
 
 def _read_sphere(path: Path, file: BinaryIO, start: int, size: int) -> Reading:
@@ -131,15 +135,15 @@ def _read_sphere(path: Path, file: BinaryIO, start: int, size: int) -> Reading:
     counts = [fields.get(name, "") for name in ("sample_count", "channel_count", "sample_n_bytes")]
     coding = fields.get("sample_coding", "pcm")
     if coding not in SPHERE_CODINGS:
-        raise ForeignFormatError(path, f"{coding.rpartition(',')[2].removeprefix('embedded-')} inside a sphere")
+        return None, Extent(size), f"{coding.rpartition(',')[2].removeprefix('embedded-')} inside a sphere"
     if not all(re.fullmatch("[0-9]{1,18}", number) for number in (header_bytes, *counts)):
-        return None, Extent(size)  # the decoder says why
+        return None, Extent(size), ""  # the decoder says why
     begin, frame_bytes = start + int(header_bytes), int(counts[1]) * int(counts[2])
     length = int(counts[0]) * frame_bytes
     extent = find_extent(path, file, begin, length, size)
     if extent.end == size == begin + length or frame_bytes == 0 or begin > start + SPHERE_BYTES:
-        return None, extent
+        return None, extent, ""
     frames = (extent.end - begin) // frame_bytes
     header = re.sub(r"sample_count -i \d+", f"sample_count -i {frames}", text[: begin - start])
     true = header.encode("ascii", "replace")[: begin - start].ljust(begin - start)
-    return patched(file, start, extent.end, [(start, true)]), extent
+    return patched(file, start, extent.end, [(start, true)]), extent, ""

@@ -2,7 +2,8 @@
 
 It runs for a service that does not trust what it is sent: limited in memory, processor time and files, without core
 dumps, and under no name that a client chose. A recording lies in memory while it is decoded (a file without a name on
-Linux, in a private folder elsewhere). The length that the header promises is checked before anything is decoded.
+Linux, in a private folder elsewhere). The length that the header promises is checked before anything is decoded, and
+where it promises none, decoding stops at the limit. FFmpeg is loaded before the first recording comes.
 
 A message is FRAME (two lengths), then JSON, then raw bytes.
 """
@@ -21,8 +22,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sound_groove.audio import SAMPLE_RATE, probe, read_recording
+from sound_groove.audio import SAMPLE_RATE, read_recording
 from sound_groove.errors import AudioError
+from sound_groove.media import has_media, import_media
 from sound_groove.quality import assess
 
 FRAME = struct.Struct("!IQ")  # bytes of JSON, bytes after it
@@ -41,6 +43,8 @@ def main() -> None:
     for descriptor in (0, 1):  # what a decoder prints must not get between the messages
         os.dup2(nowhere, descriptor)
     confine(limits["memory_bytes"], limits["file_bytes"])
+    if has_media():
+        import_media()
     assess(np.random.default_rng(0).random(SAMPLE_RATE, np.float32), SAMPLE_RATE)  # loads the detector of speech
     write_message(answers, {"ready": os.getpid()})
     os.dup2(nowhere, 2)  # decoders write there what a stranger's file makes them say
@@ -48,27 +52,24 @@ def main() -> None:
         head = requests.read(FRAME.size)
         if len(head) < FRAME.size:
             return
-        _, length = FRAME.unpack(head)
+        text, length = FRAME.unpack(head)
+        asked = json.loads(requests.read(text))
         allow_processor(limits["decode_s"])
-        fields, samples = answer(requests.read(length), limits["duration_s"])
+        fields, samples = answer(requests.read(length), limits["duration_s"], asked["channel"])
         write_message(answers, {**fields, "resident_bytes": resident_bytes()}, samples)
 
 
-def answer(content: bytes, duration_s: float) -> tuple[dict[str, Any], bytes]:
+def answer(content: bytes, duration_s: float, channel: int | None = None) -> tuple[dict[str, Any], bytes]:
     """What became of a recording: its quality and its samples (float32), or a clause that says why it is refused.
 
     Args:
         content: of an audio file.
         duration_s: the most that it may last.
+        channel: which one to listen to, counted from 1; None averages all.
     """
     try:
         with held(content) as path:
-            header = probe(path)
-            if header.duration_s > duration_s:
-                return {
-                    "refused": f"lasts {header.duration_s:,.1f} s, more than the {duration_s:g} s allowed here"
-                }, b""
-            recording = read_recording(path)
+            recording = read_recording(path, channel, duration_s)
         quality = assess(recording.samples, recording.source_sample_rate)
         quality = replace(quality, warnings=(*recording.warnings, *quality.warnings))
     except AudioError as error:
@@ -77,6 +78,7 @@ def answer(content: bytes, duration_s: float) -> tuple[dict[str, Any], bytes]:
         return {"refused": "needs more memory than is allowed here"}, b""
     return {
         "sample_rate": recording.source_sample_rate,
+        "channels": asdict(recording.channels),
         "quality": asdict(quality),
     }, recording.samples.astype("<f4", copy=False).tobytes()
 

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from sound_groove.audio import MAXIMUM_CHANNELS
 from sound_groove.identification import TOP, WEIGHED
 from sound_groove.service.answers import ErrorAnswer
 from sound_groove.service.uploads import FALSE, TRUE, FormShape
@@ -120,6 +121,12 @@ def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
             "default": 0.5,
             "description": "Probability of the same speaker before listening.",
         },
+        "channel": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAXIMUM_CHANNELS,
+            "description": "Which channel of the recordings to listen to, counted from 1; all are averaged without it.",
+        },
         "name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Of the speaker."},
         "force": {
             "enum": FLAGS,
@@ -139,7 +146,11 @@ def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
             "description": "How many candidates to list.",
         },
     }
-    recording = {"type": "string", "format": "binary", "description": "A recording: wav, flac, ogg, opus, mp3."}
+    recording = {
+        "type": "string",
+        "format": "binary",
+        "description": "A recording: wav, flac, ogg, opus, mp3 …",
+    }
     properties: dict[str, Any] = {
         name: recording if most == 1 else {"type": "array", "items": recording, "minItems": 1, "maxItems": most}
         for name, most in shape.files.items()

@@ -20,7 +20,6 @@ from sound_groove.errors import (
 from sound_groove.gallery import open_gallery
 from sound_groove.identification import Identification, identify_heard
 from sound_groove.listening import HeardRecording
-from sound_groove.scoring import cosine
 from sound_groove.service.admission import Admission
 from sound_groove.service.answers import Embedded
 from sound_groove.service.embedding import Embedder
@@ -30,7 +29,7 @@ from sound_groove.service.workers import DecodeWorkers, unusable
 from sound_groove.store.interface import VoiceprintStore
 from sound_groove.store.records import Erasure, Voiceprint
 from sound_groove.types import Embeddings
-from sound_groove.verifier import Comparison, verify_heard, weigh
+from sound_groove.verifier import Comparison, compare_heard, verify_heard
 
 STORE_THREADS = 4
 Result = TypeVar("Result")
@@ -38,10 +37,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording that came: its bytes, and what warnings call it."""
+    """A recording that came: its bytes, what warnings call it, and the channel to listen to (None: all)."""
 
     content: bytes | bytearray
     name: str
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Engine:
             nonlocal total_s
             async with places:
                 check_total(clip)
-                heard = await self.workers.hear(clip.content, clip.name)
+                heard = await self.workers.hear(clip.content, clip.name, clip.channel)
                 total_s += heard.facts.duration_s
             check_total(clip)
             return Known(heard, await self.embedder.embed(heard.samples, clip.name))
@@ -156,12 +156,12 @@ class Engine:
         """Compare two recordings, and what was heard."""
         known = await self.know((first, second))
         one, other = known
-        comparison = weigh(
-            cosine(one.embedding, other.embedding),
-            (one.heard.facts, other.heard.facts),
-            (*one.heard.warnings, *other.heard.warnings),
-            self.embedder.encoder.identity,
-            self.embedder.encoder.score_map,
+        encoder = self.embedder.encoder
+        comparison = compare_heard(
+            (one.heard, other.heard),
+            (one.embedding, other.embedding),
+            encoder.identity,
+            encoder.score_map,
             prior=prior,
         )
         return comparison, known

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 
+from sound_groove.audio import MAXIMUM_CHANNELS
 from sound_groove.service.engine import Clip, Engine, Known, checked
 from sound_groove.service.guard import Guard
 from sound_groove.service.keys import Key, Scope
@@ -73,8 +74,22 @@ def speaker_name(name: str) -> str:
 
 
 def clip(form: Form, name: str) -> Clip:
-    """The one recording of a field."""
-    return Clip(form.recordings(name)[0].content, name)
+    """The one recording of a field, and which of its channels to listen to."""
+    return Clip(form.recordings(name)[0].content, name, channel(form))
+
+
+def channel(form: Form) -> int | None:
+    """The channel that was asked for, of all recordings of a form; None averages all.
+
+    Raises:
+        RequestError: 400: it is none.
+    """
+    if not form.text("channel"):
+        return None
+    number = form.integer("channel", 0)
+    if not 1 <= number <= MAXIMUM_CHANNELS:
+        raise malformed(f"the field 'channel' is counted from 1 to {MAXIMUM_CHANNELS}; {number} was given")
+    return number
 
 
 def prior(form: Form) -> float:

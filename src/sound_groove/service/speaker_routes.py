@@ -14,7 +14,7 @@ from sound_groove.enrolment import Enrolment
 from sound_groove.service.answers import LARGEST_PAGE, SpeakerDetail, SpeakerPage, json_answer
 from sound_groove.service.descriptions import CALLED, SPEAKER, UPLOADED, example, form, refusals
 from sound_groove.service.engine import Clip, Known
-from sound_groove.service.house import House, Name, speaker_name
+from sound_groove.service.house import House, Name, channel, speaker_name
 from sound_groove.service.uploads import Form, FormShape
 from sound_groove.store.records import Erasure
 
@@ -22,7 +22,7 @@ from sound_groove.store.records import Erasure
 def add_speakers(router: APIRouter, house: House) -> None:
     """Add these routes."""
     engine = house.engine
-    enrolment = FormShape({"audio": engine.limits.recordings}, ("force", "keep_audio"))
+    enrolment = FormShape({"audio": engine.limits.recordings}, ("force", "keep_audio", "channel"))
 
     @router.get(
         "/v1/speakers",
@@ -77,7 +77,7 @@ def add_speakers(router: APIRouter, house: House) -> None:
 
         async def answer(sent: Form) -> tuple[Enrolment, Sequence[Known]]:
             clips = [
-                Clip(part.content, part.file_name or f"recording {number}")
+                Clip(part.content, part.file_name or f"recording {number}", channel(sent))
                 for number, part in enumerate(sent.recordings("audio"), start=1)
             ]
             return await engine.enrol(speaker, clips, sent.flag("force"), sent.flag("keep_audio"), key.name)

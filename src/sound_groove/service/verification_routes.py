@@ -15,10 +15,10 @@ from sound_groove.service.uploads import Form, FormShape, malformed
 from sound_groove.store.records import checked_name
 from sound_groove.verifier import Comparison
 
-PAIR = FormShape({"a": 1, "b": 1}, ("prior",))
-ONE = FormShape({"audio": 1})
-SOUGHT = FormShape({"audio": 1}, ("top", "prior"))
-CLAIM = FormShape({"audio": 1}, ("name", "prior"))
+PAIR = FormShape({"a": 1, "b": 1}, ("prior", "channel"))
+ONE = FormShape({"audio": 1}, ("channel",))
+SOUGHT = FormShape({"audio": 1}, ("top", "prior", "channel"))
+CLAIM = FormShape({"audio": 1}, ("name", "prior", "channel"))
 
 
 def add_verification(router: APIRouter, house: House) -> None:

@@ -20,7 +20,7 @@ from sound_groove.listening import HeardRecording, ReadRecording, judged
 from sound_groove.quality import Quality
 from sound_groove.service.decoding import FRAME
 from sound_groove.service.limits import Limits
-from sound_groove.types import QualityWarning, Samples
+from sound_groove.types import ChannelFacts, QualityWarning, Samples
 
 PROGRAM = "sound_groove.service.decoding"
 STARTING_S = 60.0  # a busy machine may take long to import numpy
@@ -84,8 +84,8 @@ class _Worker:
             ) from None
         self._served, self._resident_bytes = 0, 0
 
-    async def ask(self, content: bytes | bytearray) -> _Answer:
-        """Have a recording decoded.
+    async def ask(self, content: bytes | bytearray, channel: int | None) -> _Answer:
+        """Have a recording decoded, all of its channels or one.
 
         Raises:
             EOFError: the process died.
@@ -96,7 +96,8 @@ class _Worker:
         try:
             async with asyncio.timeout(self._limits.decode_s):
                 with suppress(ConnectionError):  # it is dead, as reading shows
-                    process.stdin.write(FRAME.pack(0, len(content)))
+                    asked = json.dumps({"channel": channel}).encode()
+                    process.stdin.write(FRAME.pack(len(asked), len(content)) + asked)
                     process.stdin.write(content)
                     await process.stdin.drain()
                 answer = await self._read()
@@ -179,12 +180,13 @@ class DecodeWorkers:
         await asyncio.gather(*self._renewals, return_exceptions=True)
         await asyncio.gather(*(worker.end() for worker in self._workers))
 
-    async def hear(self, content: bytes | bytearray, name: str) -> HeardRecording:
+    async def hear(self, content: bytes | bytearray, name: str, channel: int | None = None) -> HeardRecording:
         """Decode and judge a recording.
 
         Args:
             content: of an audio file.
             name: what warnings call it; no worker is told.
+            channel: which one to listen to, counted from 1; None averages all.
 
         Raises:
             RequestError: 422: it cannot be used; 503: no worker can be started.
@@ -195,7 +197,7 @@ class DecodeWorkers:
                 if worker.pid is None:
                     self.restarts += 1
                     await worker.start()
-                answer = await worker.ask(content)
+                answer = await worker.ask(content, channel)
             except EOFError:
                 if attempt == 1:
                     continue
@@ -222,7 +224,9 @@ class DecodeWorkers:
         found = answer.fields["quality"]
         warnings = tuple(QualityWarning(**warning) for warning in found["warnings"])
         quality = Quality(found["speech_s"], found["snr_db"], warnings)
-        return judged(ReadRecording(name, samples, answer.fields["sample_rate"]), quality)
+        channels = answer.fields["channels"]
+        facts = ChannelFacts(**{**channels, "differing": channels["differing"] and tuple(channels["differing"])})
+        return judged(ReadRecording(name, samples, answer.fields["sample_rate"], facts), quality)
 
     def _give_back(self, worker: _Worker) -> None:
         """Let the next recording have a worker; one that is down or worn is renewed first, while others work."""

@@ -20,6 +20,7 @@ from sound_groove.store.records import EnrolledRecording, SpeakerEntry, checked_
 from sound_groove.types import ModelIdentity
 
 MODEL_NAME = "model_name"
+MOST_NAMED = 20  # pairs of names with the same audio
 # What else the file has of each recording: the name of the field, and the kind of its array.
 FIELDS = {
     "digest": "U",
@@ -52,11 +53,15 @@ class Imported:
         speakers: how many speakers are new or have new recordings.
         recordings: how many recordings came.
         known: how many were there already, and were left alone.
+        elsewhere: names, two each, under which some audio of the file is enrolled more than once; the first of them.
+        repeated: how many recordings of the file are so.
     """
 
     speakers: int
     recordings: int
     known: int
+    elsewhere: tuple[tuple[str, str], ...] = ()
+    repeated: int = 0
 
 
 def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = None, force: bool = False) -> int:
@@ -119,7 +124,11 @@ def import_voiceprints(
             came, recordings = came + 1, recordings + len(new)
         if progress is not None:
             progress(1)
-    return Imported(came, recordings, sum(map(len, speakers.values())) - recordings)
+    names = store.enrolled_as([recording.digest for offered in speakers.values() for recording in offered])
+    shared = [found for found in names.values() if len(found) > 1]
+    pairs = tuple(dict.fromkeys((found[0], found[1]) for found in shared))[:MOST_NAMED]
+    known_before = sum(map(len, speakers.values())) - recordings
+    return Imported(came, recordings, known_before, pairs, len(shared))
 
 
 def _of_one_model(store: VoiceprintStore, model: str | None) -> list[SpeakerEntry]:

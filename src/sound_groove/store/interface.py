@@ -57,6 +57,10 @@ class VoiceprintStore(Protocol):
         """
         ...
 
+    def enrolled_as(self, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Under which names the audio with these digests is enrolled, by any model: those that are, by digest."""
+        ...
+
     def add(
         self, name: str, recordings: Sequence[EnrolledRecording], model: ModelIdentity, version: int | None, actor: str
     ) -> SpeakerEntry:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from sound_groove.arguments import check_kind
 from sound_groove.errors import UsageError, printable, require_extra
 from sound_groove.store.interface import VoiceprintStore
 from sound_groove.store.sealing import sealer_from_environment
@@ -29,6 +30,7 @@ def open_store(location: str | os.PathLike[str], create: bool = False) -> Voicep
         StoreError: it cannot be opened, or is none.
         UsageError: a URL of another kind, or a key that is none.
     """
+    check_kind(location, (str, os.PathLike), "a store", "a path or a URL")
     sealer = sealer_from_environment()
     text = os.fspath(location)
     scheme = text.partition("://")[0].lower() if "://" in text else ""

@@ -360,6 +360,11 @@ class PostgresStore(TableStore):
             if not self._connection.closed:
                 self._execute("ROLLBACK")
 
+    def _has_index(self, name: str) -> bool:
+        return bool(
+            self._value("SELECT count(*) FROM pg_indexes WHERE schemaname = ? AND indexname = ?", (NAMESPACE, name))
+        )
+
     def _wipe(self) -> bool:
         """Write the tables anew without deleted rows, or vacuum them where they are large."""
         try:

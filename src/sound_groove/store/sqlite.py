@@ -105,6 +105,9 @@ class SqliteStore(TableStore):
         if self._database.in_transaction:
             self._database.execute("ROLLBACK")
 
+    def _has_index(self, name: str) -> bool:
+        return bool(self._value("SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name = ?", (name,)))
+
     def _wipe(self) -> bool:
         """Rewrite the file without the remains of deleted rows and empty the log; whether nothing is left."""
         self._database.execute(f"PRAGMA busy_timeout = {int(1000 * ERASING_S)}")

@@ -3,9 +3,10 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, ClassVar
 
+from sound_groove.errors import StoreError
 from sound_groove.store.changing import (
     changed_entry,
     check_addition,
@@ -43,6 +44,7 @@ from sound_groove.types import Embeddings, ModelIdentity
 
 SCHEMA = 1  # of the tables; higher after a change that earlier versions cannot read
 ALL = 2**63 - 1  # rows, where no limit was asked for
+MOST_VALUES = 500  # in one statement: every database takes so many
 
 # Types are filled in by each database. Text compares by code points.
 TABLES = """
@@ -62,6 +64,7 @@ CREATE TABLE recordings (
     audio {blob} NOT NULL
 );
 CREATE INDEX recordings_by_speaker ON recordings (speaker);
+CREATE INDEX recordings_by_digest ON recordings (digest);
 CREATE TABLE events (
     revision BIGINT PRIMARY KEY, time {text} NOT NULL, action {text} NOT NULL, speaker_id {text} NOT NULL,
     recordings INTEGER NOT NULL, model {text} NOT NULL, actor {text} NOT NULL
@@ -87,6 +90,7 @@ class TableStore(ABC):
         self.encrypted = sealer.encrypts
         self._sealer = sealer
         self._lock = threading.RLock()
+        self._is_indexed = False  # recordings can be found by their digest without reading them all
 
     @abstractmethod
     def close(self) -> None:
@@ -121,6 +125,10 @@ class TableStore(ABC):
         """The database's errors as sentences about this store."""
 
     @abstractmethod
+    def _has_index(self, name: str) -> bool:
+        """Whether there is an index of this name."""
+
+    @abstractmethod
     def _wipe(self) -> bool:
         """Clear the files of what deleted rows left in them; whether nothing is left."""
 
@@ -151,6 +159,24 @@ class TableStore(ABC):
             entry = self._known(name)
             recordings = self._recordings(entry)
         return Voiceprint(entry, recordings, centroid_of(recordings))
+
+    def enrolled_as(self, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Under which names audio is enrolled."""
+        self._index_digests()
+        found: dict[str, list[str]] = {}
+        wanted = sorted({*digests})
+        for start in range(0, len(wanted), MOST_VALUES):
+            part = wanted[start : start + MOST_VALUES]
+            with self._reading():
+                rows = self._execute(
+                    "SELECT DISTINCT recordings.digest, speakers.name FROM recordings JOIN speakers "
+                    f"ON speakers.id = recordings.speaker WHERE recordings.digest IN ({_places(len(part))}) "
+                    "ORDER BY speakers.name",
+                    part,
+                )
+                for digest, name in rows:
+                    found.setdefault(digest, []).append(name)
+        return {digest: tuple(names) for digest, names in found.items()}
 
     def add(
         self, name: str, recordings: Sequence[EnrolledRecording], model: ModelIdentity, version: int | None, actor: str
@@ -215,6 +241,19 @@ class TableStore(ABC):
                 (after, ALL if limit is None else limit),
             )
             return [event_of(row) for row in rows]
+
+    def _index_digests(self) -> None:
+        """Make the index of digests in a store that was made before there was one."""
+        if self._is_indexed:
+            return
+        with self._reading():
+            is_there = self._has_index("recordings_by_digest")
+        if not is_there:
+            # Who may not make it searches without it.
+            with suppress(StoreError), self._changing():
+                if not self._has_index("recordings_by_digest"):  # else another process was first
+                    self._execute("CREATE INDEX recordings_by_digest ON recordings (digest)")
+        self._is_indexed = True
 
     def _lay_out(self, centroid: str) -> None:
         """Make the tables, within a change; `centroid` is the type of that column."""

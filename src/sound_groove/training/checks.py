@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
@@ -12,6 +11,7 @@ from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance
 from sound_groove.data.shards import damaged_shards
 from sound_groove.errors import SoundGrooveError
+from sound_groove.given import split_name
 from sound_groove.training.device import choose_device
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.validation import can_be_paired
@@ -182,7 +182,7 @@ def check_files(recipe: Recipe, training: Sequence[Utterance], validation: Seque
     else:
         files = [path for utterance in looked_at if utterance.shard_path is None for path in utterance.paths]
     problems = []
-    missing = [path for path in files if not Path(path).is_file()]
+    missing = [path for path in files if not split_name(path)[0].is_file()]
     if missing:
         problems.append(
             f"{recipe.data.prepared}: {len(missing)} of {len(files)} files looked for are missing, the first is "

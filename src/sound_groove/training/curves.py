@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sound_groove.files import replaced_bytes
+from sound_groove.percentages import rate_text
 
 
 def draw_curves(path: Path, steps: list[dict[str, Any]], epochs: list[dict[str, Any]], title: str) -> None:
@@ -55,7 +56,7 @@ def draw_curves(path: Path, steps: list[dict[str, Any]], epochs: list[dict[str, 
         epoch, best = min((*judged, *means), key=lambda point: point[1])
         error.plot(epoch, best, "*", markersize=12, color="tab:red")
         error.annotate(
-            f"{best:.2f} %",
+            rate_text(best / 100),
             (epoch, best),
             textcoords="offset points",
             xytext=(0, 12),

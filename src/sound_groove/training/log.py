@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sound_groove.files import writing
+from sound_groove.percentages import rate_text
 from sound_groove.training.curves import draw_curves
 from sound_groove.training.events import EventFile
 from sound_groove.training.run_folder import RunFolder, append_rows, read_rows
@@ -93,14 +94,14 @@ class RunLog:
         def mark(of: Validation) -> str:
             return " (best)" if (progress.best_epoch, progress.best_eer) == (progress.epoch, of.eer) else ""
 
-        line = f"epoch {progress.epoch}: loss {done.loss:.3f}, accuracy {100 * done.accuracy:.1f} %"
+        line = f"epoch {progress.epoch}: loss {done.loss:.3f}, accuracy {rate_text(done.accuracy, 1)}"
         if judged is not None:
             row |= {"targets": judged.targets, "nontargets": judged.nontargets}
-            line += f", validation EER {100 * judged.eer:.2f} %{mark(judged)}"
+            line += f", validation EER {rate_text(judged.eer)}{mark(judged)}"
             with writing(self._folder.tensorboard):
                 self._events.add({"validation/eer": judged.eer}, progress.step)
         if judged_mean is not None:
-            line += f" (mean of {averaged} epochs: {100 * judged_mean.eer:.2f} %{mark(judged_mean)})"
+            line += f" (mean of {averaged} epochs: {rate_text(judged_mean.eer)}{mark(judged_mean)})"
         self.flush()
         append_rows(self._folder.epochs, [row])
         with writing(self._folder.curves):

@@ -2,10 +2,22 @@
 
 from sound_groove.data.corpora.cnceleb import CnCeleb
 from sound_groove.data.corpora.folder import Folder
+from sound_groove.data.corpora.kaldi import KaldiFolder
 from sound_groove.data.corpora.list_file import ListFile
 from sound_groove.data.corpora.listing import Corpus, Listing, Skipped, Source
 from sound_groove.data.corpora.voxceleb import VoxCeleb
 
-CORPORA = (CnCeleb, VoxCeleb, Folder, ListFile)
+CORPORA = (CnCeleb, VoxCeleb, Folder, ListFile, KaldiFolder)
 
-__all__ = ["CORPORA", "CnCeleb", "Corpus", "Folder", "ListFile", "Listing", "Skipped", "Source", "VoxCeleb"]
+__all__ = [
+    "CORPORA",
+    "CnCeleb",
+    "Corpus",
+    "Folder",
+    "KaldiFolder",
+    "ListFile",
+    "Listing",
+    "Skipped",
+    "Source",
+    "VoxCeleb",
+]

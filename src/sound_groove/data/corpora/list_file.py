@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sound_groove.channels import NAMED
 from sound_groove.data.corpora.listing import UNWRITABLE, Listing, abbreviate, read_lines
 from sound_groove.errors import CorpusError, printable
 
@@ -12,6 +13,8 @@ from sound_groove.errors import CorpusError, printable
 @dataclass(frozen=True, slots=True)
 class ListFile:
     """A list of `path <tab> speaker`; relative paths are relative to the list's folder.
+
+    A path may end in a channel of the recording, counted from 1: `call.wav#2`.
 
     An utterance is named by its path below the deepest folder that all files of its speaker share, without suffix.
 
@@ -46,7 +49,7 @@ class ListFile:
             # Plain text, not Path objects: a list may name 640,000 files.
             base = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
             for path in paths:
-                listing.add(speaker, os.path.splitext(path[len(base) :].lstrip("/\\"))[0], path)  # noqa: PTH122
+                listing.add(speaker, _name(path[len(base) :].lstrip("/\\")), path)
         return listing.finish()
 
     def _read(self) -> dict[str, str]:
@@ -67,6 +70,18 @@ class ListFile:
         if not speaker_of:
             raise CorpusError(f"{self.file}: the list is empty; each line must be a path, a tab and a speaker")
         return speaker_of
+
+
+def _name(path: str) -> str:
+    """An utterance's name: the path without suffix; one channel of a recording is another utterance than the next.
+
+    >>> _name("calls/one.wav"), _name("calls/one.wav#2")
+    ('calls/one', 'calls/one#2')
+    """
+    channel = NAMED.fullmatch(path)
+    if channel is None:
+        return os.path.splitext(path)[0]  # noqa: PTH122 - 640,000 times
+    return f"{os.path.splitext(channel['file'])[0]}#{channel['channel']}{channel['part'] or ''}"  # noqa: PTH122
 
 
 def _problem(speaker: str) -> str:

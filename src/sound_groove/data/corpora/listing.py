@@ -12,8 +12,9 @@ from sound_groove.errors import CorpusError
 
 # Best first: where one name exists with two suffixes, the cheapest exact copy is taken.
 AUDIO_SUFFIXES = (
-    *(".wav", ".flac", ".w64", ".caf", ".aiff", ".aif", ".aifc", ".au", ".snd", ".sph"),
-    *(".opus", ".ogg", ".oga", ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".amr", ".webm"),
+    *(".wav", ".flac", ".w64", ".caf", ".aiff", ".aif", ".aifc", ".au", ".snd", ".sph", ".wv", ".ape", ".tta"),
+    *(".opus", ".ogg", ".oga", ".mp3", ".m4a", ".m4b", ".mp4", ".aac", ".wma", ".amr", ".webm", ".weba", ".mka"),
+    *(".mkv", ".mov", ".3gp", ".3g2", ".spx", ".ac3", ".gsm", ".dsf", ".mp2", ".tak", ".qoa"),
 )
 RANK = {suffix: rank for rank, suffix in enumerate(AUDIO_SUFFIXES)}
 # Control characters, line separators and undecodable bytes would break the lists that are written, one item a line.

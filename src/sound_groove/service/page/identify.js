@@ -69,7 +69,7 @@ function row(header, probability, score) {
   const cell = make("td", { className: "share" });
   if (probability !== null) {
     const line = make("span", { className: "share-line", "aria-hidden": "true" });
-    line.style.transform = `scaleX(${probability.toFixed(4)})`;
+    line.style.transform = `scaleX(${probability})`;
     cell.append(make("span", { textContent: percent(probability) }), make("span", { className: "share-track" }, line));
   } else cell.textContent = "-";
   return make("tr", {}, header, cell, make("td", { textContent: score === null ? "" : score.toFixed(3) }));

@@ -27,17 +27,20 @@ export function verdictNode(comparison, warnings) {
   if (verdict === "inconclusive" && probability !== null) {
     const [low, high] = comparison.limits;
     const between = llr >= low && llr < high;
-    parts.push(make("p", { words: { text: between ? "why_between" : "why_speech" } }));
+    const mixed = comparison.warnings.some(({ code }) => code === "channels_differ");
+    const why = between ? "why_between" : mixed ? "why_channels" : "why_speech";
+    parts.push(make("p", { words: { text: why } }));
   }
   parts.push(...warnings, numbers(comparison), make("p", { className: "muted", words: { text: "not_detected" } }));
   return make("div", { className: "answer" }, ...parts);
 }
 
-/** A probability of exactly 0 or 1 is nobody's; 0.9996 -> "> 99.9 %" */
+/** A probability of exactly 0 or 1 is nobody's; 0.9996 -> "99.96 %", 0.99999 -> "> 99.99 %" */
 export function percent(probability) {
   const value = 100 * probability;
-  if (value > 99.9) return "> 99.9 %";
-  if (value < 0.1) return "< 0.1 %";
+  if (value > 99.99) return "> 99.99 %";
+  if (value < 0.01) return "< 0.01 %";
+  if (value > 99 || value < 1) return `${value.toFixed(2)} %`;
   return `${value.toFixed(value < 10 || value > 90 ? 1 : 0)} %`;
 }
 
