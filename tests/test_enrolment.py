@@ -45,7 +45,7 @@ class Scripted(SpeakerEncoder):
         self.score_map = score_map
         self.turn = turn
 
-    def embed(self, recordings: Samples) -> Embeddings:  # type: ignore[override]
+    def embed(self, recordings: Samples, *others: object, **options: object) -> Embeddings:  # type: ignore[override]
         angle = math.radians(len(recordings) % 1000 + self.turn)
         return np.array([math.cos(angle), math.sin(angle)], dtype=np.float32)
 

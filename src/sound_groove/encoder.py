@@ -24,6 +24,7 @@ torch is imported when it is loaded. The package carries one, under the name `pr
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -38,11 +39,14 @@ from sound_groove.errors import AudioError, CheckpointError, UsageError, printab
 from sound_groove.filterbank import FRAME_SHIFT, samples_of
 from sound_groove.given import AnyRecording, described, is_recording, list_of
 from sound_groove.level import frame_energies, level_of, level_of_features, level_of_samples, level_spans
+from sound_groove.listening import HeardRecording
+from sound_groove.pauses import assembled, kept_spans, within, without_pauses
 from sound_groove.pieces import Array, Span, batches, repeated, spans
 from sound_groove.pretrained import PRETRAINED, model_path
 from sound_groove.probe import Probe
 from sound_groove.proof import Place, Proof, prove
 from sound_groove.runtimes import ONNXRUNTIME, OPENVINO
+from sound_groove.speech import find_speech, speech_spans
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
 if TYPE_CHECKING:
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 MODEL_VARIABLE = "SOUND_GROOVE_MODEL"  # names the model to use when none is given
 MINIMUM_FRAMES = 198  # the whole frames of 2 s, about what the recipes train on
 LONGEST_FRAMES = 6000  # 60 s
+LISTENED_SAMPLES = 600 * SAMPLE_RATE  # of a recording that are listened to at a time: 38 MB
 HELD_SECONDS = 600.0  # of pieces that wait to be put into batches of similar length: 38 MB
 
 Piece = tuple[Array, float]  # and the level of the recording that it is a part of; 0 where it is the whole
@@ -196,7 +201,7 @@ class SpeakerEncoder:
     def _proved(self, name: str, probe: Probe | None, place: Place, anew: bool) -> "SpeakerEncoder":
         """Itself, once it has given the right embedding of its probe, if it carries one."""
         if probe is not None:
-            self.proof = prove(name, probe, place, lambda samples: self.embed(samples), anew=anew)
+            self.proof = prove(name, probe, place, lambda samples: self.embed(samples, keep_pauses=True), anew=anew)
         return self
 
     def embed(
@@ -205,10 +210,13 @@ class SpeakerEncoder:
         crops: CropAveraging | None = None,
         batch_seconds: float | None = None,
         channel: int | None = None,
+        keep_pauses: bool = False,
     ) -> Embeddings:
         """Embed one recording or several.
 
-        A file is decoded piece by piece: hours of audio take no more memory than minutes.
+        What is embedded of a recording is its speech, with pauses of a second at most (`sound_groove.pauses`). Hours of
+        audio take no more memory than minutes: a recording of more than ten minutes is listened to part by part, and
+        then decoded again.
 
         Args:
             recordings: each as `audio.load_audio` takes it: a path, which may name a channel (`call.wav#2`), the bytes
@@ -218,6 +226,7 @@ class SpeakerEncoder:
             batch_seconds: most audio in a batch, padding included; bounds the memory. One piece always fits. None takes
                 what suits the model's kind.
             channel: which one to listen to in all files, counted from 1, where a path names none; None averages all.
+            keep_pauses: embed all of each recording, as of a training crop, or where pauses were cut out before.
 
         Returns:
             (N, D) float32 of unit length, in the order given; (D,) of a single recording.
@@ -228,13 +237,19 @@ class SpeakerEncoder:
             UsageError: crops of no length, or none of them; or an argument of another kind.
         """
         if is_recording(recordings):
-            single: Embeddings = self.embed([cast(AnyRecording, recordings)], crops, batch_seconds, channel)[0]
+            one = [cast(AnyRecording, recordings)]
+            single: Embeddings = self.embed(one, crops, batch_seconds, channel, keep_pauses)[0]
             return single
         several = list_of(recordings)
         cut = _cutter(crops, samples_of)
-        pieces = (_pieces_of(recording, *cut, self._backend.has_floor, channel) for recording in several)
+        find_level = level_of_samples if self._backend.has_floor else _no_level
+        pieces = (_pieces_of(recording, *cut, find_level, channel, keep_pauses) for recording in several)
         most = self._most(batch_seconds)
         return self._average(pieces, len(several), self._backend.embed_waveforms, most, SAMPLE_RATE)
+
+    def embed_heard(self, heard: HeardRecording, crops: CropAveraging | None = None) -> Embeddings:
+        """(D,) of a recording that was listened to: what `embed` gives of its samples; errors are those of `embed`."""
+        return self.embed(heard.voice, crops, keep_pauses=True)
 
     def embed_features(
         self, features: Sequence[Array], crops: CropAveraging | None = None, batch_seconds: float | None = None
@@ -341,7 +356,12 @@ def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tup
 
 
 def _pieces_of(
-    recording: AnyRecording, least: int, cut: Callable[[int], list[Span]], has_floor: bool, channel: int | None
+    recording: AnyRecording,
+    least: int,
+    cut: Callable[[int], list[Span]],
+    find_level: Callable[[Samples], float],
+    channel: int | None,
+    keep_pauses: bool,
 ) -> Iterator[Piece]:
     """The pieces of a file or of samples, one after the other."""
     if isinstance(recording, np.ndarray):
@@ -350,17 +370,38 @@ def _pieces_of(
                 None, f"has shape {recording.shape} and type {recording.dtype}; samples are one row of floating point"
             )
         check_chosen(None, channel, 1)
-        yield from _pieces_in(cast(Samples, recording), least, cut, level_of_samples if has_floor else _no_level)
+        samples = cast(Samples, recording)
+        yield from _pieces_in(samples if keep_pauses else without_pauses(samples), least, cut, find_level)
         return
     with open_recording(recording, channel) as whole:
-        if whole.samples < least:  # read whole, to be repeated
-            for piece in whole.parts([(0, whole.samples)]):
-                yield from _pieces_in(piece, least, cut, _no_level)
+        if whole.samples <= LISTENED_SAMPLES:
+            (samples,) = whole.parts([(0, whole.samples)])
+            yield from _pieces_in(samples if keep_pauses else without_pauses(samples), least, cut, find_level)
             return
-        pieces = cut(whole.samples)
-        level = _level_of(whole) if has_floor and len(pieces) > 1 else 0.0
-        for piece in whole.parts(pieces):
-            yield piece, level
+        kept, level = [(0, whole.samples)], 0.0
+        if not keep_pauses:
+            kept, level = _listen(whole, find_level)
+        elif find_level is not _no_level:
+            level = _level_of(whole)
+        total = sum(end - start for start, end in kept)
+        pieces = cut(total) if total >= least else [(0, total)]
+        for piece in assembled(whole.parts, [within(kept, piece) for piece in pieces]):
+            yield repeated(piece, least), level if len(pieces) > 1 else 0.0
+
+
+def _listen(recording: OpenRecording, find_level: Callable[[Samples], float]) -> tuple[list[Span], float]:
+    """What is kept of a long recording, which is listened to part by part, and the level of that."""
+    edges = [*range(0, recording.samples, LISTENED_SAMPLES), recording.samples]
+    parts, speech, energies = list(pairwise(edges)), list[Span](), list[NDArray[np.float64]]()
+    for (start, _), part in zip(parts, recording.parts(parts), strict=True):
+        spoken = speech_spans(find_speech(part), len(part))
+        speech += [(start + first, start + end) for first, end in spoken]
+        if find_level is not _no_level:
+            energies += [frame_energies(part[first:end]) for first, end in spoken]
+    kept = kept_spans(speech, recording.samples)
+    if find_level is _no_level:
+        return kept, 0.0
+    return kept, _level_of(recording) if kept == [(0, recording.samples)] else level_of(np.concatenate(energies))
 
 
 def _pieces_in(

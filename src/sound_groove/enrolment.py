@@ -115,7 +115,7 @@ def enroll(
     if problems:
         raise EnrolmentError(name, problems)
     # One at a time: a recording's embedding does not depend on what it is enrolled with.
-    candidates = [Candidate(item, encoder.embed(item.samples)) for item in heard]
+    candidates = [Candidate(item, encoder.embed_heard(item)) for item in heard]
     return enroll_heard(
         store,
         name,

@@ -130,7 +130,7 @@ def identify(
             f"embedded by {encoder.identity.label}; open a gallery of that one"
         )
     heard = hear(recording, channel=channel)
-    embedding = encoder.embed(heard.samples)
+    embedding = encoder.embed_heard(heard)
     return identify_heard(gallery, heard, embedding, encoder.score_map, top=top, prior=prior, rule=rule)
 
 

@@ -3,11 +3,13 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sound_groove.audio import SAMPLE_RATE, read_recording
 from sound_groove.errors import AudioError, printable
 from sound_groove.given import STANDARD_INPUT, AnyRecording
+from sound_groove.pauses import without_pauses
+from sound_groove.pieces import Span
 from sound_groove.quality import Quality, assess, seconds_text
 from sound_groove.types import ChannelFacts, QualityWarning, Samples
 
@@ -66,12 +68,19 @@ class HeardRecording:
         samples: (samples,) mono at 16 kHz.
         facts: its length, speech, noise and rate.
         warnings: what makes it less trustworthy, each with the recording's name.
+        speech: the stretches of speech in the samples.
     """
 
     name: str
     samples: Samples
     facts: AudioFacts
     warnings: tuple[QualityWarning, ...]
+    speech: tuple[Span, ...] = ()
+
+    @property
+    def voice(self) -> Samples:
+        """(samples,) what of it is embedded: its speech, with short pauses."""
+        return without_pauses(self.samples, self.speech)
 
     @property
     def allows_verdict(self) -> bool:
@@ -144,7 +153,7 @@ def judged(recording: ReadRecording, quality: Quality) -> HeardRecording:
     facts = AudioFacts(len(recording.samples) / SAMPLE_RATE, quality.speech_s, quality.snr_db, recording.sample_rate)
     found = (*recording.channels.warnings, *recording.warnings, *quality.warnings)
     named = [QualityWarning(warning.code, f"{recording.name}: {warning.message}") for warning in found]
-    heard = HeardRecording(recording.name, recording.samples, facts, tuple(named))
+    heard = HeardRecording(recording.name, recording.samples, facts, tuple(named), quality.speech)
     if facts.allows_verdict:
         return heard
     amount = f"only {seconds_text(facts.speech_s)} of speech was" if facts.speech_s > 0 else "no speech was"
@@ -152,4 +161,4 @@ def judged(recording: ReadRecording, quality: Quality) -> HeardRecording:
     # It says what little_speech says, and what follows from it.
     others = [warning for warning in named if warning.code != "little_speech"]
     warnings = (QualityWarning("too_little_speech", reason), *others)
-    return HeardRecording(recording.name, recording.samples, facts, warnings)
+    return replace(heard, warnings=warnings)

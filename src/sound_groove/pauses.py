@@ -5,7 +5,7 @@ since the ends of words are soft and the detector decides on 32 ms at a time. No
 their ends are faded into each other, so that no step is heard.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def without_pauses(samples: Samples, speech: Sequence[Span] | None = None) -> Sa
         speech: stretches of speech in it, where they are known.
     """
     spoken = speech_spans(find_speech(samples), len(samples)) if speech is None else speech
-    return np.concatenate(list(joined(samples[start:end] for start, end in kept_spans(spoken, len(samples)))))
+    return joined([samples[start:end] for start, end in kept_spans(spoken, len(samples))])
 
 
 def kept_spans(speech: Sequence[Span], total: int) -> list[Span]:
@@ -59,28 +59,51 @@ def kept_spans(speech: Sequence[Span], total: int) -> list[Span]:
     return kept
 
 
-def joined(stretches: Iterable[Samples]) -> Iterator[Samples]:
-    """Stretches one after the other, in blocks, the end of each faded into the beginning of the next.
+def joined(stretches: Sequence[Samples]) -> Samples:
+    """Stretches (samples,) one after the other, the end of each faded into the beginning of the next."""
+    if len(stretches) == 1:
+        return stretches[0]
+    parts = [stretches[0]]
+    for stretch in stretches[1:]:
+        before = parts.pop()
+        fade = min(int(FADE_S * SAMPLE_RATE), len(before), len(stretch))
+        rising = np.linspace(0.0, 1.0, fade, endpoint=False, dtype=np.float32)
+        parts += [before[: len(before) - fade], before[len(before) - fade :] * (1 - rising) + stretch[:fade] * rising]
+        parts.append(stretch[fade:])
+    return np.concatenate(parts)
+
+
+def within(kept: Sequence[Span], window: Span) -> list[Span]:
+    """The parts of a recording that a window of what is kept of it consists of.
 
     Args:
-        stretches: each (samples,), as `kept_spans` cuts them: speech, and so longer than two fades.
+        kept: stretches of the recording, in samples.
+        window: first sample and the one after the last, counted in the kept stretches alone.
+
+    >>> within([(100, 200), (500, 600)], (50, 150))
+    [(150, 200), (500, 550)]
     """
-    rising = np.linspace(0.0, 1.0, _FADE, endpoint=False, dtype=np.float32)
-    before: Samples | None = None
-    for stretch in stretches:
-        if before is not None:
-            yield before[:-_FADE]
-            yield before[-_FADE:] * (1 - rising) + stretch[:_FADE] * rising
-            stretch = stretch[_FADE:]
-        before = stretch
-    if before is not None:
-        yield before
+    found, passed = list[Span](), 0
+    for start, end in kept:
+        first, last = max(window[0] - passed, 0), min(window[1] - passed, end - start)
+        if first < last:
+            found.append((start + first, start + last))
+        passed += end - start
+    return found
 
 
-def joined_length(spans: Sequence[Span]) -> int:
-    """How many samples are left when these stretches are joined, none of them shorter than the fade.
+def assembled(
+    read: Callable[[Sequence[Span]], Iterable[Samples]], windows: Sequence[Sequence[Span]]
+) -> Iterator[Samples]:
+    """Windows of a recording that is read once, from its beginning to its end.
 
-    >>> joined_length([(0, 16000), (32000, 48000)])
-    31920
+    Args:
+        read: gives parts of the recording, asked for by their first samples.
+        windows: the parts of each, which are joined.
     """
-    return sum(end - start for start, end in spans) - _FADE * (len(spans) - 1)
+    order = sorted((span, number) for number, parts in enumerate(windows) for span in parts)
+    waiting: dict[int, list[Samples]] = {number: [] for number in range(len(windows))}
+    for (_, number), part in zip(order, read([span for span, _ in order]), strict=True):
+        waiting[number].append(part)
+        if len(waiting[number]) == len(windows[number]):
+            yield joined(waiting.pop(number))

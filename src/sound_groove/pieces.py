@@ -1,7 +1,6 @@
 """How recordings are cut into the pieces that a network is given, and which pieces share a batch."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -42,28 +41,6 @@ def crops(total: int, count: int, length: int) -> list[Span]:
 def spans(total: int, longest: int, averaging: CropAveraging | None, crop_length: int) -> list[Span]:
     """Where a recording of a length is cut; arguments as for `windows` and `crops`."""
     return windows(total, longest) if averaging is None else crops(total, averaging.count, crop_length)
-
-
-def cut(blocks: Iterable[Array], spans: Sequence[Span]) -> Iterator[Array]:
-    """Parts of a recording that comes in blocks, holding no more of it in memory than a part and a block.
-
-    Args:
-        blocks: one after the other.
-        spans: of the parts, by their first samples. They may overlap.
-
-    >>> [part.tolist() for part in cut([np.arange(3.0), np.arange(3.0, 6.0)], [(1, 4), (2, 6)])]
-    [[1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0]]
-    """
-    waiting = deque(spans)
-    held, first = np.empty(0, np.float32), 0  # the samples from `first` on
-    for block in blocks:
-        held = np.concatenate((held, block))
-        while waiting and waiting[0][1] <= first + len(held):
-            start, end = waiting.popleft()
-            yield held[start - first : end - first].copy()
-        needed = waiting[0][0] if waiting else first + len(held)
-        passed = min(needed - first, len(held))
-        held, first = held[passed:], first + passed
 
 
 def batches(lengths: Sequence[int], most: int, alike: bool = False) -> Iterator[list[int]]:

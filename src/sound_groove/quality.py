@@ -15,7 +15,8 @@ import numpy as np
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.digital_silence import find_digital_silence
 from sound_groove.percentages import rate_text
-from sound_groove.speech import CHUNK, ChunkLevels, Flags, Values, find_speech, runs, tables_of
+from sound_groove.pieces import Span
+from sound_groove.speech import CHUNK, ChunkLevels, Flags, Values, find_speech, runs, speech_spans, tables_of
 from sound_groove.types import QualityWarning, Samples
 
 LITTLE_SPEECH_S = 2.0
@@ -43,11 +44,13 @@ class Quality:
         speech_s: seconds of speech.
         snr_db: how far the speech lies above the noise; see `signal_to_noise_db`.
         warnings: what is wrong; empty for a good recording.
+        speech: the stretches of speech, first sample and the one after the last.
     """
 
     speech_s: float
     snr_db: float
     warnings: tuple[QualityWarning, ...]
+    speech: tuple[Span, ...] = ()
 
 
 def assess(samples: Samples, source_sample_rate: int) -> Quality:
@@ -82,7 +85,8 @@ def assess(samples: Samples, source_sample_rate: int) -> Quality:
         find_digital_silence(samples),
     )
     snr_db = signal_to_noise_db(chunks.powers, is_speech)
-    return Quality(speech_s, snr_db, tuple(warning for warning in found if warning is not None))
+    warnings = tuple(warning for warning in found if warning is not None)
+    return Quality(speech_s, snr_db, warnings, tuple(speech_spans(is_speech, len(samples))))
 
 
 def _judge_speech(speech_s: float) -> QualityWarning | None:

@@ -117,12 +117,10 @@ def compare(
     encoder = (
         model if isinstance(model, SpeakerEncoder) else SpeakerEncoder.load(default_model() if model is None else model)
     )
+    with ThreadPoolExecutor(len(sides), thread_name_prefix="listening") as executor:
+        first, second = executor.map(judge, sides)
     # One at a time: an embedding that does not depend on what it is compared with makes the score symmetric to the bit.
-    # Meanwhile the recordings are judged.
-    with ThreadPoolExecutor(1, thread_name_prefix="embedding") as executor:
-        embedding = executor.submit(lambda: [encoder.embed([side.samples], crops)[0] for side in sides])
-        first, second = map(judge, sides)
-        embeddings = embedding.result()
+    embeddings = [encoder.embed_heard(side, crops) for side in (first, second)]
     return compare_heard((first, second), embeddings, encoder.identity, encoder.score_map, prior=prior, rule=rule)
 
 
@@ -184,7 +182,7 @@ def verify_speaker(
     check_has(store, "voiceprint", "the store", "what open_store gives")
     voiceprint = store.voiceprint(name)
     heard = hear(recording, channel=channel)
-    embedding = encoder.embed(heard.samples)
+    embedding = encoder.embed_heard(heard)
     return verify_heard(voiceprint, heard, embedding, encoder.identity, encoder.score_map, prior=prior, rule=rule)
 
 

@@ -42,7 +42,7 @@ def worst_cosine(
     worst = 1.0
     for batch in batches:  # (B, samples)
         found = embed(np.stack([repeated(row, SHORTEST_SAMPLES) for row in batch]) if repeat else batch)
-        worst = min(worst, float((found * encoder.embed(list(batch))).sum(axis=1).min()))
+        worst = min(worst, float((found * encoder.embed(list(batch), keep_pauses=True)).sum(axis=1).min()))
     return worst
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError
+from sound_groove.listening import HeardRecording
 from sound_groove.pretrained import model_path
 from sound_groove.service.workers import unusable
-from sound_groove.types import Embeddings, Samples
+from sound_groove.types import Embeddings
 
 
 class Embedder:
@@ -41,14 +42,14 @@ class Embedder:
             return cls(SpeakerEncoder.load(model, threads=1), threads)
         return cls(SpeakerEncoder.load(model, threads=threads), 1)
 
-    async def embed(self, samples: Samples, name: str) -> Embeddings:
-        """The embedding (D,) of a recording (samples,).
+    async def embed(self, heard: HeardRecording, name: str) -> Embeddings:
+        """The embedding (D,) of a recording.
 
         Raises:
             RequestError: 422: the model gives none of it.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self.encoder.embed, samples)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self.encoder.embed_heard, heard)
         except CheckpointError:
             raise unusable(name, "the model gives no embedding of it; record it again") from None
 

@@ -140,7 +140,7 @@ class Engine:
                 heard = await self.workers.hear(clip.content, clip.name, clip.channel)
                 total_s += heard.facts.duration_s
             check_total(clip)
-            return Known(heard, await self.embedder.embed(heard.samples, clip.name))
+            return Known(heard, await self.embedder.embed(heard, clip.name))
 
         results = await asyncio.gather(*map(know, clips), return_exceptions=True)
         problems = [result for result in results if isinstance(result, BaseException)]

@@ -223,7 +223,8 @@ class DecodeWorkers:
         samples: Samples = np.frombuffer(answer.payload, "<f4").astype(np.float32, copy=False)
         found = answer.fields["quality"]
         warnings = tuple(QualityWarning(**warning) for warning in found["warnings"])
-        quality = Quality(found["speech_s"], found["snr_db"], warnings)
+        speech = tuple((start, end) for start, end in found["speech"])
+        quality = Quality(found["speech_s"], found["snr_db"], warnings, speech)
         channels = answer.fields["channels"]
         facts = ChannelFacts(**{**channels, "differing": channels["differing"] and tuple(channels["differing"])})
         return judged(ReadRecording(name, samples, answer.fields["sample_rate"], facts), quality)

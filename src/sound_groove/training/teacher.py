@@ -215,7 +215,7 @@ class OnnxTeacher:
             for index, utterance in enumerate(bar):
                 count = min(sum(utterance.samples), int(LONGEST_S * SAMPLE_RATE))
                 try:
-                    found[index] = self._encoder.embed(read_crop(utterance, count, 0.5))
+                    found[index] = self._encoder.embed(read_crop(utterance, count, 0.5), keep_pauses=True)
                 except SoundGrooveError as error:
                     raise TrainingError(f"{error} (utterance {utterance.key}, for the teacher)") from None
         return found

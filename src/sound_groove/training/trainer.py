@@ -427,7 +427,7 @@ class Trainer:
             if self.progress.best_eer is None or judged.eer < self.progress.best_eer:
                 self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=self.progress.epoch)
                 tensors = model_tensors(self.network, self.head) | centre_tensors(self.encoder.centre)
-                probe = Probe.of(self.encoder.embed(probe_signal()), LEAST_TRAINED_COSINE)
+                probe = Probe.of(self.encoder.embed(probe_signal(), keep_pauses=True), LEAST_TRAINED_COSINE)
                 header = model_header(self.recipe, self.facts, self.speakers, self.progress, judged, averaged, probe)
                 save_checkpoint(self.folder.best, tensors, header)
         # The other processes wait here, and learn what the first one found.

@@ -146,6 +146,8 @@ def embed_utterances(
             samples = int(longest_s * SAMPLE_RATE)
             crops = (read_crop(u, min(samples, sum(u.samples)), 0.0) for u in chunk)
             parts.append(
-                encoder.embed([change_speed(torch.from_numpy(crop)[None], speed)[0].numpy() for crop in crops])
+                encoder.embed(
+                    [change_speed(torch.from_numpy(crop)[None], speed)[0].numpy() for crop in crops], keep_pauses=True
+                )
             )
     return np.concatenate(parts)
