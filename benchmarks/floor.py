@@ -19,6 +19,8 @@ from verdicts import joined, read_rows
 from sound_groove.audio import SAMPLE_RATE, load_audio
 from sound_groove.checkpoint import CENTRE, load_checkpoint, save_checkpoint
 from sound_groove.encoder import SpeakerEncoder
+from sound_groove.export.precision import LEAST_PROBE_COSINE
+from sound_groove.probe import Probe, probe_signal
 from sound_groove.speakers import speaker_digest
 from sound_groove.types import Embeddings, Samples
 
@@ -37,12 +39,14 @@ def main() -> None:
     arguments = parser.parse_args()
     checkpoint = load_checkpoint(arguments.model)
     network = {**checkpoint.header.network, "floor_db": arguments.floor_db}
-    header = replace(checkpoint.header, network=network, score_map=None)
+    header = replace(checkpoint.header, network=network, score_map=None, probe=None)
     tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(CENTRE)}
     save_checkpoint(arguments.out, tensors, header)
     encoder = SpeakerEncoder.load(arguments.out, threads=1)
-    centre = find_centre(encoder, arguments.corpus)
-    save_checkpoint(arguments.out, {**tensors, f"{CENTRE}mean": torch.from_numpy(centre)}, header)
+    encoder.centre = find_centre(encoder, arguments.corpus)
+    probe = Probe.of(encoder.embed(probe_signal(), keep_pauses=True), LEAST_PROBE_COSINE["fp16"])
+    tensors[f"{CENTRE}mean"] = torch.from_numpy(encoder.centre)
+    save_checkpoint(arguments.out, tensors, replace(header, probe=probe.as_dict()))
     print(f"{arguments.out}: model {load_checkpoint(arguments.out).hash}")
 
 

@@ -1,9 +1,10 @@
 """The encoder: recordings in, one unit-length embedding each out.
 
-Every recording becomes one or more pieces, the pieces go through the network in batches of similar length, and the unit
-embeddings of a recording's pieces are averaged and brought back to unit length:
+What is embedded of a recording is its speech: pauses of more than a second are cut out of it (`sound_groove.pauses`).
+That becomes one or more pieces, the pieces go through the network in batches of similar length, and the unit embeddings
+of a recording's pieces are averaged and brought back to unit length:
 
-- one piece, the whole recording, in the ordinary case;
+- one piece, all of it, in the ordinary case;
 - shorter than 2 s: repeated a whole number of times until it lasts 2 s, since the network never saw less in training
   (there too, an utterance shorter than the crop is repeated);
 - longer than 60 s: the fewest windows of equal length that are each at most 60 s, so that memory stays bounded;
@@ -13,8 +14,8 @@ A model may carry a centre: the mean of unit embeddings of training speakers. It
 of every piece, which is then brought back to unit length: what all voices have in common tells none of them apart.
 
 The mean of the features is removed over each piece, as in training over each crop. Where the network has a floor, every
-piece is heard at the level of the whole recording, so that a quiet stretch of an hour stays one; a file is then read
-twice, as its level is to be known before its first piece. Nothing is drawn at random: the same recording gives the same
+piece is heard at the level of all that is embedded of the recording, so that a quiet stretch of an hour stays one. A
+file of more than ten minutes is read twice, since it is listened to before its first piece is cut. Nothing is drawn at random: the same recording gives the same
 embedding, and a batch gives what its members give alone.
 
 A model is a file in ONNX, for which numpy and onnxruntime suffice, or a .safetensors file or run folder, for which
