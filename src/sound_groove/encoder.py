@@ -15,8 +15,8 @@ of every piece, which is then brought back to unit length: what all voices have 
 
 The mean of the features is removed over each piece, as in training over each crop. Where the network has a floor, every
 piece is heard at the level of all that is embedded of the recording, so that a quiet stretch of an hour stays one. A
-file of more than ten minutes is read twice, since it is listened to before its first piece is cut. Nothing is drawn at random: the same recording gives the same
-embedding, and a batch gives what its members give alone.
+file of more than ten minutes is read twice, since it is listened to before its first piece is cut. Nothing is drawn at
+random: the same recording gives the same embedding, and a batch gives what its members give alone.
 
 A model is a file in ONNX, for which numpy and onnxruntime suffice, or a .safetensors file or run folder, for which
 torch is imported when it is loaded. The package carries one, under the name `pretrained`.
