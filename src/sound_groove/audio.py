@@ -13,6 +13,7 @@ Digital silence is a signal that stays within 120 dB below full scale of one val
 which no feature can see.
 """
 
+import math
 import os
 import stat
 from collections import deque
@@ -133,7 +134,7 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     if (plain := read_plain(path, start, count)) is not None:
         return plain
     end = start + count
-    with _opened(path) as (source, header):
+    with _opened(path, end / SAMPLE_RATE) as (source, header):
         if end > header.samples:
             raise AudioError(
                 path, f"has {header.samples:,} samples at 16 kHz, fewer than the {end:,} that the segment needs"
@@ -249,7 +250,7 @@ class _Source(soundfile.SoundFile):  # type: ignore[misc]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[_Source | JoinedSource, AudioHeader]]:
+def _opened(path: Path, needed_s: float = math.inf) -> Iterator[tuple[_Source | JoinedSource, AudioHeader]]:
     """A file, found whole as far as its structure tells, opened for decoding; its header is within the limits."""
     with ExitStack() as stack:
         try:
@@ -259,7 +260,7 @@ def _opened(path: Path) -> Iterator[tuple[_Source | JoinedSource, AudioHeader]]:
             if not stat.S_ISREG(status.st_mode):  # reading a pipe could wait forever
                 raise AudioError(path, "is not a regular file; save the audio to a file first")
             file = stack.enter_context(path.open("rb"))
-            container = check_container(path, file, status.st_size)
+            container = check_container(path, file, status.st_size, needed_s)
             if container.duration_s:
                 _check_length(path, container.duration_s)
             source = stack.enter_context(_decoder(file, container))
