@@ -404,10 +404,15 @@ def test_with_channel_leaves_a_name_that_says_one_already(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "opus", "mp3", "joined"])
-def test_what_is_read_twice_is_the_same_the_second_time(kind: str) -> None:
+def test_what_is_read_twice_is_the_same_the_second_time(tmp_path: Path, kind: str) -> None:
     data = encode(hum(2.0), kind="mp3") * 2 if kind == "joined" else encode(hum(2.0), kind=kind)
     whole = load_audio(data)
     with open_recording(io.BytesIO(data)) as recording:
         for _ in range(2):
             (found,) = recording.parts([(0, recording.samples)])
             np.testing.assert_array_equal(found, whole)
+        (found,) = recording.parts([(500, recording.samples - 7)])
+        np.testing.assert_array_equal(found, whole[500:-7])
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(load_audio(f"{path}#t=0"), whole)
