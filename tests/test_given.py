@@ -27,9 +27,11 @@ from sound_groove import (
     open_store,
     verify_speaker,
 )
-from sound_groove.audio import probe, read_recording
+from sound_groove.audio import open_recording, probe, read_recording, read_segment
+from sound_groove.channels import with_channel
 from sound_groove.decision import DecisionRule
 from sound_groove.errors import AudioError, UsageError
+from sound_groove.given import Part, split_name
 from sound_groove.types import CropAveraging
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -242,7 +244,7 @@ def test_samples_are_taken_as_soundfile_scipy_and_torch_hand_them_over(tmp_path:
         np.testing.assert_array_equal(load_audio(given), wanted)
     half = load_audio((samples.astype(np.float16), rate))
     assert np.abs(half - wanted).max() < 1e-3
-    assert read_recording((samples, rate)).source_channels == 2
+    assert read_recording((samples, rate)).channels.count == 2
     mono = encode(hum(1.0, rate=8000), 8000, subtype="PCM_U8")
     (tmp_path / "b.wav").write_bytes(mono)
     np.testing.assert_array_equal(load_audio(scipy.io.wavfile.read(tmp_path / "b.wav")), load_audio(mono))
@@ -371,3 +373,46 @@ def test_wrong_arguments_raise_our_errors_in_one_sentence(encoder: SpeakerEncode
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 300, number
     with pytest.raises(UsageError, match=r"^the prior must be a number; 'half' was given$"):
         compare(CLIP, OTHER, encoder, prior="half")  # type: ignore[arg-type]
+
+
+# Channels and parts.
+
+
+def test_a_channel_is_chosen_of_all_that_can_be_given(tmp_path: Path) -> None:
+    frames = np.stack([hum(2.0, 1), hum(2.0, 2)], axis=1)
+    path = tmp_path / "call.wav"
+    soundfile.write(path, frames, 16000, subtype="FLOAT")
+    wanted = frames[:, 1].astype(np.float32)
+    for given in (path, path.read_bytes(), path.open("rb"), (frames, 16000), (16000, frames.T)):
+        np.testing.assert_array_equal(load_audio(given, 2), wanted)
+    part = wanted[8000:24000]
+    np.testing.assert_array_equal(load_audio(f"{path}#2#t=0.5,1.5"), part)
+    np.testing.assert_array_equal(load_audio(f"{path}#t=0.5,1.5#2"), part)
+    np.testing.assert_array_equal(load_audio(f"{path}#2#t=0.5,1.5", 1), part)
+    np.testing.assert_array_equal(load_audio(f"{path}#t=0.5,1.5", 2), part)
+    np.testing.assert_array_equal(read_segment(f"{path}#2", 100, 50), wanted[100:150])
+    for given in ((wanted, 16000), wanted):
+        np.testing.assert_array_equal(load_audio(given, 1), wanted)
+        with pytest.raises(AudioError, match=r"there is no channel 2: it has 1"):
+            load_audio(given, 2)
+
+
+def test_with_channel_leaves_a_name_that_says_one_already(tmp_path: Path) -> None:
+    assert with_channel(tmp_path / "call.wav#2#t=1,3", 1).name == "call.wav#2#t=1,3"
+    assert split_name(with_channel(tmp_path / "call.wav#t=1,3", 2)) == (tmp_path / "call.wav", Part(1.0, 3.0), 2)
+    assert split_name(with_channel(Path("-"), 2)) == (Path("-"), None, 2)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "opus", "mp3", "joined"])
+def test_what_is_read_twice_is_the_same_the_second_time(tmp_path: Path, kind: str) -> None:
+    data = encode(hum(2.0), kind="mp3") * 2 if kind == "joined" else encode(hum(2.0), kind=kind)
+    whole = load_audio(data)
+    with open_recording(io.BytesIO(data)) as recording:
+        for _ in range(2):
+            (found,) = recording.parts([(0, recording.samples)])
+            np.testing.assert_array_equal(found, whole)
+        (found,) = recording.parts([(500, recording.samples - 7)])
+        np.testing.assert_array_equal(found, whole[500:-7])
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(load_audio(f"{path}#t=0"), whole)

@@ -1,5 +1,6 @@
 """The level of a recording and the floor below it: silence and gain decide nothing, in every path the same."""
 
+import subprocess
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -212,6 +213,10 @@ def test_every_piece_of_a_long_recording_is_heard_at_the_level_of_the_whole(tmp_
     assert len(quiet) == len(expected) and (quiet - expected).abs().max() < 1e-2
     soundfile.write(tmp_path / "long.wav", recording, RATE, subtype="FLOAT")
     assert cosines(of_samples, encoder.embed([tmp_path / "long.wav"])).min() > 0.999999
+    with (tmp_path / "long.wav").open("rb") as file:  # what can be read once only has a level all the same
+        pipe = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
+        assert cosines(of_samples, encoder.embed([pipe.stdout])).min() > 0.999999
+        assert pipe.wait() == 0
     kept = [KaldiFbank().eval()(torch.from_numpy(recording)[None])[0].numpy()]
     assert cosines(of_samples, encoder.embed_features(kept)).min() > 0.9999
 

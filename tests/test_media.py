@@ -276,6 +276,8 @@ def test_tables_that_count_more_samples_than_there_can_be_are_refused_before_the
     at = plain.index(b"stsz")
     bomb = plain[: at + 8] + struct.pack(">II", 1000, 4_000_000_000) + plain[at + 16 :]
     assert "'stsz' counts more samples" in refusal(bomb)
+    packed = plain.replace(b"mvhd", b"cmov", 1)  # an index in zlib, as QuickTime once wrote it
+    assert "its index is compressed" in refusal(packed)
 
 
 def test_nothing_that_a_file_names_is_opened(tmp_path: Path) -> None:

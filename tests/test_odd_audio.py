@@ -19,6 +19,7 @@ from media_files import encode_media
 from sound_groove.audio import load_audio, probe, read_recording, read_segment, read_spans
 from sound_groove.container import ogg_checksum
 from sound_groove.errors import AudioError, ForeignFormatError
+from sound_groove.listening import hear
 from sound_groove.mpeg import frame_length
 from sound_groove.plain_wav import read_plain
 from sound_groove.quality import Quality
@@ -155,13 +156,14 @@ WHOLE = {
     "two wavs joined": (
         wav(fmt(), chunk(b"data", PCM[:9000])) + wav(fmt(), chunk(b"LIST", INFO), chunk(b"data", PCM[9000:]))
     ),
-    "bytes behind": wav(fmt(), chunk(b"data", PCM)) + b"\x1a\x00\xff" * 100,
+    "a tag behind": wav(fmt(), chunk(b"data", PCM)) + b"TAG" + bytes(125),
     "zeros behind": wav(fmt(), chunk(b"data", PCM)) + bytes(70000),
     "text behind": wav(fmt(), chunk(b"data", PCM)) + b"<call><from>1234</from></call>\n" * 300,
     "a tag in front": b"ID3\4\0\0\0\0\0\x0a" + bytes(10) + wav(fmt(), chunk(b"data", PCM, 0)),
     "a length too large, the whole is right": wav(fmt(), chunk(b"data", PCM, len(PCM) + 44), riff=len(PCM) + 36),
     "a length too large, the whole is the file": wav(fmt(), chunk(b"data", PCM, len(PCM) + 60), riff=len(PCM) + 44),
     "a length far too large, the whole is right": wav(fmt(), chunk(b"data", PCM, 8 * len(PCM)), riff=len(PCM) + 36),
+    "a few bytes too few, the whole is right": wav(fmt(), chunk(b"data", PCM, len(PCM) - 44), riff=len(PCM) + 36),
     "samples for bytes": wav(fmt(), chunk(b"data", PCM, len(PCM) // 2), riff=len(PCM) + 36),
 }  # fmt: skip
 
@@ -192,11 +194,22 @@ def test_a_copy_that_stopped_is_refused_whatever_the_length(tmp_path: Path, lost
 
 
 def test_samples_behind_those_that_the_header_counts_are_read_and_warned_of(tmp_path: Path) -> None:
+    behind = write(tmp_path, wav(fmt(), chunk(b"data", PCM)) + b"\x1a\x00\xff" * 100)
+    np.testing.assert_array_equal(loaded(behind), SOUND)
+    assert "300 behind were not read" in read_recording(behind).warnings[0].message
     for counted in (2000, len(PCM) // 2, len(PCM) - 5000):
         path = write(tmp_path, wav(fmt(), chunk(b"data", PCM, counted), riff=counted + 36))
         np.testing.assert_array_equal(loaded(path), SOUND)
         (warning,) = read_recording(path).warnings
         assert warning.code == "length_in_doubt" and f"counts {counted:,} bytes" in warning.message
+
+
+def test_a_doubt_reaches_those_who_compare(tmp_path: Path) -> None:
+    path = write(tmp_path, wav(fmt(), chunk(b"data", PCM, len(PCM) // 2), riff=len(PCM) // 2 + 36))
+    found = [warning for warning in hear(path).warnings if warning.code == "length_in_doubt"]
+    assert [warning.message.startswith(f"{path}: its header counts 16,000 bytes") for warning in found] == [True]
+    (told,) = answer(path.read_bytes(), 3600.0)[0]["quality"]["warnings"]
+    assert told["code"] == "length_in_doubt"
 
 
 @pytest.fixture

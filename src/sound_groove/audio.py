@@ -14,6 +14,7 @@ Digital silence is a signal that stays within 120 dB below full scale of one val
 which no feature can see.
 """
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -165,7 +166,7 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     if (plain := read_plain(Path(path), start, count)) is not None:
         return plain
     end = start + count
-    with _opened(path) as (name, source, header, chosen):
+    with _opened(path, needed_s=end / SAMPLE_RATE) as (name, source, header, chosen):
         mixdown = Mixdown(name, header.sample_rate, header.channels, chosen, compared=False)
         is_known = header.frames != UNKNOWN_FRAMES
         if is_known and end > header.samples:
@@ -314,7 +315,10 @@ def check_samples(samples: ArrayLike, path: PathLike | None = None) -> Samples:
 
 @contextmanager
 def _opened(
-    recording: AnyRecording, channel: int | None = None, longest_s: float = MAXIMUM_DURATION_S
+    recording: AnyRecording,
+    channel: int | None = None,
+    longest_s: float = MAXIMUM_DURATION_S,
+    needed_s: float = math.inf,
 ) -> Iterator[tuple[Path | None, Decoder, AudioHeader, int | None]]:
     """A recording's name, its decoder, its header, and the channel that is wanted.
 
@@ -331,7 +335,7 @@ def _opened(
             else:
                 content = stack.enter_context(opened(recording))
                 name, channel = content.name, channel if content.channel is None else content.channel
-                source = open_decoder(content)
+                source = open_decoder(content, needed_s)
             stack.callback(source.close)
             header = _read_header(name, source, longest_s)
             check_chosen(name, channel, header.channels)

@@ -18,6 +18,7 @@ the same samples behind a header that tells their true length.
 What cannot be known: whether a wav, aiff or au written to a pipe is whole, because its sizes are placeholders.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -75,13 +76,14 @@ class Container:
     foreign: str = ""
 
 
-def check_container(path: Path, file: BinaryIO, size: int) -> Container:
+def check_container(path: Path, file: BinaryIO, size: int, needed_s: float = math.inf) -> Container:
     """The container that a file is, once its structure has been found whole.
 
     Args:
         path: the file's name, for messages.
         file: the file, opened for reading bytes, buffered; streams read from it.
         size: its length in bytes.
+        needed_s: so many seconds of it are needed: a long flac is not searched for more.
 
     Raises:
         AudioError: it is empty, not audio, audio of a format that cannot be read (ForeignFormatError), truncated, or
@@ -91,13 +93,13 @@ def check_container(path: Path, file: BinaryIO, size: int) -> Container:
     if size == 0:
         raise AudioError(path, "is empty (0 bytes)")
     start = skip_id3(file, size)
-    container = _found(path, file, start, size)
+    container = _found(path, file, start, size, needed_s)
     if start and not container.streams:  # a decoder passes over the tag, and then cannot seek in some formats
         return replace(container, streams=(_always(SplicedFile(file, [(start, size)])),))
     return container
 
 
-def _found(path: Path, file: BinaryIO, start: int, size: int) -> Container:
+def _found(path: Path, file: BinaryIO, start: int, size: int, needed_s: float) -> Container:
     """The container that begins at a byte."""
     kind = recognise(path, file, start, size)
     if kind == "mp3":
@@ -106,7 +108,7 @@ def _found(path: Path, file: BinaryIO, start: int, size: int) -> Container:
     if kind == "wav":
         return _wav(path, file, start, size)
     if kind == "flac":
-        return Container(kind, tuple(map(_always, read_flac(path, file, start, size))))
+        return Container(kind, tuple(map(_always, read_flac(path, file, start, size, needed_s))))
     if kind == "ogg":
         stream = read_ogg(path, file, start, size)
         return Container(kind, () if stream is None else (_always(stream),))

@@ -5,6 +5,7 @@ resampling know nothing else of it (`audio`). libsndfile's is here, and those of
 of a part of another decoder's recording; FFmpeg's is in `media`, that of joined recordings in `formats.joined`.
 """
 
+import os
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -92,11 +93,9 @@ class SndfileDecoder:
     """
 
     def __init__(self, file: int | BinaryIO, warnings: tuple[QualityWarning, ...] = ()) -> None:
-        try:
-            self._source = _Source(file, closefd=False)
-        except soundfile.LibsndfileError as error:
-            kind = UnknownCodingError if error.code == UNSUPPORTED_CODING else DecodingError
-            raise kind(_complaint(error)) from error
+        self._file = file
+        self._source = _source_of(file)
+        self._is_new = True  # nothing has been read
         self.warnings = warnings
         self.sample_rate: int = self._source.samplerate
         self.channels: int = self._source.channels
@@ -109,6 +108,7 @@ class SndfileDecoder:
 
     def read(self, count: int) -> Frames:
         """The next frames (T, C)."""
+        self._is_new = False
         try:
             block: Frames = self._source.read(count, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
@@ -117,6 +117,10 @@ class SndfileDecoder:
 
     def seek(self, frame: int) -> None:
         """Go on from another frame."""
+        if not self.enters_exactly:  # what was decoded before would be heard: an mp3 ends in other last bits
+            if not self._is_new:
+                self._reopen()
+            return
         try:
             self._source.seek(frame)
         except soundfile.LibsndfileError as error:
@@ -125,6 +129,25 @@ class SndfileDecoder:
     def close(self) -> None:
         """Close libsndfile's handle."""
         self._source.close()
+
+    def _reopen(self) -> None:
+        """Begin anew, as nothing else makes a decoder forget."""
+        self._source.close()
+        if isinstance(self._file, int):
+            os.lseek(self._file, 0, os.SEEK_SET)
+        else:
+            self._file.seek(0)
+        self._source = _source_of(self._file)
+        self._is_new = True
+
+
+def _source_of(file: int | BinaryIO) -> _Source:
+    """libsndfile's handle of a file that is at its beginning."""
+    try:
+        return _Source(file, closefd=False)
+    except soundfile.LibsndfileError as error:
+        kind = UnknownCodingError if error.code == UNSUPPORTED_CODING else DecodingError
+        raise kind(_complaint(error)) from error
 
 
 class SamplesDecoder:

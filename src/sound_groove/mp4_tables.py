@@ -11,7 +11,11 @@ from typing import BinaryIO
 
 from sound_groove.decoders import DecodingError
 
-_HOLDERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"edts", b"mvex")
+# Boxes that FFmpeg looks for tables in, be it where they belong or not.
+_HOLDERS = (
+    *(b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"edts", b"mvex", b"udta", b"clip", b"dinf"),
+    *(b"ilst", b"tref", b"schi", b"sinf", b"wave", b"iprp", b"ipro"),
+)
 _RUNS = {b"stts": 8, b"ctts": 8}  # bytes of an entry, the first 4 of which count samples
 DEEPEST = 8
 MOST_BOXES = 200_000
@@ -34,9 +38,11 @@ def check_tables(file: BinaryIO, size: int) -> None:
             _check(sum(_counts(file, begin, length, _RUNS[name])), size, name)
         elif name == b"stsz":
             each, count = struct.unpack(">II", _at(file, begin + 4, 8).ljust(8, b"\0"))
-            _check(count * max(each, 1) if each else 0, size, name)
+            _check(count * max(each, 1), size, name)
             if each > 0 and count > MOST_ENTRIES and not _is_raw(each):
                 raise _refusal(name)
+        elif name == b"cmov":
+            raise DecodingError("its index is compressed, and could unfold to anything")
         elif name == b"trun":
             count = struct.unpack(">I", _at(file, begin + 4, 4).ljust(4, b"\0"))[0]
             _check(count, min(size, MOST_ENTRIES), name)

@@ -6,6 +6,7 @@ extra is installed.
 """
 
 import io
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -34,21 +35,25 @@ HINT = f"the '{EXTRA}' extra reads more kinds: pip install 'sound-groove[{EXTRA}
 OVERSHOOT_S = 0.5  # by which a part may reach beyond the end of its recording, as in Kaldi's extract-segments
 
 
-def open_decoder(content: Content) -> Decoder:
+def open_decoder(content: Content, needed_s: float = math.inf) -> Decoder:
     """What decodes a file, which is found whole as far as its structure tells.
+
+    Args:
+        content: the file.
+        needed_s: how much of it will be read, from the beginning of what is wanted.
 
     Raises:
         AudioError: nothing does.
         OSError: it could not be read.
     """
     try:
-        decoder = _decoder_of(content)
+        decoder = _decoder_of(content, needed_s + (content.part.start_s if content.part else 0.0))
         return decoder if content.part is None else _part_of(content.name, decoder, content.part)
     except DecodingError as error:
         raise AudioError(content.name, f"is damaged, or of an unusual kind: {error}; convert it again") from error
 
 
-def _decoder_of(content: Content) -> Decoder:
+def _decoder_of(content: Content, needed_s: float) -> Decoder:
     """The decoder of the whole recording."""
     file, name = content.file, content.name
     head = read_at(file, skip_id3(file, content.size), HEAD_BYTES)
@@ -58,7 +63,8 @@ def _decoder_of(content: Content) -> Decoder:
     if form is not None and form.demuxer != "ogg":
         return _media(content, form)
     try:
-        container = check_container(cast(Path, name), file, content.size)  # the name serves for messages alone
+        # The name serves for messages alone.
+        container = check_container(cast(Path, name), file, content.size, needed_s)
     except ForeignFormatError:
         if form is None:
             raise

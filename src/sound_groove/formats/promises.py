@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from sound_groove.errors import AudioError
 from sound_groove.formats.spliced import read_at
+from sound_groove.formats.tags import TAGS
 from sound_groove.types import QualityWarning
 
 # A mark is a power of two, or a little less or more. Of true lengths, one in some ten thousand lies so.
@@ -88,11 +89,17 @@ def find_extent(
 
 def _with_tail(file: BinaryIO, begin: int, end: int, size: int, claimed_end: int | None) -> Extent:
     """The extent of samples that the header ends before the file does."""
-    if size - end < APPENDED_BYTES or _is_text(read_at(file, end, BLOCK)) or _is_zero(file, end, size):
-        return Extent(end)
     counted, there = end - begin, size - begin
+    tail = read_at(file, end, BLOCK)
+    if there - counted <= 1 or tail.startswith(TAGS) or _is_text(tail) or _is_zero(file, end, size):
+        return Extent(end)
     if claimed_end is not None and claimed_end >= size - 1:
         return Extent(size)  # the whole is longer than its samples, and holds nothing else
+    if size - end < APPENDED_BYTES:
+        return Extent(
+            end,
+            (_doubt(f"its header counts {counted:,} bytes of samples, and the {size - end:,} behind were not read"),),
+        )
     return Extent(
         size,
         (_doubt(f"its header counts {counted:,} bytes of samples, {there:,} follow, and all of them were read"),),
