@@ -121,7 +121,10 @@ def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
 
 def _running(content: bytes) -> Callable[[Samples], Embeddings]:
     """What a graph computes in onnxruntime: (B, samples) -> (B, D)."""
-    session = import_onnxruntime().InferenceSession(content, providers=["CPUExecutionProvider"])
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # without the warning that a level has a default
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def embed(waveforms: Samples) -> Embeddings:
         found: Embeddings = session.run(None, {INPUT: waveforms})[0]
