@@ -63,8 +63,9 @@ class NetworkConfiguration(Section):
     """The network that maps filterbank features to an embedding.
 
     Attributes:
-        architecture: a name from `sound_groove.models`.
-        channels: width C of the convolutional blocks; 512 and 1024 are the published sizes. A multiple of 8.
+        architecture: a name from `sound_groove.models`: "ecapa_tdnn" or "campplus".
+        channels: width C. Of ECAPA-TDNN that of the convolutional blocks, a multiple of 8; 512 and 1024 are the
+            published sizes. Of CAM++ the channels that are pooled, a multiple of 16; 512 is the published size.
         embedding_size: D; 192 and 256 are usual.
         feature_size: mel bins F.
     """
