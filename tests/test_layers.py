@@ -39,6 +39,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "decision",
         "metrics",
         "filterbank",
+        "level",
         "pieces",
         "embedding_file",
     ),

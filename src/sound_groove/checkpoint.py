@@ -41,6 +41,8 @@ MEAN = "mean."
 MINING = "mining."
 PUPIL = "pupil."
 CENTRE = "centre."
+FRONT_END_OPTIONS = ("floor_db",)  # fields of the network's configuration that no tensor shows
+
 GROUPS = (NETWORK, CENTRE, HEAD, OPTIMIZER, MEAN, MINING, PUPIL)
 
 BEST_NAME = "best.safetensors"
@@ -76,7 +78,8 @@ class Checkpoint:
         path: where it was read from.
         header: what it says about itself.
         tensors: by full name, prefix included, on the CPU, in memory of their own.
-        hash: SHA-256 of what makes the embeddings, the network's tensors and the centre (`network_hash`), hexadecimal.
+        hash: SHA-256 of what makes the embeddings, the network's tensors, the centre and the options of the front end
+            (`network_hash`), hexadecimal.
     """
 
     path: Path
@@ -112,6 +115,12 @@ class Checkpoint:
             CheckpointError: they are damaged.
         """
         return listed_digests(self.header.training, str(self.path))
+
+    @property
+    def floor_db(self) -> float | None:
+        """How far below a recording's level the floor of its features lies, or None (`NetworkConfiguration`)."""
+        value = self.header.network.get("floor_db")
+        return None if value is None else float(value)
 
     @property
     def centre(self) -> Embeddings | None:
@@ -198,7 +207,7 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
     for key, tensor in embedder.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name}: weight '{printable(key)}' holds values that are not finite numbers")
-    return Checkpoint(path, header, tensors, network_hash(embedder))
+    return Checkpoint(path, header, tensors, network_hash(embedder, header.network))
 
 
 def restore_network(checkpoint: Checkpoint) -> nn.Module:
@@ -273,13 +282,22 @@ def find_checkpoint(path: str | Path) -> Path:
     return path
 
 
-def network_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors: their names, types, shapes and bytes, in the order of their names.
+def network_hash(tensors: Mapping[str, Tensor], network: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 of what makes embeddings: the tensors and, as far as they are set, the options of the front end.
 
-    It names the weights, not the file: renaming it, dropping the optimiser's state or fitting another calibration
-    changes nothing.
+    It names the model, not the file: renaming it, dropping the optimiser's state or fitting another calibration changes
+    nothing. Where no option is set it is that of the tensors: their names, types, shapes and bytes, in the order of
+    their names.
+
+    Args:
+        tensors: of network and centre, by full name.
+        network: the fields of the network's configuration.
     """
     digest = hashlib.sha256()
+    for option in FRONT_END_OPTIONS:
+        value = (network or {}).get(option)
+        if value is not None:
+            digest.update(f"{option}\0{float(value)!r}\0".encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

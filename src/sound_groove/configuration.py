@@ -68,12 +68,16 @@ class NetworkConfiguration(Section):
             published sizes. Of CAM++ the channels that are pooled, a multiple of 16; 512 is the published size.
         embedding_size: D; 192 and 256 are usual.
         feature_size: mel bins F.
+        floor_db: what the network hears below the recording's level: white noise so many dB below it is added to the
+            energies of the mel filters, so that digital silence decides nothing, and no gain. It is a part of the model
+            and of its hash. null = no floor, as Kaldi has it.
     """
 
     architecture: str = "ecapa_tdnn"
     channels: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
     embedding_size: Annotated[int, Field(ge=2, le=4096)] = 192
     feature_size: Literal[80] = 80
+    floor_db: Annotated[float, Field(ge=0, le=120)] | None = None
 
 
 class SamplerConfiguration(Section):

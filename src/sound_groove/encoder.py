@@ -12,8 +12,10 @@ embeddings of a recording's pieces are averaged and brought back to unit length:
 A model may carry a centre: the mean of unit embeddings of training speakers. It is subtracted from the unit embedding
 of every piece, which is then brought back to unit length: what all voices have in common tells none of them apart.
 
-The mean of the features is removed over each piece, as in training over each crop. Nothing is drawn at random: the same
-recording gives the same embedding, and a batch gives what its members give alone.
+The mean of the features is removed over each piece, as in training over each crop. Where the network has a floor, every
+piece is heard at the level of the whole recording, so that a quiet stretch of an hour stays one; a file is then read
+twice, as its level is to be known before its first piece. Nothing is drawn at random: the same recording gives the same
+embedding, and a batch gives what its members give alone.
 
 A model is a file in ONNX, for which numpy and onnxruntime suffice, or a .safetensors file or run folder, for which
 torch is imported when it is loaded. The package carries one, under the name `pretrained`.
@@ -29,8 +31,9 @@ from numpy.typing import NDArray
 
 from sound_groove.audio import SAMPLE_RATE, read_spans
 from sound_groove.calibration import ScoreMap
-from sound_groove.errors import AudioError, CheckpointError, UsageError, require_extra
+from sound_groove.errors import AudioError, CheckpointError, UsageError, printable, require_extra
 from sound_groove.filterbank import FRAME_SHIFT, samples_of
+from sound_groove.level import frame_energies, level_of, level_of_features, level_of_samples, level_spans
 from sound_groove.pieces import Array, Span, batches, repeated, spans
 from sound_groove.pretrained import PRETRAINED, model_path
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
@@ -43,6 +46,7 @@ MINIMUM_FRAMES = 198  # the whole frames of 2 s, about what the recipes train on
 LONGEST_FRAMES = 6000  # 60 s
 HELD_SECONDS = 600.0  # of pieces that wait to be put into batches of similar length: 38 MB
 
+Piece = tuple[Array, float]  # and the level of the recording that it is a part of; 0 where it is the whole
 AnyRecording = str | os.PathLike[str] | Samples
 
 
@@ -52,19 +56,21 @@ class Backend(Protocol):
     Attributes:
         embedding_size: D.
         pads: pieces of a batch may have different lengths.
+        has_floor: the level of a recording matters to the network.
         batch_seconds: of audio, padding included, that a batch should have at most.
     """
 
     embedding_size: int
     pads: bool
+    has_floor: bool
     batch_seconds: float
 
-    def embed_waveforms(self, pieces: Sequence[Samples]) -> NDArray[np.float64]:
-        """(N, D), not normalised, of pieces (samples,)."""
+    def embed_waveforms(self, pieces: Sequence[Samples], levels: Sequence[float]) -> NDArray[np.float64]:
+        """(N, D), not normalised, of pieces (samples,), with the levels of their recordings, 0 where they are whole."""
         ...
 
-    def embed_features(self, pieces: Sequence[Array]) -> NDArray[np.float64]:
-        """(N, D), not normalised, of features (T, F)."""
+    def embed_features(self, pieces: Sequence[Array], levels: Sequence[float]) -> NDArray[np.float64]:
+        """(N, D), not normalised, of features (T, F); levels as above."""
         ...
 
 
@@ -115,6 +121,7 @@ class SpeakerEncoder:
         embedding_size: int,
         feature_size: int = 80,
         threads: int | None = None,
+        floor_db: float | None = None,
     ) -> "SpeakerEncoder":
         """Wrap a network that is in memory already, such as the one in training.
 
@@ -125,10 +132,11 @@ class SpeakerEncoder:
             embedding_size: D.
             feature_size: F, mel bins.
             threads: CPU threads to use while it embeds; None leaves torch's own setting.
+            floor_db: how far below a recording's level the floor of its features lies, or None.
         """
         from sound_groove.torch_network import TorchNetwork
 
-        return cls(TorchNetwork(network, embedding_size, feature_size, threads), identity)
+        return cls(TorchNetwork(network, embedding_size, feature_size, threads, floor_db), identity)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", threads: int | None = None) -> "SpeakerEncoder":
@@ -190,7 +198,7 @@ class SpeakerEncoder:
             single: Embeddings = self.embed([recordings], crops, batch_seconds)[0]
             return single
         cut = _cutter(crops, samples_of)
-        pieces = (_pieces_of(recording, *cut) for recording in recordings)
+        pieces = (_pieces_of(recording, *cut, self._backend.has_floor) for recording in recordings)
         most = batch_seconds or self._backend.batch_seconds
         return self._average(pieces, len(recordings), self._backend.embed_waveforms, most, SAMPLE_RATE)
 
@@ -200,7 +208,8 @@ class SpeakerEncoder:
         """Embed recordings whose filterbanks are stored.
 
         Args:
-            features: each (T, F) as `KaldiFbank` gives them, with or without the mean removed.
+            features: each (T, F) as `KaldiFbank` gives them; with or without the mean removed, unless the model has a
+                floor, which lies below a level that only the mean tells.
             crops: as in `embed`.
             batch_seconds: as in `embed`, at 10 ms a frame.
 
@@ -209,18 +218,25 @@ class SpeakerEncoder:
 
         Raises:
             CheckpointError: the features have another number of bins than the model, or its output is not finite.
-            UsageError: the model is an ONNX file, which takes audio.
+            UsageError: the model is an ONNX file, which takes audio; or it has a floor, and the mean of the features
+                was removed.
         """
         least, cut = _cutter(crops, lambda frames: frames)
-        pieces = (_pieces_in(item, least, cut) for item in features)
+        if self._backend.has_floor and any(_is_centred(item) for item in features):
+            raise UsageError(
+                f"model '{printable(self.identity.name)}' has a floor below the recording's level, and these features "
+                "lost their level with their mean; give it features with their mean, or the recordings"
+            )
+        find = level_of_features if self._backend.has_floor else _no_level
+        pieces = (_pieces_in(item, least, cut, find) for item in features)
         most = batch_seconds or self._backend.batch_seconds
         return self._average(pieces, len(features), self._backend.embed_features, most, SAMPLE_RATE // FRAME_SHIFT)
 
     def _average(
         self,
-        recordings: Iterable[Iterable[Array]],
+        recordings: Iterable[Iterable[Piece]],
         count: int,
-        embed: Callable[[Sequence[Array]], NDArray[np.float64]],
+        embed: Callable[[Sequence[Array], Sequence[float]], NDArray[np.float64]],
         batch_seconds: float,
         per_second: int,
     ) -> Embeddings:
@@ -228,23 +244,27 @@ class SpeakerEncoder:
         sums = np.zeros((count, self.embedding_size), dtype=np.float64)
         owners: list[int] = []
         waiting: list[Array] = []
+        levels: list[float] = []
 
         most = int(batch_seconds * per_second)
 
         def embed_waiting() -> None:
             for batch in batches([len(piece) for piece in waiting], most, alike=not self._backend.pads):
-                found = _unit(embed([waiting[index] for index in batch]), self.identity)
+                given = [waiting[index] for index in batch], [levels[index] for index in batch]
+                found = _unit(embed(*given), self.identity)
                 if self.centre is not None:
                     found = _unit(found - self.centre, self.identity)
                 np.add.at(sums, [owners[index] for index in batch], found)
             owners.clear()
             waiting.clear()
+            levels.clear()
 
         held = 0
         for owner, pieces in enumerate(recordings):
-            for piece in pieces:
+            for piece, level in pieces:
                 owners.append(owner)
                 waiting.append(piece)
+                levels.append(level)
                 held += len(piece)
                 if held >= HELD_SECONDS * per_second:
                     embed_waiting()
@@ -271,26 +291,53 @@ def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tup
     return least, lambda total: spans(total, longest, crops, least)
 
 
-def _pieces_of(recording: AnyRecording, least: int, cut: Callable[[int], list[Span]]) -> Iterator[Samples]:
+def _pieces_of(
+    recording: AnyRecording, least: int, cut: Callable[[int], list[Span]], has_floor: bool
+) -> Iterator[Piece]:
     """The pieces of a file or of samples, one after the other."""
     if not isinstance(recording, str | os.PathLike):
         if recording.ndim != 1 or recording.dtype.kind != "f":
             raise AudioError(
                 None, f"has shape {recording.shape} and type {recording.dtype}; samples are one row of floating point"
             )
-        yield from _pieces_in(recording, least, cut)
+        yield from _pieces_in(recording, least, cut, level_of_samples if has_floor else _no_level)
         return
-    # A short one is read whole, to be repeated.
-    for piece in read_spans(recording, lambda total: cut(total) if total >= least else [(0, total)]):
+    levels = [0.0]
+
+    def cut_file(total: int) -> list[Span]:
+        pieces = cut(total) if total >= least else [(0, total)]  # a short one is read whole, to be repeated
+        if has_floor and len(pieces) > 1:
+            levels[0] = _level_of_file(recording)
+        return pieces
+
+    for piece in read_spans(recording, cut_file):
         if len(piece) >= least:
-            yield piece
+            yield piece, levels[0]
         else:
-            yield from _pieces_in(piece, least, cut)
+            yield from _pieces_in(piece, least, cut, _no_level)
 
 
-def _pieces_in(item: Array, least: int, cut: Callable[[int], list[Span]]) -> Iterator[Array]:
+def _pieces_in(
+    item: Array, least: int, cut: Callable[[int], list[Span]], find_level: Callable[[Array], float]
+) -> Iterator[Piece]:
     item = repeated(item, least)
-    return (item[start:end] for start, end in cut(len(item)))
+    pieces = cut(len(item))
+    level = find_level(item) if len(pieces) > 1 else 0.0
+    return ((item[start:end], level) for start, end in pieces)
+
+
+def _level_of_file(path: str | os.PathLike[str]) -> float:
+    """The level of a recording, read from its beginning to its end in bounded memory."""
+    return level_of(np.concatenate([frame_energies(part) for part in read_spans(path, level_spans)]))
+
+
+def _no_level(item: Array) -> float:
+    return 0.0
+
+
+def _is_centred(features: Array) -> bool:
+    """Whether the mean over time was removed from features (T, F): whole log energies are never all that near 0."""
+    return features.ndim == 2 and bool((np.abs(features.mean(axis=0, dtype=np.float64)) < 1e-3).all())
 
 
 def _unit(embeddings: NDArray[np.float64], identity: ModelIdentity) -> NDArray[np.float64]:

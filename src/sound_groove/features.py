@@ -34,7 +34,9 @@ from sound_groove.filterbank import (
     mel_filters,
     povey_window,
 )
+from sound_groove.level import floor_energies
 
+_LEVEL_STEPS, _LEVEL_ROUNDS = 64, 3  # of the search for a level
 _AT_ONCE = 4  # crops in training: their frames stay in a processor's cache from step to step, a third less time
 
 
@@ -94,6 +96,92 @@ def frame_mask(lengths: Tensor, frames: int) -> Tensor:
     [[True, False, False], [True, True, True]]
     """
     return torch.arange(frames, device=lengths.device) < lengths.unsqueeze(1)
+
+
+class Normalization(nn.Module):
+    """What is done to Kaldi's features before a network hears them: the floor below the recording's level, if the
+    network asks for one, and the removal of the mean.
+
+    With a floor, log-mel energies become log(energy / level + floor), where the floor is the energies of white noise
+    `floor_db` below the level (`sound_groove.level`). A gain changes nothing then, and neither do digital silence,
+    which is far below the floor, nor how much of it there is. Energies and not samples carry the level, so that stored
+    features and those of another program's front end are treated like those of a waveform.
+
+    Args:
+        floor_db: how far below the recording's level the floor lies, in dB; None = no floor, only the mean is removed.
+        num_mel_bins: F.
+
+    >>> quiet, loud = torch.zeros(1, 3, 80), torch.full((1, 3, 80), 9.0)
+    >>> both = Normalization(40.0)(torch.cat((quiet, loud), dim=1))
+    >>> torch.allclose(both, Normalization(40.0)(torch.cat((quiet, loud), dim=1) + 2.0), atol=1e-5)
+    True
+    """
+
+    floor: Tensor  # (F,)
+
+    def __init__(self, floor_db: float | None = None, num_mel_bins: int = 80) -> None:
+        super().__init__()
+        self.floor_db = floor_db
+        share = torch.from_numpy(floor_energies(num_mel_bins))
+        floor = share * 10.0 ** (-(floor_db or 0.0) / 10.0)
+        self.register_buffer("floor", floor.float(), persistent=False)
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None, levels: Tensor | None = None) -> Tensor:
+        """What the network hears.
+
+        Args:
+            features: (B, T, F) log-mel energies of whole recordings or of pieces, their mean not removed.
+            lengths: (B,) frames of each that are real, as for `remove_mean`.
+            levels: (B,) or (1,), the level of the recording that each is a piece of, as `sound_groove.level` finds it;
+                where it is 0, and where there are none, the level is that of the features themselves.
+
+        Returns:
+            (B, T, F), with mean 0 over the real frames of every utterance and bin.
+        """
+        if self.floor_db is None:
+            return remove_mean(features, lengths)
+        energies = features.float().exp()
+        found = find_levels(energies, lengths)  # (B,)
+        if levels is not None:
+            found = torch.where(levels > 0.0, levels, found)
+        return remove_mean((energies / found.view(-1, 1, 1) + self.floor).log(), lengths)
+
+    def extra_repr(self) -> str:
+        """What `print` shows."""
+        return f"floor_db={self.floor_db}"
+
+
+def find_levels(energies: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """The level of each recording of a batch, as `sound_groove.level.level_of` defines it, to 0.0002 dB.
+
+    The frames are not sorted, which some runtimes can only do for a few thousand of them: the level is looked for in
+    steps. It is at least the loudest amplitude / 2T, since all the frames below that have less than half of the sum.
+
+    Args:
+        energies: (B, T, F) of the mel filters.
+        lengths: (B,) frames of each that are real; all when None.
+
+    Returns:
+        (B,) float32.
+
+    >>> find_levels(torch.tensor([[[1.0], [4.0], [9.0], [16.0]]])).round(decimals=2)
+    tensor([9.])
+    """
+    amplitudes = energies.sum(dim=2).sqrt()  # (B, T)
+    if lengths is not None:
+        amplitudes = amplitudes.masked_fill(~frame_mask(lengths, amplitudes.shape[1]), 0.0)
+    half = 0.5 * amplitudes.sum(dim=1, keepdim=True)  # (B, 1)
+    loudest = amplitudes.amax(dim=1, keepdim=True)
+    ratio = torch.log(2.0 * torch.ones_like(amplitudes[:1]).sum(dim=1, keepdim=True))  # (1, 1) log(2T)
+    low, step = loudest.log() - ratio, ratio / _LEVEL_STEPS
+    numbers = torch.arange(1, _LEVEL_STEPS, device=amplitudes.device, dtype=amplitudes.dtype)
+    for _ in range(_LEVEL_ROUNDS):
+        edges = (low + step * numbers).exp()  # (B, steps - 1)
+        is_louder = amplitudes.unsqueeze(1) >= edges.unsqueeze(2)  # (B, steps - 1, T)
+        louder = torch.where(is_louder, amplitudes.unsqueeze(1), 0.0).sum(dim=2)
+        low = low + step * (louder >= half).to(low.dtype).sum(dim=1, keepdim=True)
+        step = step / _LEVEL_STEPS
+    return (2.0 * low + step).exp().squeeze(1)  # the middle of the last step
 
 
 class KaldiFbank(nn.Module):

@@ -3,6 +3,8 @@
 The definition is that of `sound_groove.features`, whose torch module has its constants from here.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -88,14 +90,23 @@ def kaldi_fbank(samples: Samples, num_mel_bins: int = 80, scale: float = SIXTEEN
     """
     if len(samples) < FRAME_LENGTH:
         raise AudioError(None, f"has {len(samples)} samples, fewer than one frame of {FRAME_LENGTH} (25 ms at 16 kHz)")
-    window, mel = povey_window().astype(np.float32), mel_filters(num_mel_bins).astype(np.float32)
+    mel = mel_filters(num_mel_bins).astype(np.float32)
+    parts = [np.log(np.maximum(power @ mel, np.float32(LOG_FLOOR))) for power in power_spectra(samples, scale)]
+    return np.concatenate(parts)
+
+
+def power_spectra(samples: Samples, scale: float = SIXTEEN_BIT) -> Iterator[NDArray[np.float32]]:
+    """The power spectrum of every frame, 10 s of them at a time: (T, 255) float32, the DFT bins 1..255.
+
+    Args:
+        samples: (samples,) in [-1, 1] at 16 kHz, at least 400.
+        scale: of the samples, before anything else.
+    """
+    window = povey_window().astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME_LENGTH)[::FRAME_SHIFT]  # (T, 400)
-    features = np.empty((len(frames), num_mel_bins), np.float32)
     for start in range(0, len(frames), _FRAMES_AT_ONCE):
         part = frames[start : start + _FRAMES_AT_ONCE] * np.float32(scale)
         part -= part.mean(axis=1, keepdims=True)
         part[:, 1:] -= np.float32(PREEMPHASIS) * part[:, :-1]  # the first sample does not count: the window is 0 there
         spectrum = np.fft.rfft(part * window, FFT_SIZE)[:, 1:-1]  # (T, 255)
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        features[start : start + len(part)] = np.log(np.maximum(power @ mel, np.float32(LOG_FLOOR)))
-    return features
+        yield (spectrum.real**2 + spectrum.imag**2).astype(np.float32)

@@ -34,6 +34,7 @@ class OnnxModel:
         metadata: what the file says of itself.
         embedding_size: D.
         pads: pieces of a batch may have different lengths: never, as these files know no padding.
+        has_floor: the level of a recording matters to the model.
         batch_seconds: of a batch: a processor gains nothing by more, and a minute takes 0.4 GB at C = 512.
 
     Args:
@@ -55,6 +56,7 @@ class OnnxModel:
         self._name = printable(str(path))
         self._model = open_model(self.path, device, threads)
         self.metadata = self._model.metadata
+        self.has_floor = self._model.takes_level
         self._bins = self._find_bins()
         self._check_metadata()
         self.embedding_size = int(self.metadata["embedding_size"]) if self.is_own else self._try()
@@ -95,20 +97,26 @@ class OnnxModel:
             raise CheckpointError(f"{self._name}: the facts of its training are damaged: {error}") from None
         return listed_digests(training if isinstance(training, dict) else {}, str(self.path))
 
-    def embed_waveforms(self, pieces: Sequence[Samples]) -> NDArray[np.float64]:
+    def embed_waveforms(self, pieces: Sequence[Samples], levels: Sequence[float] = ()) -> NDArray[np.float64]:
         """(N, D), not normalised, of pieces (samples,), all of one length.
+
+        Args:
+            pieces: to embed.
+            levels: of the recordings that they are of; 0 where a piece is the whole recording, as all are when empty.
 
         Raises:
             CheckpointError: the model fails.
         """
         batch = np.stack([piece if self._bins is None else self._features(piece) for piece in pieces])
         try:
-            output = self._model.run(batch)
+            output = self._model.run(batch, np.array(levels or [0.0] * len(pieces), np.float32))
         except Exception as error:  # the library has errors of many kinds, none of them exported
             raise CheckpointError(f"{self._name}: fails on audio: {complaint(error)}") from None
         return np.asarray(output, dtype=np.float64).reshape(len(pieces), -1)
 
-    def embed_features(self, pieces: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    def embed_features(
+        self, pieces: Sequence[NDArray[np.float32]], levels: Sequence[float] = ()
+    ) -> NDArray[np.float64]:
         """Stored features cannot be used.
 
         Raises:

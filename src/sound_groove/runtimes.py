@@ -20,6 +20,9 @@ OPENVINO_PRECISIONS = {"": "f32", "bf16": "bf16"}  # what may stand behind "open
 DEVICES = (*PROVIDERS, OPENVINO, f"{OPENVINO}:bf16")
 COMPLAINT_LENGTH = 200  # characters that are shown of what a runtime says
 
+# An input with a default, 0, which lets the model find the level itself. Only our own files have it.
+LEVEL = "recording_level"
+
 Shape = list[int | str | None]
 
 
@@ -28,14 +31,17 @@ class OpenedModel:
     """A file that is ready to run.
 
     Attributes:
-        inputs: shape of each input, by its name; a size that is free is a text or None.
+        inputs: shape of each input that has no default, by its name; a size that is free is a text or None.
+        takes_level: whether it may also be given levels, as our own files with a floor may (`LEVEL`).
         metadata: what the file says of itself.
-        run: gives the first output for the first input; it may be called from several threads at a time.
+        run: gives the first output for the first input and, where it takes them, the level of each of its rows, 0 for
+            those whose level the model is to find; it may be called from several threads at a time.
     """
 
     inputs: Mapping[str, Shape]
     metadata: Mapping[str, str]
-    run: Callable[[NDArray[np.float32]], NDArray[Any]]
+    takes_level: bool
+    run: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[Any]]
 
 
 def open_model(path: Path, device: str, threads: int | None) -> OpenedModel:
@@ -89,12 +95,13 @@ def _in_onnxruntime(path: Path, kind: str, number: str, threads: int) -> OpenedM
         ) from None
     inputs = {one.name: list(one.shape) for one in session.get_inputs()}
     first = next(iter(inputs), "")
+    takes_level = any(one.name == LEVEL for one in session.get_overridable_initializers())
 
-    def run(batch: NDArray[np.float32]) -> NDArray[Any]:
-        output: NDArray[Any] = session.run(None, {first: batch})[0]
+    def run(batch: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[Any]:
+        output: NDArray[Any] = session.run(None, {first: batch, **({LEVEL: levels} if takes_level else {})})[0]
         return output
 
-    return OpenedModel(inputs, dict(session.get_modelmeta().custom_metadata_map), run)
+    return OpenedModel(inputs, dict(session.get_modelmeta().custom_metadata_map), takes_level, run)
 
 
 def _in_openvino(path: Path, precision: str, threads: int) -> OpenedModel:
@@ -102,8 +109,11 @@ def _in_openvino(path: Path, precision: str, threads: int) -> OpenedModel:
 
     content = read_onnx(path)
     try:
-        compiled = openvino.Core().compile_model(
-            str(path),
+        core = openvino.Core()
+        model = core.read_model(str(path))
+        takes_level = _free_level(model)
+        compiled = core.compile_model(
+            model,
             "CPU",
             {
                 "INFERENCE_NUM_THREADS": threads,
@@ -116,13 +126,30 @@ def _in_openvino(path: Path, precision: str, threads: int) -> OpenedModel:
     inputs: dict[str, Shape] = {
         one.any_name: [size.get_length() if size.is_static else None for size in one.partial_shape]
         for one in compiled.inputs
+        if not (takes_level and one.any_name == LEVEL)
     }
     requests = threading.local()  # one serves one thread
 
-    def run(batch: NDArray[np.float32]) -> NDArray[Any]:
+    def run(batch: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[Any]:
         if not hasattr(requests, "own"):
             requests.own = compiled.create_infer_request()
-        output: NDArray[Any] = requests.own.infer({0: batch})[0]
+        given = {0: batch, **({1: levels} if takes_level else {})}
+        output: NDArray[Any] = requests.own.infer(given)[0]
         return output.copy()  # the request's own memory, which the next call fills again
 
-    return OpenedModel(inputs, content.metadata, run)
+    return OpenedModel(inputs, content.metadata, takes_level, run)
+
+
+def _free_level(model: Any) -> bool:
+    """Whether a model that OpenVINO read has a level, which it takes for a constant, and which becomes an input."""
+    from openvino import opset13
+
+    for node in model.get_ops():
+        if node.get_type_name() == "Constant" and node.friendly_name == LEVEL:
+            level = opset13.parameter([-1], np.float32, name=LEVEL)
+            level.output(0).get_tensor().set_names({LEVEL})
+            node.output(0).replace(level.output(0))
+            model.add_parameters([level])
+            model.validate_nodes_and_infer_types()
+            return True
+    return False

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sound_groove.checkpoint import Checkpoint, restore_network
 from sound_groove.configuration import NetworkConfiguration
 from sound_groove.errors import CheckpointError, UsageError
-from sound_groove.features import KaldiFbank, frame_count, remove_mean
+from sound_groove.features import KaldiFbank, Normalization, frame_count
 from sound_groove.pieces import Array
 from sound_groove.torch_threads import torch_threads
 
@@ -22,6 +22,7 @@ class TorchNetwork:
     Attributes:
         embedding_size: D.
         pads: pieces of a batch may have different lengths.
+        has_floor: the level of a recording matters to the network.
         batch_seconds: of a batch; the peak is then 0.6 GB above what the model takes (5 MB a second).
 
     Args:
@@ -30,17 +31,25 @@ class TorchNetwork:
         embedding_size: D.
         feature_size: F, mel bins.
         threads: CPU threads to use while it embeds; None leaves torch's own setting.
+        floor_db: how far below a recording's level the floor of its features lies, or None.
     """
 
     pads = True
     batch_seconds = 120.0
 
     def __init__(
-        self, network: nn.Module, embedding_size: int, feature_size: int = 80, threads: int | None = None
+        self,
+        network: nn.Module,
+        embedding_size: int,
+        feature_size: int = 80,
+        threads: int | None = None,
+        floor_db: float | None = None,
     ) -> None:
         self.embedding_size = embedding_size
+        self.has_floor = floor_db is not None
         self._network = network
         self._front_end = KaldiFbank(num_mel_bins=feature_size).eval()
+        self._normalization = Normalization(floor_db, feature_size)
         self._feature_size = feature_size
         self._threads = threads
 
@@ -57,18 +66,18 @@ class TorchNetwork:
         except (RuntimeError, AssertionError) as error:  # torch raises either
             raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
         settings = NetworkConfiguration.model_validate(checkpoint.header.network)
-        return cls(network, settings.embedding_size, settings.feature_size, threads)
+        return cls(network, settings.embedding_size, settings.feature_size, threads, settings.floor_db)
 
-    def embed_waveforms(self, pieces: Sequence[Array]) -> NDArray[np.float64]:
-        """(N, D), not normalised, of pieces (samples,) each."""
+    def embed_waveforms(self, pieces: Sequence[Array], levels: Sequence[float]) -> NDArray[np.float64]:
+        """(N, D), not normalised, of pieces (samples,) each, with the levels of the recordings that they are of."""
 
         def front_end(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
             return self._front_end.to(padded.device)(padded), frame_count(lengths)
 
-        return self._run(pieces, front_end)
+        return self._run(pieces, levels, front_end)
 
-    def embed_features(self, pieces: Sequence[Array]) -> NDArray[np.float64]:
-        """(N, D), not normalised, of features (T, F) each.
+    def embed_features(self, pieces: Sequence[Array], levels: Sequence[float]) -> NDArray[np.float64]:
+        """(N, D), not normalised, of features (T, F) each, with the levels of the recordings that they are of.
 
         Raises:
             CheckpointError: they have another number of bins than the network takes.
@@ -79,12 +88,15 @@ class TorchNetwork:
                     f"the model takes features of shape (T, {self._feature_size}), "
                     f"and these have shape {tuple(piece.shape)}"
                 )
-        return self._run(pieces, lambda padded, lengths: (padded, lengths))
+        return self._run(pieces, levels, lambda padded, lengths: (padded, lengths))
 
     def _run(
-        self, pieces: Sequence[Array], front_end: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+        self,
+        pieces: Sequence[Array],
+        levels: Sequence[float],
+        front_end: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     ) -> NDArray[np.float64]:
-        """One batch: pad, features, mean removal, network."""
+        """One batch: pad, features, level and floor, mean removal, network."""
         device = next(self._network.parameters()).device
         padded = np.zeros((len(pieces), max(map(len, pieces)), *pieces[0].shape[1:]), dtype=np.float32)
         for row, piece in zip(padded, pieces, strict=True):
@@ -92,7 +104,9 @@ class TorchNetwork:
         with self._ready(), torch.inference_mode():
             lengths = torch.tensor([len(piece) for piece in pieces], device=device)
             features, frames = front_end(torch.from_numpy(padded).to(device), lengths)
-            embeddings: Tensor = self._network(remove_mean(features, frames), frames)  # (B, T, F) -> (B, D)
+            normalization = self._normalization.to(device)
+            heard = normalization(features, frames, torch.tensor(levels, dtype=torch.float32, device=device))
+            embeddings: Tensor = self._network(heard, frames)  # (B, T, F) -> (B, D)
             return embeddings.double().cpu().numpy()
 
     @contextmanager

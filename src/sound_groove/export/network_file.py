@@ -57,9 +57,8 @@ def export_network(
         tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
     training = {name: fact for name, fact in checkpoint.header.training.items() if name != "progress"}
     training |= {name: fact for name, fact in (("data", data), ("licence", licence)) if fact is not None}
-    written = Checkpoint(
-        path, replace(checkpoint.header, training=shared_facts(training)), tensors, network_hash(tensors)
-    )
+    header = replace(checkpoint.header, training=shared_facts(training))
+    written = Checkpoint(path, header, tensors, network_hash(tensors, header.network))
     worst = _worst_cosine(written, checkpoint)
     demand(checkpoint, worst, LEAST_COSINE[precision])
     save_checkpoint(path, tensors, written.header)

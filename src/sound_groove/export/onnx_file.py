@@ -114,7 +114,7 @@ def serving_module(checkpoint: Checkpoint) -> nn.Module:
 
 def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
     waveform = torch.zeros(2, 2 * SAMPLE_RATE)
-    return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"))
+    return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"), checkpoint.floor_db is not None)
 
 
 def _worst_cosine(content: bytes, checkpoint: Checkpoint, recordings: Sequence[Samples]) -> float:

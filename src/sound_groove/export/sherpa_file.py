@@ -21,7 +21,6 @@ from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.sherpa_front_end import OurFeatures, repeated, sherpa_features
 from sound_groove.export.tracing import describe, facts, trace
 from sound_groove.export.waveform_model import WaveformModel
-from sound_groove.features import remove_mean
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings, Samples
 
@@ -53,7 +52,7 @@ class SherpaModel(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, T, F), at least 3 frames, as sherpa-onnx gives them -> (B, D) of unit length."""
         features = repeated(self.our_features(features), MINIMUM_FRAMES)  # (B, T', F)
-        return self.whole.embedding(remove_mean(features))
+        return self.whole.embedding(self.whole.normalization(features))
 
 
 def export_sherpa(model: str | Path, out: str | Path | None = None, force: bool = False) -> ExportedFile:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from sound_groove.audio import SAMPLE_RATE
 from sound_groove.checkpoint import Checkpoint
 from sound_groove.errors import CheckpointError
 from sound_groove.export.shared_facts import shared_facts
+from sound_groove.runtimes import LEVEL
 
 if TYPE_CHECKING:
     import onnx
@@ -23,25 +25,31 @@ OUTPUT = "embedding"
 OPSET = 18
 
 
-def trace(module: nn.Module, example: Tensor, name: str, axes: Sequence[str]) -> "onnx.ModelProto":
-    """A module of one input and one output, the embeddings, as an ONNX graph.
+def trace(
+    module: nn.Module, example: Tensor, name: str, axes: Sequence[str], has_level: bool = False
+) -> "onnx.ModelProto":
+    """A module of one output, the embeddings, as an ONNX graph.
 
     Args:
         module: in evaluation mode.
         example: an input such as it will take; the sizes of its first axes are free in the graph.
         name: of the input: that of the argument of `forward`.
         axes: names of the free axes, from the first one on. The first is the batch, which the output has too.
+        has_level: whether the module has a second argument, the level of the recordings that the inputs are pieces of.
+            It becomes an input with a default, 0: one that need not be given, and that runtimes do not list among those
+            that must. It has one value, or one for each item of the batch.
 
     Raises:
         CheckpointError: torch could not export the module.
     """
+    free = dict.fromkeys(range(len(axes)), torch.export.Dim.DYNAMIC)
     with _quiet():
         program = torch.onnx.export(
             module,
-            (example,),
-            input_names=[name],
+            (example, *([torch.zeros(1)] if has_level else [])),
+            input_names=[name, *([LEVEL] if has_level else [])],
             output_names=[OUTPUT],
-            dynamic_shapes={name: dict.fromkeys(range(len(axes)), torch.export.Dim.DYNAMIC)},
+            dynamic_shapes=(free, *([None] if has_level else [])),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -52,6 +60,8 @@ def trace(module: nn.Module, example: Tensor, name: str, axes: Sequence[str]) ->
     for value, names in ((proto.graph.input[0], axes), (proto.graph.output[0], axes[:1])):
         for dimension, axis in zip(value.type.tensor_type.shape.dim, names, strict=False):
             dimension.dim_param = axis
+    if has_level:
+        _give_default(proto)
     # Nobody needs these: they speak of the dimensions by other names, and of the exporting machine's files and folders.
     del proto.graph.value_info[:]
     del proto.graph.metadata_props[:]
@@ -59,6 +69,15 @@ def trace(module: nn.Module, example: Tensor, name: str, axes: Sequence[str]) ->
         del node.metadata_props[:]
         node.ClearField("doc_string")
     return proto
+
+
+def _give_default(proto: "onnx.ModelProto") -> None:
+    """Let a graph do without the level: 0, which asks it to find the level itself."""
+    import onnx
+
+    (value,) = (value for value in proto.graph.input if value.name == LEVEL)
+    value.type.tensor_type.shape.dim[0].dim_param = "levels"  # one, or one for each item
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(1, np.float32), LEVEL))
 
 
 def describe(proto: "onnx.ModelProto", entries: Mapping[str, object]) -> None:

@@ -5,11 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sound_groove.checkpoint import Checkpoint, restore_network
-from sound_groove.features import KaldiFbank, remove_mean
+from sound_groove.features import KaldiFbank, Normalization
 
 
 class WaveformModel(nn.Module):
-    """Front end, mean removal, network, centre and normalisation, as `SpeakerEncoder` applies them to one piece.
+    """From a waveform to its unit-length embedding, as `SpeakerEncoder` takes one piece there.
+
+    Front end, level and floor, mean removal, network, centre and normalisation.
 
     Args:
         checkpoint: the model.
@@ -25,15 +27,25 @@ class WaveformModel(nn.Module):
         size = int(checkpoint.header.network["embedding_size"])
         self.network = restore_network(checkpoint)
         self.front_end = KaldiFbank().eval()
+        self.normalization = Normalization(checkpoint.floor_db, self.front_end.num_mel_bins)
         self.is_centred = checkpoint.centre is not None
         centre = torch.zeros(size) if checkpoint.centre is None else torch.from_numpy(checkpoint.centre)
         self.register_buffer("centre", centre)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """(B, samples) at 16 kHz in [-1, 1], at least 25 ms -> (B, D) of unit length."""
-        return self.embedding(remove_mean(self.front_end(waveform)))
+    def forward(self, waveform: Tensor, level: Tensor | None = None) -> Tensor:
+        """The embeddings of a batch.
+
+        Args:
+            waveform: (B, samples) at 16 kHz in [-1, 1], at least 25 ms.
+            level: (B,) or (1,), of the recording that each is a piece of; 0 or None where each is the whole. Of no
+                meaning for a network without a floor.
+
+        Returns:
+            (B, D) of unit length.
+        """
+        return self.embedding(self.normalization(self.front_end(waveform), levels=level))
 
     def embedding(self, features: Tensor) -> Tensor:
-        """(B, T, F) with the mean removed -> (B, D) of unit length."""
+        """(B, T, F) as `Normalization` gives them -> (B, D) of unit length."""
         embedding = F.normalize(self.network(features))
         return F.normalize(embedding - self.centre) if self.is_centred else embedding

@@ -34,7 +34,10 @@ def check_folder(folder: RunFolder, resume: bool, force: bool) -> list[str]:
 
 
 def check_start(recipe: Recipe) -> list[str]:
-    """Whether the network that training starts from is the one that the recipe builds."""
+    """Whether the network that training starts from is the one that the recipe builds.
+
+    Weights that heard no floor may be taught one, but not the other way round.
+    """
     path = recipe.training.start_from
     if path is None and recipe.training.frozen_steps:
         return ["training.frozen_steps: freezes a network that nobody has trained; name one with training.start_from"]
@@ -48,7 +51,7 @@ def check_start(recipe: Recipe) -> list[str]:
         f"network.{name}: the model to start from has {there.get(name)!r}, and the recipe says {value!r}; "
         "let the recipe say the same"
         for name, value in recipe.network.model_dump().items()
-        if there.get(name) != value
+        if there.get(name) != value and not (name == "floor_db" and there.get(name) is None)
     ]
 
 

@@ -1,7 +1,8 @@
 """What the network is given in a stage of training: crops that are played, augmented and turned into features.
 
-    crops -> speed -> augmentation -> filterbanks -> mean removal -> masking
+    crops -> speed -> augmentation -> filterbanks -> level and floor, mean removal -> masking
 
+A crop's level, where the network has a floor, is its own: what is played, in its room and noise, is all that is known.
 Crops come from reading processes; the rest runs batched on the training device. Where that is the CPU, whose cores the
 reading processes have as well, they do the rest too: each of them a whole batch in one thread, so that none waits for
 another.
@@ -20,7 +21,7 @@ from sound_groove.data.dataset import Batch, BatchSource, CropReader, Item
 from sound_groove.data.draws import Draw
 from sound_groove.data.masking import mask_features
 from sound_groove.data.speed import play
-from sound_groove.features import KaldiFbank, remove_mean
+from sound_groove.features import KaldiFbank, Normalization
 from sound_groove.torch_threads import torch_threads
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.stages import Stage
@@ -56,6 +57,7 @@ class StageInputs:
         self._augmentation = Augmentation(settings.augmentation)
         self._masking = settings.augmentation.masking
         self._front_end = KaldiFbank(recipe.network.feature_size, settings.training.dither).to(device)
+        self._normalization = Normalization(recipe.network.floor_db, recipe.network.feature_size).to(device)
 
     def source(self, workers: int) -> BatchSource:
         """What reading processes make batches with.
@@ -68,7 +70,7 @@ class StageInputs:
 
     @torch.no_grad()
     def features(self, batch: Batch, *place: int) -> Tensor:
-        """Augmented features of a batch (B, T, F), the mean of each crop removed.
+        """Augmented features of a batch (B, T, F), normalised crop by crop as the network asks for it.
 
         On a CPU it takes one thread, as in a reading process: a sum that is shared out differently is rounded
         differently, and the number of reading processes must change nothing.
@@ -85,14 +87,14 @@ class StageInputs:
     def _features(self, batch: Batch, *place: int) -> Tensor:
         count = len(batch.inputs)
         if self.reader.stored_features:
-            features = remove_mean(batch.inputs)
+            features = self._normalization(batch.inputs)
         else:
             draws = self._shared.draws(count, self._seed, Draw.AUGMENTATION, *place)
             waveforms = play(batch.inputs, batch.speeds, self.reader.speeds, self.reader.samples)
             waveforms = self._augmentation(waveforms, draws, batch.surroundings)
             everyone = torch.arange(count, device=waveforms.device)
             noise = draws.normal(everyone, waveforms.shape[1]) if self._front_end.dither else None
-            features = remove_mean(self._front_end(waveforms, noise))
+            features = self._normalization(self._front_end(waveforms, noise))
         return mask_features(features, self._masking, self._shared.draws(count, self._seed, Draw.MASKING, *place))
 
 

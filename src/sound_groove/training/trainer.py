@@ -161,7 +161,11 @@ class Trainer:
         self.modules = TrainingModel(self.network, self.head, self.pupil)
         self.model, self.optimizer = accelerator.prepare(self.modules, optimizer)
         self.encoder = SpeakerEncoder.of_network(
-            self.network, ModelIdentity(recipe.name, ""), recipe.network.embedding_size, recipe.network.feature_size
+            self.network,
+            ModelIdentity(recipe.name, ""),
+            recipe.network.embedding_size,
+            recipe.network.feature_size,
+            floor_db=recipe.network.floor_db,
         )
         self.shared = SharedBatch(
             accelerator.process_index, accelerator.num_processes, accelerator.gather, accelerator.device
