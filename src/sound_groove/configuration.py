@@ -335,6 +335,8 @@ class CropConfiguration(Section):
 
     Attributes:
         folder: of the shards; `crops` in the run folder by default.
+        maker: "process", where `sound-groove crops` makes them beside the training; or "loop", where the training makes
+            them itself when it needs them, with the teacher on its device: for a GPU.
         seconds: shortest and longest crop.
         lengths: how many different lengths there are, evenly spaced.
         rounds: batches of each length in a shard.
@@ -356,11 +358,12 @@ class CropConfiguration(Section):
     """
 
     folder: Path | None = None
+    maker: Literal["process", "loop"] = "process"
     seconds: PositiveRange = (1.0, 6.0)
     lengths: Annotated[int, Field(ge=1, le=50)] = 6
     rounds: Annotated[int, Field(ge=1, le=1000)] = 2
     visits: Annotated[int, Field(ge=1, le=3)] = 2
-    kept: Annotated[int, Field(ge=4, le=10_000)] = 16
+    kept: Annotated[int, Field(ge=5, le=10_000)] = 16
     warped: Probability = 0.5
     speed: PositiveRange = (0.7, 1.4)
     formants: PositiveRange = (0.85, 1.18)

@@ -96,6 +96,7 @@ class RunLog:
         line = f"epoch {progress.epoch}: loss {done.loss:.3f}, accuracy {100 * done.accuracy:.1f} %"
         if judged is not None:
             row |= {"targets": judged.targets, "nontargets": judged.nontargets}
+            row |= {"lists": dict(judged.lists)} if judged.lists else {}
             line += f", validation EER {100 * judged.eer:.2f} %{mark(judged)}"
             with writing(self._folder.tensorboard):
                 self._events.add({"validation/eer": judged.eer}, progress.step)

@@ -5,8 +5,8 @@
     00000017.safetensors    a shard: crops, the teacher's embeddings of them, and classes
 
 Shards are numbered. The maker makes those that are missing among the `kept` that follow the oldest needed one, so there
-are never more; each is a function of its number, so whoever was killed makes the same again. A file gets its name when it
-is whole.
+are never more; each is a function of its number, so whoever was killed makes the same again. A file gets its name when
+it is whole.
 """
 
 import json
@@ -148,7 +148,7 @@ class CropPool:
             )
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise TrainingError(
-                f"{printable(str(path))}: the crops cannot be read ({error}); remove the file, and its maker makes it again"
+                f"{printable(str(path))}: the crops cannot be read ({error}); remove the file, and it is made again"
             ) from None
 
     def path(self, number: int) -> Path:

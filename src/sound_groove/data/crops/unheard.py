@@ -1,7 +1,7 @@
 """What no ear should notice: gates, padding, lost packets, comfort noise and gain.
 
-It is done to the network's copy of a crop alone: the teacher is fooled by it too, and what it said of the crop as it was
-is what the network should say of it so.
+It is done to the network's copy of a crop alone: the teacher is fooled by it too, and what it said of the crop as it
+was is what the network should say of it so.
 """
 
 import numpy as np

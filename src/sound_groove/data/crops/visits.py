@@ -1,8 +1,8 @@
 """Which crops make which batch: every crop is visited `visits` times, far apart, each time among others.
 
 Epoch t visits shard t for the first time, and shard t - gap and t - 2 gap once more. Their crops of one length are
-shuffled together and cut into batches. So the order is a function of (seed, epoch) and of nothing else, and a crop's next
-visit comes `gap` shards later.
+shuffled together and cut into batches. So the order is a function of (seed, epoch) and of nothing else, and a crop's
+next visit comes `gap` shards later.
 """
 
 from collections.abc import Sequence
@@ -52,11 +52,11 @@ def plan_visits(settings: CropConfiguration) -> VisitPlan:
     """The widest gap for which so many shards suffice, a quarter of them being ahead.
 
     >>> plan_visits(CropConfiguration(visits=3, kept=16))
-    VisitPlan(visits=3, gap=6, ahead=3)
+    VisitPlan(visits=3, gap=5, ahead=3)
     """
     ahead = max(1, settings.kept // 4 - 1)
-    # The shards of one epoch more are there: those of the last checkpoint are removed after the next one only.
-    gap = max(1, (settings.kept - ahead - 1) // max(1, settings.visits - 1))
+    # Those of the epoch before are there too, as its checkpoint may be the last, and that of the next.
+    gap = max(1, (settings.kept - ahead - 2) // max(1, settings.visits - 1))
     return VisitPlan(settings.visits, gap, ahead)
 
 

@@ -12,7 +12,7 @@ from sound_groove.types import Samples
 
 _WINDOW = 512  # of the short-time spectrum: 32 ms
 _HOP = 128
-_LIFTER = 24  # values of the cepstrum that make the envelope: 1.5 ms, below the period of the highest voices
+_LIFTER = 32  # values of the cepstrum that make the envelope: 2 ms, the period of a voice of 500 Hz
 _LARGEST_GAIN = 4.0  # of the envelope's change, in nepers: 35 dB
 _TILT_FROM_HZ = 100.0
 
