@@ -76,7 +76,7 @@ def ear_recipe(prepared: Path, teacher: Path, **changes: Any) -> Recipe:
         "training__moving_average": 0.9,
         "validation__centre_utterances": 0,
     }
-    return tiny_recipe(prepared, **settings, **changes)
+    return tiny_recipe(prepared, **(settings | changes))
 
 
 def in_loop(prepared: Path, teacher: Path, **changes: Any) -> Recipe:

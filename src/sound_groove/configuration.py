@@ -472,6 +472,8 @@ class TrainingConfiguration(Section):
         frozen_steps: optimiser steps at first in which the network stays as it is and only the head learns.
         average_epochs: after the last epoch, the mean of the weights of this many epochs is judged as well, and kept if
             it is the best; a next stage starts from it. 0 switches it off.
+        moving_average: for `distillation.of: crop`, by what the running mean of the weights, which is the model, is
+            multiplied at each step; 0 takes the weights themselves.
         checkpoint_every: steps between writings of last.safetensors, beside the end of each epoch; 0 = only there.
         log_every: steps between entries in steps.jsonl and TensorBoard.
         compile: whether to compile the network with torch.compile.

@@ -84,7 +84,8 @@ def clipped(samples: Samples, share: float, is_soft: bool) -> Samples:
     if limit <= 0.0:
         return samples
     if is_soft:
-        return (limit * np.tanh(samples / limit)).astype(np.float32)
+        bent: Samples = (limit * np.tanh(samples / limit)).astype(np.float32)
+        return bent
     return np.clip(samples, -limit, limit)
 
 

@@ -85,4 +85,5 @@ def _floor(count: int, level_db: float | None, draw: np.random.Generator) -> NDA
     """What is left where a gate is closed (count,)."""
     if level_db is None:
         return np.zeros(count, dtype=np.float32)
-    return (10.0 ** (level_db / 20.0) * draw.standard_normal(count)).astype(np.float32)
+    noise: NDArray[np.float32] = (10.0 ** (level_db / 20.0) * draw.standard_normal(count)).astype(np.float32)
+    return noise
