@@ -263,7 +263,7 @@ def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
 def _segment_sums(x: Tensor) -> Tensor:
     """(B, C, T) -> (B, C, segments): sums over 100 frames each, the last over what is left."""
     padded = F.pad(x, (0, -x.shape[2] % _SEGMENT))
-    return padded.unflatten(2, (-1, _SEGMENT)).sum(dim=3)
+    return torch.unflatten(padded, 2, (-1, _SEGMENT)).sum(dim=3)
 
 
 def _statistics(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -166,4 +166,5 @@ class CropPool:
 
 
 def _unit(rows: Embeddings) -> Embeddings:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9).astype(np.float32)
+    unit: Embeddings = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return unit

@@ -163,7 +163,7 @@ class ByEarTrainer:
         is_judged = epoch % self.recipe.validation.every_epochs == 0 or epoch == self.recipe.training.epochs
         judged = self._judge() if is_judged else None
         if self.log is not None:
-            self.log.add_epoch(self.progress, done, None, judged, 0)
+            self.log.add_epoch(self.progress, done, judged, None, 0)
         verdict = "" if judged is None else f", {_in_words(judged)}"
         pace = f"{done.crops_per_second:.1f} visits/s, {100 * done.waiting:.0f} % of the time waiting for crops"
         self.say(f"epoch {epoch}: cosine with the teacher {done.accuracy:.3f}{verdict}; {pace}")
