@@ -45,7 +45,8 @@ def embedded(model: str, heard: list[Samples]) -> Embeddings:
 
 def unit(rows: Embeddings) -> Embeddings:
     """Rows of unit length."""
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Embeddings = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return scaled
 
 
 def main() -> None:

@@ -192,9 +192,13 @@ def test_only_voices_as_they_were_keep_their_labels(prepared: Path, teacher: Pat
 def test_training_by_ear_learns_and_its_model_can_be_exported(prepared: Path, teacher: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     recipe = in_loop(
-        prepared, teacher, training__epochs=24, distillation__crops__kept=8, distillation__crops__lengths=1,
-        distillation__crops__warped=0.0, distillation__crops__mixed=0.0, learning_rate__peak=0.01,
-        learning_rate__per_batch=4,
+        prepared, teacher, data__sampler={"kind": "shuffled", "batch_size": 16},
+        distillation__crops__coded=0.0,
+        distillation__crops__music=0.0,
+        distillation__crops__clipped=0.0,
+        training__epochs=24, distillation__crops__kept=8, distillation__crops__lengths=1,
+        distillation__crops__warped=0.0, distillation__crops__mixed=0.0, learning_rate__peak=0.02,
+        learning_rate__per_batch=16,
     )  # fmt: skip
     result = train(recipe, tmp_path / "run", say=lines.append)
     distances = [row["teacher_distance"] for row in rows(result.folder)]

@@ -168,7 +168,8 @@ def plan_by_ear(
     prepared, ids = collect(lambda: read_prepared(recipe.data.prepared), nothing)
     known = [u for u in prepared if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
     no_utterances: list[Utterance] = []
-    unknown = no_utterances if settings.unlabelled is None else collect(lambda: _unlabelled(settings.unlabelled), [])
+    no_hashes: dict[str, str] = {}
+    unknown = collect(lambda: _unlabelled(settings.unlabelled), no_utterances)
     validation = choose_utterances(
         [u for u in prepared if u.split == "validation"], recipe.validation.maximum_utterances
     )
@@ -183,7 +184,7 @@ def plan_by_ear(
     problems += check_files(recipe, [*known, *unknown], validation) if prepared else []
     problems += check_shards(recipe, [*prepared, *unknown])
     manifest_sha256 = manifest_hash(recipe.data.prepared) if prepared else ""
-    other = collect(lambda: _other_hashes(recipe), {})
+    other = collect(lambda: _other_hashes(recipe), no_hashes)
     if resume and run.is_run:
         problems += check_resumption(run, recipe, manifest_sha256 or None, other)
     surroundings = collect(lambda: find_surroundings(recipe.augmentation, recipe.seed), None)

@@ -206,7 +206,7 @@ class ByEarTrainer:
         set_rate(self.optimizer, settings.optimizer, rate, frozen=False)
         self.model.train()
         loss, row = self._loss(visit, epoch + place)
-        loss.backward()
+        torch.autograd.backward(loss)
         clip = settings.training.gradient_clip or math.inf
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), clip))
         row |= {
