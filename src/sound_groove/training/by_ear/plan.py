@@ -1,10 +1,10 @@
 """What is about to be taught by ear, and everything that stands against it, found before it starts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from sound_groove.data.crops.visits import VisitPlan, plan_visits
 from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.data.sampler import speaker_labels
 from sound_groove.data.surroundings import SurroundingsReader, find_surroundings
-from sound_groove.errors import ConfigurationError, SoundGrooveError, TrainingError
+from sound_groove.errors import ConfigurationError, TrainingError
 from sound_groove.models import build_network
 from sound_groove.speakers import speaker_digests
 from sound_groove.training.by_ear.judging import JudgingLists, read_judging_lists
@@ -28,13 +28,11 @@ from sound_groove.training.checks import (
     check_start,
 )
 from sound_groove.training.device import choose_device, precision_hint
-from sound_groove.training.preflight import read_prepared
+from sound_groove.training.preflight import collect, read_prepared
 from sound_groove.training.resumption import check_resumption
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.teacher import teacher_hash
 from sound_groove.training.validation import can_be_paired, choose_utterances
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +155,6 @@ def plan_by_ear(
         ConfigurationError: with every mistake found.
     """
     problems: list[str] = []
-    collect = _Collector(problems)
     settings = recipe.distillation
     if settings.of != "crop":
         problems.append("distillation.of: crops are made for 'crop' only")
@@ -165,15 +162,15 @@ def plan_by_ear(
     if trains:
         problems += [*check_folder(run, resume, force), *check_device(recipe), *([] if resume else check_start(recipe))]
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
-    prepared, ids = collect(lambda: read_prepared(recipe.data.prepared), nothing)
+    prepared, ids = collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
     known = [u for u in prepared if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
     no_utterances: list[Utterance] = []
     no_hashes: dict[str, str] = {}
-    unknown = collect(lambda: _unlabelled(settings.unlabelled), no_utterances)
+    unknown = collect(problems, lambda: _unlabelled(settings.unlabelled), no_utterances)
     validation = choose_utterances(
         [u for u in prepared if u.split == "validation"], recipe.validation.maximum_utterances
     )
-    lists = collect(lambda: read_judging_lists(recipe.validation), None) if trains else None
+    lists = collect(problems, lambda: read_judging_lists(recipe.validation), None) if trains else None
     if prepared and not known:
         problems.append(f"{recipe.data.prepared}: no training utterance is left (see data.minimum_duration_s)")
     if trains and lists is None and recipe.validation.trials is None and not can_be_paired(validation):
@@ -184,12 +181,12 @@ def plan_by_ear(
     problems += check_files(recipe, [*known, *unknown], validation) if prepared else []
     problems += check_shards(recipe, [*prepared, *unknown])
     manifest_sha256 = manifest_hash(recipe.data.prepared) if prepared else ""
-    other = collect(lambda: _other_hashes(recipe), no_hashes)
+    other = collect(problems, lambda: _other_hashes(recipe), no_hashes)
     if resume and run.is_run:
         problems += check_resumption(run, recipe, manifest_sha256 or None, other)
-    surroundings = collect(lambda: find_surroundings(recipe.augmentation, recipe.seed), None)
-    parameters = collect(lambda: _count_parameters(recipe), 0, "network.")
-    labels = collect(lambda: speaker_labels([u.speaker for u in known], ids), np.empty(0, np.int64))
+    surroundings = collect(problems, lambda: find_surroundings(recipe.augmentation, recipe.seed), None)
+    parameters = collect(problems, lambda: _count_parameters(recipe), 0, "network.")
+    labels = collect(problems, lambda: speaker_labels([u.speaker for u in known], ids), np.empty(0, np.int64))
     if problems:
         raise ConfigurationError(recipe.name, list(dict.fromkeys(problems)))
     numbers, dense = np.unique(labels, return_inverse=True)
@@ -207,22 +204,6 @@ def plan_by_ear(
         device=choose_device(recipe),
         crops_folder=settings.crops.folder or run.path / "crops",
     )
-
-
-class _Collector:
-    """Computes what may fail: a failure is noted, and something else taken in its place."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self._problems = problems
-
-    def __call__(self, compute: Callable[[], T], otherwise: T, section: str = "") -> T:
-        try:
-            return compute()
-        except ConfigurationError as error:
-            self._problems += [section + problem for problem in error.problems]
-        except SoundGrooveError as error:
-            self._problems.append(str(error))
-        return otherwise
 
 
 def _unlabelled(folder: Path | None) -> list[Utterance]:
