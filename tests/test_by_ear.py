@@ -368,7 +368,7 @@ def test_the_verb_makes_crops(
     assert main(["crops", str(path), "--out", str(tmp_path / "run"), "--shards", "2"]) == 0
     printed = capsys.readouterr()
     assert printed.out == "2\n" and "shard 1: 8 crops in" in printed.err
-    assert main(["train", str(path), "--out", str(tmp_path / "other"), "--check"]) == 0
+    assert main(["train", str(path), "--out", str(tmp_path / "run"), "--check"]) == 0
     assert "crops      24 in 3 shards of 8, at most 6 at a time" in capsys.readouterr().err
 
 

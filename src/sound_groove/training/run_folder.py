@@ -47,12 +47,15 @@ class RunFolder:
         self.curves = self.path / "curves.png"
         self.tensorboard = self.path / "tensorboard"
         self.teacher = self.path / "teacher.npz"
+        self.crops = self.path / "crops"
         self.failure = self.path / "failure.json"
 
     @property
     def is_used(self) -> bool:
-        """Whether something lies there already."""
-        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        """Whether something lies there already, but for crops, whose maker may have begun before the training."""
+        return self.path.exists() and (
+            not self.path.is_dir() or any(path != self.crops for path in self.path.iterdir())
+        )
 
     @property
     def is_run(self) -> bool:

@@ -202,7 +202,7 @@ def plan_by_ear(
         other_sha256=other,
         network_parameters=parameters,
         device=choose_device(recipe),
-        crops_folder=settings.crops.folder or run.path / "crops",
+        crops_folder=settings.crops.folder or run.crops,
     )
 
 
