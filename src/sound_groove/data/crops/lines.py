@@ -77,8 +77,8 @@ def encoded(samples: Samples, codec: Codec, strength: float) -> Samples:
 def clipped(samples: Samples, share: float, is_soft: bool) -> Samples:
     """Overdriven by a share of its samples: cut off, or bent as an amplifier bends it.
 
-    >>> clipped(np.array([0.1, -0.2, 0.3, 0.8], dtype=np.float32), 0.5, is_soft=False).round(2).tolist()
-    [0.1, -0.2, 0.25, 0.25]
+    >>> clipped(np.array([0.125, -0.25, 0.5, 0.75], dtype=np.float32), 0.5, is_soft=False).tolist()
+    [0.125, -0.25, 0.375, 0.375]
     """
     limit = float(np.quantile(np.abs(samples), 1.0 - share))
     if limit <= 0.0:
