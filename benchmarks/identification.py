@@ -49,8 +49,8 @@ from sound_groove.verifier import DEFAULT_PRIOR, DEFAULT_RULE
 NUMBERS = (1, 5, 20, 60, 300, 1000)
 PIECE_S, FILLER_S = 5.0, 10.0
 LENGTHS_S = (1.0, 2.0, 5.0)
-CONDITIONS = conditions(LENGTHS_S)
-WHOLE = next(index for index, one in enumerate(CONDITIONS) if one.duration_s is None and not one.noisy)
+CONDITIONS = tuple(one for one in conditions(LENGTHS_S) if one.kind != "other pauses")
+WHOLE = next(index for index, one in enumerate(CONDITIONS) if one.duration_s is None and one.kind == "as it is")
 MOST_ENROLLED = 3  # pieces
 PROMISES = (0.1, 0.01)
 SEED = 0
@@ -120,7 +120,7 @@ def main() -> None:
     own, theirs = llrs_of(encoder.score_map, voices), llrs_of(encoder.score_map, voices, fillers)
     print(f"| N | cohort | tests | {' | '.join(COLUMNS)} |\n" + "| --- " * 3 + "| --: " * len(COLUMNS) + "|")
     groups = {"all": np.ones(len(voices.tests), dtype=np.bool_)}
-    noisy = np.array([condition.noisy for condition in CONDITIONS])[voices.conditions]
+    noisy = np.array([condition.kind == "noisy" for condition in CONDITIONS])[voices.conditions]
     longest = np.array([condition.duration_s == max(LENGTHS_S) for condition in CONDITIONS])[voices.conditions]
     groups |= {"5 s, as they are": longest & ~noisy, "5 s, noisy": longest & noisy}
     for count in NUMBERS:

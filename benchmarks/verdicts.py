@@ -1,12 +1,11 @@
 """Calibrated verdicts on real speech: how often they are right, wrong and withheld, by length and noise.
 
-    python benchmarks/verdicts.py CORPUS --prepared data/corpus --model outputs/ecapa-small [--out outputs/verdicts]
+    python benchmarks/verdicts.py CORPUS --model outputs/ecapa-small [--out outputs/verdicts] [--most 3]
 
-CORPUS is the development corpus, and `--prepared` what `prepare` made of its train/, with some speakers held out. The
-model is calibrated on those held-out speakers, by utterances as they are and by joined ones, and judged on the speakers
-of val/, whom nothing has heard. Utterances of a speaker are joined until they last 10 s, so that they can be cut to 10,
-5, 2 and 1 s. Every pair within a collection is a trial (in wuw2, one speaker's come from different calls), never a pair
-of two collections, whose channels differ.
+CORPUS is the development corpus. The model is calibrated on the speakers of train/ whom it was not trained on, by
+utterances as they are and by joined ones, and judged on the speakers of val/, whom nothing has heard. Utterances of a
+speaker are joined until they last 10 s, so that they can be cut to 10, 5, 2 and 1 s. Every pair within a collection is
+a trial (in wuw2, one speaker's come from different calls), never a pair of two collections, whose channels differ.
 
 It writes the calibrated model, a reliability diagram and the two tables, in Markdown.
 """
@@ -31,6 +30,7 @@ from sound_groove.evaluation.trial_sets import TrialSet
 from sound_groove.evaluation.trials import TrialList
 from sound_groove.export.calibrated_file import write_calibrated
 from sound_groove.provenance import machine
+from sound_groove.speakers import speaker_digest
 
 PIECE_S = 10.0
 DIFFERENT_CALLS = ("wuw2",)
@@ -50,24 +50,31 @@ def main() -> None:
     """Calibrate, check, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("outputs/verdicts"))
+    parser.add_argument("--most", type=int, help="pieces of a speaker and kind; all by default")
+    parser.add_argument("--calibrate-only", action="store_true", help="do not judge the calibrated model")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    lines = (arguments.prepared / "val_meta.jsonl").read_text(encoding="utf-8").splitlines()
-    held_out = {json.loads(line)["speaker"] for line in lines}
     settings = Settings(threads=THREADS)
 
-    rows = read_rows(arguments.corpus, lambda row: row["split"] == "train" and row["speaker"] in held_out)
     encoder = SpeakerEncoder.load(arguments.model, threads=THREADS)
+    rows = read_rows(
+        arguments.corpus,
+        lambda row: row["split"] == "train" and speaker_digest(row["speaker"]) not in encoder.trained_speakers,
+    )
     about = "the held-out training speakers of the development corpus, pairs within a collection"
-    fitted = calibrate(encoder, trials_of(joined(rows, 0.0), joined(rows, PIECE_S)), about, settings)
+    sets = [drawn(joined(rows, least_s), arguments.most) for least_s in (0.0, PIECE_S)]
+    fitted = calibrate(encoder, trials_of(*sets), about, settings)
     path = arguments.out / f"calibrated{'.onnx' if arguments.model.suffix == '.onnx' else '.safetensors'}"
     write_calibrated(arguments.model, fitted.score_map, path)
+    print(f"calibrated on {fitted.speakers} speakers: {fitted.score_map.as_dict()}")
+    print(table("condition, cross-validated", {"all, in random pairs": fitted.overall, **fitted.by_condition}))
+    if arguments.calibrate_only:
+        return
 
     encoder = SpeakerEncoder.load(path, threads=THREADS)
-    pieces = joined(read_rows(arguments.corpus, lambda row: row["split"] == "val"), PIECE_S)
+    pieces = drawn(joined(read_rows(arguments.corpus, lambda row: row["split"] == "val"), PIECE_S), arguments.most)
     together = check_calibration(encoder, trials_of(pieces), settings)
     overall = together.overall
     title = f"{encoder.identity.name}, {overall['trials']:,} pairs of {together.speakers} speakers, cut and noisy"
@@ -97,6 +104,20 @@ def joined(rows: Iterable[Mapping[str, str]], least_s: float) -> list[Piece]:
         Piece(tuple(Path(row["path"]) for row in own[first:last]), *key)
         for key, own in sessions.items()
         for first, last in join_neighbours([float(row["duration_s"]) for row in own], least_s)
+    ]
+
+
+def drawn(pieces: list[Piece], most: int | None) -> list[Piece]:
+    """At most so many pieces of each speaker, evenly spaced in their order; all when None."""
+    own: dict[str, list[Piece]] = defaultdict(list)
+    for piece in pieces:
+        own[piece.speaker].append(piece)
+    if most is None:
+        return pieces
+    return [
+        one[place]
+        for one in own.values()
+        for place in np.unique(np.linspace(0, len(one) - 1, min(most, len(one))).round().astype(int))
     ]
 
 

@@ -65,15 +65,22 @@ def test_cuts_are_parts_of_the_recording_and_noise_is_as_loud_as_it_should_be() 
     ratios = []
     for seed in range(20):
         versions = dict(make_versions(samples, wanted, others, seed))
-        lengths = {condition: len(version) / SAMPLE_RATE for condition, version in versions.items()}
+        lengths = {
+            condition: len(version) / SAMPLE_RATE
+            for condition, version in versions.items()
+            if condition.kind != "other pauses"
+        }
+        assert {str(condition) for condition in versions.keys() - lengths.keys()} == {
+            "1 s, other pauses", "2 s, other pauses", "whole, other pauses"
+        }  # fmt: skip
         assert {str(condition): length for condition, length in lengths.items()} == {
             "1 s, as it is": 1.0, "2 s, as it is": 2.0, "whole, as it is": 3.0,
             "1 s, noisy": 1.0, "2 s, noisy": 2.0, "whole, noisy": 3.0,
         }  # fmt: skip
-        cut = versions[Condition(1.0, False)]
+        cut = versions[Condition(1.0, "as it is")]
         places = np.flatnonzero(samples == cut[0])
         assert any(np.array_equal(samples[place : place + len(cut)], cut) for place in places)
-        noise = versions[Condition(None, True)] - samples
+        noise = versions[Condition(None, "noisy")] - samples
         ratios.append(10 * np.log10(np.square(samples).mean() / np.square(noise).mean()))
     assert min(ratios) > -0.1 and max(ratios) < 20.1 and np.ptp(ratios) > 10
 
@@ -91,7 +98,7 @@ def test_versions_are_a_function_of_the_seed() -> None:
 def test_what_is_said_of_a_map_holds_for_speakers_that_it_has_not_seen(calibrated: Judged) -> None:
     assert calibrated.speakers == SPEAKERS and calibrated.recordings == SPEAKERS * UTTERANCES
     assert set(calibrated.by_condition) == {
-        "1 s, as it is", "whole, as it is", "1 s, noisy", "whole, noisy"
+        "1 s, as it is", "whole, as it is", "1 s, noisy", "whole, noisy", "1 s, other pauses", "whole, other pauses"
     }  # fmt: skip
     assert calibrated.score_map.calibrated and calibrated.score_map.fitted_on == "made-up voices"
     cost = calibrated.overall["cllr"]

@@ -1,5 +1,6 @@
 """What the network is given does not depend on where it was made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from sound_groove.configuration import Recipe
 from sound_groove.data.batch_draws import SharedBatch
 from sound_groove.data.dataset import training_batches
 from sound_groove.data.draws import BLOCK, Draw, uniform
+from sound_groove.features import KaldiFbank, Normalization
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.preflight import preflight
@@ -56,6 +58,17 @@ def test_reading_processes_make_the_features_that_the_training_process_would(tmp
 def test_one_of_several_processes_makes_its_features_itself(tmp_path: Path) -> None:
     inputs = inputs_of(*planned(tmp_path), processes=2)
     assert inputs.source(2) is inputs.reader
+
+
+def test_a_floor_is_laid_below_the_level_of_each_crop(tmp_path: Path) -> None:
+    recipe = tiny_recipe(prepare_corpus(tmp_path / "corpus"), network__floor_db=40.0)
+    plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
+    inputs = inputs_of(recipe, plan)
+    batch = next(iter(training_batches(inputs.source(0), plan.stages[0].sampler, range(1), workers=0))).to(CPU)
+    expected = Normalization(40.0)(KaldiFbank()(batch.inputs))
+    assert torch.allclose(inputs.features(batch, 0, 0), expected, atol=1e-3)
+    quieter = replace(batch, inputs=batch.inputs * 10 ** (-45 / 20))
+    assert torch.allclose(inputs.features(quieter, 0, 0), expected, atol=1e-2)
 
 
 def test_single_draws_are_even_and_do_not_follow_each_other() -> None:

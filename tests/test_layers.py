@@ -40,6 +40,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "metrics",
         "filterbank",
         "level",
+        "digital_silence",
         "pieces",
         "embedding_file",
     ),

@@ -1,5 +1,6 @@
 """The level of a recording and the floor below it: silence and gain decide nothing, in every path the same."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import torch
 from sound_groove.checkpoint import HEAD, load_checkpoint, save_checkpoint
 from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.encoder import SpeakerEncoder
-from sound_groove.errors import UsageError
+from sound_groove.enrolment import enroll, re_embed
+from sound_groove.errors import EnrolmentError, OtherModelError, UsageError
 from sound_groove.export.network_file import export_network
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.sherpa_file import export_sherpa
 from sound_groove.features import KaldiFbank, Normalization, find_levels, frame_count, remove_mean
 from sound_groove.filterbank import samples_of
+from sound_groove.gallery import open_gallery
+from sound_groove.identification import identify
 from sound_groove.level import (
     floor_energies,
     frame_energies,
@@ -28,8 +32,11 @@ from sound_groove.level import (
     level_of_samples,
     level_spans,
 )
+from sound_groove.store.opening import open_store
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
+from sound_groove.verifier import verify_speaker
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 RATE = 16000
 FLOOR_DB = 40.0
 
@@ -282,3 +289,27 @@ def test_a_frame_is_enough() -> None:
     normalization = Normalization(FLOOR_DB)
     features = KaldiFbank().eval()(torch.from_numpy(voice()[None, : samples_of(1)]))
     assert not normalization(features).any()  # one frame is its own mean
+
+
+# What was enrolled before
+
+
+def test_voiceprints_without_the_floor_are_not_compared_with_those_that_have_one(
+    tiny_run: Path, floored: Path, tmp_path: Path
+) -> None:
+    old, new = SpeakerEncoder.load(tiny_run), SpeakerEncoder.load(floored)
+    with closing(open_store(tmp_path / "voiceprints.db", create=True)) as store:
+        enroll(store, "anna", [EXAMPLES / "slt-1.flac"], old, keep_audio=True)
+        enroll(store, "ben", [EXAMPLES / "rms-1.flac"], old)
+        for name in ("anna", "ben"):
+            with pytest.raises(OtherModelError, match="re-embed"):
+                verify_speaker(store, name, EXAMPLES / "slt-2.flac", new)
+        with pytest.raises(OtherModelError):
+            identify(open_gallery(store, old.identity), EXAMPLES / "slt-2.flac", new)
+        assert store.count(new.identity.hash) == 0 and store.count(old.identity.hash) == 2
+        re_embed(store, "anna", new)
+        with pytest.raises(EnrolmentError, match="its audio was not kept, so it must be enrolled again"):
+            re_embed(store, "ben", new)
+        assert verify_speaker(store, "anna", EXAMPLES / "slt-2.flac", new).model == new.identity
+        assert verify_speaker(store, "ben", EXAMPLES / "slt-2.flac", old).model == old.identity  # who serves on
+        assert identify(open_gallery(store, old.identity), EXAMPLES / "rms-2.flac", old).model == old.identity

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio import SAMPLE_RATE
+from sound_groove.digital_silence import find_digital_silence
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import QualityWarning, Samples
 
@@ -69,7 +70,8 @@ def assess(samples: Samples, source_sample_rate: int) -> Quality:
         little_speech: less than LITTLE_SPEECH_S of it;
         clipping: more than CLIPPED_SHARE of the samples lie in flat tops or beyond full scale;
         narrow_band: recorded below 16 kHz, or nothing above 4 kHz although there is speech below;
-        long_silence: LONG_SILENCE_S in a row, or SILENT_SHARE of the whole, has no speech.
+        long_silence: LONG_SILENCE_S in a row, or SILENT_SHARE of the whole, has no speech;
+        digital_silence: some lies between its first sound and its last (`sound_groove.digital_silence`).
 
     >>> assess(np.zeros(16000, np.float32), 16000).warnings[0].code
     'little_speech'
@@ -89,6 +91,7 @@ def assess(samples: Samples, source_sample_rate: int) -> Quality:
         _judge_clipping(clipped),
         _judge_band(source_sample_rate, drop_db),
         _judge_silence(min(silence_s, duration_s), share, duration_s),
+        find_digital_silence(samples),
     )
     snr_db = signal_to_noise_db(chunks, is_speech)
     return Quality(speech_s, snr_db, tuple(warning for warning in found if warning is not None))

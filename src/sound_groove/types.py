@@ -17,7 +17,8 @@ class QualityWarning:
     """Something about a recording that makes its embedding less trustworthy.
 
     Attributes:
-        code: a stable word for machines: little_speech, clipping, narrow_band or long_silence.
+        code: a stable word for machines: little_speech, clipping, narrow_band, long_silence or
+            digital_silence.
         message: one sentence for people.
     """
 

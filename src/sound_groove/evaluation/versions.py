@@ -1,11 +1,14 @@
-"""A recording as it could have been: shorter, and with noise, so that a calibration sees what it will meet.
+"""A recording as it could have been: shorter, with noise, or with other pauses, so that a calibration sees what it
+will meet.
 
 A collection is mostly of one kind, long and clean. What a score is worth when a recording lasts a second, or a crowd
-talks beside it, must be seen on such recordings, and is seen here on parts of the same ones.
+talks beside it, or a gate has emptied its pauses, must be seen on such recordings, and is seen here on parts of the
+same ones.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,9 +16,12 @@ import torch
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.data.augment import babble, coloured_noise, mix
 from sound_groove.data.batch_draws import BatchDraws
+from sound_groove.evaluation.pauses import TREATMENTS, treated
 from sound_groove.pieces import repeated
 from sound_groove.types import Samples
 
+Kind = Literal["as it is", "noisy", "other pauses"]
+KINDS: tuple[Kind, ...] = ("as it is", "noisy", "other pauses")
 SNR_DB = (0.0, 20.0)  # of the noise that is added
 BABBLE_SHARE = 0.5  # of noisy versions whose noise is other people's speech
 
@@ -26,21 +32,22 @@ class Condition:
 
     Attributes:
         duration_s: the length that it was cut to; None leaves it whole.
-        noisy: whether noise was added.
+        kind: as it is; with noise; or with its pauses emptied, filled with a faint noise or cut out, or with a digital
+            silence behind it.
     """
 
     duration_s: float | None
-    noisy: bool
+    kind: Kind
 
     def __str__(self) -> str:
         length = "whole" if self.duration_s is None else f"{self.duration_s:g} s"
-        return f"{length}, {'noisy' if self.noisy else 'as it is'}"
+        return f"{length}, {self.kind}"
 
 
 def conditions(durations_s: Sequence[float]) -> tuple[Condition, ...]:
     """All that is done to a recording, the shortest first."""
     lengths = [*sorted(set(durations_s)), None]
-    return tuple(Condition(length, noisy) for noisy in (False, True) for length in lengths)
+    return tuple(Condition(length, kind) for kind in KINDS for length in lengths)
 
 
 def make_versions(
@@ -52,7 +59,7 @@ def make_versions(
         samples: (samples,) the whole recording.
         wanted: what to make.
         others: recordings of other people, for babble; where there are none, all noise is coloured noise.
-        seed: of the places of cuts, the kinds of noise and its levels.
+        seed: of the places of cuts, the kinds of noise and its levels, and what is done to pauses.
     """
     rng = np.random.default_rng(seed)
     for condition in wanted:
@@ -61,7 +68,11 @@ def make_versions(
             continue
         start = int(rng.integers(len(samples) - count + 1))
         cut = samples[start : start + count]
-        yield condition, _noisy(cut, others, rng) if condition.noisy else cut
+        if condition.kind == "noisy":
+            cut = _noisy(cut, others, rng)
+        elif condition.kind == "other pauses":
+            cut = treated(cut, TREATMENTS[rng.integers(len(TREATMENTS))], rng)
+        yield condition, cut
 
 
 def _noisy(samples: Samples, others: Sequence[Samples], rng: np.random.Generator) -> Samples:

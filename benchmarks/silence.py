@@ -1,0 +1,155 @@
+"""What silence does to verdicts: the trial lists with the pauses of one side or both emptied, filled or cut out.
+
+    python benchmarks/silence.py CORPUS [--model pretrained] [--longest 10] [--most 4] [--out outputs/silence]
+
+CORPUS is the development corpus. Every recording of its val_trials/ is taken as it is and in each way of
+`sound_groove.evaluation.pauses`: digital silence, or noise at -90 or -70 dB, in place of the pauses; 3 s of digital
+silence behind it; the pauses cut out. A trial is scored with its second side so, and with both. The table has the equal
+error rate of each list, and over the lists' mean how many strangers are called 'same' and how many of one speaker's own
+recordings 'different', at a prior of one half and the default costs. Where there is too little speech for a verdict,
+there is none. Embeddings are kept below --out by model and treatment.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from corpus_trials import LISTS, read_lists, recordings_of
+from judged_systems import middle
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sound_groove.audio import SAMPLE_RATE, load_audio
+from sound_groove.calibration import trial_measures
+from sound_groove.decision import DecisionRule
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.evaluation.pauses import TREATMENTS, treated
+from sound_groove.evaluation.trials import TrialList
+from sound_groove.files import replaced_bytes
+from sound_groove.listening import MINIMUM_SPEECH_S
+from sound_groove.metrics import eer
+from sound_groove.provenance import machine
+from sound_groove.quality import assess
+from sound_groove.scoring import score_trials
+from sound_groove.types import Embeddings, Scores
+
+AS_IT_IS = "as they are"
+AT_ONCE = 32
+
+
+class Heard(NamedTuple):
+    """Recordings in one treatment: embeddings (N, D), and the seconds of speech and signal-to-noise ratio of each."""
+
+    embeddings: Embeddings
+    speech_s: Scores
+    snr_db: Scores
+
+
+class Row(NamedTuple):
+    """What came of a list: its equal error rate, and shares of wrong verdicts, each a fraction."""
+
+    eer: float
+    strangers_same: float
+    own_different: float
+
+
+def main() -> None:
+    """Embed what is missing, judge, print the table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--model", default="pretrained")
+    parser.add_argument("--lists", nargs="+", choices=LISTS, default=list(LISTS))
+    parser.add_argument("--longest", type=float, default=10.0, help="seconds taken of a recording, from the middle")
+    parser.add_argument("--most", type=int, help="recordings of a speaker; all by default")
+    parser.add_argument("--out", type=Path, default=Path("outputs/silence"))
+    arguments = parser.parse_args()
+    encoder = SpeakerEncoder.load(arguments.model, threads=1)
+    everything = read_lists(arguments.corpus)
+    lists = {name: kept(everything[name], arguments.most) for name in arguments.lists}
+    names = recordings_of(lists.values())
+    cache = arguments.out / f"{encoder.identity.hash[:12]}-{arguments.longest:g}s-{arguments.most or 'all'}"
+    heard = {
+        treatment: heard_in(encoder, arguments, names, treatment, cache / f"{treatment.replace(' ', '-')}.npz")
+        for treatment in (AS_IT_IS, *TREATMENTS)
+    }
+    print(f"model {encoder.identity.label}, {machine(threads=1)}")
+    print("; ".join(f"{name} {len(trials):,} trials" for name, trials in lists.items()) + "\n")
+    columns = [*(f"EER {name}" for name in lists), "mean", "strangers 'same'", "own 'different'"]
+    print(f"| pauses | sides | {' | '.join(columns)} |")
+    print("| --- | --- |" + " --: |" * (len(lists) + 3))
+    for treatment in (AS_IT_IS, *TREATMENTS):
+        for side in ("one", "both") if treatment != AS_IT_IS else ("",):
+            first = heard[AS_IT_IS if side == "one" else treatment]
+            rows = [judged(encoder, trials, names, first, heard[treatment]) for trials in lists.values()]
+            cells = [f"{100 * row.eer:.1f}" for row in rows]
+            cells += [f"{100 * float(np.mean(column)):.1f}" for column in zip(*rows, strict=True)]
+            print(f"| {treatment} | {side} | {' | '.join(cells)} |", flush=True)
+
+
+def kept(trials: TrialList, most: int | None) -> TrialList:
+    """The trials among at most so many recordings of each speaker, evenly spaced in the order of their names."""
+    if most is None:
+        return trials
+    own: dict[str, list[int]] = {}
+    for index in np.argsort(trials.ids).tolist():
+        own.setdefault(PurePosixPath(trials.ids[index]).parent.name, []).append(index)
+    chosen = np.zeros(len(trials.ids), dtype=np.bool_)
+    for indices in own.values():
+        chosen[[indices[place] for place in np.linspace(0, len(indices) - 1, most).round().astype(int)]] = True
+    found = trials.kept(chosen[trials.enrolments] & chosen[trials.tests])
+    used = np.unique(np.concatenate((found.enrolments, found.tests)))
+    place = np.zeros(len(trials.ids), dtype=np.int32)
+    place[used] = np.arange(len(used))
+    ids = tuple(trials.ids[index] for index in used.tolist())
+    return TrialList(ids, place[found.enrolments], place[found.tests], found.labels, found.lines, duplicates=0)
+
+
+def heard_in(
+    encoder: SpeakerEncoder, arguments: argparse.Namespace, names: Sequence[str], treatment: str, path: Path
+) -> Heard:
+    """The recordings in one treatment, from a file where they are there already."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parts = []
+        for start in tqdm(range(0, len(names), AT_ONCE), treatment, unit="batch", disable=None):
+            whole = [load_audio(arguments.corpus / name) for name in names[start : start + AT_ONCE]]
+            recordings = [middle(samples, arguments.longest) for samples in whole]
+            for wanted in TREATMENTS:
+                if wanted == treatment:
+                    draws = (np.random.default_rng((0, start + place)) for place in range(len(recordings)))
+                    recordings = [treated(one, wanted, draw) for one, draw in zip(recordings, draws, strict=True)]
+            qualities = [assess(one, SAMPLE_RATE) for one in recordings]
+            facts = np.array([(quality.speech_s, quality.snr_db) for quality in qualities]).T
+            parts.append(Heard(encoder.embed(recordings), *facts))
+        with replaced_bytes(path, durable=False) as file:
+            columns = Heard(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            np.savez(file, allow_pickle=False, **columns._asdict())
+    with np.load(path, allow_pickle=False) as stored:
+        return Heard(**{name: stored[name] for name in Heard._fields})
+
+
+def judged(encoder: SpeakerEncoder, trials: TrialList, names: Sequence[str], first: Heard, second: Heard) -> Row:
+    """A list with its first sides in one treatment and its second in another."""
+    assert encoder.score_map is not None
+    place: Mapping[str, int] = {name: row for row, name in enumerate(names)}
+    rows = np.array([place[name] for name in trials.ids])
+    sides = rows[trials.enrolments], rows[trials.tests]
+    both = np.concatenate((first.embeddings, second.embeddings))
+    scores = score_trials(both, sides[0], sides[1] + len(names))
+    measures = trial_measures(_facts(first, sides[0]), _facts(second, sides[1]))
+    llrs = encoder.score_map.llr(scores, measures)
+    has_verdict = np.minimum(first.speech_s[sides[0]], second.speech_s[sides[1]]) >= MINIMUM_SPEECH_S
+    low, high = DecisionRule().limits(0.5)
+    same, different = has_verdict & (llrs >= high), has_verdict & (llrs < low)
+    labels = trials.labels
+    return Row(eer(scores, labels), float(same[~labels].mean()), float(different[labels].mean()))
+
+
+def _facts(heard: Heard, rows: NDArray[np.int64]) -> dict[str, Scores]:
+    return {"speech_s": heard.speech_s[rows], "snr_db": heard.snr_db[rows]}
+
+
+if __name__ == "__main__":
+    main()
