@@ -129,8 +129,8 @@ class ByEarPlan:
                 f"teacher    {recipe.distillation.teacher}",
                 f"crops      {recipe.training.epochs * self.crops_per_shard:,} in {recipe.training.epochs:,} shards of "
                 f"{self.crops_per_shard:,}, at most {recipe.distillation.crops.kept} at a time in {self.crops_folder}",
-                f"steps      {self.steps:,} of {recipe.data.sampler.total_batch} crops, {visits:,} visits, each crop "
-                f"{self.visits.visits} times",
+                f"steps      {self.steps:,} of {recipe.data.sampler.total_batch} crops: {visits:,} visits, "
+                f"{self.visits.visits} to each crop",
                 f"judged by  {judge}",
                 f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}",
