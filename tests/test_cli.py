@@ -51,6 +51,7 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "download",
         "prepare",
         "rooms",
+        "crops",
         "train",
         "verify",
         "calibrate",

@@ -1,8 +1,9 @@
 """Model files: one safetensors file that knows how to build its own network.
 
 The tensors are grouped by the first word of their names: `network.` (always there), `head.` (the class weights, when
-kept), and, only in the state from which training resumes, `optimizer.`, `mean.` (sums of weights to be averaged),
-`mining.` (which speakers are confused with which) and `pupil.` (the projection into a teacher's embeddings).
+kept), and, only in the state from which training resumes, `optimizer.`, `mean.` (sums of weights to be averaged, or by
+ear their running mean), `mining.` (which speakers are confused with which) and `pupil.` (the projection into a
+teacher's embeddings, and what else is learnt for its sake).
 `centre.` holds what is subtracted from embeddings, when something is.
 The file's header carries, as JSON under one key, the network's configuration, the model's name, the map from score to
 log-likelihood ratio, and the facts of its training.

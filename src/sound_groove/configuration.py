@@ -63,8 +63,9 @@ class NetworkConfiguration(Section):
     """The network that maps filterbank features to an embedding.
 
     Attributes:
-        architecture: a name from `sound_groove.models`.
-        channels: width C of the convolutional blocks; 512 and 1024 are the published sizes. A multiple of 8.
+        architecture: a name from `sound_groove.models`: "ecapa_tdnn" or "campplus".
+        channels: width C. Of ECAPA-TDNN that of the convolutional blocks, a multiple of 8; 512 and 1024 are the
+            published sizes. Of CAM++ the channels that are pooled, a multiple of 16; 512 is the published size.
         embedding_size: D; 192 and 256 are usual.
         feature_size: mel bins F.
         floor_db: what the network hears below the recording's level: white noise so many dB below it is added to the
@@ -307,29 +308,114 @@ class LossConfiguration(Section):
     penalty: Annotated[float, Field(ge=0, lt=1.5)] = 0.06
 
 
-class DistillationConfiguration(Section):
-    """Learning from a teacher: a network's embedding of a crop is drawn to the teacher's of the clean, whole utterance.
-
-    The loss is label_weight x AAM-Softmax + weight x the mean of 1 - cosine. Crops that are played at another speed
-    than 1 are other voices, and only AAM-Softmax is computed of them.
+class UnheardConfiguration(Section):
+    """What no ear should notice, done to the network's copy of a crop and not to the teacher's.
 
     Attributes:
+        gate_probability: share of crops whose quiet frames of 20 ms become zeros, or noise at -90 or -70 dB.
+        padding_probability: share of crops with zeros before and behind them, up to half of the crop's length.
+        loss_probability: share of crops that lose packets of 20 to 60 ms, which become zeros.
+        comfort_probability: share of crops whose pauses are filled with faint noise.
+        gain_db: range of the gain.
+    """
+
+    gate_probability: Probability = 0.15
+    padding_probability: Probability = 0.15
+    loss_probability: Probability = 0.1
+    comfort_probability: Probability = 0.05
+    gain_db: Range = (-30.0, 10.0)
+
+
+class CropConfiguration(Section):
+    """The crops that teacher and network hear, for `distillation.of: crop`; their maker writes them into shards.
+
+    A shard holds `rounds` batches of each length. The network is trained on one new shard an epoch, and again on older
+    ones, so that each crop is visited `visits` times, far apart. Rooms, noise, babble and the telephone band are those
+    of `augmentation`.
+
+    Attributes:
+        folder: of the shards; `crops` in the run folder by default.
+        maker: "process", where `sound-groove crops` makes them beside the training; or "loop", where the training makes
+            them itself when it needs them, with the teacher on its device: for a GPU.
+        seconds: shortest and longest crop.
+        lengths: how many different lengths there are, evenly spaced.
+        rounds: batches of each length in a shard.
+        visits: how often the network is trained on a crop.
+        kept: shards on the disk at most.
+        warped: share of voices that are made other voices, each draw by draw: speed, formants, tempo, tilt.
+        speed: range of the speed, which moves pitch and formants together.
+        formants: range of the factor by which formants are moved apart from the pitch.
+        tempo: range of the tempo, which leaves pitch and formants where they are.
+        tilt_db: range of the spectral tilt, in decibels an octave.
+        mixed: share of crops with a second voice.
+        mixed_db: range of how much louder the first voice is.
+        music: share of crops with music, which is made up.
+        music_db: range of how much louder the voice is.
+        clipped: share of crops that are clipped.
+        coded: share of crops that went through a codec: Opus, mp3, GSM, mu-law or ADPCM.
+        level_db: range of the level (RMS) that both hear.
+        unheard: what is done to the network's copy alone.
+    """
+
+    folder: Path | None = None
+    maker: Literal["process", "loop"] = "process"
+    seconds: PositiveRange = (1.0, 6.0)
+    lengths: Annotated[int, Field(ge=1, le=50)] = 6
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 2
+    visits: Annotated[int, Field(ge=1, le=3)] = 2
+    kept: Annotated[int, Field(ge=5, le=10_000)] = 16
+    warped: Probability = 0.5
+    speed: PositiveRange = (0.7, 1.4)
+    formants: PositiveRange = (0.85, 1.18)
+    tempo: PositiveRange = (0.8, 1.25)
+    tilt_db: Range = (-3.0, 3.0)
+    mixed: Probability = 0.1
+    mixed_db: Range = (0.0, 15.0)
+    music: Probability = 0.05
+    music_db: Range = (0.0, 20.0)
+    clipped: Probability = 0.05
+    coded: Probability = 0.3
+    level_db: Range = (-40.0, -15.0)
+    unheard: UnheardConfiguration = UnheardConfiguration()
+
+
+class DistillationConfiguration(Section):
+    """Learning from a teacher, whose embeddings those of the network are drawn to.
+
+    Of "utterance", the teacher hears the clean, whole utterance once, and the network an augmented crop of it. The loss
+    is label_weight x AAM-Softmax + weight x the mean of 1 - cosine. Crops that are played at another speed than 1 are
+    other voices, and only AAM-Softmax is computed of them.
+
+    Of "crop", both hear the same augmented crop, and every crop is another one (Beyer et al. 2022, "Knowledge
+    distillation: a good teacher is patient and consistent"). AAM-Softmax is computed of crops of one unwarped voice.
+
+    Attributes:
+        of: "utterance" or "crop".
         teacher: a .npz file of embeddings (arrays `path` and `emb`; an utterance is known by the end of its path), or a
-            speaker model in ONNX that takes waveforms (B, samples) or Kaldi filterbanks (B, T, 80).
+            speaker model in ONNX that takes waveforms (B, samples) or Kaldi filterbanks (B, T, 80). Of "crop", a model:
+            ONNX, a model file of ours, or CAM++'s published state dictionary (.pt).
         centred: whether the mean of the teacher's embeddings is taken from each of them first: what all voices have in
             common is easily learnt, and would be most of what there is to gain.
         weight: of the distance to the teacher's embeddings.
         label_weight: of AAM-Softmax; 0 learns from the teacher alone.
         unlabelled: a prepared folder of more speech, whose speakers need not be known: only the teacher speaks of it.
-        unlabelled_items: utterances of it that come with every batch, over all devices.
+        unlabelled_items: utterances of it that come with every batch, over all devices; not for "crop", where crops are
+            drawn from labelled and unlabelled speech alike, by its duration.
+        matrix_weight: for "crop", of the distance between the cosines of all pairs of a batch and those of the teacher.
+        norm_weight: for "crop", of how well the embedding's norm tells its cosine with the teacher's embedding.
+        crops: for "crop", what is heard.
     """
 
+    of: Literal["utterance", "crop"] = "utterance"
     teacher: Path | None = None
     centred: bool = True
     weight: Annotated[float, Field(gt=0, le=1000)] = 10.0
     label_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
     unlabelled: Path | None = None
     unlabelled_items: Annotated[int, Field(ge=0, le=100_000)] = 0
+    matrix_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0
+    norm_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    crops: CropConfiguration = CropConfiguration()
 
 
 class OptimizerConfiguration(Section):
@@ -388,6 +474,8 @@ class TrainingConfiguration(Section):
         frozen_steps: optimiser steps at first in which the network stays as it is and only the head learns.
         average_epochs: after the last epoch, the mean of the weights of this many epochs is judged as well, and kept if
             it is the best; a next stage starts from it. 0 switches it off.
+        moving_average: for `distillation.of: crop`, by what the running mean of the weights, which is the model, is
+            multiplied at each step; 0 takes the weights themselves.
         checkpoint_every: steps between writings of last.safetensors, beside the end of each epoch; 0 = only there.
         log_every: steps between entries in steps.jsonl and TensorBoard.
         compile: whether to compile the network with torch.compile.
@@ -404,6 +492,7 @@ class TrainingConfiguration(Section):
     new_head: Literal["means", "random"] = "means"
     frozen_steps: Annotated[int, Field(ge=0)] = 0
     average_epochs: Annotated[int, Field(ge=0)] = 0
+    moving_average: Annotated[float, Field(ge=0, lt=1)] = 0.999
     checkpoint_every: Annotated[int, Field(ge=0)] = 500
     log_every: Annotated[int, Field(ge=1)] = 10
     compile: bool = False
@@ -418,12 +507,17 @@ class ValidationConfiguration(Section):
         maximum_duration_s: longer utterances are cut to their first part.
         centre_utterances: training utterances, spread evenly over the speakers, whose mean embedding the model
             subtracts from every embedding; it is found anew for each validation. 0 subtracts nothing.
+        trials: a folder of trial lists (*.txt) that judge in place of the held-out speakers, by the mean of their EERs;
+            for `distillation.of: crop`.
+        audio_root: folder to which the lists' paths are relative.
     """
 
     every_epochs: Annotated[int, Field(ge=1)] = 1
     maximum_utterances: Annotated[int, Field(ge=4, le=10_000)] = 2000
     maximum_duration_s: Annotated[float, Field(ge=0.5)] = 20.0
     centre_utterances: Annotated[int, Field(ge=0, le=100_000)] = 500
+    trials: Path | None = None
+    audio_root: Path | None = None
 
 
 class Recipe(Section):

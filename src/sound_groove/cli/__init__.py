@@ -27,6 +27,7 @@ VERBS = (
     "download",
     "prepare",
     "rooms",
+    "crops",
     "train",
     "verify",
     "calibrate",

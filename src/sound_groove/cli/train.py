@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
@@ -54,15 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     ready_for_computing()
     from sound_groove.recipes import load_recipe
-    from sound_groove.training.preflight import preflight
-    from sound_groove.training.run_folder import RunFolder
-    from sound_groove.training.trainer import train
+    from sound_groove.training.trainer import check, train
 
     start = [] if arguments.base is None else [f"training.start_from={json.dumps(arguments.base)}"]
     recipe = load_recipe(arguments.recipe, [*arguments.overrides, *start])
     if arguments.check:
-        folder = RunFolder(arguments.out or Path("outputs") / recipe.name)
-        say(preflight(recipe, folder, arguments.resume, arguments.force).summary(recipe))
+        say(check(recipe, arguments.out, arguments.resume, arguments.force))
         return 0
     result = train(
         recipe,

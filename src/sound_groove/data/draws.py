@@ -30,6 +30,10 @@ class Draw(IntEnum):
     SIMULATED_ROOM = 12
     UNLABELLED_ORDER = 13
     NOISE_PART = 14
+    CROP = 15
+    CROP_SURROUNDINGS = 16
+    CROP_ORDER = 17
+    UNHEARD = 18
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:

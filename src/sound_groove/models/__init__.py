@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from sound_groove.errors import ConfigurationError, nearest
+from sound_groove.models.campplus import CamPlusPlus
 from sound_groove.models.ecapa_tdnn import EcapaTdnn
 
 if TYPE_CHECKING:
@@ -24,7 +25,18 @@ def _ecapa_tdnn(configuration: "NetworkConfiguration") -> nn.Module:
     )
 
 
-ARCHITECTURES: dict[str, Callable[["NetworkConfiguration"], nn.Module]] = {"ecapa_tdnn": _ecapa_tdnn}
+def _campplus(configuration: "NetworkConfiguration") -> nn.Module:
+    return CamPlusPlus(
+        feature_size=configuration.feature_size,
+        channels=configuration.channels,
+        embedding_size=configuration.embedding_size,
+    )
+
+
+ARCHITECTURES: dict[str, Callable[["NetworkConfiguration"], nn.Module]] = {
+    "campplus": _campplus,
+    "ecapa_tdnn": _ecapa_tdnn,
+}
 
 
 def build_network(configuration: "NetworkConfiguration") -> nn.Module:

@@ -38,3 +38,30 @@ class WeightMean:
         """Give a model the mean weights."""
         mean = {name: value / self.count if value.is_floating_point() else value for name, value in self.sums.items()}
         model.load_state_dict(mean, strict=True)
+
+
+class MovingMean:
+    """A running mean of a model's weights, in which each step counts for less than the one after it.
+
+    Early on, when there is little to average, it follows the weights faster: at step n the mean before counts for at
+    most (1 + n) / (10 + n).
+
+    Args:
+        decay: by what the mean before is multiplied at each step; 0 = the weights themselves.
+        weights: the mean so far by name, on any device; those of the first model that it sees when there are none.
+    """
+
+    def __init__(self, decay: float, weights: Mapping[str, Tensor] | None = None) -> None:
+        self._decay = decay
+        self.weights = dict(weights or {})
+
+    @torch.no_grad()
+    def follow(self, model: nn.Module, step: int) -> None:
+        """Take a model's weights after so many steps into the mean."""
+        decay = min(self._decay, (1.0 + step) / (10.0 + step)) if self._decay else 0.0
+        for name, tensor in model.state_dict().items():
+            value = tensor.detach()
+            if name in self.weights and value.is_floating_point():
+                self.weights[name].lerp_(value.to(self.weights[name]), 1.0 - decay)
+            else:
+                self.weights[name] = value.clone()

@@ -103,8 +103,49 @@ def check_batches(recipe: Recipe) -> list[str]:
     return problems + _check_schedule(recipe) + _check_distillation(recipe)
 
 
+def _check_crops(recipe: Recipe) -> list[str]:
+    """What does not go together where crops are taught by ear."""
+    settings, problems = recipe.distillation, []
+    if settings.teacher is None:
+        problems.append("distillation.teacher: somebody must say what is to be heard; name a model")
+    if recipe.data.input != "waveform":
+        problems.append("data.input: the teacher hears crops of audio, and data.input is 'features'; use waveform")
+    needless = {
+        "distillation.unlabelled_items": (
+            settings.unlabelled_items,
+            0,
+            "crops are drawn from all speech by its duration",
+        ),
+        "data.sampler.kind": (recipe.data.sampler.kind, "shuffled", "crops are drawn one by one"),
+        "augmentation.speeds": (recipe.augmentation.speeds, (1.0,), "distillation.crops.speed takes their place"),
+        "augmentation.gain_db": (recipe.augmentation.gain_db, (0.0, 0.0), "distillation.crops sets levels and gains"),
+        "training.batches_per_epoch": (recipe.training.batches_per_epoch, None, "an epoch is a new shard of crops"),
+        "training.average_epochs": (recipe.training.average_epochs, 0, "training.moving_average takes its place"),
+        "training.gradient_accumulation": (
+            recipe.training.gradient_accumulation,
+            1,
+            "pairs are those of a whole batch",
+        ),
+        "training.dither": (recipe.training.dither, 0.0, "distillation.crops.unheard has noise of its own"),
+        "training.frozen_steps": (recipe.training.frozen_steps, 0, "the embeddings must move from the first step on"),
+        "stages": (len(recipe.stages), 0, "the training has one stage"),
+    }
+    problems += [
+        f"{name}: has no place with distillation.of='crop', {why}; let it be {wanted!r}"
+        for name, (value, wanted, why) in needless.items()
+        if value != wanted
+    ]
+    if recipe.training.precision == "fp16":
+        problems.append("training.precision: fp16 is not for distillation.of='crop'; use bf16 or fp32")
+    return problems
+
+
 def _check_distillation(recipe: Recipe) -> list[str]:
     settings, problems = recipe.distillation, []
+    if settings.of == "crop":
+        return _check_crops(recipe)
+    if recipe.validation.trials is not None:
+        problems.append("validation.trials: judges where distillation.of is 'crop'; leave it out")
     if settings.teacher is None and (settings.unlabelled is not None or settings.unlabelled_items):
         problems.append("distillation.unlabelled: only a teacher speaks of it; name one with distillation.teacher")
     elif (settings.unlabelled is None) != (settings.unlabelled_items == 0):

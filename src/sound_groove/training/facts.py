@@ -86,7 +86,7 @@ def model_header(
     return CheckpointHeader(
         name=recipe.name,
         network=recipe.network.model_dump(),
-        score_map=None if judged is None else judged.score_map.as_dict(),
+        score_map=None if judged is None or judged.score_map is None else judged.score_map.as_dict(),
         training={
             "recipe": recipe.model_dump(mode="json"),
             "description": recipe.description,

@@ -97,6 +97,7 @@ class RunLog:
         line = f"epoch {progress.epoch}: loss {done.loss:.3f}, accuracy {rate_text(done.accuracy, 1)}"
         if judged is not None:
             row |= {"targets": judged.targets, "nontargets": judged.nontargets}
+            row |= {"lists": dict(judged.lists)} if judged.lists else {}
             line += f", validation EER {rate_text(judged.eer)}{mark(judged)}"
             with writing(self._folder.tensorboard):
                 self._events.add({"validation/eer": judged.eer}, progress.step)

@@ -60,22 +60,22 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     resumes, device = resume and folder.is_run, choose_device(recipe)
     precision = choose_precision(recipe, device, begun_precision(folder) if resumes else None)
     problems = [*check_folder(folder, resume, force), *check_device(recipe, precision)]
-    recipes = _collect(problems, lambda: stage_recipes(recipe), [recipe])
+    recipes = collect(problems, lambda: stage_recipes(recipe), [recipe])
     for index, stage in enumerate(recipes):
         known = set(problems)
         problems += [f"stages.{index - 1}.{p}" if index else p for p in check_batches(stage) if p not in known]
-    network_parameters = _collect(
+    network_parameters = collect(
         problems, lambda: _count_parameters(lambda: build_network(recipe.network)), 0, "network."
     )
     problems += [] if resume else check_start(recipe)
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
-    utterances, ids = _collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
+    utterances, ids = collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
     manifest_sha256 = manifest_hash(recipe.data.prepared) if utterances else None
-    teacher = _collect(problems, lambda: _teacher(recipe), None, "distillation.")
+    teacher = collect(problems, lambda: _teacher(recipe), None, "distillation.")
     no_utterances: list[Utterance] = []
-    unlabelled = _collect(problems, lambda: _unlabelled(recipe), no_utterances, "distillation.")
+    unlabelled = collect(problems, lambda: _unlabelled(recipe), no_utterances, "distillation.")
     no_hashes: dict[str, str] = {}
-    other_sha256 = no_hashes if teacher is None else _collect(problems, lambda: _other_hashes(recipe), no_hashes)
+    other_sha256 = no_hashes if teacher is None else collect(problems, lambda: _other_hashes(recipe), no_hashes)
     if resumes:
         problems += check_resumption(folder, recipe, manifest_sha256, other_sha256)
     training = [u for u in utterances if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
@@ -88,7 +88,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         problems += check_unlabelled(recipe, unlabelled, validation)
         problems += check_shards(recipe, [*utterances, *unlabelled])
     # Speakers that lost all their utterances to the minimum duration get no class.
-    given = _collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
+    given = collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
     speaker_ids, labels = np.unique(given, return_inverse=True)
     if len(speaker_ids):
         problems += [p for stage in recipes for p in check_speakers(stage, len(speaker_ids))]
@@ -97,7 +97,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         cache(find_rooms),
     )  # stages mostly name the same folders, and each is looked into once
     around = [
-        _collect(problems, partial(find_surroundings, stage.augmentation, recipe.seed, *finders), None)
+        collect(problems, partial(find_surroundings, stage.augmentation, recipe.seed, *finders), None)
         for stage in recipes
     ]
     if problems or manifest_sha256 is None:
@@ -182,7 +182,7 @@ def _count_parameters(make: Callable[[], nn.Module]) -> int:
         return sum(parameter.numel() for parameter in make().parameters())
 
 
-def _collect(problems: list[str], compute: Callable[[], T], otherwise: T, section: str = "") -> T:
+def collect(problems: list[str], compute: Callable[[], T], otherwise: T, section: str = "") -> T:
     """What is computed; or, when that fails, `otherwise`, with the reason (about a section) added to the problems."""
     try:
         return compute()

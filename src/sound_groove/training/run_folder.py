@@ -8,6 +8,7 @@ steps.jsonl          loss, accuracy, learning rate, margin and gradient norm, ev
 epochs.jsonl         means of each epoch, and its validation EER
 curves.png           the same as a picture
 tensorboard/         the same for TensorBoard
+crops/               crops that a teacher has heard, where distillation is by ear
 teacher.npz          the embeddings of a teacher, where a model was asked for them
 failure.json         what led to a loss that was not a number, if that happened
 """
@@ -46,12 +47,15 @@ class RunFolder:
         self.curves = self.path / "curves.png"
         self.tensorboard = self.path / "tensorboard"
         self.teacher = self.path / "teacher.npz"
+        self.crops = self.path / "crops"
         self.failure = self.path / "failure.json"
 
     @property
     def is_used(self) -> bool:
-        """Whether something lies there already."""
-        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        """Whether something lies there already, but for crops, whose maker may have begun before the training."""
+        return self.path.exists() and (
+            not self.path.is_dir() or any(path != self.crops for path in self.path.iterdir())
+        )
 
     @property
     def is_run(self) -> bool:
@@ -92,6 +96,11 @@ class RunFolder:
             file.unlink(missing_ok=True)
         if self.tensorboard.is_dir():
             shutil.rmtree(self.tensorboard)
+
+
+def run_folder(recipe: Recipe, folder: str | Path | None) -> RunFolder:
+    """The folder that is given, or that which the recipe's name means."""
+    return RunFolder(Path("outputs") / recipe.name if folder is None else folder)
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ from sound_groove.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
 from sound_groove.provenance import host
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.batch_norm import share_batch_norm
+from sound_groove.training.by_ear.plan import plan_by_ear
+from sound_groove.training.by_ear.trainer import train_by_ear
 from sound_groove.training.device import check_agreement
 from sound_groove.training.distillation import Lesson, Teaching
 from sound_groove.training.facts import failure_report, model_header, run_facts
@@ -47,7 +49,8 @@ from sound_groove.training.log import EpochDone, RunLog
 from sound_groove.training.model import Shares, TrainingModel, make_modules, make_optimizer, set_rate, start_network
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.preflight import preflight
-from sound_groove.training.run_folder import RunFolder
+from sound_groove.training.result import TrainingResult
+from sound_groove.training.run_folder import RunFolder, run_folder
 from sound_groove.training.schedule import learning_rate
 from sound_groove.training.stages import Stage
 from sound_groove.training.state import (
@@ -67,27 +70,6 @@ from sound_groove.training.watching import Watched
 from sound_groove.types import ModelIdentity
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a finished run gave.
-
-    Attributes:
-        folder: the run folder.
-        model: the best checkpoint.
-        best_eer: its EER on the held-out speakers, a fraction.
-        best_epoch: the number of the epoch that gave it, from 1.
-        steps: optimiser steps done in all.
-        is_main: whether this is the process, of those that shared the run, that should speak of it.
-    """
-
-    folder: Path
-    model: Path
-    best_eer: float
-    best_epoch: int
-    steps: int
-    is_main: bool = True
 
 
 def train(
@@ -114,7 +96,9 @@ def train(
         CheckpointError: the state to go on from is damaged.
         OutputError: the run folder cannot be written.
     """
-    run = RunFolder(Path("outputs") / recipe.name if folder is None else folder)
+    run = run_folder(recipe, folder)
+    if recipe.distillation.of == "crop":
+        return train_by_ear(recipe, run, resume, force, command, say)
     plan = preflight(recipe, run, resume, force)
     try:
         with _accelerator(plan) as accelerator:
@@ -128,6 +112,14 @@ def train(
         if "DataLoader worker" not in str(error):
             raise
         raise TrainingError(DEAD_WORKER) from error
+
+
+def check(recipe: Recipe, folder: str | Path | None = None, resume: bool = False, force: bool = False) -> str:
+    """What would be trained, in a few lines for people; arguments and errors as for `train`."""
+    run = run_folder(recipe, folder)
+    if recipe.distillation.of == "crop":
+        return plan_by_ear(recipe, run, resume, force).summary()
+    return preflight(recipe, run, resume, force).summary(recipe)
 
 
 class Trainer:

@@ -1,8 +1,8 @@
 """Judging a network on held-out speakers, through the same encoder that serves."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 import numpy as np
@@ -31,13 +31,16 @@ class Validation:
         eer: equal error rate over all pairs, a fraction.
         targets: pairs of one speaker.
         nontargets: pairs of two.
-        score_map: from score to log-likelihood ratio, fitted on these very pairs, and so provisional.
+        score_map: from score to log-likelihood ratio, fitted on these very pairs, and so provisional; None where trial
+            lists judge.
+        lists: the rate of each trial list, a fraction, of which `eer` is the mean; empty where there are none.
     """
 
     eer: float
     targets: int
     nontargets: int
-    score_map: ScoreMap
+    score_map: ScoreMap | None
+    lists: Mapping[str, float] = field(default_factory=dict)
 
 
 def choose_utterances(utterances: Sequence[Utterance], maximum: int) -> list[Utterance]:

@@ -1,0 +1,411 @@
+"""Training by ear: one loop over shards of crops that a teacher has heard.
+
+    shard -> visit (gates, padding, gain) -> filterbanks -> level, floor, mean -> network -> distances -> step
+
+Epoch t visits shard t and, once more, older ones (`sound_groove.data.crops.visits`). The order, and what is done to a
+crop at a visit, are functions of (seed, epoch, batch); what is left is in the state that `last.safetensors` holds. So a
+run that was killed and resumed gives, on a CPU, the losses of the run that was not, bit for bit. It waits where its
+maker is behind.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sound_groove.checkpoint import GROUPS, MEAN, NETWORK, load_checkpoint, save_checkpoint
+from sound_groove.configuration import Recipe
+from sound_groove.data.crops.pool import CropPool, CropShard
+from sound_groove.data.crops.visits import EpochVisits, Visit
+from sound_groove.encoder import SpeakerEncoder
+from sound_groove.errors import CheckpointError, OutputError, TrainingError
+from sound_groove.features import KaldiFbank, Normalization
+from sound_groove.files import read_json
+from sound_groove.losses import AamSoftmax
+from sound_groove.models import build_network
+from sound_groove.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
+from sound_groove.provenance import host
+from sound_groove.training.averaging import MovingMean
+from sound_groove.training.by_ear.loss import HearingLoss
+from sound_groove.training.by_ear.maker import ShardMaker
+from sound_groove.training.by_ear.plan import ByEarPlan, plan_by_ear
+from sound_groove.training.by_ear.teacher import open_hearing_teacher
+from sound_groove.training.facts import model_header
+from sound_groove.training.log import EpochDone, RunLog
+from sound_groove.training.model import make_head, make_optimizer, set_rate, start_network
+from sound_groove.training.result import TrainingResult
+from sound_groove.training.run_folder import RunFolder
+from sound_groove.training.schedule import learning_rate, risen
+from sound_groove.training.state import (
+    Progress,
+    centre_tensors,
+    model_tensors,
+    optimizer_tensors,
+    restore,
+)
+from sound_groove.training.validation import Validation, find_centre, validate
+from sound_groove.types import ModelIdentity
+
+LOOK_S = 1.0  # between two looks for a shard that is not there yet
+
+
+class ByEarModel(nn.Module):
+    """The network and what only its training needs.
+
+    Args:
+        network: (B, T, F) -> (B, D).
+        loss: embeddings and the teacher's -> distances.
+        head: embeddings and labels -> AAM-Softmax, where labels count too.
+    """
+
+    def __init__(self, network: nn.Module, loss: HearingLoss, head: AamSoftmax | None) -> None:
+        super().__init__()
+        self.network, self.loss, self.head = network, loss, head
+
+
+def train_by_ear(
+    recipe: Recipe, run: RunFolder, resume: bool, force: bool, command: str, say: Callable[[str], None]
+) -> TrainingResult:
+    """Train a recipe with `distillation.of: crop`; arguments and errors as for `training.trainer.train`."""
+    trainer = ByEarTrainer(plan_by_ear(recipe, run, resume, force), run, command, say)
+    try:
+        return trainer.run(resume)
+    except KeyboardInterrupt:
+        say(f"stopped after step {trainer.progress.step}; --resume goes on from the last checkpoint")
+        raise
+
+
+class ByEarTrainer:
+    """One run in progress; `train_by_ear` is the way in.
+
+    Args:
+        plan: what is about to be taught.
+        folder: where to.
+        command: kept with the run.
+        say: talks to a person.
+    """
+
+    def __init__(self, plan: ByEarPlan, folder: RunFolder, command: str, say: Callable[[str], None]) -> None:
+        recipe = plan.recipe
+        self.plan, self.recipe, self.folder, self.command, self.say = plan, recipe, folder, command, say
+        self.pool = CropPool(plan.crops_folder, recipe.distillation.crops.kept)
+        self.model = _make_model(recipe, plan.classes, self._teacher_size()).to(plan.device)
+        if recipe.training.compile:
+            self.model.network.compile()
+        beside = nn.ModuleList([self.model.loss] if self.model.head is None else [self.model.loss, self.model.head])
+        self.optimizer = make_optimizer(recipe.optimizer, self.model.network, beside)
+        self.front_end = KaldiFbank(recipe.network.feature_size).train().to(plan.device)
+        self.normalization = Normalization(recipe.network.floor_db, recipe.network.feature_size).to(plan.device)
+        self.mean = MovingMean(recipe.training.moving_average)
+        self.maker: ShardMaker | None = None  # where crops are made in this loop
+        self.facts = _facts(plan, command)
+        self.speakers = plan.speaker_digests
+        self.progress = Progress()
+        self.log: RunLog | None = None
+
+    def run(self, resume: bool) -> TrainingResult:
+        """Train from the start, or from where the run folder's state leaves off, to the end."""
+        self.say(self.plan.summary())
+        self.pool.begin(self.plan.made_by)
+        if resume:
+            self._resume()
+        else:
+            self._begin()
+        with self._logging():
+            while self.progress.epoch < self.recipe.training.epochs:
+                self._epoch()
+        if self.progress.best_eer is None:
+            raise TrainingError(f"{self.folder.path}: the run ended without a validation")
+        return TrainingResult(
+            self.folder.path, self.folder.best, self.progress.best_eer, self.progress.best_epoch, self.progress.step
+        )
+
+    def _epoch(self) -> None:
+        """One epoch: its visits, its validation where it is its turn, its line in the log, its checkpoint."""
+        epoch, started = self.progress.epoch, time.monotonic()
+        shards, waited_s = [], 0.0
+        for number in self.plan.visits.shards(epoch):
+            shard, waiting_s = self._shard(number)
+            shards.append(shard)
+            waited_s += waiting_s
+        visits = EpochVisits(
+            shards, self.recipe.distillation.crops, self.recipe.data.sampler.total_batch, self.recipe.seed, epoch
+        )
+        first, total = self.progress.batch, len(visits)
+        title = f"epoch {epoch + 1}/{self.recipe.training.epochs}"
+        with tqdm(desc=title, initial=first, total=total, unit="batch", leave=False, disable=None) as bar:
+            for number in range(first, total):
+                row = self._step(visits.batch(number), number / total, (number + 1) / total)
+                bar.update()
+                bar.set_postfix(distance=f"{row['teacher_distance']:.3f}", refresh=False)
+                every = self.recipe.training.checkpoint_every
+                if every and self.progress.step % every == 0 and self.progress.batch < total:
+                    self._save_last()
+        elapsed_s = max(time.monotonic() - started, 1e-9)
+        done = EpochDone(
+            loss=self.progress.loss_sum / total,
+            accuracy=self.progress.correct_sum / total,
+            crops_per_second=(total - first) * self.recipe.data.sampler.total_batch / elapsed_s,
+            waiting=waited_s / elapsed_s,
+        )
+        self.progress = self.progress.after_epoch()
+        self._finish(done)
+
+    def _finish(self, done: EpochDone) -> None:
+        """What follows an epoch's visits."""
+        epoch = self.progress.epoch
+        is_judged = epoch % self.recipe.validation.every_epochs == 0 or epoch == self.recipe.training.epochs
+        judged = self._judge() if is_judged else None
+        if self.log is not None:
+            self.log.add_epoch(self.progress, done, judged, None, 0)
+        verdict = "" if judged is None else f", {_in_words(judged)}"
+        pace = f"{done.crops_per_second:.1f} visits/s, {100 * done.waiting:.0f} % of the time waiting for crops"
+        self.say(f"epoch {epoch}: cosine with the teacher {done.accuracy:.3f}{verdict}; {pace}")
+        self._save_last()
+        # Only now: before, the state from which the run would go on still needed them.
+        self.pool.need_from(self.plan.visits.oldest(epoch), self.recipe.training.epochs - 1)
+        if epoch == self.recipe.training.epochs:
+            self.pool.need_from(epoch, epoch - 1)
+
+    def _shard(self, number: int) -> tuple[CropShard, float]:
+        """A shard, when its maker has made it; and how long that was waited for."""
+        started, is_told = time.monotonic(), False
+        while not self.pool.path(number).exists():
+            if self.recipe.distillation.crops.maker == "loop":
+                self._make(number)
+                break
+            if not is_told:
+                self.say(f"waiting for crops (shard {number}); 'sound-groove crops' makes them")
+                is_told = True
+            time.sleep(LOOK_S)
+        return self.pool.read(number), time.monotonic() - started
+
+    def _make(self, number: int) -> None:
+        """Make a shard here, with the teacher on the training device."""
+        if self.maker is None:
+            assert self.recipe.distillation.teacher is not None
+            teacher = open_hearing_teacher(self.recipe.distillation.teacher, self.plan.device)
+            self.maker = ShardMaker(self.plan, teacher)
+        shard, cost = self.maker.make(number)
+        self.pool.write(number, shard)
+        self.say(str(cost))
+
+    def _step(self, visit: Visit, place: float, next_place: float) -> dict[str, Any]:
+        """One optimiser step on one batch; returns its row for the log."""
+        settings, epoch = self.recipe, self.progress.epoch
+        # The rate is that of the step's end, so that the first step moves, and the last is last.
+        rate = learning_rate(
+            settings.learning_rate, epoch + next_place, settings.training.epochs, settings.data.sampler.total_batch
+        )
+        set_rate(self.optimizer, settings.optimizer, rate, frozen=False)
+        self.model.train()
+        loss, row = self._loss(visit, epoch + place)
+        torch.autograd.backward(loss)
+        clip = settings.training.gradient_clip or math.inf
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), clip))
+        row |= {
+            "step": self.progress.step + 1,
+            "epoch": epoch + 1,
+            "place": epoch + next_place,
+            "learning_rate": rate,
+            "gradient_norm": norm,
+        }
+        if not (math.isfinite(row["loss"]) and math.isfinite(norm)):
+            raise TrainingError(
+                f"loss or gradient is not a finite number at step {row['step']} (learning rate {rate:.3g}); a lower "
+                "learning_rate.peak, a longer warm-up or training.gradient_clip may help"
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.progress = self.progress.after_batch(row["loss"], 1.0 - row["teacher_distance"])
+        self.mean.follow(self.model.network, self.progress.step)
+        if self.log is not None and self.progress.step % settings.training.log_every == 0:
+            self.log.add_step(row)
+        return row
+
+    def _loss(self, visit: Visit, place: float) -> tuple[Tensor, dict[str, Any]]:
+        """The loss of a batch, and what it is made of, for the log."""
+        weights, device = self.recipe.distillation, self.plan.device
+        embeddings = self._embeddings(visit.waveforms.to(device))
+        distances = self.model.loss(embeddings, visit.targets.to(device))
+        loss = (
+            weights.weight * distances.crops
+            + weights.matrix_weight * distances.pairs
+            + weights.norm_weight * distances.norms
+        )
+        margin, labels = 0.0, visit.labels.to(device)
+        known = labels >= 0
+        if self.model.head is not None and bool(known.any()):
+            head, settings = self.model.head, self.recipe.loss
+            head.scale, head.margin = risen(settings.scale, place), risen(settings.margin, place)
+            margin = head.margin
+            of_labels, _ = head(embeddings[known], labels[known])
+            share = float(known.float().mean())
+            loss = loss + weights.label_weight * share * of_labels
+        row = {
+            "loss": float(loss.detach()),
+            "accuracy": 1.0 - float(distances.crops.detach()),  # what the curves show in its place
+            "margin": margin,
+            "teacher_distance": float(distances.crops.detach()),
+            "pair_distance": float(distances.pairs.detach()),
+            "norm_distance": float(distances.norms.detach()),
+            "norm": float(torch.linalg.vector_norm(embeddings.detach().float(), dim=1).mean()),
+        }
+        return loss, row
+
+    def _embeddings(self, waveforms: Tensor) -> Tensor:
+        """(B, samples) -> (B, D)."""
+        with torch.no_grad():
+            features = self.normalization(self.front_end(waveforms))
+        is_half = self.plan.precision == "bf16"
+        with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=is_half):
+            embeddings: Tensor = self.model.network(features)
+        return embeddings
+
+    def _judge(self) -> Validation:
+        """Judge the mean of the weights, and keep it if it is the best so far."""
+        network = build_network(self.recipe.network).to(self.plan.device)
+        network.load_state_dict(self.mean.weights, strict=True)
+        network.eval()
+        encoder = SpeakerEncoder.of_network(
+            network,
+            ModelIdentity(self.recipe.name, ""),
+            self.recipe.network.embedding_size,
+            self.recipe.network.feature_size,
+            floor_db=self.recipe.network.floor_db,
+        )
+        settings, labels = self.recipe.validation, self.plan.labels
+        labelled = [utterance for utterance, label in zip(self.plan.utterances, labels, strict=True) if label >= 0]
+        encoder.centre = find_centre(encoder, labelled, settings, False)
+        if self.plan.lists is None:
+            judged = validate(encoder, self.plan.validation, settings, False)
+        else:
+            rates, trials = self.plan.lists.judge(encoder), self.plan.lists.lists.values()
+            targets = sum(int(of_list.labels.sum()) for of_list in trials)
+            nontargets = sum(len(of_list) for of_list in trials) - targets
+            judged = Validation(float(np.mean(list(rates.values()))), targets, nontargets, None, rates)
+        if self.progress.best_eer is None or judged.eer < self.progress.best_eer:
+            self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=self.progress.epoch)
+            tensors = {f"{NETWORK}{name}": tensor for name, tensor in self.mean.weights.items()}
+            probe = Probe.of(encoder.embed(probe_signal(), keep_pauses=True), LEAST_TRAINED_COSINE)
+            header = model_header(self.recipe, self.facts, self.speakers, self.progress, judged, probe=probe)
+            save_checkpoint(self.folder.best, tensors | centre_tensors(encoder.centre), header)
+        return judged
+
+    def _save_last(self) -> None:
+        """Write the state from which the run can go on, its log first."""
+        if self.log is not None:
+            self.log.flush()
+        head = nn.ModuleList([] if self.model.head is None else [self.model.head])
+        tensors = model_tensors(self.model.network, head, self.model.loss)
+        tensors.update(optimizer_tensors(self.optimizer))
+        tensors.update({f"{MEAN}{name}": tensor for name, tensor in self.mean.weights.items()})
+        header = model_header(self.recipe, self.facts, self.speakers, self.progress, None)
+        save_checkpoint(self.folder.last, tensors, header)
+
+    def _begin(self) -> None:
+        """A new run: weights to start from, the mean of the teacher's embeddings, and the first state."""
+        self.folder.start(self.recipe, self.facts)
+        self.pool.need_from(0, self.recipe.training.epochs - 1)
+        self._start()
+
+    def _start(self) -> None:
+        """The weights that the recipe names, and what the loss must know before the first step."""
+        if self.recipe.training.start_from is not None:
+            base = start_network(self.model.network, self.recipe.training.start_from)
+            origin = {"file": str(base.path), "name": base.identity.name, "hash": base.hash}
+            self.facts = {**self.facts, "start_from": origin}
+            self.speakers |= base.trained_speakers
+            self.say(f"started from {base.identity.name} ({base.hash[:12]})")
+        shard, _ = self._shard(0)
+        targets = torch.from_numpy(np.concatenate(list(shard.targets.values())))
+        crops = self.recipe.distillation.crops
+        visit = EpochVisits([shard], crops, self.recipe.data.sampler.total_batch, self.recipe.seed, 0).batch(0)
+        self.model.eval()
+        with torch.no_grad():
+            norms = torch.linalg.vector_norm(self._embeddings(visit.waveforms.to(self.plan.device)).float(), dim=1)
+        mean = targets.mean(dim=0) if self.recipe.distillation.centred else torch.zeros(targets.shape[1])
+        self.model.loss.begin(mean.to(self.plan.device), norms)
+        self.mean.follow(self.model.network, 0)
+
+    def _resume(self) -> None:
+        """Go back to the newest state; a run that was killed before its first one begins again."""
+        if not self.folder.last.exists():
+            self.say("the run has no checkpoint yet: it begins again")
+            self._start()
+        else:
+            checkpoint = load_checkpoint(self.folder.last, GROUPS)
+            head = nn.ModuleList([] if self.model.head is None else [self.model.head])
+            self.progress = restore(checkpoint, self.model.network, head, self.model.loss, self.optimizer)
+            weights = checkpoint.group(MEAN)
+            if weights.keys() != self.model.network.state_dict().keys():
+                raise CheckpointError(f"{checkpoint.path}: the mean of the weights is missing or not whole")
+            self.mean = MovingMean(
+                self.recipe.training.moving_average, {name: t.to(self.plan.device) for name, t in weights.items()}
+            )
+            self.speakers |= checkpoint.trained_speakers
+            self.facts = {**self.facts, "start_from": read_json(self.folder.facts).get("start_from")}
+            self.say(f"resumed after step {self.progress.step} (epoch {self.progress.epoch + 1})")
+        self.folder.resume(self.progress.step, self.progress.epoch)
+
+    def _teacher_size(self) -> int:
+        """Values in an embedding of the teacher's."""
+        path = self.recipe.distillation.teacher
+        assert path is not None
+        return open_hearing_teacher(path, torch.device("cpu")).embedding_size
+
+    @contextmanager
+    def _logging(self) -> Iterator[None]:
+        """The log, open while the block runs."""
+        self.log = RunLog(self.folder, self.recipe.name, self.progress.step)
+        try:
+            yield
+        except BaseException:
+            with suppress(OutputError):  # the first error is the one to report
+                self.log.close()
+            raise
+        self.log.close()
+
+
+def _make_model(recipe: Recipe, classes: int, teacher_size: int) -> ByEarModel:
+    """The first weights are a function of the recipe's seed and of nothing else."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(recipe.seed)
+        network = build_network(recipe.network)
+        head = make_head(recipe, classes) if classes else None
+        return ByEarModel(network, HearingLoss(recipe.network.embedding_size, teacher_size), head)
+
+
+def _facts(plan: ByEarPlan, command: str) -> dict[str, Any]:
+    """What run.json holds when the run starts."""
+    return {
+        "name": plan.recipe.name,
+        "command": command,
+        "manifest": str((plan.recipe.data.prepared / "manifest.jsonl").absolute()),
+        "manifest_sha256": plan.manifest_sha256,
+        "other_sha256": plan.other_sha256,
+        "speakers": len(plan.speaker_digests),
+        "classes": plan.classes,
+        "utterances": len(plan.utterances),
+        "hours": round(plan.hours, 3),
+        "steps": [plan.steps],
+        "network_parameters": plan.network_parameters,
+        "start_from": None,
+        "device": str(plan.device),
+        "cpu_threads": torch.get_num_threads(),
+        "precision": plan.precision,
+        **host(),
+    }
+
+
+def _in_words(judged: Validation) -> str:
+    """The rates of a validation, for people."""
+    lists = ", ".join(f"{name} {100 * rate:.1f}" for name, rate in judged.lists.items())
+    return f"EER {100 * judged.eer:.2f} %" + (f" ({lists})" if lists else "")
