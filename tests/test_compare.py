@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,11 +38,9 @@ class Scripted(SpeakerEncoder):
         self.embedding_size = 2
         self.score_map = score_map
 
-    def embed(
-        self, recordings: Sequence[Samples], crops: CropAveraging | None = None, batch_seconds: float = 0.0
-    ) -> Embeddings:
-        angles = np.deg2rad([len(recording) % 1000 for recording in recordings])
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    def embed(self, recordings: Samples, *others: object, **options: object) -> Embeddings:  # type: ignore[override]
+        angle = np.deg2rad(len(recordings) % 1000)
+        return np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)
 
 
 def at_degrees(angle: int) -> Samples:

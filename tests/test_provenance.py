@@ -83,6 +83,8 @@ def test_a_system_that_does_not_tell_is_no_error(monkeypatch: pytest.MonkeyPatch
     assert instruction_set() == NOT_KNOWN
     monkeypatch.setattr(platform, "system", lambda: "Windows")
     monkeypatch.setattr(provenance, "_cpuinfo", lambda key: "")
+    assert instruction_set() != NOT_KNOWN  # numpy asked the processor itself when it was imported
+    monkeypatch.setattr(provenance, "_flags_of_numpy", lambda: [])
     assert instruction_set() == NOT_KNOWN
     assert processor().endswith(f" ({NOT_KNOWN})")
 

@@ -37,6 +37,7 @@ class StandIn:
 
     embedding_size = 2
     pads = False
+    has_floor = False
     batch_seconds = 30.0
 
     def __init__(self, clock: Clock, threads: int, slowdown: Sequence[float] = (1.0,)) -> None:
@@ -44,7 +45,7 @@ class StandIn:
         self._clock, self._threads, self._slowdown = clock, threads, slowdown
         self._seen: set[tuple[int, int]] = set()
 
-    def embed_waveforms(self, pieces: Sequence[Samples]) -> NDArray[np.float64]:
+    def embed_waveforms(self, pieces: Sequence[Samples], levels: Sequence[float]) -> NDArray[np.float64]:
         lengths = [len(piece) for piece in pieces]
         is_first = (len(lengths), lengths[0]) not in self._seen
         self._seen.add((len(lengths), lengths[0]))
@@ -53,7 +54,7 @@ class StandIn:
         self._clock.now_s += factor * 0.05 * sum(lengths) / RATE / self._threads
         return np.ones((len(pieces), 2))
 
-    def embed_features(self, pieces: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    def embed_features(self, pieces: Sequence[NDArray[np.float32]], levels: Sequence[float]) -> NDArray[np.float64]:
         raise NotImplementedError
 
 
@@ -223,7 +224,7 @@ def test_mistakes_are_one_sentence(exported: Path, capsys: pytest.CaptureFixture
 
 def test_a_model_that_fails_is_an_error_and_not_a_figure() -> None:
     class Broken(StandIn):
-        def embed_waveforms(self, pieces: Sequence[Samples]) -> NDArray[np.float64]:
+        def embed_waveforms(self, pieces: Sequence[Samples], levels: Sequence[float]) -> NDArray[np.float64]:
             return np.full((len(pieces), 2), np.nan)
 
     def load(threads: int) -> SpeakerEncoder:
