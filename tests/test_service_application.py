@@ -12,9 +12,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from service_process import EXAMPLES, clip
-from sound_groove.audio import load_audio
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.errors import StaleVoiceprintError, StoreError
+from sound_groove.listening import hear
 from sound_groove.service.application import build_application
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.engine import Engine
@@ -129,12 +129,12 @@ def test_a_speaker_whom_others_change_all_the_time_is_a_conflict(house: House, m
 
 
 def test_a_model_in_torch_embeds_as_it_does_alone(model_path: Path) -> None:
-    samples = load_audio(EXAMPLES / "awb-1.flac")
+    heard = hear(EXAMPLES / "awb-1.flac")
     embedder = Embedder.load(model_path, 2)
 
     async def embed() -> list[Any]:
-        return list(await asyncio.gather(*(embedder.embed(samples, "it") for _ in range(3))))
+        return list(await asyncio.gather(*(embedder.embed(heard, "it") for _ in range(3))))
 
-    alone = SpeakerEncoder.load(model_path).embed(samples)
+    alone = SpeakerEncoder.load(model_path).embed(heard.samples)
     assert all(np.allclose(one, alone, atol=1e-6) for one in asyncio.run(embed()))
     embedder.close()
