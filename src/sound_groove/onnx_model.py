@@ -66,7 +66,7 @@ class OnnxModel:
     @cached_property
     def identity(self) -> ModelIdentity:
         """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256."""
-        return identity_of(self.path, self.metadata)
+        return identity_of(self.path, self.metadata) if self.is_own else ModelIdentity(self.path.stem, self.content)
 
     @property
     def is_own(self) -> bool:
