@@ -1,6 +1,7 @@
 """Speaker models in ONNX, of ours and of others, used without torch."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -183,6 +184,8 @@ def test_openvino_that_is_not_installed_is_one_sentence(exported: Path, monkeypa
 
 @pytest.mark.parametrize(("device", "least"), [("openvino", 0.99999), ("openvino:bf16", 0.99)])
 def test_openvino_gives_what_onnxruntime_gives(exported: Path, tmp_path: Path, device: str, least: float) -> None:
+    if device == "openvino:bf16" and "ONEDNN_MAX_CPU_ISA" in os.environ:
+        pytest.skip("OpenVINO chooses bf16 by the processor and not by this limit, and then finds no kernel")
     here, there = SpeakerEncoder.load(exported), SpeakerEncoder.load(exported, device, threads=1)
     assert there.identity == here.identity and there.score_map == here.score_map
     recordings = [noise(duration_s, seed) for seed, duration_s in enumerate((0.3, 2.0, 3.7, 2.0, 12.0))]
