@@ -1,22 +1,24 @@
 """What silence does to verdicts: the trial lists with the pauses of one side or both emptied, filled or cut out.
 
-    python benchmarks/silence.py CORPUS [--model pretrained] [--longest 10] [--most 4] [--out outputs/silence]
+    python benchmarks/silence.py CORPUS [--trials DIR] [--model pretrained] [--longest 10] [--out outputs/silence]
 
-CORPUS is the development corpus. Every recording of its val_trials/ is taken as it is and in each way of
-`sound_groove.evaluation.pauses`: digital silence, or noise at -90 or -70 dB, in place of the pauses; 3 s of digital
-silence behind it; the pauses cut out. A trial is scored with its second side so, and with both. The table has the equal
-error rate of each list, and over the lists' mean how many strangers are called 'same' and how many of one speaker's own
-recordings 'different', at a prior of one half and the default costs. Where there is too little speech for a verdict,
-there is none. Embeddings are kept below --out by model and treatment.
+CORPUS is the development corpus, or any folder with the recordings that the trial lists in DIR name. Every recording
+is taken as it is and in each way of `sound_groove.evaluation.pauses`: digital silence, or noise at -90 or -70 dB, in
+place of the pauses; a noise gate; 3 s of digital silence behind it; the pauses cut out. A trial is scored with its
+second side so, and with both. The table has the equal error rate of each list, and over the lists' mean how many
+strangers are called 'same' and how many of one speaker's own recordings 'different', at a prior of one half and the
+default costs. Where there is too little speech for a verdict, there is none. Embeddings are kept below --out by model,
+length and treatment.
 """
 
 import argparse
+import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from corpus_trials import LISTS, read_lists, recordings_of
+from corpus_trials import recordings_of
 from judged_systems import middle
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -26,7 +28,7 @@ from sound_groove.calibration import trial_measures
 from sound_groove.decision import DecisionRule
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.evaluation.pauses import TREATMENTS, treated
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.trials import TrialList, read_trials
 from sound_groove.files import replaced_bytes
 from sound_groove.listening import MINIMUM_SPEECH_S
 from sound_groove.metrics import eer
@@ -59,17 +61,18 @@ def main() -> None:
     """Embed what is missing, judge, print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
+    parser.add_argument("--trials", type=Path, help="folder of trial lists (default: CORPUS/val_trials)")
     parser.add_argument("--model", default="pretrained")
-    parser.add_argument("--lists", nargs="+", choices=LISTS, default=list(LISTS))
+    parser.add_argument("--lists", nargs="+", help="names of lists (default: all)")
     parser.add_argument("--longest", type=float, default=10.0, help="seconds taken of a recording, from the middle")
-    parser.add_argument("--most", type=int, help="recordings of a speaker; all by default")
     parser.add_argument("--out", type=Path, default=Path("outputs/silence"))
     arguments = parser.parse_args()
     encoder = SpeakerEncoder.load(arguments.model, threads=1)
-    everything = read_lists(arguments.corpus)
-    lists = {name: kept(everything[name], arguments.most) for name in arguments.lists}
+    files = sorted((arguments.trials or arguments.corpus / "val_trials").glob("*.txt"))
+    lists = {file.stem: read_trials(file)[0] for file in files if file.stem in (arguments.lists or [file.stem])}
     names = recordings_of(lists.values())
-    cache = arguments.out / f"{encoder.identity.hash[:12]}-{arguments.longest:g}s-{arguments.most or 'all'}"
+    recordings = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    cache = arguments.out / f"{encoder.identity.hash[:12]}-{arguments.longest:g}s-{recordings[:12]}"
     heard = {
         treatment: heard_in(encoder, arguments, names, treatment, cache / f"{treatment.replace(' ', '-')}.npz")
         for treatment in (AS_IT_IS, *TREATMENTS)
@@ -86,24 +89,6 @@ def main() -> None:
             cells = [f"{100 * row.eer:.1f}" for row in rows]
             cells += [f"{100 * float(np.mean(column)):.1f}" for column in zip(*rows, strict=True)]
             print(f"| {treatment} | {side} | {' | '.join(cells)} |", flush=True)
-
-
-def kept(trials: TrialList, most: int | None) -> TrialList:
-    """The trials among at most so many recordings of each speaker, evenly spaced in the order of their names."""
-    if most is None:
-        return trials
-    own: dict[str, list[int]] = {}
-    for index in np.argsort(trials.ids).tolist():
-        own.setdefault(PurePosixPath(trials.ids[index]).parent.name, []).append(index)
-    chosen = np.zeros(len(trials.ids), dtype=np.bool_)
-    for indices in own.values():
-        chosen[[indices[place] for place in np.linspace(0, len(indices) - 1, most).round().astype(int)]] = True
-    found = trials.kept(chosen[trials.enrolments] & chosen[trials.tests])
-    used = np.unique(np.concatenate((found.enrolments, found.tests)))
-    place = np.zeros(len(trials.ids), dtype=np.int32)
-    place[used] = np.arange(len(used))
-    ids = tuple(trials.ids[index] for index in used.tolist())
-    return TrialList(ids, place[found.enrolments], place[found.tests], found.labels, found.lines, duplicates=0)
 
 
 def heard_in(
