@@ -22,6 +22,7 @@ from sound_groove.evaluation.trials import TrialList, read_trials
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.precision import LEAST_COSINE
 from sound_groove.metrics import eer
+from sound_groove.provenance import processor
 from sound_groove.types import Embeddings
 
 AT_ONCE = 64  # recordings in memory
@@ -39,7 +40,7 @@ def main() -> None:
     lists = {path.stem: read_trials(path)[0] for path in arguments.trials}
     names = sorted({name for trials in lists.values() for name in trials.ids})
     checkpoint = SpeakerEncoder.load(arguments.model, threads=arguments.threads)
-    print(f"{checkpoint.identity.name} {checkpoint.identity.hash[:12]}, {len(names)} recordings")
+    print(f"{checkpoint.identity.label}, {len(names)} recordings, {arguments.threads} thread(s) of {processor()}")
     print(f"{'':>10} {'MB':>6} {'lowest':>8} {'median':>8}", *(f"{name:>16}" for name in (*lists, "mean")))
     expected = embed(checkpoint, names, arguments.audio_root)
     base = rates(lists, names, expected)
