@@ -1,6 +1,7 @@
-"""Give a trained model another floor: its weights as they are, and a centre that is found anew.
+"""Give a trained model another front end: its weights as they are, and a centre that is found anew.
 
-    python benchmarks/floor.py CORPUS --model MODEL.safetensors --floor-db 40 --out FLOORED.safetensors
+    python benchmarks/front_end.py CORPUS --model OLD.safetensors --floor-db 40 --silence-share 0.5 \\
+        --out NEW.safetensors
 
 CORPUS is the development corpus. The centre is the mean of unit embeddings of one piece of each of the model's own
 training speakers, as training finds it: it is of a front end, and another floor makes another one. The score map goes,
@@ -35,10 +36,11 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--floor-db", type=float, required=True)
+    parser.add_argument("--silence-share", type=float, help="of silence behind speech (default: none)")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     checkpoint = load_checkpoint(arguments.model)
-    network = {**checkpoint.header.network, "floor_db": arguments.floor_db}
+    network = {**checkpoint.header.network, "floor_db": arguments.floor_db, "silence_share": arguments.silence_share}
     header = replace(checkpoint.header, network=network, score_map=None, probe=None)
     tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(CENTRE)}
     save_checkpoint(arguments.out, tensors, header)

@@ -162,9 +162,30 @@ def test_padding_is_zeros_around_or_the_crop_repeated() -> None:
     assert seen == {"zeros", "repeated"}
 
 
+def test_pauses_that_are_cut_out_are_gone_and_the_speech_fills_the_crop() -> None:
+    only_cut = UnheardConfiguration(
+        gate_probability=0,
+        padding_probability=0,
+        loss_probability=0,
+        comfort_probability=0,
+        cut_probability=1,
+        gain_db=(0, 0),
+    )
+    speech = voice()
+    samples = np.concatenate((speech, np.zeros(3 * SAMPLE_RATE, np.float32)))
+    cut = unheard(samples, only_cut, np.random.default_rng(3))
+    assert cut.shape == samples.shape
+    assert np.abs(cut[-SAMPLE_RATE:]).max() > 0.1 * np.abs(speech).max()  # where there were zeros
+
+
 def test_what_is_off_changes_nothing() -> None:
     off = UnheardConfiguration(
-        gate_probability=0, padding_probability=0, loss_probability=0, comfort_probability=0, gain_db=(0, 0)
+        gate_probability=0,
+        padding_probability=0,
+        loss_probability=0,
+        comfort_probability=0,
+        cut_probability=0,
+        gain_db=(0, 0),
     )
     samples = voice()
     assert np.array_equal(unheard(samples, off, np.random.default_rng(3)), samples)

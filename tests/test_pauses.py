@@ -5,14 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+from pydantic import ValidationError
 
 from sound_groove import encoder as encoder_module
 from sound_groove.audio import SAMPLE_RATE
+from sound_groove.checkpoint import network_hash
+from sound_groove.configuration import NetworkConfiguration
 from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.encoder import SpeakerEncoder
 from sound_groove.listening import hear
+from sound_groove.models import build_network
 from sound_groove.pauses import AROUND_S, assembled, joined, kept_spans, within, without_pauses
-from sound_groove.types import CropAveraging, Samples
+from sound_groove.types import CropAveraging, ModelIdentity, Samples
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,8 @@ def test_a_recording_without_speech_is_embedded_whole(encoder: SpeakerEncoder) -
 def test_what_was_heard_is_embedded_like_the_file(encoder: SpeakerEncoder, voice: Samples, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.concatenate((zeros(4), voice, zeros(5), voice)), SAMPLE_RATE)
     heard = hear(tmp_path / "a.wav")
-    assert len(heard.speech) >= 2 and len(heard.voice) < len(heard.samples) - 5 * SAMPLE_RATE
+    assert len(heard.speech) >= 2
+    assert len(without_pauses(heard.samples, heard.speech)) < len(heard.samples) - 5 * SAMPLE_RATE
     assert np.array_equal(encoder.embed_heard(heard), encoder.embed(tmp_path / "a.wav"))
     assert np.array_equal(encoder.embed_heard(heard), encoder.embed(heard.samples))
 
@@ -83,6 +89,48 @@ def test_a_long_recording_is_embedded_by_its_speech_alone(
         encoder.embed(samples, crops, keep_pauses=True),
         atol=1e-4,
     )
+
+
+@pytest.fixture(scope="module")
+def floored() -> SpeakerEncoder:
+    """A small network with random weights that asks for silence."""
+    settings = NetworkConfiguration(channels=16, embedding_size=12, floor_db=40.0, silence_share=0.5)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_network(settings).eval()
+    return SpeakerEncoder.of_network(network, ModelIdentity("small", ""), 12, floor_db=40.0, silence_share=0.5)
+
+
+def test_silence_is_put_behind_each_recording(floored: SpeakerEncoder, voice: Samples, tmp_path: Path) -> None:
+    expected = floored.embed(np.pad(voice, (0, len(voice) // 2)), keep_pauses=True)
+    assert float(expected @ floored.embed(voice, keep_pauses=True)) < 0.999
+    assert np.allclose(floored.embed(voice), expected, atol=1e-6)
+    soundfile.write(tmp_path / "a.wav", voice, SAMPLE_RATE, "FLOAT")
+    assert np.allclose(floored.embed_heard(hear(tmp_path / "a.wav")), expected, atol=1e-6)
+
+
+def test_silence_is_put_behind_each_piece_of_a_long_recording(
+    floored: SpeakerEncoder, voice: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.tile(voice, 5), SAMPLE_RATE, "FLOAT")
+    whole = floored.embed(tmp_path / "a.wav")
+    monkeypatch.setattr(encoder_module, "LISTENED_SAMPLES", 7 * SAMPLE_RATE)
+    assert float(floored.embed(tmp_path / "a.wav") @ whole) > 0.999
+
+
+def test_zeros_behind_a_recording_change_it_less_where_all_have_some(floored: SpeakerEncoder, voice: Samples) -> None:
+    padded = np.pad(voice, (0, len(voice) // 4))
+    bare = floored.embed([voice, padded], keep_pauses=True)
+    behind = floored.embed([np.pad(samples, (0, len(samples) // 2)) for samples in (voice, padded)], keep_pauses=True)
+    assert behind[0] @ behind[1] > bare[0] @ bare[1]
+
+
+def test_it_is_a_part_of_the_model_and_needs_a_floor() -> None:
+    weights = {"network.a": torch.ones(1)}
+    hashes = {network_hash(weights, {"floor_db": 40.0, "silence_share": share}) for share in (None, 0.0, 0.5)}
+    assert len(hashes) == 3
+    with pytest.raises(ValidationError, match=r"set network\.floor_db too"):
+        NetworkConfiguration(silence_share=0.5)
 
 
 def test_windows_of_what_is_kept_are_read_in_one_pass() -> None:

@@ -43,7 +43,7 @@ MEAN = "mean."
 MINING = "mining."
 PUPIL = "pupil."
 CENTRE = "centre."
-FRONT_END_OPTIONS = ("floor_db",)  # fields of the network's configuration that no tensor shows
+FRONT_END_OPTIONS = ("floor_db", "silence_share")  # fields of the network's configuration that no tensor shows
 
 GROUPS = (NETWORK, CENTRE, HEAD, OPTIMIZER, MEAN, MINING, PUPIL)
 
@@ -137,6 +137,12 @@ class Checkpoint:
     def floor_db(self) -> float | None:
         """How far below a recording's level the floor of its features lies, or None (`NetworkConfiguration`)."""
         value = self.header.network.get("floor_db")
+        return None if value is None else float(value)
+
+    @property
+    def silence_share(self) -> float | None:
+        """How much digital silence is put behind speech, as a share of it, or None (`NetworkConfiguration`)."""
+        value = self.header.network.get("silence_share")
         return None if value is None else float(value)
 
     @property

@@ -71,6 +71,9 @@ class NetworkConfiguration(Section):
         floor_db: what the network hears below the recording's level: white noise so many dB below it is added to the
             energies of the mel filters, so that digital silence decides nothing, and no gain. It is a part of the model
             and of its hash. null = no floor, as Kaldi has it.
+        silence_share: how much digital silence is put behind the speech of a recording before it is embedded, as a
+            share of its length, so that pauses which were emptied or cut out count less. The network needs a floor
+            then. It is a part of the model and of its hash. null = none.
     """
 
     architecture: str = "ecapa_tdnn"
@@ -78,6 +81,14 @@ class NetworkConfiguration(Section):
     embedding_size: Annotated[int, Field(ge=2, le=4096)] = 192
     feature_size: Literal[80] = 80
     floor_db: Annotated[float, Field(ge=0, le=120)] | None = None
+    silence_share: Annotated[float, Field(ge=0, le=4)] | None = None
+
+    @field_validator("silence_share")
+    @classmethod
+    def _needs_a_floor(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and info.data.get("floor_db") is None:
+            raise ValueError("without a floor digital silence would decide: set network.floor_db too")
+        return value
 
 
 class SamplerConfiguration(Section):
@@ -316,6 +327,7 @@ class UnheardConfiguration(Section):
         padding_probability: share of crops with zeros before and behind them, up to half of the crop's length.
         loss_probability: share of crops that lose packets of 20 to 60 ms, which become zeros.
         comfort_probability: share of crops whose pauses are filled with faint noise.
+        cut_probability: share of crops whose pauses are cut out; what is left is repeated to the crop's length.
         gain_db: range of the gain.
     """
 
@@ -323,6 +335,7 @@ class UnheardConfiguration(Section):
     padding_probability: Probability = 0.15
     loss_probability: Probability = 0.1
     comfort_probability: Probability = 0.05
+    cut_probability: Probability = 0.15
     gain_db: Range = (-30.0, 10.0)
 
 

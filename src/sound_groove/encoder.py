@@ -41,7 +41,7 @@ from sound_groove.filterbank import FRAME_SHIFT, samples_of
 from sound_groove.given import AnyRecording, described, is_recording, list_of
 from sound_groove.level import frame_energies, level_of, level_of_features, level_of_samples, level_spans
 from sound_groove.listening import HeardRecording
-from sound_groove.pauses import assembled, kept_spans, within, without_pauses
+from sound_groove.pauses import assembled, kept_spans, with_silence, within, without_pauses
 from sound_groove.pieces import Array, Span, batches, repeated, spans
 from sound_groove.pretrained import PRETRAINED, model_path
 from sound_groove.probe import Probe
@@ -69,12 +69,14 @@ class Backend(Protocol):
         embedding_size: D.
         pads: pieces of a batch may have different lengths.
         has_floor: the level of a recording matters to the network.
+        silence_share: how much digital silence is put behind speech, as a share of it, or None.
         batch_seconds: of audio, padding included, that a batch should have at most.
     """
 
     embedding_size: int
     pads: bool
     has_floor: bool
+    silence_share: float | None
     batch_seconds: float
 
     def embed_waveforms(self, pieces: Sequence[Samples], levels: Sequence[float]) -> NDArray[np.float64]:
@@ -136,6 +138,7 @@ class SpeakerEncoder:
         feature_size: int = 80,
         threads: int | None = None,
         floor_db: float | None = None,
+        silence_share: float | None = None,
     ) -> "SpeakerEncoder":
         """Wrap a network that is in memory already, such as the one in training.
 
@@ -147,10 +150,11 @@ class SpeakerEncoder:
             feature_size: F, mel bins.
             threads: CPU threads to use while it embeds; None leaves torch's own setting.
             floor_db: how far below a recording's level the floor of its features lies, or None.
+            silence_share: how much digital silence is put behind speech (`sound_groove.pauses`), or None.
         """
         from sound_groove.torch_network import TorchNetwork
 
-        return cls(TorchNetwork(network, embedding_size, feature_size, threads, floor_db), identity)
+        return cls(TorchNetwork(network, embedding_size, feature_size, threads, floor_db, silence_share), identity)
 
     @classmethod
     def load(
@@ -215,7 +219,8 @@ class SpeakerEncoder:
     ) -> Embeddings:
         """Embed one recording or several.
 
-        What is embedded of a recording is its speech, with pauses of a second at most (`sound_groove.pauses`). Hours of
+        What is embedded of a recording is its speech, with pauses of a second at most, and as much silence behind it as
+        the model asks for (`sound_groove.pauses`). Hours of
         audio take no more memory than minutes: a recording of more than ten minutes is listened to part by part, and
         then decoded again.
 
@@ -244,13 +249,20 @@ class SpeakerEncoder:
         several = list_of(recordings)
         cut = _cutter(crops, samples_of)
         find_level = level_of_samples if self._backend.has_floor else _no_level
-        pieces = (_pieces_of(recording, *cut, find_level, channel, keep_pauses) for recording in several)
+        share = None if keep_pauses else self._backend.silence_share
+        pieces = (_pieces_of(recording, *cut, find_level, channel, keep_pauses, share) for recording in several)
         most = self._most(batch_seconds)
         return self._average(pieces, len(several), self._backend.embed_waveforms, most, SAMPLE_RATE)
 
     def embed_heard(self, heard: HeardRecording, crops: CropAveraging | None = None) -> Embeddings:
         """(D,) of a recording that was listened to: what `embed` gives of its samples; errors are those of `embed`."""
-        return self.embed(heard.voice, crops, keep_pauses=True)
+        share = self._backend.silence_share
+        least, cut = _cutter(crops, samples_of)
+        find_level = level_of_samples if self._backend.has_floor else _no_level
+        pieces = _pieces_in(without_pauses(heard.samples, heard.speech), least, cut, find_level, share)
+        found = self._average([pieces], 1, self._backend.embed_waveforms, self._most(None), SAMPLE_RATE)
+        single: Embeddings = found[0]
+        return single
 
     def embed_features(
         self, features: Sequence[Array], crops: CropAveraging | None = None, batch_seconds: float | None = None
@@ -363,21 +375,26 @@ def _pieces_of(
     find_level: Callable[[Samples], float],
     channel: int | None,
     keep_pauses: bool,
+    silence_share: float | None,
 ) -> Iterator[Piece]:
     """The pieces of a file or of samples, one after the other."""
+
+    def of_samples(samples: Samples) -> Iterator[Piece]:
+        voice = samples if keep_pauses else without_pauses(samples)
+        return _pieces_in(voice, least, cut, find_level, silence_share)
+
     if isinstance(recording, np.ndarray):
         if recording.ndim != 1 or recording.dtype.kind != "f":
             raise AudioError(
                 None, f"has shape {recording.shape} and type {recording.dtype}; samples are one row of floating point"
             )
         check_chosen(None, channel, 1)
-        samples = cast(Samples, recording)
-        yield from _pieces_in(samples if keep_pauses else without_pauses(samples), least, cut, find_level)
+        yield from of_samples(cast(Samples, recording))
         return
     with open_recording(recording, channel) as whole:
         if whole.samples <= LISTENED_SAMPLES:
             (samples,) = whole.parts([(0, whole.samples)])
-            yield from _pieces_in(samples if keep_pauses else without_pauses(samples), least, cut, find_level)
+            yield from of_samples(samples)
             return
         kept, level = [(0, whole.samples)], 0.0
         if not keep_pauses:
@@ -387,7 +404,7 @@ def _pieces_of(
         total = sum(end - start for start, end in kept)
         pieces = cut(total) if total >= least else [(0, total)]
         for piece in assembled(whole.parts, [within(kept, piece) for piece in pieces]):
-            yield repeated(piece, least), level if len(pieces) > 1 else 0.0
+            yield with_silence(repeated(piece, least), silence_share), level if len(pieces) > 1 else 0.0
 
 
 def _listen(recording: OpenRecording, find_level: Callable[[Samples], float]) -> tuple[list[Span], float]:
@@ -406,12 +423,16 @@ def _listen(recording: OpenRecording, find_level: Callable[[Samples], float]) ->
 
 
 def _pieces_in(
-    item: Array, least: int, cut: Callable[[int], list[Span]], find_level: Callable[[Array], float]
+    item: Array,
+    least: int,
+    cut: Callable[[int], list[Span]],
+    find_level: Callable[[Array], float],
+    silence_share: float | None = None,
 ) -> Iterator[Piece]:
     item = repeated(item, least)
     pieces = cut(len(item))
     level = find_level(item) if len(pieces) > 1 else 0.0
-    return ((item[start:end], level) for start, end in pieces)
+    return ((with_silence(item[start:end], silence_share), level) for start, end in pieces)
 
 
 def _level_of(recording: OpenRecording) -> float:

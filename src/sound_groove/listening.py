@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from sound_groove.audio import SAMPLE_RATE, read_recording
 from sound_groove.errors import AudioError, printable
 from sound_groove.given import STANDARD_INPUT, AnyRecording
-from sound_groove.pauses import without_pauses
 from sound_groove.pieces import Span
 from sound_groove.quality import Quality, assess, seconds_text
 from sound_groove.types import ChannelFacts, QualityWarning, Samples
@@ -76,11 +75,6 @@ class HeardRecording:
     facts: AudioFacts
     warnings: tuple[QualityWarning, ...]
     speech: tuple[Span, ...] = ()
-
-    @property
-    def voice(self) -> Samples:
-        """(samples,) what of it is embedded: its speech, with short pauses."""
-        return without_pauses(self.samples, self.speech)
 
     @property
     def allows_verdict(self) -> bool:

@@ -37,6 +37,7 @@ class OnnxModel:
         embedding_size: D.
         pads: pieces of a batch may have different lengths: never, as these files know no padding.
         has_floor: the level of a recording matters to the model.
+        silence_share: how much digital silence is put behind speech, as a share of it, or None.
         batch_seconds: of a batch: a processor gains nothing by more, and a minute takes 0.4 GB at C = 512.
 
     Args:
@@ -61,6 +62,7 @@ class OnnxModel:
         self.has_floor = self._model.takes_level
         self._bins = self._find_bins()
         self._check_metadata()
+        self.silence_share = self._find_silence_share()
         self.embedding_size = int(self.metadata["embedding_size"]) if self.is_own else self._try()
 
     @cached_property
@@ -195,6 +197,16 @@ class OnnxModel:
         kind = self.metadata.get("feature_normalize_type", "")
         if kind not in ("", "global-mean"):
             raise CheckpointError(f"{self._name}: normalises features by '{printable(kind)}', which is unknown here")
+
+    def _find_silence_share(self) -> float | None:
+        """What our own file says of pauses."""
+        if not self.is_own:
+            return None
+        try:
+            share = json.loads(self.metadata.get("network", "{}")).get("silence_share")
+            return None if share is None else float(share)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{self._name}: what it says of its network is damaged: {error}") from None
 
 
 def is_own_file(metadata: Mapping[str, str]) -> bool:

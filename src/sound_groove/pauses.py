@@ -1,8 +1,12 @@
-"""What of a recording is embedded: its speech, with pauses no longer than between two sentences.
+"""What of a recording is embedded: its speech with short pauses, and some digital silence behind it.
 
 An embedding is a mean over time, so that a long pause would count as much as speech. What lies around speech is kept,
 since the ends of words are soft and the detector decides on 32 ms at a time. Nothing else between two stretches is, and
 their ends are faded into each other, so that no step is heard.
+
+A model with a floor, to which digital silence is a quiet room, may ask for some of it behind the speech, in proportion
+to its length (`NetworkConfiguration.silence_share`). What is in the pauses, and whether a gate, an editor or a denoiser
+has emptied them or taken them away, makes less difference then: each recording has silence in it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,26 +22,35 @@ AROUND_S = 0.5  # kept before and after speech: with less, single words were tol
 FADE_S = 0.005
 LEAST_S = 0.5  # with less speech than this a recording is taken as it is: the detector may be wrong
 
-_FADE = int(FADE_S * SAMPLE_RATE)
 
-
-def without_pauses(samples: Samples, speech: Sequence[Span] | None = None) -> Samples:
+def without_pauses(samples: Samples, speech: Sequence[Span] | None = None, around_s: float = AROUND_S) -> Samples:
     """The speech of a recording with short pauses; a recording without long ones is given back as it is.
 
     Args:
         samples: (samples,) mono at 16 kHz.
         speech: stretches of speech in it, where they are known.
+        around_s: what is kept before and after each.
     """
     spoken = speech_spans(find_speech(samples), len(samples)) if speech is None else speech
-    return joined([samples[start:end] for start, end in kept_spans(spoken, len(samples))])
+    return joined([samples[start:end] for start, end in kept_spans(spoken, len(samples), around_s)])
 
 
-def kept_spans(speech: Sequence[Span], total: int) -> list[Span]:
+def with_silence(voice: Samples, silence_share: float | None) -> Samples:
+    """Speech (samples,) and behind it so many times as much digital silence; none where the share is None.
+
+    >>> with_silence(np.ones(4, np.float32), 0.5).tolist()
+    [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+    """
+    return voice if silence_share is None else np.pad(voice, (0, round(silence_share * len(voice))))
+
+
+def kept_spans(speech: Sequence[Span], total: int, around_s: float = AROUND_S) -> list[Span]:
     """What is kept of a recording.
 
     Args:
         speech: stretches of speech, in samples, by their beginnings.
         total: samples of the recording.
+        around_s: what is kept before and after each stretch.
 
     Returns:
         Stretches that do not touch each other; the whole recording where there is too little speech to go by.
@@ -49,7 +62,7 @@ def kept_spans(speech: Sequence[Span], total: int) -> list[Span]:
     """
     if sum(end - start for start, end in speech) < LEAST_S * SAMPLE_RATE:
         return [(0, total)]
-    around, kept = int(AROUND_S * SAMPLE_RATE), list[Span]()
+    around, kept = int(around_s * SAMPLE_RATE), list[Span]()
     for start, end in speech:
         first, last = max(0, start - around), min(total, end + around)
         if kept and first <= kept[-1][1]:

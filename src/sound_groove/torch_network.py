@@ -23,6 +23,7 @@ class TorchNetwork:
         embedding_size: D.
         pads: pieces of a batch may have different lengths.
         has_floor: the level of a recording matters to the network.
+        silence_share: how much digital silence is put behind speech, as a share of it, or None.
         batch_seconds: of a batch; the peak is then 0.6 GB above what the model takes (5 MB a second).
 
     Args:
@@ -32,6 +33,7 @@ class TorchNetwork:
         feature_size: F, mel bins.
         threads: CPU threads to use while it embeds; None leaves torch's own setting.
         floor_db: how far below a recording's level the floor of its features lies, or None.
+        silence_share: how much digital silence is put behind speech (`sound_groove.pauses`), or None.
     """
 
     pads = True
@@ -44,9 +46,11 @@ class TorchNetwork:
         feature_size: int = 80,
         threads: int | None = None,
         floor_db: float | None = None,
+        silence_share: float | None = None,
     ) -> None:
         self.embedding_size = embedding_size
         self.has_floor = floor_db is not None
+        self.silence_share = silence_share
         self._network = network
         self._front_end = KaldiFbank(num_mel_bins=feature_size).eval()
         self._normalization = Normalization(floor_db, feature_size)
@@ -66,7 +70,8 @@ class TorchNetwork:
         except (RuntimeError, AssertionError) as error:  # torch raises either
             raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
         settings = NetworkConfiguration.model_validate(checkpoint.header.network)
-        return cls(network, settings.embedding_size, settings.feature_size, threads, settings.floor_db)
+        front_end = settings.floor_db, settings.silence_share
+        return cls(network, settings.embedding_size, settings.feature_size, threads, *front_end)
 
     def embed_waveforms(self, pieces: Sequence[Array], levels: Sequence[float]) -> NDArray[np.float64]:
         """(N, D), not normalised, of pieces (samples,) each, with the levels of the recordings that they are of."""

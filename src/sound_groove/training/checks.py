@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE
-from sound_groove.checkpoint import load_checkpoint
+from sound_groove.checkpoint import FRONT_END_OPTIONS, load_checkpoint
 from sound_groove.configuration import Recipe
 from sound_groove.data.manifest import Utterance
 from sound_groove.data.shards import damaged_shards
@@ -51,7 +51,7 @@ def check_start(recipe: Recipe) -> list[str]:
         f"network.{name}: the model to start from has {there.get(name)!r}, and the recipe says {value!r}; "
         "let the recipe say the same"
         for name, value in recipe.network.model_dump().items()
-        if there.get(name) != value and not (name == "floor_db" and there.get(name) is None)
+        if there.get(name) != value and not (name in FRONT_END_OPTIONS and there.get(name) is None)
     ]
 
 

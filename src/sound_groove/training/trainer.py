@@ -161,6 +161,7 @@ class Trainer:
             recipe.network.embedding_size,
             recipe.network.feature_size,
             floor_db=recipe.network.floor_db,
+            silence_share=recipe.network.silence_share,
         )
         self.shared = SharedBatch(
             accelerator.process_index, accelerator.num_processes, accelerator.gather, accelerator.device

@@ -1,4 +1,4 @@
-"""What no ear should notice: gates, padding, lost packets, comfort noise and gain.
+"""What no ear should notice: gates, padding, lost packets, comfort noise, pauses that are cut out, and gain.
 
 It is done to the network's copy of a crop alone: the teacher is fooled by it too, and what it said of the crop as it
 was is what the network should say of it so.
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sound_groove.audio import SAMPLE_RATE
 from sound_groove.configuration import UnheardConfiguration
+from sound_groove.pauses import without_pauses
 from sound_groove.types import Samples
 
 FRAME = SAMPLE_RATE // 50  # 20 ms
@@ -17,6 +18,7 @@ LOST_SHARE = (0.02, 0.25)  # of a crop's packets
 GATE_SHARE = (0.03, 0.15)  # of the 95th percentile of the frames' levels, below which a gate closes
 FLOORS_DB = (None, -90.0, -70.0)  # what a closed gate lets through: nothing, or noise
 COMFORT_DB = (-70.0, -50.0)
+CUT_S = (0.0, 0.1)  # left around speech where pauses are cut out
 
 
 def unheard(
@@ -34,6 +36,8 @@ def unheard(
         (padded_to or samples,).
     """
     out = samples.astype(np.float32)  # a copy
+    if draw.random() < settings.cut_probability:
+        out = np.resize(without_pauses(out, around_s=draw.uniform(*CUT_S)), len(out))  # np.resize repeats
     if draw.random() < settings.gate_probability:
         out = gated(out, draw.uniform(*GATE_SHARE), FLOORS_DB[int(draw.integers(len(FLOORS_DB)))], draw)
     elif draw.random() < settings.comfort_probability:

@@ -17,6 +17,7 @@ from sound_groove.data.crops.pool import CropShard
 from sound_groove.data.crops.unheard import unheard
 from sound_groove.data.draws import Draw, generator
 from sound_groove.data.shards import to_float
+from sound_groove.pauses import with_silence
 
 LONGEST_PADDING = 0.5  # of a crop's length
 
@@ -84,12 +85,21 @@ class EpochVisits:
         batch_size: B.
         seed: of every draw.
         epoch: its number.
+        silence_share: of the network, which hears each crop as it hears a recording: with so much digital silence
+            behind it.
     """
 
     def __init__(
-        self, shards: Sequence[CropShard], settings: CropConfiguration, batch_size: int, seed: int, epoch: int
+        self,
+        shards: Sequence[CropShard],
+        settings: CropConfiguration,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        silence_share: float | None = None,
     ) -> None:
         self._shards, self._settings, self._seed, self._epoch = shards, settings.unheard, seed, epoch
+        self._silence_share = silence_share
         order = generator(seed, Draw.CROP_ORDER, epoch)
         batches = []
         for length in shards[0].steps:
@@ -112,11 +122,14 @@ class EpochVisits:
             padded_to = length + int(common.uniform(0.05, LONGEST_PADDING) * length)
         waveforms = np.stack(
             [
-                unheard(
-                    to_float(self._shards[part].steps[length][row]),
-                    self._settings,
-                    generator(self._seed, Draw.UNHEARD, self._epoch, number, 1 + place),
-                    padded_to,
+                with_silence(
+                    unheard(
+                        to_float(self._shards[part].steps[length][row]),
+                        self._settings,
+                        generator(self._seed, Draw.UNHEARD, self._epoch, number, 1 + place),
+                        padded_to,
+                    ),
+                    self._silence_share,
                 )
                 for place, (part, row) in enumerate(rows)
             ]

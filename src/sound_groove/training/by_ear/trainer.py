@@ -135,8 +135,14 @@ class ByEarTrainer:
             shard, waiting_s = self._shard(number)
             shards.append(shard)
             waited_s += waiting_s
+        recipe = self.recipe
         visits = EpochVisits(
-            shards, self.recipe.distillation.crops, self.recipe.data.sampler.total_batch, self.recipe.seed, epoch
+            shards,
+            recipe.distillation.crops,
+            recipe.data.sampler.total_batch,
+            recipe.seed,
+            epoch,
+            recipe.network.silence_share,
         )
         first, total = self.progress.batch, len(visits)
         title = f"epoch {epoch + 1}/{self.recipe.training.epochs}"
@@ -280,6 +286,7 @@ class ByEarTrainer:
             self.recipe.network.embedding_size,
             self.recipe.network.feature_size,
             floor_db=self.recipe.network.floor_db,
+            silence_share=self.recipe.network.silence_share,
         )
         settings, labels = self.recipe.validation, self.plan.labels
         labelled = [utterance for utterance, label in zip(self.plan.utterances, labels, strict=True) if label >= 0]
@@ -327,7 +334,8 @@ class ByEarTrainer:
         shard, _ = self._shard(0)
         targets = torch.from_numpy(np.concatenate(list(shard.targets.values())))
         crops = self.recipe.distillation.crops
-        visit = EpochVisits([shard], crops, self.recipe.data.sampler.total_batch, self.recipe.seed, 0).batch(0)
+        share = self.recipe.network.silence_share
+        visit = EpochVisits([shard], crops, self.recipe.data.sampler.total_batch, self.recipe.seed, 0, share).batch(0)
         self.model.eval()
         with torch.no_grad():
             norms = torch.linalg.vector_norm(self._embeddings(visit.waveforms.to(self.plan.device)).float(), dim=1)
