@@ -28,12 +28,12 @@ import numpy as np
 import soundfile
 from corpus_trials import LISTS, TRAINING_NOISE, degrade, degraded_path, noise_recordings, read_lists, recordings_of
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.encoder import SpeakerEncoder
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.files import read_json, write_json
-from sound_groove.metrics import eer
-from sound_groove.scoring import score_trials
+from sound_groove.scoring.cosine import score_trials
+from sound_groove.scoring.metrics import eer
 from sound_groove.types import Embeddings
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "corpus" / "ablation.yaml"

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.checkpoint import load_checkpoint, restore_network
-from sound_groove.configuration import ValidationConfiguration
-from sound_groove.data.file_work import to_sixteen_bit
-from sound_groove.features import KaldiFbank, Normalization
-from sound_groove.pieces import repeated
+from sound_groove.audio.pieces import repeated
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.corpora.file_work import to_sixteen_bit
+from sound_groove.networks.checkpoint import load_checkpoint, restore_network
+from sound_groove.networks.features import KaldiFbank, Normalization
+from sound_groove.recipe.schema import ValidationConfiguration
 from sound_groove.training.by_ear.judging import JudgingLists, read_judging_lists
 from sound_groove.training.by_ear.teacher import open_hearing_teacher
 from sound_groove.types import Embeddings, Samples

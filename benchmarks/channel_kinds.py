@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.channels import Mixdown
+from sound_groove.audio.channels import Mixdown
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
 from sound_groove.types import Samples
 
 LONGEST, SHORTEST = 10 * SAMPLE_RATE, 3 * SAMPLE_RATE

@@ -25,15 +25,15 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.data.corpora import Folder
-from sound_groove.data.dataset import CropReader, training_batches
-from sound_groove.data.manifest import Utterance, read_manifest
-from sound_groove.data.preparation import prepare
-from sound_groove.data.preparation_report import PreparationOptions
-from sound_groove.data.sampler import ShuffledSampler
-from sound_groove.data.synthesis import write_corpus
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.corpora.layouts import Folder
+from sound_groove.corpora.manifest import Utterance, read_manifest
+from sound_groove.corpora.preparation import prepare
+from sound_groove.corpora.preparation_report import PreparationOptions
+from sound_groove.inputs.dataset import CropReader, training_batches
+from sound_groove.inputs.sampler import ShuffledSampler
 from sound_groove.provenance import machine, processor
+from sound_groove.synthesis.voices import write_corpus
 
 FRAMES = 200  # 2 s
 UTTERANCES, SPEAKERS = 300, 10

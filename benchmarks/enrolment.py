@@ -16,12 +16,12 @@ import numpy as np
 from corpus_trials import read_lists, recordings_of
 from tqdm import tqdm
 
-from sound_groove.encoder import SpeakerEncoder
-from sound_groove.enrolment import strangers
-from sound_groove.listening import AudioFacts, hear
+from sound_groove.audio.listening import AudioFacts, hear
+from sound_groove.audio.quality import LITTLE_SPEECH_S
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.provenance import machine
-from sound_groove.quality import LITTLE_SPEECH_S
 from sound_groove.types import Embeddings
+from sound_groove.voiceprints.enrolment import strangers
 
 ENROLLED = (1, 2, 4)
 SEED = 0

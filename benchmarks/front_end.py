@@ -17,12 +17,12 @@ import torch
 from tqdm import tqdm
 from verdicts import joined, read_rows
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.checkpoint import CENTRE, load_checkpoint, save_checkpoint
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.export.precision import LEAST_PROBE_COSINE
-from sound_groove.probe import Probe, probe_signal
-from sound_groove.speakers import speaker_digest
+from sound_groove.networks.checkpoint import CENTRE, load_checkpoint, save_checkpoint
+from sound_groove.networks.probe import Probe, probe_signal
+from sound_groove.networks.trained_speakers import speaker_digest
 from sound_groove.types import Embeddings, Samples
 
 PIECE_S = 3.0  # utterances are joined until they last so long, as `prepare --join 3` does

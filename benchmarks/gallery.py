@@ -18,18 +18,24 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from sound_groove.calibration import ScoreMap
-from sound_groove.gallery import open_gallery
-from sound_groove.identification import identify_heard
-from sound_groove.listening import AudioFacts, HeardRecording
+from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.provenance import machine
-from sound_groove.store.changing import changed_entry
-from sound_groove.store.interface import VoiceprintStore
-from sound_groove.store.opening import open_store
-from sound_groove.store.records import EnrolledRecording, new_id, now
-from sound_groove.store.rows import RECORDING_COLUMNS, SPEAKER_COLUMNS, entry_row, recording_row, sealed_embedding
-from sound_groove.store.sealing import PlainSealer
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import Embeddings, ModelIdentity
+from sound_groove.voiceprints.gallery import open_gallery
+from sound_groove.voiceprints.identification import identify_heard
+from sound_groove.voiceprints.store.changing import changed_entry
+from sound_groove.voiceprints.store.interface import VoiceprintStore
+from sound_groove.voiceprints.store.opening import open_store
+from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, now
+from sound_groove.voiceprints.store.rows import (
+    RECORDING_COLUMNS,
+    SPEAKER_COLUMNS,
+    entry_row,
+    recording_row,
+    sealed_embedding,
+)
+from sound_groove.voiceprints.store.sealing import PlainSealer
 
 SIZE, PART = 192, 10_000
 MODEL = ModelIdentity("made up", "0" * 64)

@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.container import ogg_checksum
+from sound_groove.audio.formats.container import ogg_checksum
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SECONDS = 2

@@ -7,7 +7,7 @@ of 5 s or more as they are, and tested with others of their pieces (in wuw2, of 
 they are and in noise or babble at 0 to 20 dB. Each test is asked twice of galleries drawn at random: with its speaker
 among the N, and without, which makes it a stranger's. Where N is more than there are such speakers, training speakers
 fill the gallery; they are never tested. With `--held-out` the speakers who calibrated the model take the place of those
-of val/: on them the settings of `sound_groove.open_set` were chosen.
+of val/: on them the settings of `sound_groove.scoring.open_set` were chosen.
 
     none       llrs by the model's score map alone
     gallery    the same with the others of the gallery as the cohort, which is what `identify` does
@@ -31,20 +31,20 @@ from identified_voices import Versions, embedded
 from numpy.typing import NDArray
 from verdicts import DIFFERENT_CALLS, Piece, joined, read_rows
 
-from sound_groove.calibration import ScoreMap, fit_score_map, logit, trial_measures
-from sound_groove.decision import DecisionRule
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.listening import MINIMUM_SPEECH_S
+from sound_groove.comparison import DEFAULT_PRIOR, DEFAULT_RULE
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.versions import conditions
-from sound_groove.gallery import COHORT
-from sound_groove.identification import WEIGHED
-from sound_groove.listening import MINIMUM_SPEECH_S
-from sound_groove.metrics import cllr, min_cllr
-from sound_groove.normalization import as_norm, cohort_statistics
-from sound_groove.open_set import OpenSetAnswer, answer
+from sound_groove.networks.trained_speakers import speaker_digest
 from sound_groove.provenance import machine
-from sound_groove.speakers import speaker_digest
+from sound_groove.scoring.as_norm import as_norm, cohort_statistics
+from sound_groove.scoring.calibration import ScoreMap, fit_score_map, logit, trial_measures
+from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.metrics import cllr, min_cllr
+from sound_groove.scoring.open_set import OpenSetAnswer, answer
 from sound_groove.types import Embeddings, Scores
-from sound_groove.verifier import DEFAULT_PRIOR, DEFAULT_RULE
+from sound_groove.voiceprints.gallery import COHORT
+from sound_groove.voiceprints.identification import WEIGHED
 
 NUMBERS = (1, 5, 20, 60, 300, 1000)
 PIECE_S, FILLER_S = 5.0, 10.0

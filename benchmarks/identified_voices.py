@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from verdicts import Piece
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.quality import assess
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.versions import Condition, make_versions
 from sound_groove.files import replaced_bytes
-from sound_groove.quality import assess
 from sound_groove.types import Embeddings, Samples, Scores
 
 TALKERS = 6  # recordings that are kept for babble

@@ -41,17 +41,17 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.configuration import Recipe
-from sound_groove.data.batch_draws import SharedBatch
-from sound_groove.data.corpora import Folder
-from sound_groove.data.dataset import PREFETCHED, training_batches
-from sound_groove.data.preparation import prepare
-from sound_groove.data.preparation_report import PreparationOptions
-from sound_groove.data.sampler import Sampler
-from sound_groove.data.synthesis import write_corpus
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.corpora.layouts import Folder
+from sound_groove.corpora.preparation import prepare
+from sound_groove.corpora.preparation_report import PreparationOptions
+from sound_groove.inputs.dataset import PREFETCHED, training_batches
+from sound_groove.inputs.sampler import Sampler
 from sound_groove.provenance import processor
-from sound_groove.recipes import parse_recipe
+from sound_groove.recipe.loading import parse_recipe
+from sound_groove.recipe.schema import Recipe
+from sound_groove.synthesis.batch_draws import SharedBatch
+from sound_groove.synthesis.voices import write_corpus
 from sound_groove.training.device import cpu_computes_bf16
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.plan import TrainingPlan

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sound_groove.evaluation.against import COMPARED, compare
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.other_scores import OtherScores
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.trials.trial_list import TrialList
 
 UTTERANCES = 6  # of each speaker; all pairs are trials
 

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.embedding_file import EMBEDDINGS, MODEL, PATHS, read_embedding_file, unit_rows
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS, read_embedding_file, unit_rows
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CorpusError, printable
-from sound_groove.evaluation.trials import file_sha256
+from sound_groove.evaluation.trials.trial_list import file_sha256
 from sound_groove.files import replaced_bytes, writing
 from sound_groove.types import Embeddings, Labels, Samples
 

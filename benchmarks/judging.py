@@ -49,15 +49,15 @@ from judged_systems import (
 )
 
 from sound_groove.cli import describe
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError, SoundGrooveError, TrialError, UsageError, printable
 from sound_groove.evaluation.cohort import Cohort, choose_cohort
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure
 from sound_groove.evaluation.scorings import Scoring, ScoringPlan, score_all
-from sound_groove.evaluation.trials import TrialList, file_sha256
+from sound_groove.evaluation.trials.trial_list import TrialList, file_sha256
 from sound_groove.files import locked_folder, write_json, write_text, writing
+from sound_groove.networks.trained_speakers import check_unheard
 from sound_groove.provenance import machine, now, processor
-from sound_groove.speakers import check_unheard
 
 SYSTEMS = ("model", "as-norm", "teacher", "resemblyzer")
 RECORDINGS = ("clean", "degraded")

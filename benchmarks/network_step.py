@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sound_groove.cli.allocator import keep_freed_memory
-from sound_groove.configuration import NetworkConfiguration
-from sound_groove.losses import AamSoftmax
-from sound_groove.models import build_network
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.losses import AamSoftmax
 from sound_groove.provenance import processor
+from sound_groove.recipe.schema import NetworkConfiguration
 
 FRAMES = 200  # 2 s
 SPEAKERS = 1000

@@ -25,11 +25,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sound_groove.data.manifest import Utterance
-from sound_groove.data.speed import source_samples
-from sound_groove.features import KaldiFbank
-from sound_groove.filterbank import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE
-from sound_groove.plain_wav import read_plain
+from sound_groove.audio.filterbank import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE
+from sound_groove.audio.plain_wav import read_plain
+from sound_groove.corpora.manifest import Utterance
+from sound_groove.inputs.speed import source_samples
+from sound_groove.networks.features import KaldiFbank
 
 Array = NDArray[np.float32]
 FrontEnd = Callable[[Array], Array]

@@ -29,10 +29,10 @@ from pgvector.psycopg import register_vector
 
 from sound_groove.errors import StoreError
 from sound_groove.provenance import machine, processor
-from sound_groove.store import postgres
-from sound_groove.store.postgres import NAMESPACE, PostgresStore
-from sound_groove.store.sealing import PlainSealer
 from sound_groove.types import Embeddings
+from sound_groove.voiceprints.store import postgres
+from sound_groove.voiceprints.store.postgres import NAMESPACE, PostgresStore
+from sound_groove.voiceprints.store.sealing import PlainSealer
 
 MODEL = "ab" * 32
 NEAREST = 5

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio import load_audio
-from sound_groove.encoder import SpeakerEncoder
-from sound_groove.evaluation.trials import TrialList, read_trials
+from sound_groove.audio.reading import load_audio
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.precision import LEAST_COSINE
-from sound_groove.metrics import eer
 from sound_groove.provenance import processor
+from sound_groove.scoring.metrics import eer
 from sound_groove.types import Embeddings
 
 AT_ONCE = 64  # recordings in memory

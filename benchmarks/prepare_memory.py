@@ -81,7 +81,7 @@ def main() -> None:
         prepare = [sys.executable, "-m", "sound_groove", "prepare", "folder", str(root / "speech"), "--out", str(out)]
         prepare += ["--workers", str(arguments.workers), "--join", str(arguments.join)]
         prepare += [] if arguments.full else ["--quick"]
-        read = [sys.executable, "-c", f"from sound_groove.data.manifest import *; read_manifest({str(out)!r})"]
+        read = [sys.executable, "-c", f"from sound_groove.corpora.manifest import *; read_manifest({str(out)!r})"]
         rows = [("prepare", prepare), ("prepare again, all done", prepare), ("read_manifest", read)]
         results = [(what, *measure(command)) for what, command in rows]
         print(f"\n{arguments.files:,} files, {arguments.workers} workers, {processor()}")

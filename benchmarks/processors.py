@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio import load_audio
-from sound_groove.pieces import repeated
+from sound_groove.audio.pieces import repeated
+from sound_groove.audio.reading import load_audio
+from sound_groove.networks.probe import probe_signal
 from sound_groove.pretrained import model_path
-from sound_groove.probe import probe_signal
 from sound_groove.provenance import host
 from sound_groove.telemetry import DISABLE
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from sound_groove.normalization import as_norm, cohort_statistics
-from sound_groove.plda import fit_plda
 from sound_groove.provenance import machine, processor
-from sound_groove.scoring import centred, score_trials
+from sound_groove.scoring.as_norm import as_norm, cohort_statistics
+from sound_groove.scoring.cosine import centred, score_trials
+from sound_groove.scoring.plda import fit_plda
 from sound_groove.types import Embeddings, Scores
 
 ENROLMENTS, TESTS, COHORT, UTTERANCES, SIZE, TOP = 196, 17_777, 2_793, 10, 192, 300

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from sound_groove.provenance import machine, processor
-from sound_groove.search import VoiceprintIndex
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings
+from sound_groove.voiceprints.search import VoiceprintIndex
 
 SIZE, PART, BATCH = 192, 100_000, 8
 LIMIT_MS = 50.0

@@ -38,10 +38,10 @@ import numpy as np
 import psutil
 import soundfile
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.comparison import compare
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.provenance import available_cores, machine
-from sound_groove.verifier import compare
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CLIP_S = 5

@@ -3,9 +3,9 @@
     python benchmarks/silence.py CORPUS [--trials DIR] [--model pretrained] [--longest 10] [--out outputs/silence]
 
 CORPUS is the development corpus, or any folder with the recordings that the trial lists in DIR name. Every recording
-is taken as it is and in each way of `sound_groove.evaluation.pauses`: digital silence, or noise at -90 or -70 dB, in
-place of the pauses; a noise gate; 3 s of digital silence behind it; the pauses cut out. A trial is scored with its
-second side so, and with both. The table has the equal error rate of each list, and over the lists' mean how many
+is taken as it is and in each way of `sound_groove.synthesis.treated_pauses`: digital silence, or noise at -90 or -70
+dB, in place of the pauses; a noise gate; 3 s of digital silence behind it; the pauses cut out. A trial is scored with
+its second side so, and with both. The table has the equal error rate of each list, and over the lists' mean how many
 strangers are called 'same' and how many of one speaker's own recordings 'different', at a prior of one half and the
 default costs. Where there is too little speech for a verdict, there is none. Embeddings are kept below --out by model,
 length and treatment.
@@ -23,18 +23,18 @@ from judged_systems import middle
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.calibration import trial_measures
-from sound_groove.decision import DecisionRule
-from sound_groove.encoder import SpeakerEncoder
-from sound_groove.evaluation.pauses import TREATMENTS, treated
-from sound_groove.evaluation.trials import TrialList, read_trials
+from sound_groove.audio.listening import MINIMUM_SPEECH_S
+from sound_groove.audio.quality import assess
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
 from sound_groove.files import replaced_bytes
-from sound_groove.listening import MINIMUM_SPEECH_S
-from sound_groove.metrics import eer
 from sound_groove.provenance import machine
-from sound_groove.quality import assess
-from sound_groove.scoring import score_trials
+from sound_groove.scoring.calibration import trial_measures
+from sound_groove.scoring.cosine import score_trials
+from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.metrics import eer
+from sound_groove.synthesis.treated_pauses import TREATMENTS, treated
 from sound_groove.types import Embeddings, Scores
 
 AS_IT_IS = "as they are"

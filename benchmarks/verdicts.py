@@ -21,16 +21,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from corpus_trials import LISTS
 
-from sound_groove.data.joining import join_neighbours
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.corpora.joining import join_neighbours
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.calibrating import Settings, calibrate, check_calibration
-from sound_groove.evaluation.plots import plot_reliability
-from sound_groove.evaluation.sources import Source
-from sound_groove.evaluation.trial_sets import TrialSet
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.report.plots import plot_reliability
+from sound_groove.evaluation.trials.sources import Source
+from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.evaluation.trials.trial_sets import TrialSet
 from sound_groove.export.calibrated_file import write_calibrated
+from sound_groove.networks.trained_speakers import speaker_digest
 from sound_groove.provenance import machine
-from sound_groove.speakers import speaker_digest
 
 PIECE_S = 10.0
 DIFFERENT_CALLS = ("wuw2",)

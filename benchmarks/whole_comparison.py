@@ -24,10 +24,10 @@ import numpy as np
 import soundfile
 
 from sound_groove import SpeakerEncoder, compare, load_audio
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.audio.quality import assess
+from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.provenance import machine
-from sound_groove.quality import assess
+from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import Samples
 
 MINUTE_S = 60

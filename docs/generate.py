@@ -16,7 +16,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from sound_groove.cli import build_parser
-from sound_groove.configuration import Recipe
+from sound_groove.recipe.schema import Recipe
 
 FOLDER = Path(__file__).resolve().parent
 NOTICE = "<!-- Written by docs/generate.py: change the code or that script, not this page. -->\n"

@@ -4,7 +4,7 @@
     prepare(CnCeleb(tree.cnceleb1, tree.cnceleb2), out)
     verify(trials=tree.lists / "trials.lst", audio_root=tree.cnceleb1 / "eval")
 
-The voices are those of `sound_groove.data.synthesis`, so that speakers can be told apart; recordings of
+The voices are those of `sound_groove.synthesis.voices`, so that speakers can be told apart; recordings of
 one speaker and genre share their channel. Two trees built with the same arguments are the same.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import Samples
 
 SAMPLE_RATE = 16000

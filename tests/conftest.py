@@ -10,10 +10,10 @@ from hypothesis import settings
 
 from postgres_server import PostgresServer, end_server, make_server
 from service_process import ServiceProcess
-from sound_groove.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
-from sound_groove.configuration import NetworkConfiguration
 from sound_groove.files import CACHE_VARIABLE
-from sound_groove.models import build_network
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
+from sound_groove.recipe.schema import NetworkConfiguration
 from sound_groove.training.trainer import train
 from training_corpus import prepare_corpus, tiny_recipe
 

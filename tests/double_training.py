@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from sound_groove.recipes import load_recipe
+from sound_groove.recipe.loading import load_recipe
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.trainer import Trainer, _accelerator

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sound_groove.calibration import ScoreMap
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
 RATE = 16000

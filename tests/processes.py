@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 
-from sound_groove.data.file_work import FileJob, Outcome, check_file
-from sound_groove.data.shards import ShardJob, ShardOutcome, write_shard
+from sound_groove.corpora.file_work import FileJob, Outcome, check_file
+from sound_groove.corpora.shards import ShardJob, ShardOutcome, write_shard
 
 
 def heed_interrupts() -> None:

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.data.batch_draws import BatchDraws
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.synthesis.batch_draws import BatchDraws
 
 
 def draws(seed: int = 0) -> torch.Generator:

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from postgres_server import PostgresServer
-from sound_groove.store.interface import VoiceprintStore
-from sound_groove.store.opening import open_store
-from sound_groove.store.records import EnrolledRecording, new_id, now
-from sound_groove.store.sealing import PlainSealer, Sealer
 from sound_groove.types import ModelIdentity
+from sound_groove.voiceprints.store.interface import VoiceprintStore
+from sound_groove.voiceprints.store.opening import open_store
+from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, now
+from sound_groove.voiceprints.store.sealing import PlainSealer, Sealer
 
 MODEL = ModelIdentity("small", "1f" * 32)
 OTHER_MODEL = ModelIdentity("large", "2e" * 32)
@@ -61,7 +61,7 @@ class SqlitePlace:
         return str(self.path)
 
     def open(self, create: bool = True, sealer: Sealer | None = None) -> VoiceprintStore:
-        from sound_groove.store.sqlite import SqliteStore
+        from sound_groove.voiceprints.store.sqlite import SqliteStore
 
         return SqliteStore(self.path, create, sealer or PlainSealer())
 
@@ -93,7 +93,7 @@ class PostgresPlace:
         return self.server.url(self.database)
 
     def open(self, create: bool = True, sealer: Sealer | None = None) -> VoiceprintStore:
-        from sound_groove.store.postgres import PostgresStore
+        from sound_groove.voiceprints.store.postgres import PostgresStore
 
         return PostgresStore(self.location, create, sealer or PlainSealer())
 

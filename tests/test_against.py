@@ -13,8 +13,8 @@ from sound_groove.errors import TrialError
 from sound_groove.evaluation.against import compare, describe_comparison
 from sound_groove.evaluation.other_scores import OtherScores, read_other_scores
 from sound_groove.evaluation.results import write_scores
-from sound_groove.evaluation.trials import TrialList, read_trials
-from sound_groove.metrics import cllr, eer, min_dcf
+from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
+from sound_groove.scoring.metrics import cllr, eer, min_dcf
 
 LIST = "a1 a2 target\na1 b1 nontarget\na2 b1 nontarget\nb1 b2 target\n"
 PLAIN = "a1 a2 0.9\na1 b1 0.1\na2 b1 0.2\nb1 b2 0.8\n"

@@ -21,7 +21,7 @@ from llreval.pav_rocch import PAV, ROCCH
 from sklearn.metrics import det_curve
 
 from sound_groove.errors import MetricError
-from sound_groove.metrics import cllr, eer, min_cllr, min_dcf
+from sound_groove.scoring.metrics import cllr, eer, min_cllr, min_dcf
 
 Trials = tuple[np.ndarray, np.ndarray]
 ROUNDING = 1e-10

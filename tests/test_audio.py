@@ -13,7 +13,9 @@ import scipy.signal
 import soundfile
 
 from broken_audio import FORMATS, RATE, encode, hum, write_broken_files
-from sound_groove.audio import (
+from sound_groove.audio.formats.container import ogg_checksum
+from sound_groove.audio.formats.mpeg import frame_length
+from sound_groove.audio.reading import (
     MAXIMUM_CHANNELS,
     MAXIMUM_DURATION_S,
     AudioHeader,
@@ -23,9 +25,7 @@ from sound_groove.audio import (
     read_recording,
     read_segment,
 )
-from sound_groove.container import ogg_checksum
 from sound_groove.errors import AudioError
-from sound_groove.mpeg import frame_length
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
@@ -276,7 +276,7 @@ def test_the_sample_count_is_rounded_as_the_resampler_does() -> None:
 
 
 def test_each_refusal_is_one_sentence_that_names_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sound_groove.given.WRITER_WAIT_S", 0.2)
+    monkeypatch.setattr("sound_groove.audio.given.WRITER_WAIT_S", 0.2)
     wav = encode(hum(1.0))
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
@@ -428,7 +428,7 @@ def test_the_decoders_do_not_write_to_the_terminal(tmp_path: Path) -> None:
     ]
     program = """
 import sys
-from sound_groove.audio import load_audio, read_segment
+from sound_groove.audio.reading import load_audio, read_segment
 from sound_groove.errors import AudioError
 for path in sys.argv[1:]:
     try:

@@ -10,9 +10,8 @@ from scipy.signal import fftconvolve
 from torch import Tensor
 
 from signals import batch_draws, draws, tone
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.configuration import AugmentationConfiguration
-from sound_groove.data.augment import (
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.inputs.augment import (
     Augmentation,
     babble,
     coloured_noise,
@@ -21,6 +20,7 @@ from sound_groove.data.augment import (
     reverberate,
     room_responses,
 )
+from sound_groove.recipe.schema import AugmentationConfiguration
 
 EVERYTHING = {
     "noise_probability": 1.0,

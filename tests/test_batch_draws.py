@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from signals import batch_draws, draws
-from sound_groove.configuration import AugmentationConfiguration, MaskingConfiguration
-from sound_groove.data.augment import Augmentation
-from sound_groove.data.batch_draws import BatchDraws, SharedBatch
-from sound_groove.data.draws import Draw
-from sound_groove.data.masking import mask_features
-from sound_groove.data.surroundings import Surroundings
+from sound_groove.inputs.augment import Augmentation
+from sound_groove.inputs.masking import mask_features
+from sound_groove.inputs.surroundings import Surroundings
+from sound_groove.recipe.schema import AugmentationConfiguration, MaskingConfiguration
+from sound_groove.synthesis.batch_draws import BatchDraws, SharedBatch
+from sound_groove.synthesis.draws import Draw
 
 CPU = torch.device("cpu")
 

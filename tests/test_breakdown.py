@@ -14,13 +14,13 @@ from sound_groove.errors import TrialError, UsageError
 from sound_groove.evaluation.breakdown import find_traits, measure_groups
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.grouping import NO_GROUP, Grouping, by_column, by_duration, by_genre, by_session, by_values
-from sound_groove.evaluation.metadata import read_metadata
-from sound_groove.evaluation.places import Place, find_places, read_place
-from sound_groove.evaluation.sources import Source
-from sound_groove.evaluation.trial_sets import trials_from_list
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.trials.metadata import read_metadata
+from sound_groove.evaluation.trials.places import Place, find_places, read_place
+from sound_groove.evaluation.trials.sources import Source
+from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.evaluation.trials.trial_sets import trials_from_list
 from sound_groove.evaluation.verification import Settings, evaluate
-from sound_groove.metrics import eer
+from sound_groove.scoring.metrics import eer
 
 
 def trial_list(*trials: tuple[int, int, int], ids: int | tuple[str, ...] = 4) -> TrialList:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sound_groove.bulk import CHUNK, Arrays, Embed, Files, Outcome, Recordings, embed_all, in_threads
 from sound_groove.cli import main
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.bulk import CHUNK, Arrays, Embed, Files, Outcome, Recordings, embed_all, in_threads
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, OutputError, UsageError
 from sound_groove.export.onnx_file import export_onnx
 

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from sound_groove.checkpoint import GROUPS, NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
+from sound_groove.audio.filterbank import SIXTEEN_BIT
 from sound_groove.cli import main
-from sound_groove.configuration import NetworkConfiguration, Recipe
-from sound_groove.data.crops.pool import CropPool
-from sound_groove.data.crops.visits import EpochVisits
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import ConfigurationError, TrainingError
 from sound_groove.export.onnx_file import export_onnx
-from sound_groove.features import KaldiFbank, remove_mean
-from sound_groove.filterbank import SIXTEEN_BIT
-from sound_groove.models import build_network
-from sound_groove.models.campplus import CamPlusPlus
+from sound_groove.inputs.crops.pool import CropPool
+from sound_groove.inputs.crops.visits import EpochVisits
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.campplus import CamPlusPlus
+from sound_groove.networks.checkpoint import GROUPS, NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
+from sound_groove.networks.features import KaldiFbank, remove_mean
+from sound_groove.recipe.schema import NetworkConfiguration, Recipe
 from sound_groove.training import log
 from sound_groove.training.averaging import MovingMean
 from sound_groove.training.by_ear import trainer as by_ear_trainer
@@ -365,7 +365,7 @@ def test_other_crops_than_those_of_the_recipe_are_refused(prepared: Path, teache
 def test_the_verb_makes_crops(
     prepared: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sound_groove.recipes import dump_recipe
+    from sound_groove.recipe.loading import dump_recipe
 
     path = tmp_path / "recipe.yaml"
     path.write_text(dump_recipe(ear_recipe(prepared, teacher)))

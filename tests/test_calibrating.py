@@ -11,18 +11,18 @@ import soundfile
 
 from evaluation_inputs import SpectrumEncoder
 from sound_groove import SpeakerEncoder, compare
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.calibration import ScoreMap
-from sound_groove.checkpoint import GROUPS, load_checkpoint
+from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.cli import main
-from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.errors import CheckpointError, OutputError, TrialError
 from sound_groove.evaluation import calibrating
 from sound_groove.evaluation.calibrating import Judged, Settings, calibrate, check_calibration
-from sound_groove.evaluation.trial_sets import TrialSet, trials_from_list, trials_from_validation
+from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
 from sound_groove.evaluation.versions import Condition, conditions, make_versions
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
-from sound_groove.speakers import speaker_digests
+from sound_groove.networks.checkpoint import GROUPS, load_checkpoint
+from sound_groove.networks.trained_speakers import speaker_digests
+from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.synthesis.voices import made_up_speaker, speak
 
 SPEAKERS, UTTERANCES = 12, 3
 QUICK = Settings((1.0,), resamples=0)

@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from sound_groove.calibration import MEASURES, RANGE, RIDGE, ScoreMap, Term, fit_score_map, probability, trial_measures
 from sound_groove.errors import MetricError
-from sound_groove.metrics import cllr
-from sound_groove.scoring import cosine, mean_embedding, score_trials
+from sound_groove.scoring.calibration import (
+    MEASURES,
+    RANGE,
+    RIDGE,
+    ScoreMap,
+    Term,
+    fit_score_map,
+    probability,
+    trial_measures,
+)
+from sound_groove.scoring.cosine import cosine, mean_embedding, score_trials
+from sound_groove.scoring.metrics import cllr
 
 
 def normal_trials(

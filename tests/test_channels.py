@@ -9,15 +9,15 @@ import pytest
 import soundfile
 from scipy.signal import fftconvolve
 
-import sound_groove.channels as channels
+import sound_groove.audio.channels as channels
 from broken_audio import RATE, encode
-from sound_groove.audio import load_audio, probe, read_recording, read_segment, read_spans
-from sound_groove.channels import Frames, Mixdown, named_channel, with_channel
+from sound_groove.audio.channels import Frames, Mixdown, named_channel, with_channel
+from sound_groove.audio.listening import hear
+from sound_groove.audio.reading import load_audio, probe, read_recording, read_segment, read_spans
 from sound_groove.cli import main
-from sound_groove.data.synthesis import made_up_speaker, speak
 from sound_groove.errors import AudioError, UsageError
-from sound_groove.evaluation.sources import AudioFinder
-from sound_groove.listening import hear
+from sound_groove.evaluation.trials.sources import AudioFinder
+from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import ChannelFacts, Samples
 
 LENGTH = 6 * RATE

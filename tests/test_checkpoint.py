@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sound_groove.calibration import ScoreMap
-from sound_groove.checkpoint import (
+from sound_groove.errors import CheckpointError, OutputError
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.checkpoint import (
     CheckpointHeader,
     describe_checkpoint,
     find_checkpoint,
@@ -25,9 +26,8 @@ from sound_groove.checkpoint import (
     restore_network,
     save_checkpoint,
 )
-from sound_groove.configuration import NetworkConfiguration
-from sound_groove.errors import CheckpointError, OutputError
-from sound_groove.models import build_network
+from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.scoring.calibration import ScoreMap
 
 HEADER = CheckpointHeader("a name, 名字", {"channels": 16}, None, {"epoch": 3, "validation_eer": 0.1})
 

@@ -14,8 +14,8 @@ import soundfile
 
 import sound_groove.cli as cli
 import sound_groove.cli.info as info
-from sound_groove.checkpoint import load_checkpoint
 from sound_groove.errors import AudioError, ConfigurationError, MissingExtraError, UsageError
+from sound_groove.networks.checkpoint import load_checkpoint
 
 COMMAND = [sys.executable, "-m", "sound_groove"]
 # Without buffering, argparse itself swallows what goes wrong with the output.

@@ -13,19 +13,19 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-import sound_groove.listening as listening
-import sound_groove.verifier as verifier
+import sound_groove.audio.listening as listening
+import sound_groove.comparison as verifier
 from broken_audio import write_broken_files
-from sound_groove.calibration import ScoreMap
-from sound_groove.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.audio.listening import AudioFacts
+from sound_groove.audio.quality import Quality
 from sound_groove.cli import main
-from sound_groove.data.synthesis import made_up_speaker, speak
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.comparison import Comparison, compare
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, UsageError
-from sound_groove.listening import AudioFacts
-from sound_groove.quality import Quality
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Samples
-from sound_groove.verifier import Comparison, compare
 
 MAP = ScoreMap(10.0, -3.0, "an example")
 

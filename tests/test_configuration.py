@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from sound_groove.configuration import Recipe
 from sound_groove.errors import ConfigurationError
-from sound_groove.recipes import dump_recipe, load_recipe, parse_recipe
-from sound_groove.settings import read_yaml, write_yaml
+from sound_groove.recipe.loading import dump_recipe, load_recipe, parse_recipe
+from sound_groove.recipe.schema import Recipe
+from sound_groove.recipe.yaml_words import read_yaml, write_yaml
 
 MINIMUM = "name: mine\ndata: {prepared: data/mine}\n"
 

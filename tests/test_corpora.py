@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cnceleb_tree import build_cnceleb, utterance_names
-from sound_groove.data.corpora import CnCeleb, Folder, ListFile, VoxCeleb
-from sound_groove.data.corpora.cnceleb import parse_name, speaker_of
+from sound_groove.corpora.layouts import CnCeleb, Folder, ListFile, VoxCeleb
+from sound_groove.corpora.layouts.cnceleb import parse_name, speaker_of
 from sound_groove.errors import CorpusError
 
 

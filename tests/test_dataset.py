@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sound_groove.audio import load_audio
-from sound_groove.data.dataset import (
+from sound_groove.audio.reading import load_audio
+from sound_groove.corpora.manifest import Utterance
+from sound_groove.errors import TrainingError
+from sound_groove.inputs.dataset import (
     Batch,
     CropReader,
     Item,
@@ -26,10 +28,8 @@ from sound_groove.data.dataset import (
     read_feature_crop,
     training_batches,
 )
-from sound_groove.data.manifest import Utterance
-from sound_groove.data.sampler import PkSampler, ShuffledSampler
-from sound_groove.data.speed import source_samples
-from sound_groove.errors import TrainingError
+from sound_groove.inputs.sampler import PkSampler, ShuffledSampler
+from sound_groove.inputs.speed import source_samples
 
 COLUMNS = ("inputs", "labels", "speeds", "utterances")
 LAST = 1.0 - 2.0**-53  # the largest number below 1 that a generator gives

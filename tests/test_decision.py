@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sound_groove.calibration import probability
-from sound_groove.decision import DecisionRule
 from sound_groove.errors import UsageError
+from sound_groove.scoring.calibration import probability
+from sound_groove.scoring.decision import DecisionRule
 
 costs = st.floats(0.01, 100)
 priors = st.floats(0.001, 0.999)

@@ -15,7 +15,7 @@ from sound_groove import demo as demo_module
 from sound_groove.cli import build_parser, main
 from sound_groove.cli import demo as verb
 from sound_groove.cli.threads import spin_briefly
-from sound_groove.data.manifest import read_manifest
+from sound_groove.corpora.manifest import read_manifest
 from sound_groove.demo import NAME, DemoFolder, DemoResult, DemoSize, demo, recipe
 from sound_groove.errors import OutputError
 

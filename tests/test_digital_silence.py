@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sound_groove import digital_silence
-from sound_groove.digital_silence import digital_silence_s, find_digital_silence
-from sound_groove.quality import assess
+from sound_groove.audio import digital_silence
+from sound_groove.audio.digital_silence import digital_silence_s, find_digital_silence
+from sound_groove.audio.quality import assess
 from sound_groove.types import Samples
 
 

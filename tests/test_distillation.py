@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sound_groove.checkpoint import GROUPS, PUPIL, load_checkpoint
-from sound_groove.data.dataset import Batch, CropReader, read_crop
-from sound_groove.data.draws import Draw
-from sound_groove.data.manifest import Utterance, read_manifest
-from sound_groove.data.sampler import MixedSampler, ShuffledSampler, shard
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.corpora.manifest import Utterance, read_manifest
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import ConfigurationError, TrainingError
-from sound_groove.features import KaldiFbank, remove_mean
-from sound_groove.losses import AamSoftmax
+from sound_groove.inputs.dataset import Batch, CropReader, read_crop
+from sound_groove.inputs.sampler import MixedSampler, ShuffledSampler, shard
+from sound_groove.networks.checkpoint import GROUPS, PUPIL, load_checkpoint
+from sound_groove.networks.features import KaldiFbank, remove_mean
+from sound_groove.networks.losses import AamSoftmax
+from sound_groove.synthesis.draws import Draw
 from sound_groove.training.distillation import Lesson, Pupil, Teaching
 from sound_groove.training.model import Shares, TrainingModel
 from sound_groove.training.teacher import StoredTeacher, centred, open_teacher, read_embeddings

@@ -345,7 +345,7 @@ def test_what_is_left_only_on_request_is_described() -> None:
 
 @pytest.mark.parametrize("recipe", sorted(ROOT.glob("recipes/**/*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_valid_and_named_in_the_readme(recipe: Path) -> None:
-    from sound_groove.recipes import load_recipe
+    from sound_groove.recipe.loading import load_recipe
 
     assert load_recipe(recipe).name == recipe.stem
     for readme in READMES:
@@ -355,7 +355,7 @@ def test_every_recipe_is_valid_and_named_in_the_readme(recipe: Path) -> None:
 def test_the_smallest_recipe_of_the_page_is_a_recipe() -> None:
     import yaml
 
-    from sound_groove.recipes import parse_recipe
+    from sound_groove.recipe.loading import parse_recipe
 
     examples = [block for block in blocks(ROOT / "docs" / "recipes.md") if block.language == "yaml"]
     assert [parse_recipe(yaml.safe_load(block.text)).name for block in examples] == ["mine"]

@@ -22,8 +22,8 @@ import pytest
 from mirror import Mirror, Place, wait_until_sent
 from processes import heed_interrupts
 from sound_groove import cli
-from sound_groove.data.downloads import COLLECTIONS, MIRRORS, Archive, Patience, RemoteFile, acquisition, download
-from sound_groove.data.downloads.partial_file import Origin, PartialFile
+from sound_groove.corpora.downloads import COLLECTIONS, MIRRORS, Archive, Patience, RemoteFile, acquisition, download
+from sound_groove.corpora.downloads.partial_file import Origin, PartialFile
 from sound_groove.errors import DownloadError, OutputError, UsageError
 
 QUICK = Patience(stall_s=0.3, attempts=3, wait_s=0.01, longest_wait_s=0.02)
@@ -574,7 +574,7 @@ CNCELEB = [tar_bytes("CN-Celeb_flac", {"dev/dev.lst": b"id00010\n"}), tar_bytes(
 def command(mirror: Mirror, tmp_path: Path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """Run `sound-groove download ...` with small archives in the place of the real ones, and no other mirror."""
     monkeypatch.setattr(cli, "VERBS", ("download",))
-    monkeypatch.setattr("sound_groove.data.downloads.MIRRORS", ())
+    monkeypatch.setattr("sound_groove.corpora.downloads.MIRRORS", ())
     one, two = COLLECTIONS["cnceleb"].archives
     half = len(CNCELEB[1]) // 2
     pieces = [CNCELEB[1][:half], CNCELEB[1][half:], b""]
@@ -653,7 +653,7 @@ INTERRUPTED = """
 import sys
 from dataclasses import replace
 from sound_groove.cli import main
-from sound_groove.data.downloads import COLLECTIONS, RemoteFile
+from sound_groove.corpora.downloads import COLLECTIONS, RemoteFile
 musan = COLLECTIONS["musan"]
 small = replace(musan.archives[0], files=(RemoteFile("musan.tar.gz"),), size=1, unpacked=1)
 COLLECTIONS["musan"] = replace(musan, archives=(small,))

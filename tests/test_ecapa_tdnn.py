@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sound_groove.configuration import NetworkConfiguration
 from sound_groove.errors import ConfigurationError
-from sound_groove.models import build_network
-from sound_groove.models.ecapa_tdnn import AttentiveStatistics, EcapaTdnn, Res2Conv, SqueezeExcitation
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.ecapa_tdnn import AttentiveStatistics, EcapaTdnn, Res2Conv, SqueezeExcitation
+from sound_groove.recipe.schema import NetworkConfiguration
 
 
 def lively(network: nn.Module, seed: int = 1) -> nn.Module:

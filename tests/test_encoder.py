@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sound_groove.audio import load_audio
-from sound_groove.encoder import SpeakerEncoder, default_model
+from sound_groove.audio.reading import load_audio
+from sound_groove.encoder.encoder import SpeakerEncoder, default_model
 from sound_groove.errors import CheckpointError, MissingExtraError, UsageError
-from sound_groove.features import KaldiFbank
+from sound_groove.networks.features import KaldiFbank
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
 RATE = 16000
@@ -268,7 +268,7 @@ def test_the_default_model_is_named_by_the_environment_and_else_the_one_in_the_p
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    program = "import doctest, sound_groove.encoder as m, sys; sys.exit(doctest.testmod(m).failed)"
+    program = "import doctest, sound_groove.encoder.encoder as m, sys; sys.exit(doctest.testmod(m).failed)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-import sound_groove.enrolment as enrolment
-import sound_groove.listening as listening
-from sound_groove.audio import load_audio
-from sound_groove.calibration import ScoreMap
-from sound_groove.encoder import SpeakerEncoder
-from sound_groove.enrolment import Enrolment, enroll, kept_samples, re_embed
+import sound_groove.audio.listening as listening
+import sound_groove.voiceprints.enrolment as enrolment
+from sound_groove.audio.quality import Quality
+from sound_groove.audio.reading import load_audio
+from sound_groove.comparison import verify_speaker
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import (
     EnrolmentError,
     OtherModelError,
@@ -25,12 +25,12 @@ from sound_groove.errors import (
     UnknownSpeakerError,
     UsageError,
 )
-from sound_groove.quality import Quality
-from sound_groove.store.exchange import export_voiceprints, import_voiceprints, read_voiceprints
-from sound_groove.store.interface import VoiceprintStore
-from sound_groove.store.opening import open_store
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples
-from sound_groove.verifier import verify_speaker
+from sound_groove.voiceprints.enrolment import Enrolment, enroll, kept_samples, re_embed
+from sound_groove.voiceprints.store.exchange import export_voiceprints, import_voiceprints, read_voiceprints
+from sound_groove.voiceprints.store.interface import VoiceprintStore
+from sound_groove.voiceprints.store.opening import open_store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MAP = ScoreMap(10.0, -5.0, "an example")  # even chances at a score of 0.5, which is an angle of 60 degrees

@@ -8,14 +8,14 @@ import onnx
 import onnxruntime
 import pytest
 
-from sound_groove.checkpoint import load_checkpoint
 from sound_groove.cli import main
-from sound_groove.data.synthesis import made_up_speaker, speak
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.export import onnx_file
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.placing import ExportedFile
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.synthesis.voices import made_up_speaker, speak
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sound_groove.checkpoint import CENTRE, GROUPS, HEAD, NETWORK, load_checkpoint
 from sound_groove.cli import main
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError, UsageError
 from sound_groove.export import shared_facts
 from sound_groove.export.network_file import export_network
 from sound_groove.export.precision import SMALLEST_MATRIX
+from sound_groove.networks.checkpoint import CENTRE, GROUPS, HEAD, NETWORK, load_checkpoint
 
 
 def test_it_holds_the_network_and_nothing_of_its_training(tiny_run: Path, tmp_path: Path) -> None:

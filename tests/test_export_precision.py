@@ -10,10 +10,9 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from sound_groove.audio import load_audio
-from sound_groove.checkpoint import load_checkpoint
+from sound_groove.audio.reading import load_audio
 from sound_groove.cli import main
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, UsageError
 from sound_groove.export import onnx_file
 from sound_groove.export.onnx_file import export_onnx
@@ -21,6 +20,7 @@ from sound_groove.export.placing import ExportedFile
 from sound_groove.export.precision import LEAST_COSINE
 from sound_groove.export.quantization import largest_pair, refuse_overflow
 from sound_groove.export.speech import draw_pieces
+from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.training.trainer import train
 from training_corpus import prepare_corpus, tiny_recipe
 

@@ -11,18 +11,18 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from sound_groove.audio import load_audio
-from sound_groove.checkpoint import load_checkpoint
+from sound_groove.audio.filterbank import mel, mel_edges
+from sound_groove.audio.reading import load_audio
 from sound_groove.cli import main
-from sound_groove.data.synthesis import made_up_speaker, speak
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.export import sherpa_file
 from sound_groove.export.placing import ExportedFile
 from sound_groove.export.sherpa_file import export_sherpa
 from sound_groove.export.sherpa_front_end import OurFeatures, repeated, sherpa_features
-from sound_groove.features import KaldiFbank, remove_mean
-from sound_groove.filterbank import mel, mel_edges
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.networks.features import KaldiFbank, remove_mean
+from sound_groove.synthesis.voices import made_up_speaker, speak
 
 RATE = 16000
 Array = NDArray[np.float32]

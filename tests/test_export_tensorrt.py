@@ -14,13 +14,13 @@ import pytest
 import torch
 
 import tensorrt_stand_in
-from sound_groove.checkpoint import load_checkpoint
 from sound_groove.cli import main
-from sound_groove.data.synthesis import made_up_speaker, speak
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, MissingExtraError, OutputError, UsageError
 from sound_groove.export import tensorrt_file
 from sound_groove.export.tensorrt_file import InputSizes, export_tensorrt, graph_of
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.synthesis.voices import made_up_speaker, speak
 
 
 class Stream:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sound_groove.audio import load_audio
-from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.audio.reading import load_audio
 from sound_groove.errors import AudioError, UsageError
-from sound_groove.features import FRAME_LENGTH, KaldiFbank, frame_count, frame_mask, remove_mean
+from sound_groove.networks.features import FRAME_LENGTH, KaldiFbank, frame_count, frame_mask, remove_mean
+from sound_groove.synthesis.voices import made_up_speaker, speak
 
 RATE = 16000
 LSB = 1.0 / 32768.0  # one step of a 16-bit recording

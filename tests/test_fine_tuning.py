@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from sound_groove.audio import load_audio
-from sound_groove.checkpoint import HEAD, NETWORK, load_checkpoint
+from sound_groove.audio.reading import load_audio
 from sound_groove.cli import main
-from sound_groove.configuration import OptimizerConfiguration, Recipe
-from sound_groove.data.manifest import read_manifest
-from sound_groove.data.speed import change_speed
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.corpora.manifest import read_manifest
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import ConfigurationError
-from sound_groove.losses import AamSoftmax
-from sound_groove.recipes import dump_recipe
+from sound_groove.inputs.speed import change_speed
+from sound_groove.networks.checkpoint import HEAD, NETWORK, load_checkpoint
+from sound_groove.networks.losses import AamSoftmax
+from sound_groove.recipe.loading import dump_recipe
+from sound_groove.recipe.schema import OptimizerConfiguration, Recipe
 from sound_groove.training.imprinting import class_means, imprint
 from sound_groove.training.model import make_modules, make_optimizer, set_rate
 from sound_groove.training.preflight import preflight

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-import sound_groove.gallery as module
+import sound_groove.voiceprints.gallery as module
 from postgres_server import PostgresServer
-from sound_groove.gallery import Gallery, MemoryGallery, ServerGallery
-from sound_groove.store.interface import VoiceprintStore
-from sound_groove.store.postgres import PostgresStore
-from sound_groove.store.sealing import PlainSealer
 from sound_groove.types import ModelIdentity
+from sound_groove.voiceprints.gallery import Gallery, MemoryGallery, ServerGallery
+from sound_groove.voiceprints.store.interface import VoiceprintStore
+from sound_groove.voiceprints.store.postgres import PostgresStore
+from sound_groove.voiceprints.store.sealing import PlainSealer
 from store_places import MODEL, OTHER_MODEL, PostgresPlace, SqlitePlace, recording
 
 
@@ -112,7 +112,9 @@ def test_a_change_that_cannot_be_taken_in_is_taken_in_later(
     gallery.refresh()
     enrol(store, "ben", 2)
     with monkeypatch.context() as patch:
-        patch.setattr("sound_groove.search.VoiceprintIndex.put_all", lambda *_: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(
+            "sound_groove.voiceprints.search.VoiceprintIndex.put_all", lambda *_: (_ for _ in ()).throw(MemoryError)
+        )
         with pytest.raises(MemoryError):
             gallery.refresh()
     assert names(gallery, 2) == ["ben", "anna"]
@@ -180,7 +182,7 @@ def test_a_small_gallery_is_its_own_cohort(store: VoiceprintStore) -> None:
 def test_the_cohort_follows_who_comes_and_goes_as_if_it_were_drawn_anew(
     store: VoiceprintStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sound_groove.gallery.COHORT", 5)
+    monkeypatch.setattr("sound_groove.voiceprints.gallery.COHORT", 5)
     gallery = MemoryGallery(store, MODEL, threads=1)
     for number in range(30):
         enrol(store, f"speaker {number}", number)
@@ -193,7 +195,7 @@ def test_the_cohort_follows_who_comes_and_goes_as_if_it_were_drawn_anew(
 
 
 def test_a_server_draws_the_cohort_that_memory_draws(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sound_groove.gallery.COHORT", 5)
+    monkeypatch.setattr("sound_groove.voiceprints.gallery.COHORT", 5)
     postgres.clear()
     with closing(PostgresStore(PostgresPlace(postgres, "postgres").location, True, PlainSealer())) as store:
         memory, server = MemoryGallery(store, MODEL, threads=1), ServerGallery(store, MODEL)

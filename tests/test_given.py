@@ -27,11 +27,11 @@ from sound_groove import (
     open_store,
     verify_speaker,
 )
-from sound_groove.audio import open_recording, probe, read_recording, read_segment
-from sound_groove.channels import with_channel
-from sound_groove.decision import DecisionRule
+from sound_groove.audio.channels import with_channel
+from sound_groove.audio.given import Part, split_name
+from sound_groove.audio.reading import open_recording, probe, read_recording, read_segment
 from sound_groove.errors import AudioError, UsageError
-from sound_groove.given import Part, split_name
+from sound_groove.scoring.decision import DecisionRule
 from sound_groove.types import CropAveraging
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -137,7 +137,7 @@ def test_a_pipe_that_stays_empty_or_without_a_writer_says_so(tmp_path: Path, mon
     writer.start()
     assert refusal(pipe).startswith("is empty: nothing came out of it")
     writer.join()
-    monkeypatch.setattr("sound_groove.given.WRITER_WAIT_S", 0.1)
+    monkeypatch.setattr("sound_groove.audio.given.WRITER_WAIT_S", 0.1)
     assert refusal(pipe) == "is a pipe, and nobody wrote into it for 0.1 s"
     assert refusal("/dev/zero") == "is a device, not a recording; save the audio to a file, or pipe it"
     assert refusal("/dev/null") == "is empty: nothing came from it"

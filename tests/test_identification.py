@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sound_groove.calibration import ScoreMap, Term
-from sound_groove.decision import DecisionRule
-from sound_groove.encoder import SpeakerEncoder
-from sound_groove.enrolment import enroll
+from sound_groove.audio.listening import AudioFacts, HeardRecording, hear
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import OtherModelError, UsageError
-from sound_groove.gallery import COHORT, MemoryGallery, Neighbour, open_gallery
-from sound_groove.identification import WEIGHED, Identification, identify, identify_heard
-from sound_groove.listening import AudioFacts, HeardRecording, hear
-from sound_groove.store.opening import open_store
-from sound_groove.store.records import SpeakerEntry
+from sound_groove.scoring.calibration import ScoreMap, Term
+from sound_groove.scoring.decision import DecisionRule
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning
+from sound_groove.voiceprints.enrolment import enroll
+from sound_groove.voiceprints.gallery import COHORT, MemoryGallery, Neighbour, open_gallery
+from sound_groove.voiceprints.identification import WEIGHED, Identification, identify, identify_heard
+from sound_groove.voiceprints.store.opening import open_store
+from sound_groove.voiceprints.store.records import SpeakerEntry
 from store_places import MODEL, OTHER_MODEL, SqlitePlace, recording
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

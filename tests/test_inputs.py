@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sound_groove.configuration import Recipe
-from sound_groove.data.batch_draws import SharedBatch
-from sound_groove.data.dataset import training_batches
-from sound_groove.data.draws import BLOCK, Draw, uniform
-from sound_groove.features import KaldiFbank, Normalization
+from sound_groove.inputs.dataset import training_batches
+from sound_groove.networks.features import KaldiFbank, Normalization
+from sound_groove.recipe.schema import Recipe
+from sound_groove.synthesis.batch_draws import SharedBatch
+from sound_groove.synthesis.draws import BLOCK, Draw, uniform
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.preflight import preflight

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sound_groove.data.joining import join_neighbours
+from sound_groove.corpora.joining import join_neighbours
 
 WORKED = [
     (1.0, [0.5, 0.6, 1.7], [(0, 2), (2, 3)]),

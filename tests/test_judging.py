@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.data.synthesis import write_corpus
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CorpusError
-from sound_groove.metrics import eer
+from sound_groove.scoring.metrics import eer
+from sound_groove.synthesis.voices import write_corpus
 from sound_groove.types import Samples
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from broken_audio import encode, hum
-from sound_groove.audio import load_audio, read_segment
+from sound_groove.audio.reading import load_audio, read_segment
 from sound_groove.cli import main
-from sound_groove.data.corpora import KaldiFolder
-from sound_groove.data.corpora.kaldi import is_kaldi, read_kaldi, read_speakers
-from sound_groove.data.manifest import read_manifest
-from sound_groove.data.preparation import prepare
-from sound_groove.data.preparation_report import PreparationOptions
+from sound_groove.corpora.layouts import KaldiFolder
+from sound_groove.corpora.layouts.kaldi import is_kaldi, read_kaldi, read_speakers
+from sound_groove.corpora.manifest import read_manifest
+from sound_groove.corpora.preparation import prepare
+from sound_groove.corpora.preparation_report import PreparationOptions
 from sound_groove.errors import CorpusError, TrialError
-from sound_groove.evaluation.trial_sets import trials_from_list
+from sound_groove.evaluation.trials.trial_sets import trials_from_list
 
 
 @pytest.fixture

@@ -13,19 +13,8 @@ import sherpa_onnx
 import soundfile
 import torch
 
-from sound_groove.checkpoint import HEAD, load_checkpoint, save_checkpoint
-from sound_groove.data.synthesis import made_up_speaker, speak
-from sound_groove.encoder import SpeakerEncoder
-from sound_groove.enrolment import enroll, re_embed
-from sound_groove.errors import EnrolmentError, OtherModelError, UsageError
-from sound_groove.export.network_file import export_network
-from sound_groove.export.onnx_file import export_onnx
-from sound_groove.export.sherpa_file import export_sherpa
-from sound_groove.features import KaldiFbank, Normalization, find_levels, frame_count, remove_mean
-from sound_groove.filterbank import samples_of
-from sound_groove.gallery import open_gallery
-from sound_groove.identification import identify
-from sound_groove.level import (
+from sound_groove.audio.filterbank import samples_of
+from sound_groove.audio.level import (
     floor_energies,
     frame_energies,
     level_of,
@@ -33,9 +22,20 @@ from sound_groove.level import (
     level_of_samples,
     level_spans,
 )
-from sound_groove.store.opening import open_store
+from sound_groove.comparison import verify_speaker
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.errors import EnrolmentError, OtherModelError, UsageError
+from sound_groove.export.network_file import export_network
+from sound_groove.export.onnx_file import export_onnx
+from sound_groove.export.sherpa_file import export_sherpa
+from sound_groove.networks.checkpoint import HEAD, load_checkpoint, save_checkpoint
+from sound_groove.networks.features import KaldiFbank, Normalization, find_levels, frame_count, remove_mean
+from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
-from sound_groove.verifier import verify_speaker
+from sound_groove.voiceprints.enrolment import enroll, re_embed
+from sound_groove.voiceprints.gallery import open_gallery
+from sound_groove.voiceprints.identification import identify
+from sound_groove.voiceprints.store.opening import open_store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RATE = 16000

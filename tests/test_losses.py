@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sound_groove.errors import TrainingError
-from sound_groove.losses import AamSoftmax
+from sound_groove.networks.losses import AamSoftmax
 
 
 def at_angle(*radians: float) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sound_groove.data.manifest import (
+from sound_groove.corpora.manifest import (
     Utterance,
     manifest_hash,
     read_manifest,

@@ -15,12 +15,12 @@ import soxr
 from broken_audio import encode, hum
 from media_files import LOSSLESS, LOSSY, encode_media, quantised
 from sound_groove import compare
-from sound_groove.audio import load_audio, probe, read_recording, read_segment, read_spans
-from sound_groove.decoders import DecodingError, SndfileDecoder
+from sound_groove.audio.decoders import DecodingError, SndfileDecoder
+from sound_groove.audio.media.ffmpeg import CODECS, MediaDecoder
+from sound_groove.audio.media.mp4_tables import check_tables
+from sound_groove.audio.media.signatures import MediaFormat, recognise_media
+from sound_groove.audio.reading import load_audio, probe, read_recording, read_segment, read_spans
 from sound_groove.errors import AudioError
-from sound_groove.media import CODECS, MediaDecoder
-from sound_groove.media_formats import MediaFormat, recognise_media
-from sound_groove.mp4_tables import check_tables
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -345,7 +345,7 @@ def test_without_the_extra_the_sentence_names_the_format_and_the_extra(monkeypat
     m4a = encode_media(hum(1.0, rate=44100), "ipod", "aac", "fltp", 44100)
     webm = encode_media(hum(1.0, rate=48000), "webm", "libopus", "flt", 48000)
     g726 = encode_media(hum(1.0, rate=8000), "wav", "g726", "s16", 8000)
-    monkeypatch.setattr("sound_groove.opening.has_media", lambda: False)
+    monkeypatch.setattr("sound_groove.audio.opening.has_media", lambda: False)
     assert refusal(m4a) == (
         "is M4A, and reading that needs the 'media' extra: pip install 'sound-groove[media]', "
         "or convert it: ffmpeg -i INPUT OUTPUT.wav"
@@ -363,7 +363,7 @@ def test_ffmpeg_says_nothing_on_the_terminal_and_is_loaded_only_when_needed(tmp_
     (tmp_path / "a.m4a").write_bytes(m4a)
     program = """
 import sys
-from sound_groove.audio import load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.errors import AudioError
 load_audio("a.wav")
 print("av" in sys.modules)
@@ -394,9 +394,9 @@ def test_a_clip_as_m4a_is_compared_as_it_was(tmp_path: Path) -> None:
 
 
 def test_voxceleb2_is_prepared_from_its_own_m4a(tmp_path: Path) -> None:
-    from sound_groove.data.corpora import VoxCeleb
-    from sound_groove.data.preparation import prepare
-    from sound_groove.data.preparation_report import PreparationOptions
+    from sound_groove.corpora.layouts import VoxCeleb
+    from sound_groove.corpora.preparation import prepare
+    from sound_groove.corpora.preparation_report import PreparationOptions
 
     for speaker in ("id00012", "id00015", "id00016"):
         folder = tmp_path / "vox2/dev/aac" / speaker / "21Uxsk56VDQ"

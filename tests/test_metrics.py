@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_curve
 
 from sound_groove.errors import MetricError
-from sound_groove.metrics import Roc, cllr, eer, isotonic, min_cllr, min_dcf, recall_at_k, roc
+from sound_groove.scoring.metrics import Roc, cllr, eer, isotonic, min_cllr, min_dcf, recall_at_k, roc
 
 patient = settings(deadline=None)  # a busy machine must not fail a test
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sound_groove.checkpoint import load_checkpoint
-from sound_groove.data.mining import HardSampler, find_neighbours
-from sound_groove.data.sampler import PkSampler
 from sound_groove.errors import ConfigurationError
-from sound_groove.losses import AamSoftmax
+from sound_groove.inputs.mining import HardSampler, find_neighbours
+from sound_groove.inputs.sampler import PkSampler
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.networks.losses import AamSoftmax
 from sound_groove.training import trainer
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from sound_groove.errors import MetricError
-from sound_groove.metrics import eer
-from sound_groove.normalization import CohortStatistics, as_norm, cohort_statistics
-from sound_groove.scoring import score_trials
+from sound_groove.scoring.as_norm import CohortStatistics, as_norm, cohort_statistics
+from sound_groove.scoring.cosine import score_trials
+from sound_groove.scoring.metrics import eer
 
 
 def unit_rows(count: int, size: int, seed: int) -> NDArray[np.float32]:

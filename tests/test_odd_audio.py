@@ -16,13 +16,13 @@ import soundfile
 
 from broken_audio import FORMATS, RATE, encode, hum
 from media_files import encode_media
-from sound_groove.audio import load_audio, probe, read_recording, read_segment, read_spans
-from sound_groove.container import ogg_checksum
+from sound_groove.audio.formats.container import ogg_checksum
+from sound_groove.audio.formats.mpeg import frame_length
+from sound_groove.audio.listening import hear
+from sound_groove.audio.plain_wav import read_plain
+from sound_groove.audio.quality import Quality
+from sound_groove.audio.reading import load_audio, probe, read_recording, read_segment, read_spans
 from sound_groove.errors import AudioError, ForeignFormatError
-from sound_groove.listening import hear
-from sound_groove.mpeg import frame_length
-from sound_groove.plain_wav import read_plain
-from sound_groove.quality import Quality
 from sound_groove.service import decoding
 from sound_groove.service.decoding import answer
 
@@ -214,7 +214,7 @@ def test_a_doubt_reaches_those_who_compare(tmp_path: Path) -> None:
 
 @pytest.fixture
 def without_media(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sound_groove.opening.has_media", lambda: False)
+    monkeypatch.setattr("sound_groove.audio.opening.has_media", lambda: False)
 
 
 @pytest.mark.usefixtures("without_media")

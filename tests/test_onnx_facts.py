@@ -12,13 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import sound_groove.onnx_facts as module
+import sound_groove.encoder.onnx_facts as module
 from processes import modules_after
-from sound_groove.checkpoint import load_checkpoint
 from sound_groove.cli import main
+from sound_groove.encoder.onnx_content import read_onnx
+from sound_groove.encoder.onnx_facts import describe_onnx
 from sound_groove.errors import CheckpointError
-from sound_groove.onnx_content import read_onnx
-from sound_groove.onnx_facts import describe_onnx
+from sound_groove.networks.checkpoint import load_checkpoint
 
 
 def foreign(path: Path, inputs: bool = False, **metadata: str) -> Path:
@@ -176,7 +176,7 @@ def test_what_others_wrote_cannot_disturb_the_terminal(tmp_path: Path, capsys: p
 
 def test_info_of_an_onnx_file_loads_no_torch(exported: Path) -> None:
     loaded = modules_after(f"from sound_groove.cli import main\nassert main(['info', {str(exported)!r}]) == 0")
-    assert "sound_groove.onnx_facts" in loaded
+    assert "sound_groove.encoder.onnx_facts" in loaded
     assert not {"torch", "onnx", "pydantic", "safetensors"} & loaded
 
 

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
 
-from sound_groove.audio import load_audio
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.reading import load_audio
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, CheckpointError, MissingExtraError, UsageError
 from sound_groove.types import CropAveraging, Samples
 
@@ -100,7 +100,7 @@ def test_long_recordings_take_no_more_memory_than_short_ones(exported: Path, tmp
         for minute in range(15):  # hours of it only take longer: 0.52 GB for three, at C = 256
             file.write(noise(60.0, minute))
     program = (
-        "import sys; from pathlib import Path; from sound_groove.encoder import SpeakerEncoder\n"
+        "import sys; from pathlib import Path; from sound_groove.encoder.encoder import SpeakerEncoder\n"
         f"encoder = SpeakerEncoder.load({str(exported)!r}, threads=1); encoder.embed({str(long)!r})\n"
         "assert not {'torch', 'onnx'} & set(sys.modules)\n"
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"  # not ru_maxrss: of the parent too

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import sound_groove.open_set as open_set
-from sound_groove.calibration import probability
-from sound_groove.decision import DecisionRule
+import sound_groove.scoring.open_set as open_set
 from sound_groove.errors import MetricError
-from sound_groove.open_set import LEAST, WORLD, OpenSetAnswer, answer
+from sound_groove.scoring.calibration import probability
+from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.open_set import LEAST, WORLD, OpenSetAnswer, answer
 
 RULE = DecisionRule()
 many_llrs = st.lists(st.floats(-20, 20), min_size=1, max_size=30)

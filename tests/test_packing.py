@@ -19,20 +19,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processes import check_or_die, full_disk, nap, write_shard_or_die
-from sound_groove.audio import load_audio
-from sound_groove.data import packing
-from sound_groove.data.corpora import Folder
-from sound_groove.data.dataset import CropReader, read_crop, training_batches
-from sound_groove.data.file_work import to_sixteen_bit
-from sound_groove.data.manifest import Utterance, read_manifest
-from sound_groove.data.output_folder import OutputFolder
-from sound_groove.data.packing import cut_into_shards
-from sound_groove.data.preparation import prepare
-from sound_groove.data.preparation_report import PreparationOptions
-from sound_groove.data.sampler import ShuffledSampler, speaker_labels
-from sound_groove.data.shards import read_shard
-from sound_groove.data.worker_pool import spread
+from sound_groove.audio.reading import load_audio
+from sound_groove.corpora import packing
+from sound_groove.corpora.file_work import to_sixteen_bit
+from sound_groove.corpora.layouts import Folder
+from sound_groove.corpora.manifest import Utterance, read_manifest
+from sound_groove.corpora.output_folder import OutputFolder
+from sound_groove.corpora.packing import cut_into_shards
+from sound_groove.corpora.preparation import prepare
+from sound_groove.corpora.preparation_report import PreparationOptions
+from sound_groove.corpora.shards import read_shard
+from sound_groove.corpora.worker_pool import spread
 from sound_groove.errors import ConfigurationError, TrainingError
+from sound_groove.inputs.dataset import CropReader, read_crop, training_batches
+from sound_groove.inputs.sampler import ShuffledSampler, speaker_labels
 from sound_groove.training import log
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
@@ -267,7 +267,7 @@ def test_a_second_run_writes_nothing(speech: Path, tmp_path: Path, monkeypatch: 
 SCRIPT = """
 import sys, time
 from sound_groove import cli
-from sound_groove.data import packing, shards
+from sound_groove.corpora import packing, shards
 
 def slow_write(job):
     time.sleep(0.05)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sound_groove.audio import load_audio
-from sound_groove.evaluation.pauses import FRAME, TREATMENTS, pauses, quiet_frames, treated
+from sound_groove.audio.reading import load_audio
+from sound_groove.synthesis.treated_pauses import FRAME, TREATMENTS, pauses, quiet_frames, treated
 from sound_groove.types import Samples
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -73,5 +73,5 @@ def test_a_recording_shorter_than_a_frame_has_no_pause() -> None:
 
 def hear_only(monkeypatch: pytest.MonkeyPatch, speech: list[tuple[int, int]]) -> None:
     """Let the detector find these stretches."""
-    monkeypatch.setattr("sound_groove.evaluation.pauses.find_speech", lambda samples: np.empty(0, np.bool_))
-    monkeypatch.setattr("sound_groove.evaluation.pauses.speech_spans", lambda flags, total: speech)
+    monkeypatch.setattr("sound_groove.synthesis.treated_pauses.find_speech", lambda samples: np.empty(0, np.bool_))
+    monkeypatch.setattr("sound_groove.synthesis.treated_pauses.speech_spans", lambda flags, total: speech)

@@ -8,15 +8,15 @@ import soundfile
 import torch
 from pydantic import ValidationError
 
-from sound_groove import encoder as encoder_module
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.checkpoint import network_hash
-from sound_groove.configuration import NetworkConfiguration
-from sound_groove.data.synthesis import made_up_speaker, speak
-from sound_groove.encoder import SpeakerEncoder
-from sound_groove.listening import hear
-from sound_groove.models import build_network
-from sound_groove.pauses import AROUND_S, assembled, joined, kept_spans, within, without_pauses
+from sound_groove.audio.listening import hear
+from sound_groove.audio.pauses import AROUND_S, assembled, joined, kept_spans, within, without_pauses
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.encoder import encoder as encoder_module
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.checkpoint import network_hash
+from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import CropAveraging, ModelIdentity, Samples
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sound_groove.audio import load_audio, read_segment
+from sound_groove.audio.plain_wav import read_plain
+from sound_groove.audio.reading import load_audio, read_segment
 from sound_groove.errors import AudioError
-from sound_groove.plain_wav import read_plain
 
 STEPS = np.random.default_rng(0).integers(-32768, 32768, 4000).astype(np.int16)
 

@@ -7,9 +7,9 @@ from scipy.stats import multivariate_normal
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sound_groove.errors import MetricError
-from sound_groove.metrics import cllr, eer, min_cllr
-from sound_groove.plda import Plda, TwoCovariances, fit_plda, fit_two_covariances, speaker_statistics
-from sound_groove.scoring import centred
+from sound_groove.scoring.cosine import centred
+from sound_groove.scoring.metrics import cllr, eer, min_cllr
+from sound_groove.scoring.plda import Plda, TwoCovariances, fit_plda, fit_two_covariances, speaker_statistics
 
 Matrix = NDArray[np.float64]
 

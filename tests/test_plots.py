@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from sound_groove.evaluation import plots
-from sound_groove.metrics import roc
+from sound_groove.evaluation.report import plots
+from sound_groove.scoring.metrics import roc
 
 patient = settings(deadline=None)  # a busy machine must not fail a test
 

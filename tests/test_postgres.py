@@ -9,13 +9,13 @@ import pytest
 
 from postgres_server import PostgresServer
 from sound_groove.errors import StoreError, UsageError
-from sound_groove.scoring import cosine
-from sound_groove.store import postgres as module
-from sound_groove.store.interface import SearchingStore
-from sound_groove.store.opening import open_store
-from sound_groove.store.postgres import PostgresStore
-from sound_groove.store.records import EnrolledRecording
-from sound_groove.store.sealing import AesSealer, PlainSealer
+from sound_groove.scoring.cosine import cosine
+from sound_groove.voiceprints.store import postgres as module
+from sound_groove.voiceprints.store.interface import SearchingStore
+from sound_groove.voiceprints.store.opening import open_store
+from sound_groove.voiceprints.store.postgres import PostgresStore
+from sound_groove.voiceprints.store.records import EnrolledRecording
+from sound_groove.voiceprints.store.sealing import AesSealer, PlainSealer
 from store_places import MODEL, OTHER_MODEL, PostgresPlace, present, recording
 
 

@@ -16,16 +16,16 @@ from broken_audio import write_broken_files
 from cnceleb_tree import build_cnceleb
 from processes import heed_interrupts
 from sound_groove import cli
-from sound_groove.audio import load_audio
-from sound_groove.data import file_work, preparation
-from sound_groove.data.corpora import CnCeleb, Folder, ListFile
-from sound_groove.data.corpora.listing import is_audio, is_hidden
-from sound_groove.data.file_work import check_file
-from sound_groove.data.manifest import read_manifest
-from sound_groove.data.preparation import prepare
-from sound_groove.data.preparation_report import PreparationOptions
-from sound_groove.data.splitting import choose_validation_speakers
-from sound_groove.data.worker_pool import spread
+from sound_groove.audio.reading import load_audio
+from sound_groove.corpora import file_work, preparation
+from sound_groove.corpora.file_work import check_file
+from sound_groove.corpora.layouts import CnCeleb, Folder, ListFile
+from sound_groove.corpora.layouts.listing import is_audio, is_hidden
+from sound_groove.corpora.manifest import read_manifest
+from sound_groove.corpora.preparation import prepare
+from sound_groove.corpora.preparation_report import PreparationOptions
+from sound_groove.corpora.splitting import choose_validation_speakers
+from sound_groove.corpora.worker_pool import spread
 from sound_groove.errors import CorpusError, MissingExtraError, OutputError, UsageError, printable
 
 LISTS = ("manifest.jsonl", "spk2id.json", "val_meta.jsonl", "report.json", "skipped.tsv")
@@ -154,7 +154,7 @@ def test_the_lists_agree_with_the_manifest(prepared):
 def test_features_are_those_of_the_joined_recording(tree, prepared):
     import torch
 
-    from sound_groove.features import KaldiFbank
+    from sound_groove.networks.features import KaldiFbank
 
     out, _ = prepared
     utterance = max(read_manifest(out), key=lambda u: u.duration_s)
@@ -290,8 +290,8 @@ def test_features_without_torch_name_the_extra(tmp_path, monkeypatch):
 
 def test_preparing_without_features_never_imports_torch(tmp_path):
     code = (
-        "import sys, sound_groove.cli.prepare, sound_groove.data.file_work, sound_groove.data.corpora\n"
-        "import sound_groove.data.preparation\n"
+        "import sys, sound_groove.cli.prepare, sound_groove.corpora.file_work, sound_groove.corpora.layouts\n"
+        "import sound_groove.corpora.preparation\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -306,7 +306,7 @@ def test_options_out_of_range_are_refused(options):
 def test_blocks_of_a_long_recording_give_the_features_of_the_whole(monkeypatch):
     import torch
 
-    from sound_groove.features import KaldiFbank
+    from sound_groove.networks.features import KaldiFbank
 
     samples = noise(2.0)
     whole = KaldiFbank()(torch.from_numpy(samples)[None])[0]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from sound_groove import SpeakerEncoder, compare
-from sound_groove.checkpoint import NETWORK, load_checkpoint
 from sound_groove.cli import main
-from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.networks.checkpoint import NETWORK, load_checkpoint
 from sound_groove.pretrained import MODEL_CARD, PRETRAINED, WEIGHTS, model_path
+from sound_groove.synthesis.voices import made_up_speaker, speak
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"

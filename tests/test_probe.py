@@ -12,18 +12,18 @@ from onnx import numpy_helper
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sound_groove import proof
-from sound_groove.checkpoint import load_checkpoint
 from sound_groove.cli import main
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder import proof
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.onnx_facts import describe_onnx
+from sound_groove.encoder.onnx_model import PROBE_KEY
 from sound_groove.errors import CheckpointError, MetricError
 from sound_groove.export.network_file import export_network
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.tracing import describe
 from sound_groove.files import CACHE_VARIABLE, cache_folder
-from sound_groove.onnx_facts import describe_onnx
-from sound_groove.onnx_model import PROBE_KEY
-from sound_groove.probe import Probe, probe_signal
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.networks.probe import Probe, probe_signal
 from sound_groove.provenance import instruction_set
 
 
@@ -215,8 +215,8 @@ def test_a_damaged_probe_is_said_to_be_damaged(exported: Path, tmp_path: Path, d
 
 
 def test_a_calibrated_copy_keeps_its_probe(tiny_run: Path, tmp_path: Path) -> None:
-    from sound_groove.calibration import ScoreMap
     from sound_groove.export.calibrated_file import write_calibrated
+    from sound_groove.scoring.calibration import ScoreMap
 
     done = export_onnx(tiny_run, tmp_path / "a.onnx").file
     for source, name in ((done, "b.onnx"), (tiny_run, "b.safetensors")):

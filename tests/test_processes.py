@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sound_groove.checkpoint import GROUPS, load_checkpoint
-from sound_groove.configuration import Recipe
-from sound_groove.data.manifest import read_manifest
+from sound_groove.corpora.manifest import read_manifest
 from sound_groove.files import read_json
-from sound_groove.recipes import dump_recipe, load_recipe
+from sound_groove.networks.checkpoint import GROUPS, load_checkpoint
+from sound_groove.recipe.loading import dump_recipe, load_recipe
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.model import make_modules
 from sound_groove.training.state import model_tensors
 from sound_groove.training.trainer import train as train_here

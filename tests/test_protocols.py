@@ -12,15 +12,15 @@ import soundfile
 
 from cnceleb_tree import CnCelebTree, build_cnceleb
 from evaluation_inputs import SpectrumEncoder, read_scores, tone
-from sound_groove.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.cli import main
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import TrialError, UsageError
-from sound_groove.evaluation import unheard
-from sound_groove.evaluation.trial_sets import TrialSet, trials_from_list, trials_from_validation
-from sound_groove.evaluation.unheard import find_heard, guess_speakers
+from sound_groove.evaluation.trials import known_speakers as unheard
+from sound_groove.evaluation.trials.known_speakers import find_heard, guess_speakers
+from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
 from sound_groove.evaluation.verification import Settings, evaluate
-from sound_groove.speakers import speaker_digests
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.networks.trained_speakers import speaker_digests
 
 QUICK = Settings(resamples=0)
 

@@ -9,17 +9,17 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from sound_groove import quality
-from sound_groove.audio import load_audio
-from sound_groove.data.synthesis import made_up_speaker, speak
-from sound_groove.quality import (
+from sound_groove.audio import quality
+from sound_groove.audio.quality import (
     NARROW_DROP_DB,
     Quality,
     assess,
     clipped_share,
     narrow_band_drop_db,
 )
-from sound_groove.speech import CHUNK
+from sound_groove.audio.reading import load_audio
+from sound_groove.audio.speech import CHUNK
+from sound_groove.synthesis.voices import made_up_speaker, speak
 
 RATE = 16000
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sound_groove.configuration import OptimizerConfiguration, Recipe
-from sound_groove.models import build_network
-from sound_groove.recipes import dump_recipe, load_recipe, stage_recipes
+from sound_groove.networks.architectures import build_network
+from sound_groove.recipe.loading import dump_recipe, load_recipe, stage_recipes
+from sound_groove.recipe.schema import OptimizerConfiguration, Recipe
 from sound_groove.training.checks import check_batches
 from sound_groove.training.schedule import learning_rate, risen
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sound_groove.evaluation.plots import plot_reliability
 from sound_groove.evaluation.reliability import measure_reliability
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.report.plots import plot_reliability
+from sound_groove.evaluation.trials.trial_list import TrialList
 
 
 def listed(labels: np.ndarray, speakers: int = 40) -> tuple[TrialList, np.ndarray]:

@@ -10,8 +10,8 @@ import pytest
 from cnceleb_tree import build_cnceleb
 from evaluation_inputs import SpectrumEncoder, write_small_list
 from sound_groove.evaluation import results
-from sound_groove.evaluation.report import summary, write_report
-from sound_groove.evaluation.trial_sets import trials_from_list
+from sound_groove.evaluation.report.page import summary, write_report
+from sound_groove.evaluation.trials.trial_sets import trials_from_list
 from sound_groove.evaluation.verification import Settings, evaluate
 from sound_groove.types import ModelIdentity
 

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from sound_groove.calibration import probability
-from sound_groove.decision import DecisionRule
 from sound_groove.evaluation.same_audio import describe_same_audio, same_audio, same_audio_notes
-from sound_groove.evaluation.trials import TrialList
-from sound_groove.open_set import answer
+from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.percentages import probability_text, rate_text
+from sound_groove.scoring.calibration import probability
+from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.open_set import answer
 
 
 def trials_of(pairs: list[tuple[int, int, bool]], names: int) -> TrialList:

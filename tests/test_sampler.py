@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sound_groove.data.sampler import PkSampler, ShuffledSampler, shard, speaker_labels
 from sound_groove.errors import TrainingError
+from sound_groove.inputs.sampler import PkSampler, ShuffledSampler, shard, speaker_labels
 
 # Utterances of each speaker; P, K and batches an epoch are drawn beside them.
 few = settings(max_examples=40, deadline=None)  # a busy machine must not fail a test

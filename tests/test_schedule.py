@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sound_groove.configuration import LearningRateConfiguration, LossConfiguration, MarginConfiguration
-from sound_groove.losses import AamSoftmax
+from sound_groove.networks.losses import AamSoftmax
+from sound_groove.recipe.schema import LearningRateConfiguration, LossConfiguration, MarginConfiguration
 from sound_groove.training.schedule import adapted_way, learning_rate, risen
 
 

@@ -13,18 +13,18 @@ import pytest
 import soundfile
 
 from evaluation_inputs import SpectrumEncoder, read_scores
-from sound_groove.calibration import ScoreMap
 from sound_groove.cli import main
 from sound_groove.cli.scoring_options import CHOICES
-from sound_groove.data.manifest import Utterance, write_manifest
-from sound_groove.data.synthesis import write_corpus
+from sound_groove.corpora.manifest import Utterance, write_manifest
 from sound_groove.errors import CorpusError, MetricError, SoundGrooveError, UsageError
 from sound_groove.evaluation.cohort import choose_cohort, choose_evenly, speakers_of_paths
-from sound_groove.evaluation.report import summary
+from sound_groove.evaluation.report.page import summary
 from sound_groove.evaluation.scorings import SCORINGS, Scoring, ScoringPlan, score_all
-from sound_groove.evaluation.trial_sets import TrialSet, trials_from_list, trials_from_validation
+from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
 from sound_groove.evaluation.verification import Settings, evaluate
-from sound_groove.metrics import cllr, eer, min_cllr, min_dcf
+from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.scoring.metrics import cllr, eer, min_cllr, min_dcf
+from sound_groove.synthesis.voices import write_corpus
 from sound_groove.types import ModelIdentity
 
 SPEAKERS, EACH = 8, 3
@@ -398,8 +398,9 @@ def test_scorings_of_real_voices_do_better_than_chance(corpus: Path, tmp_path: P
 
 
 def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
-    from sound_groove import normalization, scoring
     from sound_groove.evaluation import cohort
+    from sound_groove.scoring import as_norm as normalization
+    from sound_groove.scoring import cosine as scoring
 
     for module in (normalization, scoring, cohort):
         result = doctest.testmod(module)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
-from sound_groove import search
 from sound_groove.errors import MetricError, UsageError
-from sound_groove.search import Neighbours, VoiceprintIndex
+from sound_groove.voiceprints import search
+from sound_groove.voiceprints.search import Neighbours, VoiceprintIndex
 
 SIZE = 8
 
@@ -356,7 +356,7 @@ def run_beside(changes: list[Callable[[], None]], looks: list[Callable[[], None]
 IN_ONE_THREAD = """
 import time
 import numpy as np
-from sound_groove.search import VoiceprintIndex
+from sound_groove.voiceprints.search import VoiceprintIndex
 
 rows = np.random.default_rng(0).standard_normal((20_000, 192), dtype=np.float32)
 rows /= np.linalg.norm(rows, axis=1, keepdims=True)

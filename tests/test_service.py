@@ -18,10 +18,10 @@ import soundfile
 from broken_audio import encode, hum
 from processes import modules_after
 from service_process import EXAMPLES, ServiceProcess, clip, until
-from sound_groove.audio import load_audio
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.reading import load_audio
+from sound_groove.comparison import compare
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.service.keys import add_key, remove_key
-from sound_groove.verifier import compare
 
 NAMES = ["a/recordings", "a/../c", "%", "%2F", "?x=1", "日本", 'O\'Neil "x"', "a b+#;", "Zoë", "a" * 200]
 

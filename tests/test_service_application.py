@@ -12,18 +12,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from service_process import EXAMPLES, clip
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.listening import hear
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import StaleVoiceprintError, StoreError
-from sound_groove.listening import hear
 from sound_groove.service.application import build_application
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.engine import Engine
 from sound_groove.service.guard import Guard
 from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log
-from sound_groove.store.opening import open_store
-from sound_groove.store.records import EnrolledRecording, new_id, now
 from sound_groove.types import ModelIdentity
+from sound_groove.voiceprints.store.opening import open_store
+from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, now
 
 
 @dataclass(frozen=True)

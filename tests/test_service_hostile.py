@@ -15,7 +15,7 @@ import schemathesis
 
 from broken_audio import encode, hum
 from service_process import EXAMPLES, ServiceProcess, clip, until
-from sound_groove.audio import load_audio
+from sound_groove.audio.reading import load_audio
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))

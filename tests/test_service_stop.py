@@ -15,10 +15,10 @@ import sound_groove.cli as cli
 import sound_groove.service.workers as workers_module
 from broken_audio import encode
 from service_process import EXAMPLES, ServiceProcess, until
-from sound_groove.audio import load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.errors import MissingExtraError
 from sound_groove.service.keys import add_key
-from sound_groove.store.opening import open_store
+from sound_groove.voiceprints.store.opening import open_store
 
 
 class Enrollers:

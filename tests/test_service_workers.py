@@ -18,8 +18,8 @@ import soundfile
 import sound_groove.service.workers as workers_module
 from broken_audio import encode, hum, write_broken_files
 from service_process import EXAMPLES, until
+from sound_groove.audio.listening import HeardRecording, hear
 from sound_groove.errors import RequestError, ServiceError
-from sound_groove.listening import HeardRecording, hear
 from sound_groove.service.decoding import answer, held
 from sound_groove.service.limits import Limits
 from sound_groove.service.workers import DecodeWorkers

@@ -9,7 +9,7 @@ from torch import nn
 
 from sound_groove.export.folded_fbank import FoldedFbank
 from sound_groove.export.serving_ecapa import ServingEcapa
-from sound_groove.models.ecapa_tdnn import EcapaTdnn
+from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from test_ecapa_tdnn import features, lively, reference
 from test_features import SIGNALS, Waveform, exact, heard, kaldi, noise, one_bit_noise, tone
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import sound_groove.speakers
-from sound_groove.checkpoint import GROUPS, load_checkpoint, save_checkpoint
+import sound_groove.networks.trained_speakers
 from sound_groove.cli import main
-from sound_groove.data.manifest import read_manifest
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.corpora.manifest import read_manifest
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError
 from sound_groove.export.onnx_file import export_onnx
-from sound_groove.speakers import check_unheard, listed_digests, speaker_digest, speaker_digests
+from sound_groove.networks.checkpoint import GROUPS, load_checkpoint, save_checkpoint
+from sound_groove.networks.trained_speakers import check_unheard, listed_digests, speaker_digest, speaker_digests
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.trainer import train
@@ -49,7 +49,7 @@ def test_one_name_has_one_digest_however_its_letters_are_written() -> None:
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    result = doctest.testmod(sound_groove.speakers)
+    result = doctest.testmod(sound_groove.networks.trained_speakers)
     assert result.attempted >= 2 and not result.failed
 
 

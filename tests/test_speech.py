@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sound_groove import speech
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.data.synthesis import made_up_speaker, speak
+from sound_groove.audio import speech
+from sound_groove.audio.listening import MINIMUM_SPEECH_S, ReadRecording, judged
+from sound_groove.audio.quality import Quality, assess, clipped_share
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.speech import CHUNK, CONTEXT, DETECTOR, STATE, Flags, find_speech, speech_spans
 from sound_groove.export.speech_detector import detector_graph, silero_weights
-from sound_groove.listening import MINIMUM_SPEECH_S, ReadRecording, judged
-from sound_groove.quality import Quality, assess, clipped_share
-from sound_groove.speech import CHUNK, CONTEXT, DETECTOR, STATE, Flags, find_speech, speech_spans
+from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import Samples
 
 RATE = SAMPLE_RATE

@@ -9,8 +9,8 @@ import torch
 from scipy.signal import butter, sosfiltfilt
 
 from signals import tone
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.data.speed import change_speed, play, source_samples
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.inputs.speed import change_speed, play, source_samples
 
 SPEEDS = [0.5, 0.9, 0.95, 1.1, 1.25, 2.0]
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sound_groove.checkpoint import HEAD, NETWORK, Checkpoint, load_checkpoint
-from sound_groove.configuration import Recipe
-from sound_groove.data.sampler import ShuffledSampler
 from sound_groove.errors import CheckpointError, ConfigurationError
-from sound_groove.recipes import dump_recipe, load_recipe, parse_recipe, stage_recipes
+from sound_groove.inputs.sampler import ShuffledSampler
+from sound_groove.networks.checkpoint import HEAD, NETWORK, Checkpoint, load_checkpoint
+from sound_groove.recipe.loading import dump_recipe, load_recipe, parse_recipe, stage_recipes
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
@@ -240,7 +240,7 @@ def test_a_mean_is_that_of_numbers_and_the_last_of_counters() -> None:
 
 
 def test_a_state_without_the_mean_that_it_should_have_is_refused(prepared: Path, tmp_path: Path) -> None:
-    from sound_groove.checkpoint import OPTIMIZER, save_checkpoint
+    from sound_groove.networks.checkpoint import OPTIMIZER, save_checkpoint
 
     recipe = tiny_recipe(prepared, training__epochs=2, training__average_epochs=2)
     train(recipe, tmp_path / "run")

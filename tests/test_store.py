@@ -24,11 +24,11 @@ from sound_groove.errors import (
     UnknownSpeakerError,
     UsageError,
 )
-from sound_groove.scoring import mean_embedding
-from sound_groove.store.interface import VoiceprintStore
-from sound_groove.store.opening import default_store, open_store
-from sound_groove.store.records import Centroid, EnrolledRecording
-from sound_groove.store.sealing import KEY_VARIABLE, AesSealer, PlainSealer, sealer_from_environment
+from sound_groove.scoring.cosine import mean_embedding
+from sound_groove.voiceprints.store.interface import VoiceprintStore
+from sound_groove.voiceprints.store.opening import default_store, open_store
+from sound_groove.voiceprints.store.records import Centroid, EnrolledRecording
+from sound_groove.voiceprints.store.sealing import KEY_VARIABLE, AesSealer, PlainSealer, sealer_from_environment
 from store_places import MODEL, OTHER_MODEL, Place, PostgresPlace, SqlitePlace, present, recording
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
@@ -412,9 +412,9 @@ def test_nothing_of_a_speaker_who_was_removed_is_in_any_file(place: Place) -> No
 def test_an_erasure_that_somebody_is_reading_through_is_not_called_complete(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sound_groove.store.sqlite
+    import sound_groove.voiceprints.store.sqlite
 
-    monkeypatch.setattr(sound_groove.store.sqlite, "ERASING_S", 0.2)
+    monkeypatch.setattr(sound_groove.voiceprints.store.sqlite, "ERASING_S", 0.2)
     store = place.open()
     for name, seed in (("Kim", 1), ("Lee", 2), ("Mia", 3)):
         store.add(name, [recording(seed)], MODEL, None, "me")

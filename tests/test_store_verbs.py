@@ -8,10 +8,10 @@ import pytest
 import soundfile
 
 from postgres_server import PostgresServer
-from sound_groove.audio import load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.cli import main
-from sound_groove.embedding_file import read_embedding_file
-from sound_groove.store.opening import open_store
+from sound_groove.encoder.embedding_file import read_embedding_file
+from sound_groove.voiceprints.store.opening import open_store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -13,9 +13,9 @@ from scipy.signal import fftconvolve
 from torch import Tensor
 
 from signals import batch_draws
-from sound_groove.configuration import AugmentationConfiguration, NoiseConfiguration
-from sound_groove.data.augment import Augmentation
-from sound_groove.data.surroundings import (
+from sound_groove.errors import ConfigurationError, CorpusError, TrainingError
+from sound_groove.inputs.augment import Augmentation
+from sound_groove.inputs.surroundings import (
     NoiseSource,
     Surroundings,
     SurroundingsReader,
@@ -23,7 +23,7 @@ from sound_groove.data.surroundings import (
     find_rooms,
     find_surroundings,
 )
-from sound_groove.errors import ConfigurationError, CorpusError, TrainingError
+from sound_groove.recipe.schema import AugmentationConfiguration, NoiseConfiguration
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.trainer import train

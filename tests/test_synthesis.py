@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.data.synthesis import Voice, made_up_speaker, speak, write_corpus
+from sound_groove.audio.quality import assess
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
 from sound_groove.errors import CorpusError
-from sound_groove.metrics import eer
-from sound_groove.quality import assess
+from sound_groove.scoring.metrics import eer
+from sound_groove.synthesis.voices import Voice, made_up_speaker, speak, write_corpus
 from sound_groove.types import Samples
 
 
@@ -176,5 +176,5 @@ def test_a_corpus_of_nobody_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_synthesiser_needs_no_torch() -> None:
-    code = "import sys, sound_groove.data.synthesis; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    code = "import sys, sound_groove.synthesis.voices; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

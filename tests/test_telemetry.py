@@ -10,8 +10,8 @@ SOURCES = Path(__file__).parents[1] / "src" / "sound_groove"
 PROGRAM = """
 import os, sys
 import numpy as np
-from sound_groove.quality import assess
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.quality import assess
+from sound_groove.encoder.encoder import SpeakerEncoder
 before = dict(os.environ)
 samples = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * np.float32(0.1)
 if sys.argv[1] == "quality":

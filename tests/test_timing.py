@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from processes import modules_after
-from sound_groove import timing as timing_module
-from sound_groove.checkpoint import load_checkpoint
 from sound_groove.cli import main
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder import timing as timing_module
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.timing import Benchmark, Setting, Timing, benchmark, default_threads, embedded_s, settings
 from sound_groove.errors import CheckpointError, UsageError
+from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.provenance import available_cores
-from sound_groove.timing import Benchmark, Setting, Timing, benchmark, default_threads, embedded_s, settings
 from sound_groove.types import ModelIdentity, Samples
 
 RATE = 16000
@@ -205,7 +205,7 @@ def test_the_command_prints_an_aligned_table(exported: Path, capsys: pytest.Capt
 def test_a_benchmark_of_an_onnx_file_loads_no_torch(exported: Path) -> None:
     words = ["bench", str(exported), *QUICK, "--threads", "1"]
     loaded = modules_after(f"from sound_groove.cli import main\nassert main({words!r}) == 0")
-    assert {"onnxruntime", "sound_groove.timing"} <= loaded
+    assert {"onnxruntime", "sound_groove.encoder.timing"} <= loaded
     assert not {"torch", "onnx", "pydantic", "safetensors"} & loaded
 
 

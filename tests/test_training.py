@@ -22,17 +22,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from processes import heed_interrupts
-from sound_groove.audio import load_audio
-from sound_groove.checkpoint import GROUPS, HEAD, NETWORK, OPTIMIZER, load_checkpoint
+from sound_groove.audio.reading import load_audio
 from sound_groove.cli import main
-from sound_groove.configuration import Recipe, ValidationConfiguration
-from sound_groove.data.augment import Augmentation
-from sound_groove.data.dataset import Batch
-from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.comparison import compare
+from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, ConfigurationError, OutputError, TrainingError
+from sound_groove.inputs.augment import Augmentation
+from sound_groove.inputs.dataset import Batch
+from sound_groove.networks.checkpoint import GROUPS, HEAD, NETWORK, OPTIMIZER, load_checkpoint
 from sound_groove.provenance import instruction_set
-from sound_groove.recipes import dump_recipe, load_recipe
+from sound_groove.recipe.loading import dump_recipe, load_recipe
+from sound_groove.recipe.schema import Recipe, ValidationConfiguration
 from sound_groove.training import log
 from sound_groove.training.curves import draw_curves
 from sound_groove.training.preflight import preflight
@@ -41,7 +42,6 @@ from sound_groove.training.schedule import learning_rate, risen
 from sound_groove.training.trainer import Trainer, TrainingResult, _accelerator, train
 from sound_groove.training.validation import can_be_paired, choose_utterances, find_centre, validate
 from sound_groove.types import ModelIdentity
-from sound_groove.verifier import compare
 from training_corpus import draw_nothing, prepare_corpus, rows, tiny_recipe, train_until_killed, write_prepared
 
 RANDOM_PARTS: dict[str, Any] = {  # everything that draws

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sound_groove.checkpoint import load_checkpoint
-from sound_groove.configuration import Recipe, TrainingConfiguration
 from sound_groove.errors import ConfigurationError, TrainingError
-from sound_groove.recipes import load_recipe
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.recipe.loading import load_recipe
+from sound_groove.recipe.schema import Recipe, TrainingConfiguration
 from sound_groove.training import device, log
 from sound_groove.training.device import check_agreement, choose_precision, computes_bf16, cpu_computes_bf16
 from sound_groove.training.facts import run_facts

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sound_groove.errors import TrialError, UsageError
-from sound_groove.evaluation.pairs import draw_pairs, pair_trials, read_validation_set
-from sound_groove.evaluation.sources import AudioFinder, Sources, locate
-from sound_groove.evaluation.trial_sets import trials_from_list
-from sound_groove.evaluation.trials import CNCELEB, KALDI, VOXCELEB, TrialList, read_trials
+from sound_groove.evaluation.trials.pairs import draw_pairs, pair_trials, read_validation_set
+from sound_groove.evaluation.trials.sources import AudioFinder, Sources, locate
+from sound_groove.evaluation.trials.trial_list import CNCELEB, KALDI, VOXCELEB, TrialList, read_trials
+from sound_groove.evaluation.trials.trial_sets import trials_from_list
 
 patient = settings(deadline=None)  # a busy machine must not fail a test
 

@@ -11,14 +11,14 @@ import soundfile
 
 from cnceleb_tree import CnCelebTree, build_cnceleb
 from evaluation_inputs import RATE, SpectrumEncoder, read_scores, tone, write_small_list
-from sound_groove.calibration import ScoreMap
 from sound_groove.cli import main
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError
 from sound_groove.evaluation import results
 from sound_groove.evaluation.embedding import embed_recordings
-from sound_groove.evaluation.trial_sets import trials_from_list, trials_from_validation
+from sound_groove.evaluation.trials.trial_sets import trials_from_list, trials_from_validation
 from sound_groove.evaluation.verification import Settings, evaluate
-from sound_groove.metrics import cllr, eer, min_dcf
+from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.scoring.metrics import cllr, eer, min_dcf
 from sound_groove.types import CropAveraging
 
 QUICK = Settings(resamples=50, threads=2)

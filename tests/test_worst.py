@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation_inputs import RATE, SpectrumEncoder, tone, write_small_list
-from sound_groove.evaluation import excerpts
-from sound_groove.evaluation.sources import Source
-from sound_groove.evaluation.trial_sets import trials_from_list
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.report import excerpts
+from sound_groove.evaluation.trials.sources import Source
+from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.evaluation.trials.trial_sets import trials_from_list
 from sound_groove.evaluation.verification import Settings, evaluate
 from sound_groove.evaluation.worst import MOST_PER_NAME, choose, find_worst
 

@@ -11,12 +11,12 @@ from typing import Any
 import soundfile
 import torch
 
-from sound_groove.audio import load_audio
-from sound_groove.configuration import Recipe
-from sound_groove.data.manifest import Utterance, write_manifest
-from sound_groove.data.synthesis import write_corpus
-from sound_groove.features import KaldiFbank
-from sound_groove.recipes import parse_recipe
+from sound_groove.audio.reading import load_audio
+from sound_groove.corpora.manifest import Utterance, write_manifest
+from sound_groove.networks.features import KaldiFbank
+from sound_groove.recipe.loading import parse_recipe
+from sound_groove.recipe.schema import Recipe
+from sound_groove.synthesis.voices import write_corpus
 from sound_groove.training import log, trainer, validation
 from sound_groove.training.run_folder import read_rows
 

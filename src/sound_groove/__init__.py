@@ -11,15 +11,15 @@ Importing the package is light: each name below is loaded when it is first used.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sound_groove.audio import load_audio
-    from sound_groove.decision import DecisionRule
-    from sound_groove.encoder import SpeakerEncoder
-    from sound_groove.enrolment import enroll
+    from sound_groove.audio.reading import load_audio
+    from sound_groove.comparison import Comparison, compare, verify_speaker
+    from sound_groove.encoder.encoder import SpeakerEncoder
     from sound_groove.errors import SoundGrooveError
-    from sound_groove.gallery import open_gallery
-    from sound_groove.identification import identify
-    from sound_groove.store.opening import open_store
-    from sound_groove.verifier import Comparison, compare, verify_speaker
+    from sound_groove.scoring.decision import DecisionRule
+    from sound_groove.voiceprints.enrolment import enroll
+    from sound_groove.voiceprints.gallery import open_gallery
+    from sound_groove.voiceprints.identification import identify
+    from sound_groove.voiceprints.store.opening import open_store
 
 __version__ = "0.1.0"
 
@@ -39,17 +39,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Comparison": "verifier",
-    "DecisionRule": "decision",
+    "Comparison": "comparison",
+    "DecisionRule": "scoring.decision",
     "SoundGrooveError": "errors",
-    "SpeakerEncoder": "encoder",
-    "compare": "verifier",
-    "enroll": "enrolment",
-    "identify": "identification",
-    "load_audio": "audio",
-    "open_gallery": "gallery",
-    "open_store": "store.opening",
-    "verify_speaker": "verifier",
+    "SpeakerEncoder": "encoder.encoder",
+    "compare": "comparison",
+    "enroll": "voiceprints.enrolment",
+    "identify": "voiceprints.identification",
+    "load_audio": "audio.reading",
+    "open_gallery": "voiceprints.gallery",
+    "open_store": "voiceprints.store.opening",
+    "verify_speaker": "comparison",
 }
 
 

@@ -15,21 +15,21 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from sound_groove.configuration import Recipe
-from sound_groove.data.corpora import Folder
-from sound_groove.data.preparation import prepare
-from sound_groove.data.preparation_report import PreparationOptions
-from sound_groove.data.synthesis import write_corpus
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.comparison import Comparison, compare
+from sound_groove.corpora.layouts import Folder
+from sound_groove.corpora.preparation import prepare
+from sound_groove.corpora.preparation_report import PreparationOptions
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError
 from sound_groove.evaluation.results import SCORES
-from sound_groove.evaluation.trial_sets import trials_from_list
+from sound_groove.evaluation.trials.trial_sets import trials_from_list
 from sound_groove.evaluation.verification import evaluate
 from sound_groove.files import replaced, write_json
 from sound_groove.percentages import probability_text, rate_text
-from sound_groove.recipes import parse_recipe
+from sound_groove.recipe.loading import parse_recipe
+from sound_groove.recipe.schema import Recipe
+from sound_groove.synthesis.voices import write_corpus
 from sound_groove.training.trainer import train
-from sound_groove.verifier import Comparison, compare
 
 NAME = "made-up-voices"  # the model's name, and so in the title of every picture
 SOURCE = "made-up voices"

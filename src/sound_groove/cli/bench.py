@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sound_groove.cli.verb import Verbs
-    from sound_groove.timing import Benchmark, Setting
+    from sound_groove.encoder.timing import Benchmark, Setting
 
 EXAMPLES = """examples:
   sound-groove bench best.onnx
@@ -83,8 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     ready_for_computing()
     from tqdm import tqdm
 
-    from sound_groove.encoder import SpeakerEncoder, default_model
-    from sound_groove.timing import benchmark, default_threads, settings
+    from sound_groove.encoder.encoder import SpeakerEncoder, default_model
+    from sound_groove.encoder.timing import benchmark, default_threads, settings
 
     model = arguments.path or arguments.model or default_model()
     threads = arguments.threads or default_threads(arguments.device)
@@ -151,7 +151,7 @@ def _table(measured: "Benchmark") -> "Iterator[str]":
 
 
 def _notes(measured: "Benchmark") -> "Iterator[str]":
-    from sound_groove.timing import embedded_s
+    from sound_groove.encoder.timing import embedded_s
 
     yield "real-time factor: seconds of computing per second of audio, without decoding; the median of the runs"
     for duration_s in sorted({timing.setting.duration_s for timing in measured.timings}):

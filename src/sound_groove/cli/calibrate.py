@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Calibrate, and print what it is worth."""
     require_extra("Calibrating", "train", "torch", "safetensors", "pydantic", "scipy", "matplotlib")
     ready_for_computing()
-    from sound_groove.encoder import SpeakerEncoder
+    from sound_groove.encoder.encoder import SpeakerEncoder
     from sound_groove.evaluation.calibrating import Settings, calibrate, check_calibration
     from sound_groove.export.calibrated_file import check_destination, write_calibrated
 
@@ -106,7 +106,7 @@ def _check_use(arguments: argparse.Namespace) -> None:
 
 
 def _plot(path: Path, judged: "Judged", name: str) -> None:
-    from sound_groove.evaluation.plots import plot_reliability
+    from sound_groove.evaluation.report.plots import plot_reliability
     from sound_groove.files import writing
 
     overall = judged.overall

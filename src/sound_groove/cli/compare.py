@@ -60,10 +60,10 @@ def register(verbs: "Verbs") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print the answer, and say what weakens it."""
-    from sound_groove.encoder import default_model
+    from sound_groove.comparison import check_prior, compare
+    from sound_groove.encoder.encoder import default_model
     from sound_groove.errors import UsageError
     from sound_groove.types import CropAveraging
-    from sound_groove.verifier import check_prior, compare
 
     check_prior(arguments.prior)
     if arguments.crop_frames and not arguments.crops:

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make crops, and print how many shards were made."""
     require_extra("Making crops", "train", "torch", "safetensors", "pydantic", "yaml")
     ready_for_computing()
-    from sound_groove.recipes import load_recipe
+    from sound_groove.recipe.loading import load_recipe
     from sound_groove.training.by_ear.maker import make_crops_of
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)

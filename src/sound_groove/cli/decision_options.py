@@ -10,9 +10,9 @@ from sound_groove.cli.options import number
 from sound_groove.percentages import probability_text
 
 if TYPE_CHECKING:
-    from sound_groove.decision import DecisionRule
+    from sound_groove.comparison import Comparison
+    from sound_groove.scoring.decision import DecisionRule
     from sound_groove.types import QualityWarning
-    from sound_groove.verifier import Comparison
 
 
 def add_decision_options(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def decision_rule(arguments: argparse.Namespace) -> "DecisionRule":
     Raises:
         UsageError: a cost or an error rate is out of range.
     """
-    from sound_groove.decision import DEFAULT_COSTS, DecisionRule
+    from sound_groove.scoring.decision import DEFAULT_COSTS, DecisionRule
 
     false_accept, false_reject, inconclusive = arguments.costs or DEFAULT_COSTS
     return DecisionRule(

@@ -10,7 +10,7 @@ from sound_groove.cli.verb import add_verb, say
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
-    from sound_groove.data.downloads import Collection, Delivery
+    from sound_groove.corpora.downloads import Collection, Delivery
 
 EXAMPLES = {
     "cnceleb": "sound-groove download cnceleb data/raw           both parts: CN-Celeb_flac and CN-Celeb2_flac",
@@ -58,7 +58,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Download the corpus, and say where it lies."""
-    from sound_groove.data.downloads import COLLECTIONS, MIRRORS, download
+    from sound_groove.corpora.downloads import COLLECTIONS, MIRRORS, download
 
     collection = COLLECTIONS[arguments.corpus]
     part = getattr(arguments, "part", None)

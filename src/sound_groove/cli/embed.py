@@ -9,8 +9,8 @@ from sound_groove.cli.options import add_channel_option, add_model_option, posit
 from sound_groove.cli.verb import add_verb, ready_for_computing, say
 
 if TYPE_CHECKING:
-    from sound_groove.bulk import Recordings
     from sound_groove.cli.verb import Verbs
+    from sound_groove.encoder.bulk import Recordings
 
 EXAMPLES = """examples:
   sound-groove embed recordings --model best.onnx --out recordings.npz
@@ -80,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     ready_for_computing()
     from tqdm import tqdm
 
-    from sound_groove.bulk import Files, embed_all, in_threads, mixed_recordings
-    from sound_groove.encoder import SpeakerEncoder, default_model
+    from sound_groove.encoder.bulk import Files, embed_all, in_threads, mixed_recordings
+    from sound_groove.encoder.encoder import SpeakerEncoder, default_model
     from sound_groove.errors import UsageError, printable
     from sound_groove.provenance import available_cores
     from sound_groove.types import CropAveraging
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     recordings = find_recordings(arguments.recordings, arguments.channel)
     encoder = SpeakerEncoder.load(model, arguments.device, threads=1)
     if arguments.ray:
-        from sound_groove.ray_bulk import on_ray
+        from sound_groove.encoder.ray_bulk import on_ray
 
         embed = on_ray(Path(model).absolute(), arguments.device, crops, arguments.workers, arguments.ray_address)
     else:
@@ -141,10 +141,10 @@ def find_recordings(inputs: list[str], channel: int | None = None) -> "Recording
         UsageError: arrays are named beside other things, or a channel of them.
         CorpusError: a folder or list is missing, or there is no audio in a folder.
     """
-    from sound_groove.bulk import Files, open_arrays
-    from sound_groove.channels import with_channel
-    from sound_groove.data.corpora.kaldi import is_kaldi, read_kaldi
-    from sound_groove.data.corpora.listing import audio_below, listed_paths
+    from sound_groove.audio.channels import with_channel
+    from sound_groove.corpora.layouts.kaldi import is_kaldi, read_kaldi
+    from sound_groove.corpora.layouts.listing import audio_below, listed_paths
+    from sound_groove.encoder.bulk import Files, open_arrays
     from sound_groove.errors import UsageError
 
     if any(word.endswith(".npz") for word in inputs):

@@ -12,7 +12,7 @@ from sound_groove.percentages import probability_text
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
-    from sound_groove.identification import Identification
+    from sound_groove.voiceprints.identification import Identification
 
 EXAMPLES = """examples:
   sound-groove identify call.wav
@@ -48,9 +48,9 @@ def register(verbs: "Verbs") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look for the speaker, print the answer, and say what weakens it."""
-    from sound_groove.encoder import SpeakerEncoder, default_model
-    from sound_groove.gallery import open_gallery
-    from sound_groove.identification import identify
+    from sound_groove.encoder.encoder import SpeakerEncoder, default_model
+    from sound_groove.voiceprints.gallery import open_gallery
+    from sound_groove.voiceprints.identification import identify
 
     rule = decision_rule(arguments)
     with opened_store(arguments) as store:

@@ -76,13 +76,13 @@ def _facts(model: str) -> dict[str, Any]:
 
     path = model_path(model)
     if path.suffix == ".onnx":
-        from sound_groove.onnx_facts import describe_onnx
+        from sound_groove.encoder.onnx_facts import describe_onnx
 
         return describe_onnx(path)
     from sound_groove.errors import require_extra
 
     require_extra("Reading a .safetensors model", "train", "torch", "safetensors", "pydantic")
-    from sound_groove.checkpoint import describe_checkpoint, load_checkpoint
+    from sound_groove.networks.checkpoint import describe_checkpoint, load_checkpoint
 
     return describe_checkpoint(load_checkpoint(path))
 
@@ -94,7 +94,7 @@ def _check(model: str, device: str) -> dict[str, Any]:
         CheckpointError: it does not compute here what it should, or carries no probe.
     """
     from sound_groove.cli.verb import ready_for_computing
-    from sound_groove.encoder import SpeakerEncoder
+    from sound_groove.encoder.encoder import SpeakerEncoder
     from sound_groove.errors import CheckpointError
 
     ready_for_computing()

@@ -13,8 +13,8 @@ from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
-    from sound_groove.data.corpora import Corpus
-    from sound_groove.data.preparation_report import Report
+    from sound_groove.corpora.layouts import Corpus
+    from sound_groove.corpora.preparation_report import Report
 
 EXAMPLES = {
     "cnceleb": "sound-groove prepare cnceleb --cnceleb1 CN-Celeb_flac --cnceleb2 CN-Celeb2_flac --out data/cn --join 5",
@@ -102,37 +102,37 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def cnceleb_corpus(arguments: argparse.Namespace) -> "Corpus":
     """CN-Celeb, as the arguments name it."""
-    from sound_groove.data.corpora import CnCeleb
+    from sound_groove.corpora.layouts import CnCeleb
 
     return CnCeleb(arguments.cnceleb1, arguments.cnceleb2)
 
 
 def voxceleb_corpus(arguments: argparse.Namespace) -> "Corpus":
     """VoxCeleb, as the arguments name it."""
-    from sound_groove.data.corpora import VoxCeleb
+    from sound_groove.corpora.layouts import VoxCeleb
 
     return VoxCeleb(arguments.folder, tuple(arguments.exclude_trials))
 
 
 def folder_corpus(arguments: argparse.Namespace) -> "Corpus":
     """A folder, as the arguments name it."""
-    from sound_groove.data.corpora import Folder
+    from sound_groove.corpora.layouts import Folder
 
     return Folder(arguments.folder)
 
 
 def list_corpus(arguments: argparse.Namespace) -> "Corpus":
     """A list, or a Kaldi data folder, as the arguments name it."""
-    from sound_groove.data.corpora import KaldiFolder, ListFile
-    from sound_groove.data.corpora.kaldi import is_kaldi
+    from sound_groove.corpora.layouts import KaldiFolder, ListFile
+    from sound_groove.corpora.layouts.kaldi import is_kaldi
 
     return KaldiFolder(arguments.file) if is_kaldi(arguments.file) else ListFile(arguments.file)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the corpus, say what came of it, and give the exit status."""
-    from sound_groove.data.preparation import prepare
-    from sound_groove.data.preparation_report import PreparationOptions
+    from sound_groove.corpora.preparation import prepare
+    from sound_groove.corpora.preparation_report import PreparationOptions
 
     options = PreparationOptions(
         validation_speakers=arguments.validation_speakers,

@@ -43,7 +43,7 @@ def register(verbs: "Verbs") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate, and print where the rooms lie."""
-    from sound_groove.data.rooms import simulate_rooms
+    from sound_groove.synthesis.rooms import simulate_rooms
 
     try:
         made = simulate_rooms(

@@ -46,7 +46,7 @@ def scoring_plan(arguments: argparse.Namespace) -> "ScoringPlan":
     """
     from sound_groove.evaluation.cohort import UTTERANCES
     from sound_groove.evaluation.scorings import SCORINGS, ScoringPlan
-    from sound_groove.normalization import TOP
+    from sound_groove.scoring.as_norm import TOP
 
     if arguments.cohort_top is not None and arguments.scoring not in ("as-norm", "all"):
         raise UsageError("--cohort-top is for --scoring as-norm or all")

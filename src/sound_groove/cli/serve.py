@@ -57,10 +57,10 @@ def register(verbs: "Verbs") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped."""
-    from sound_groove.encoder import default_model
+    from sound_groove.encoder.encoder import default_model
     from sound_groove.service.limits import MEGABYTE, Limits
     from sound_groove.service.serving import serve
-    from sound_groove.store.opening import default_store
+    from sound_groove.voiceprints.store.opening import default_store
 
     given = {
         "workers": arguments.workers,

@@ -15,7 +15,7 @@ from sound_groove.errors import SoundGrooveError, printable
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
-    from sound_groove.store.records import SpeakerEntry
+    from sound_groove.voiceprints.store.records import SpeakerEntry
 
 EXAMPLES = {
     "list": "sound-groove speakers list --store office.db",
@@ -101,7 +101,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from sound_groove.store.records import checked_name
+    from sound_groove.voiceprints.store.records import checked_name
 
     with opened_store(arguments) as store:
         # All are looked up first: a mistyped name must not leave half of them removed.
@@ -127,7 +127,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from sound_groove.errors import UsageError
-    from sound_groove.store.exchange import export_voiceprints
+    from sound_groove.voiceprints.store.exchange import export_voiceprints
 
     if arguments.file.suffix != ".npz":
         raise UsageError(f"the file must end in .npz, and '{printable(str(arguments.file))}' was given")
@@ -143,7 +143,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from sound_groove.store.exchange import import_voiceprints, read_voiceprints
+    from sound_groove.voiceprints.store.exchange import import_voiceprints, read_voiceprints
 
     file = read_voiceprints(arguments.file)
     with (
@@ -168,8 +168,8 @@ def _import(arguments: argparse.Namespace) -> int:
 def _re_embed(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from sound_groove.encoder import SpeakerEncoder, default_model
-    from sound_groove.enrolment import re_embed
+    from sound_groove.encoder.encoder import SpeakerEncoder, default_model
+    from sound_groove.voiceprints.enrolment import re_embed
 
     encoder = SpeakerEncoder.load(arguments.model or default_model())
     done, left = [], {}
@@ -190,9 +190,9 @@ def _re_embed(arguments: argparse.Namespace) -> int:
 
 
 def _index(arguments: argparse.Namespace) -> int:
-    from sound_groove.encoder import SpeakerEncoder, default_model
+    from sound_groove.encoder.encoder import SpeakerEncoder, default_model
     from sound_groove.errors import StoreError
-    from sound_groove.gallery import searches_itself
+    from sound_groove.voiceprints.gallery import searches_itself
 
     with opened_store(arguments) as store:
         if not searches_itself(store):

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sound_groove.store.interface import VoiceprintStore
+    from sound_groove.voiceprints.store.interface import VoiceprintStore
 
 STORE_HELP = "file or postgresql://… URL of the voiceprints (default: $SOUND_GROOVE_STORE, else voiceprints.db here)"
 ACTOR = "command line"  # in the audit trail
@@ -21,6 +21,6 @@ def add_store_option(parser: argparse.ArgumentParser) -> None:
 
 def opened_store(arguments: argparse.Namespace, create: bool = False) -> "AbstractContextManager[VoiceprintStore]":
     """The store that the options name, closed when the block is left."""
-    from sound_groove.store.opening import default_store, open_store
+    from sound_groove.voiceprints.store.opening import default_store, open_store
 
     return closing(open_store(arguments.store or default_store(), create))

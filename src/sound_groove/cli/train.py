@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         "Training", "train", "torch", "accelerate", "safetensors", "pydantic", "yaml", "tensorboard", "matplotlib"
     )
     ready_for_computing()
-    from sound_groove.recipes import load_recipe
+    from sound_groove.recipe.loading import load_recipe
     from sound_groove.training.trainer import check, train
 
     start = [] if arguments.base is None else [f"training.start_from={json.dumps(arguments.base)}"]

@@ -8,7 +8,7 @@ from sound_groove.cli.options import add_channel_option, positive_integer
 from sound_groove.errors import UsageError
 
 if TYPE_CHECKING:
-    from sound_groove.evaluation.trial_sets import TrialSet
+    from sound_groove.evaluation.trials.trial_sets import TrialSet
 
 PAIRS = 20_000
 
@@ -73,7 +73,7 @@ def trial_set_of(arguments: argparse.Namespace) -> "TrialSet":
     Raises:
         TrialError, UsageError: see `trials_from_list` and `trials_from_validation`.
     """
-    from sound_groove.evaluation.trial_sets import choose_channel, trials_from_list, trials_from_validation
+    from sound_groove.evaluation.trials.trial_sets import choose_channel, trials_from_list, trials_from_validation
 
     if arguments.val_meta is not None:
         pairs = PAIRS if arguments.pairs is None else arguments.pairs

@@ -88,11 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, and print the figures."""
     require_extra("verify", "train", "torch", "safetensors", "pydantic", "matplotlib", "sklearn")
     ready_for_computing()
-    from sound_groove.encoder import SpeakerEncoder, default_model
-    from sound_groove.evaluation.metadata import read_metadata
+    from sound_groove.encoder.encoder import SpeakerEncoder, default_model
     from sound_groove.evaluation.other_scores import read_other_scores
-    from sound_groove.evaluation.report import summary
+    from sound_groove.evaluation.report.page import summary
     from sound_groove.evaluation.results import check_folder
+    from sound_groove.evaluation.trials.metadata import read_metadata
     from sound_groove.evaluation.verification import Settings, evaluate
     from sound_groove.types import CropAveraging
 

@@ -16,8 +16,8 @@ from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, number
 from sound_groove.evaluation.figures import values_of, with_intervals
 from sound_groove.evaluation.intervals import SpeakerBootstrap
 from sound_groove.evaluation.other_scores import OtherScores
-from sound_groove.evaluation.trials import TrialList
-from sound_groove.metrics import cllr, roc
+from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.scoring.metrics import cllr, roc
 from sound_groove.types import Scores
 
 COMPARED = {"eer": "EER", "min_dcf": "minDCF 0.01", "min_dcf_05": "minDCF 0.05", "cllr": "Cllr"}

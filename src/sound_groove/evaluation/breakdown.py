@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from sound_groove.evaluation.grouping import Grouping, by_column, by_duration, by_genre, by_session
 from sound_groove.evaluation.intervals import SpeakerBootstrap, bounds
-from sound_groove.evaluation.metadata import Metadata
-from sound_groove.evaluation.places import Place, find_places, read_enrolments
-from sound_groove.evaluation.sources import Source
-from sound_groove.evaluation.trials import CNCELEB, TrialList
-from sound_groove.metrics import roc
+from sound_groove.evaluation.trials.metadata import Metadata
+from sound_groove.evaluation.trials.places import Place, find_places, read_enrolments
+from sound_groove.evaluation.trials.sources import Source
+from sound_groove.evaluation.trials.trial_list import CNCELEB, TrialList
+from sound_groove.scoring.metrics import roc
 from sound_groove.types import Scores
 
 MOST_RESAMPLES = 200  # for each group: bounds of 2.5 % need not be as steady as those of the headline figures

@@ -16,22 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.calibration import ScoreMap, fit_score_map, trial_measures
-from sound_groove.decision import DecisionRule
+from sound_groove.audio.listening import MINIMUM_SPEECH_S
+from sound_groove.audio.quality import Quality, assess
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.comparison import check_prior
 from sound_groove.errors import CheckpointError, MetricError, TrialError, UsageError, printable
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.reliability import measure_reliability
-from sound_groove.evaluation.trial_sets import TrialSet
-from sound_groove.evaluation.trials import TrialList
-from sound_groove.evaluation.unheard import find_heard
+from sound_groove.evaluation.trials.known_speakers import find_heard
+from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.evaluation.trials.trial_sets import TrialSet
 from sound_groove.evaluation.versions import conditions, make_versions
-from sound_groove.listening import MINIMUM_SPEECH_S
-from sound_groove.quality import Quality, assess
-from sound_groove.scoring import score_trials
-from sound_groove.speakers import speaker_digests
+from sound_groove.networks.trained_speakers import speaker_digests
+from sound_groove.scoring.calibration import ScoreMap, fit_score_map, trial_measures
+from sound_groove.scoring.cosine import score_trials
+from sound_groove.scoring.decision import DecisionRule
 from sound_groove.types import Embeddings, ModelIdentity, Samples, Scores
-from sound_groove.verifier import check_prior
 
 SHORTEST_S, LONGEST_S = 0.3, 600.0  # that recordings can be cut to
 MOST_NAMES = 2_000  # recordings that are used; of more, so many are drawn

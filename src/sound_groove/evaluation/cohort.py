@@ -14,12 +14,12 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.data.manifest import read_manifest
-from sound_groove.embedding_file import EMBEDDINGS, PATHS, SPEAKERS, read_embedding_file
+from sound_groove.corpora.manifest import read_manifest
+from sound_groove.encoder.embedding_file import EMBEDDINGS, PATHS, SPEAKERS, read_embedding_file
 from sound_groove.errors import CorpusError, printable
 from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
-from sound_groove.evaluation.sources import Recording
-from sound_groove.scoring import mean_embedding
+from sound_groove.evaluation.trials.sources import Recording
+from sound_groove.scoring.cosine import mean_embedding
 from sound_groove.types import CropAveraging, Embeddings
 
 UTTERANCES = 10  # of each speaker, at most

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sound_groove.audio import SAMPLE_RATE, read_recording
-from sound_groove.calibration import ScoreMap
+from sound_groove.audio.listening import digest_of
+from sound_groove.audio.quality import Quality, assess
+from sound_groove.audio.reading import SAMPLE_RATE, read_recording
 from sound_groove.errors import AudioError, printable
-from sound_groove.evaluation.sources import Recording
-from sound_groove.listening import digest_of
-from sound_groove.quality import Quality, assess
+from sound_groove.evaluation.trials.sources import Recording
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
 WINDOW_S = 600.0  # audio given to the encoder at a time, from which it makes batches of similar length: 38 MB
@@ -26,7 +26,7 @@ READ_AHEAD = 4  # recordings that each reading thread may be ahead
 
 
 class Encoder(Protocol):
-    """What evaluation needs of a model; `sound_groove.encoder.SpeakerEncoder` is one."""
+    """What evaluation needs of a model; `sound_groove.encoder.encoder.SpeakerEncoder` is one."""
 
     identity: ModelIdentity
     embedding_size: int

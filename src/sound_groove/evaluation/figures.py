@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from sound_groove.errors import MetricError
 from sound_groove.evaluation.intervals import LEVEL, SpeakerBootstrap, bounds
-from sound_groove.evaluation.trials import TrialList
-from sound_groove.metrics import Roc, cllr, query_ranks, roc
+from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.scoring.metrics import Roc, cllr, query_ranks, roc
 from sound_groove.types import Embeddings, Scores
 
 OPERATING_POINTS = (("min_dcf", 0.01), ("min_dcf_05", 0.05))
@@ -137,5 +137,5 @@ def measure_recall(
 
 
 def _regression(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`metrics.isotonic`, six times as fast: it is needed in every draw."""
+    """`scoring.metrics.isotonic`, six times as fast: it is needed in every draw."""
     return np.asarray(isotonic_regression(values, weights=weights).x, dtype=np.float64)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.errors import printable
-from sound_groove.evaluation.places import Place
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.trials.places import Place
+from sound_groove.evaluation.trials.trial_list import TrialList
 
 LENGTHS_S = (1.0, 2.0, 5.0, 10.0)  # where one group of lengths ends and the next begins
 LENGTH_NAMES = ("under 1 s", "1 to 2 s", "2 to 5 s", "5 to 10 s", "10 s and more")

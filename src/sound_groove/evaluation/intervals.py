@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.errors import MetricError
-from sound_groove.evaluation.trials import Indices
-from sound_groove.metrics import Roc, check_trials, trial_costs
+from sound_groove.evaluation.trials.trial_list import Indices
+from sound_groove.scoring.metrics import Roc, check_trials, trial_costs
 from sound_groove.types import Labels, Scores
 
 LEVEL = 0.95  # of the intervals
@@ -90,7 +90,7 @@ class SpeakerBootstrap:
         llrs: (trials,) natural log-likelihood ratios, or None.
 
     Raises:
-        MetricError: see `metrics.check_trials`; or lengths differ.
+        MetricError: see `scoring.metrics.check_trials`; or lengths differ.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.errors import TrialError, nearest, printable
-from sound_groove.evaluation.trials import BINARY, WORDS, Indices, TrialList, file_sha256
+from sound_groove.evaluation.trials.trial_list import BINARY, WORDS, Indices, TrialList, file_sha256
 from sound_groove.types import Labels, Scores
 
 COLUMNS = ("enrolment", "test", "score")

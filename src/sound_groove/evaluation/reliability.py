@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.calibration import logit, sigmoid
 from sound_groove.evaluation.intervals import SpeakerBootstrap, bounds
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.scoring.calibration import logit, sigmoid
 from sound_groove.types import Scores
 
 BINS = 10  # of equal width, from 0 to 1

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sound_groove.errors import OutputError, printable
 from sound_groove.evaluation.scorings import SCORINGS, Scoring
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.files import json_text, replaced
 from sound_groove.types import Scores
 

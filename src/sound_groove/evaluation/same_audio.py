@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.errors import printable
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.trials.trial_list import TrialList
 
 MOST_NAMED = 20
 

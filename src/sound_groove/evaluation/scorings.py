@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from sound_groove.errors import UsageError
 from sound_groove.evaluation.cohort import UTTERANCES, Cohort
 from sound_groove.evaluation.figures import measure
-from sound_groove.evaluation.trials import TrialList
-from sound_groove.normalization import TOP, as_norm, cohort_statistics
-from sound_groove.plda import fit_plda
-from sound_groove.scoring import centred, score_trials
+from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.scoring.as_norm import TOP, as_norm, cohort_statistics
+from sound_groove.scoring.cosine import centred, score_trials
+from sound_groove.scoring.plda import fit_plda
 from sound_groove.types import Embeddings, Scores
 
 Scoring = Literal["cosine", "centred", "as-norm", "plda"]

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.calibration import ScoreMap, trial_measures
+from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.errors import TrialError, printable
 from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
-from sound_groove.evaluation.sources import Recording
-from sound_groove.evaluation.trial_sets import TrialSet
-from sound_groove.evaluation.trials import TrialList
-from sound_groove.scoring import mean_embedding
+from sound_groove.evaluation.trials.sources import Recording
+from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.evaluation.trials.trial_sets import TrialSet
+from sound_groove.scoring.calibration import ScoreMap, trial_measures
+from sound_groove.scoring.cosine import mean_embedding
 from sound_groove.types import CropAveraging, Embeddings, Scores
 
 

@@ -19,21 +19,21 @@ from sound_groove.evaluation.against import compare
 from sound_groove.evaluation.breakdown import break_down, find_traits
 from sound_groove.evaluation.cohort import ChosenCohort, choose_cohort
 from sound_groove.evaluation.embedding import Encoder, describe
-from sound_groove.evaluation.excerpts import excerpts_of
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure_recall
-from sound_groove.evaluation.metadata import Metadata
 from sound_groove.evaluation.other_scores import OtherScores
 from sound_groove.evaluation.reliability import measure_reliability
+from sound_groove.evaluation.report.excerpts import excerpts_of
 from sound_groove.evaluation.same_audio import describe_same_audio, same_audio, same_audio_notes
 from sound_groove.evaluation.scorings import ScoringPlan, describe_cohort, measure_all, score_all
-from sound_groove.evaluation.trial_sets import TrialSet
-from sound_groove.evaluation.trials import CNCELEB, TrialList
-from sound_groove.evaluation.unheard import find_heard
+from sound_groove.evaluation.trials.known_speakers import find_heard
+from sound_groove.evaluation.trials.metadata import Metadata
+from sound_groove.evaluation.trials.trial_list import CNCELEB, TrialList
+from sound_groove.evaluation.trials.trial_sets import TrialSet
 from sound_groove.evaluation.usable import Usable, embed_names
 from sound_groove.evaluation.worst import find_worst
-from sound_groove.metrics import roc
-from sound_groove.plda import check_speakers
 from sound_groove.provenance import machine
+from sound_groove.scoring.metrics import roc
+from sound_groove.scoring.plda import check_speakers
 from sound_groove.types import CropAveraging, Embeddings, Scores
 
 MOST_NAMED = 20  # unusable recordings named on the terminal; the file names all
@@ -190,7 +190,7 @@ def evaluate(
                 results.write_scores(folder / file, trials, each.scores, each.llrs)
             _draw(folder, trials, scores, embeddings, speakers, metrics)
             metrics["elapsed_s"]["total"] = round(time.monotonic() - started, 2)
-            from sound_groove.evaluation.report import write_report
+            from sound_groove.evaluation.report.page import write_report
 
             excerpts = excerpts_of(metrics["worst"]) if settings.audio else {}
             write_report(folder / results.REPORT, metrics, [folder / name for name in results.PICTURES], excerpts)
@@ -263,7 +263,7 @@ def _draw(
     metrics: dict[str, Any],
 ) -> None:
     """The pictures; the reason for one that is left out goes into the notes."""
-    from sound_groove.evaluation import plots
+    from sound_groove.evaluation.report import plots
 
     curve = plots.corners(roc(scores, trials.labels))
     title = f"{metrics['model']['name']} on {Path(metrics['trial_list']['path']).name}, {len(trials):,} trials"

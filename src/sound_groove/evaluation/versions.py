@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.data.augment import babble, coloured_noise, mix
-from sound_groove.data.batch_draws import BatchDraws
-from sound_groove.evaluation.pauses import TREATMENTS, treated
-from sound_groove.pieces import repeated
+from sound_groove.audio.pieces import repeated
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.inputs.augment import babble, coloured_noise, mix
+from sound_groove.synthesis.batch_draws import BatchDraws
+from sound_groove.synthesis.treated_pauses import TREATMENTS, treated
 from sound_groove.types import Samples
 
 Kind = Literal["as it is", "noisy", "other pauses"]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.errors import printable
-from sound_groove.evaluation.sources import Source
-from sound_groove.evaluation.trials import TrialList
+from sound_groove.evaluation.trials.sources import Source
+from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.types import Scores
 
 MOST_PER_NAME = 2  # so that one bad recording does not fill the list

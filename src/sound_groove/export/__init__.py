@@ -1,0 +1,1 @@
+"""The file that leaves: a trained network in a format for other programs."""

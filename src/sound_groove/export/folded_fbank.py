@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sound_groove.filterbank import (
+from sound_groove.audio.filterbank import (
     FFT_SIZE,
     FRAME_LENGTH,
     FRAME_SHIFT,

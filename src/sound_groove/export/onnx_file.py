@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.checkpoint import Checkpoint, load_checkpoint
+from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.errors import UsageError, require_extra
 from sound_groove.export.folded_fbank import FoldedFbank
 from sound_groove.export.parity import CHECKED_S, SHORTEST_SAMPLES, demand, worst_cosine
@@ -22,8 +21,9 @@ from sound_groove.export.serving_ecapa import ServingEcapa
 from sound_groove.export.speech import draw_pieces
 from sound_groove.export.tracing import carry_probe, describe, facts, trace
 from sound_groove.export.waveform_model import WaveformModel
-from sound_groove.models.ecapa_tdnn import EcapaTdnn
-from sound_groove.probe import probe_signal
+from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
+from sound_groove.networks.ecapa_tdnn import EcapaTdnn
+from sound_groove.networks.probe import probe_signal
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings, Samples
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.checkpoint import Checkpoint
-from sound_groove.data.synthesis import made_up_speaker, speak
-from sound_groove.encoder import MINIMUM_FRAMES, SpeakerEncoder
+from sound_groove.audio.filterbank import samples_of
+from sound_groove.audio.pieces import repeated
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.encoder.encoder import MINIMUM_FRAMES, SpeakerEncoder
 from sound_groove.errors import CheckpointError, printable
-from sound_groove.filterbank import samples_of
-from sound_groove.pieces import repeated
+from sound_groove.networks.checkpoint import Checkpoint
+from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import Embeddings, Samples
 
 CHECKED_S = (0.3, 1.0, 2.0, 3.7, 10.0, 60.0)

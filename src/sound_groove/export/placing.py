@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sound_groove.checkpoint import Checkpoint
 from sound_groove.errors import OutputError, printable
 from sound_groove.files import replaced_bytes, writing
+from sound_groove.networks.checkpoint import Checkpoint
 from sound_groove.pretrained import is_packaged
 
 

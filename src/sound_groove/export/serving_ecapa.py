@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sound_groove.models.ecapa_tdnn import LEAST_VARIANCE, AttentiveStatistics, ConvReluNorm, EcapaTdnn, SeRes2Block
+from sound_groove.networks.ecapa_tdnn import LEAST_VARIANCE, AttentiveStatistics, ConvReluNorm, EcapaTdnn, SeRes2Block
 
 # Parts of these names belong to products that are made once an utterance, not for each frame.
 ONCE_AN_UTTERANCE = ("squeeze", "excite", "of_context", "embedding")

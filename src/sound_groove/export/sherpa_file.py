@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sound_groove.checkpoint import Checkpoint, load_checkpoint
-from sound_groove.encoder import MINIMUM_FRAMES
+from sound_groove.encoder.encoder import MINIMUM_FRAMES
 from sound_groove.errors import require_extra
 from sound_groove.export.parity import demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.sherpa_front_end import OurFeatures, repeated, sherpa_features
 from sound_groove.export.tracing import describe, facts, trace
 from sound_groove.export.waveform_model import WaveformModel
+from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings, Samples
 

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sound_groove.features import KaldiFbank
-from sound_groove.filterbank import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE, mel, mel_edges, mel_filters
+from sound_groove.audio.filterbank import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE, mel, mel_edges, mel_filters
+from sound_groove.networks.features import KaldiFbank
 
 HIGH_FREQUENCY = 7600.0  # Hz, where the last filter ends
 _BEFORE = (FRAME_LENGTH - FRAME_SHIFT) // 2  # samples by which the first frame begins before the recording

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sound_groove.audio import SAMPLE_RATE, load_audio
-from sound_groove.data.corpora.listing import is_audio, listed_paths
+from sound_groove.audio.pieces import repeated
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.corpora.layouts.listing import is_audio, listed_paths
 from sound_groove.errors import AudioError, UsageError, printable
 from sound_groove.export.parity import SHORTEST_SAMPLES
-from sound_groove.pieces import repeated
 from sound_groove.types import Samples
 
 LONGEST_PIECE_S = 10.0  # of a recording: more would take longer and tell little more

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio.speech import CHUNK, CONTEXT, DETECTOR, STATE
 from sound_groove.errors import CheckpointError, require_extra
 from sound_groove.files import replaced_bytes
-from sound_groove.speech import CHUNK, CONTEXT, DETECTOR, STATE
 
 if TYPE_CHECKING:
     import onnx

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.checkpoint import Checkpoint, load_checkpoint
+from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.errors import CheckpointError, UsageError, printable, require_extra
 from sound_groove.export.parity import CHECKED_S, SHORTEST_SAMPLES, demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.tracing import OUTPUT, trace
 from sound_groove.export.waveform_model import WaveformModel
+from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
 from sound_groove.types import Embeddings, Samples
 
 INPUT = "waveform"

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from sound_groove import __version__
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.checkpoint import Checkpoint
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.encoder.onnx_model import PROBE_KEY
+from sound_groove.encoder.runtimes import LEVEL
 from sound_groove.errors import CheckpointError
 from sound_groove.export.shared_facts import shared_facts
-from sound_groove.onnx_model import PROBE_KEY
-from sound_groove.probe import Probe
-from sound_groove.runtimes import LEVEL
+from sound_groove.networks.checkpoint import Checkpoint
+from sound_groove.networks.probe import Probe
 from sound_groove.types import Embeddings
 
 if TYPE_CHECKING:

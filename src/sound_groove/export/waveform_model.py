@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sound_groove.checkpoint import Checkpoint, restore_network
-from sound_groove.features import KaldiFbank, Normalization
+from sound_groove.networks.checkpoint import Checkpoint, restore_network
+from sound_groove.networks.features import KaldiFbank, Normalization
 
 
 class WaveformModel(nn.Module):

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
+from sound_groove.audio.listening import AudioFacts
 from sound_groove.errors import RequestError
-from sound_groove.listening import AudioFacts
 from sound_groove.service.keys import Scope
-from sound_groove.store.records import Event, RecordingEntry, SpeakerEntry
 from sound_groove.types import ModelIdentity, QualityWarning
+from sound_groove.voiceprints.store.records import Event, RecordingEntry, SpeakerEntry
 
 LARGEST_PAGE = 1000  # entries
 

@@ -22,10 +22,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sound_groove.audio import SAMPLE_RATE, read_recording
+from sound_groove.audio.media.ffmpeg import has_media, import_media
+from sound_groove.audio.quality import assess
+from sound_groove.audio.reading import SAMPLE_RATE, read_recording
 from sound_groove.errors import AudioError
-from sound_groove.media import has_media, import_media
-from sound_groove.quality import assess
 
 FRAME = struct.Struct("!IQ")  # bytes of JSON, bytes after it
 OPEN_FILES = 64

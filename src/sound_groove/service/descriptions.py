@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from sound_groove.audio import MAXIMUM_CHANNELS
-from sound_groove.identification import TOP, WEIGHED
+from sound_groove.audio.reading import MAXIMUM_CHANNELS
 from sound_groove.service.answers import ErrorAnswer
 from sound_groove.service.uploads import FALSE, TRUE, FormShape
+from sound_groove.voiceprints.identification import TOP, WEIGHED
 
 TITLE = "Sound-Groove"
 SUMMARY = "Speaker verification: compare two recordings, enrol speakers, verify and identify them, and forget them."

@@ -9,9 +9,9 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.listening import HeardRecording
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError
-from sound_groove.listening import HeardRecording
 from sound_groove.pretrained import model_path
 from sound_groove.service.workers import unusable
 from sound_groove.types import Embeddings

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sound_groove.enrolment import Candidate, Enrolment, enroll_heard
+from sound_groove.audio.listening import HeardRecording
+from sound_groove.comparison import Comparison, compare_heard, verify_heard
 from sound_groove.errors import (
     EnrolmentError,
     OtherModelError,
@@ -17,19 +18,18 @@ from sound_groove.errors import (
     UsageError,
     printable,
 )
-from sound_groove.gallery import open_gallery
-from sound_groove.identification import Identification, identify_heard
-from sound_groove.listening import HeardRecording
 from sound_groove.service.admission import Admission
 from sound_groove.service.answers import Embedded
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
 from sound_groove.service.uploads import malformed
 from sound_groove.service.workers import DecodeWorkers, unusable
-from sound_groove.store.interface import VoiceprintStore
-from sound_groove.store.records import Erasure, Voiceprint
 from sound_groove.types import Embeddings
-from sound_groove.verifier import Comparison, compare_heard, verify_heard
+from sound_groove.voiceprints.enrolment import Candidate, Enrolment, enroll_heard
+from sound_groove.voiceprints.gallery import open_gallery
+from sound_groove.voiceprints.identification import Identification, identify_heard
+from sound_groove.voiceprints.store.interface import VoiceprintStore
+from sound_groove.voiceprints.store.records import Erasure, Voiceprint
 
 STORE_THREADS = 4
 Result = TypeVar("Result")

@@ -8,14 +8,14 @@ from urllib.parse import unquote
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 
-from sound_groove.audio import MAXIMUM_CHANNELS
+from sound_groove.audio.reading import MAXIMUM_CHANNELS
+from sound_groove.comparison import DEFAULT_PRIOR, check_prior
 from sound_groove.service.engine import Clip, Engine, Known, checked
 from sound_groove.service.guard import Guard
 from sound_groove.service.keys import Key, Scope
 from sound_groove.service.logs import RequestRecord
 from sound_groove.service.uploads import Form, FormShape, malformed, read_form
-from sound_groove.store.records import checked_name
-from sound_groove.verifier import DEFAULT_PRIOR, check_prior
+from sound_groove.voiceprints.store.records import checked_name
 
 BEARER = Depends(HTTPBearer(auto_error=False, description="An API key, where the service has keys."))
 Name = Annotated[

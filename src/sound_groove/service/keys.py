@@ -27,7 +27,7 @@ from typing import Literal, get_args
 
 from sound_groove.errors import OutputError, ServiceError, UsageError, nearest, printable
 from sound_groove.files import locked_folder, replaced
-from sound_groove.store.records import now
+from sound_groove.voiceprints.store.records import now
 
 Scope = Literal["read", "enrol", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it

@@ -19,7 +19,7 @@ from sound_groove.service.guard import Guard, is_loopback
 from sound_groove.service.keys import KeyRing
 from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log, ServerMessages
-from sound_groove.store.opening import open_store
+from sound_groove.voiceprints.store.opening import open_store
 
 BACKLOG = 256
 CONNECTIONS = 500  # open at once

@@ -10,13 +10,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from sound_groove.enrolment import Enrolment
 from sound_groove.service.answers import LARGEST_PAGE, SpeakerDetail, SpeakerPage, json_answer
 from sound_groove.service.descriptions import CALLED, SPEAKER, UPLOADED, example, form, refusals
 from sound_groove.service.engine import Clip, Known
 from sound_groove.service.house import House, Name, channel, speaker_name
 from sound_groove.service.uploads import Form, FormShape
-from sound_groove.store.records import Erasure
+from sound_groove.voiceprints.enrolment import Enrolment
+from sound_groove.voiceprints.store.records import Erasure
 
 
 def add_speakers(router: APIRouter, house: House) -> None:

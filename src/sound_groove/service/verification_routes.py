@@ -6,14 +6,14 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from sound_groove.identification import TOP, WEIGHED, Identification
+from sound_groove.comparison import Comparison
 from sound_groove.service.answers import Embedded, json_answer
 from sound_groove.service.descriptions import COMPARISON, IDENTIFICATION, UPLOADED, example, form, refusals
 from sound_groove.service.engine import Known, checked
 from sound_groove.service.house import House, clip, prior
 from sound_groove.service.uploads import Form, FormShape, malformed
-from sound_groove.store.records import checked_name
-from sound_groove.verifier import Comparison
+from sound_groove.voiceprints.identification import TOP, WEIGHED, Identification
+from sound_groove.voiceprints.store.records import checked_name
 
 PAIR = FormShape({"a": 1, "b": 1}, ("prior", "channel"))
 ONE = FormShape({"audio": 1}, ("channel",))

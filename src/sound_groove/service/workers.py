@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from sound_groove.audio.listening import HeardRecording, ReadRecording, judged
+from sound_groove.audio.quality import Quality
 from sound_groove.errors import RequestError, ServiceError
-from sound_groove.listening import HeardRecording, ReadRecording, judged
-from sound_groove.quality import Quality
 from sound_groove.service.decoding import FRAME
 from sound_groove.service.limits import Limits
 from sound_groove.types import ChannelFacts, QualityWarning, Samples

@@ -1,0 +1,1 @@
+"""Training a network: the loop, what is checked before it, and what it leaves."""

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
-from sound_groove.audio import MINIMUM_DURATION_S, SAMPLE_RATE
-from sound_groove.checkpoint import FRONT_END_OPTIONS, load_checkpoint
-from sound_groove.configuration import Recipe
-from sound_groove.data.manifest import Utterance
-from sound_groove.data.shards import damaged_shards
+from sound_groove.audio.given import split_name
+from sound_groove.audio.reading import MINIMUM_DURATION_S, SAMPLE_RATE
+from sound_groove.corpora.manifest import Utterance
+from sound_groove.corpora.shards import damaged_shards
 from sound_groove.errors import SoundGrooveError
-from sound_groove.given import split_name
+from sound_groove.networks.checkpoint import FRONT_END_OPTIONS, load_checkpoint
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.device import choose_device
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.validation import can_be_paired

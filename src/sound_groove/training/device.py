@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from sound_groove.configuration import Recipe
 from sound_groove.errors import TrainingError
 from sound_groove.provenance import instruction_set
+from sound_groove.recipe.schema import Recipe
 
 
 def choose_device(recipe: Recipe) -> torch.device:

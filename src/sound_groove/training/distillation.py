@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sound_groove.data.dataset import Batch
+from sound_groove.inputs.dataset import Batch
 
 
 class Lesson(NamedTuple):

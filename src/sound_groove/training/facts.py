@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from sound_groove.checkpoint import CheckpointHeader
-from sound_groove.configuration import Recipe
-from sound_groove.data.dataset import Batch
-from sound_groove.probe import Probe
-from sound_groove.speakers import DIGESTS_KEY
+from sound_groove.inputs.dataset import Batch
+from sound_groove.networks.checkpoint import CheckpointHeader
+from sound_groove.networks.probe import Probe
+from sound_groove.networks.trained_speakers import DIGESTS_KEY
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.state import Progress
 from sound_groove.training.validation import Validation

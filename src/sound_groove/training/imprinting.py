@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from sound_groove.data.manifest import Utterance
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.corpora.manifest import Utterance
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.cohort import choose_evenly
-from sound_groove.losses import AamSoftmax
+from sound_groove.networks.losses import AamSoftmax
 from sound_groove.training.validation import embed_utterances
 from sound_groove.types import Embeddings
 

@@ -14,15 +14,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sound_groove.configuration import Recipe
-from sound_groove.data.augment import Augmentation
-from sound_groove.data.batch_draws import SharedBatch
-from sound_groove.data.dataset import Batch, BatchSource, CropReader, Item
-from sound_groove.data.draws import Draw
-from sound_groove.data.masking import mask_features
-from sound_groove.data.speed import play
-from sound_groove.features import KaldiFbank, Normalization
-from sound_groove.torch_threads import torch_threads
+from sound_groove.inputs.augment import Augmentation
+from sound_groove.inputs.dataset import Batch, BatchSource, CropReader, Item
+from sound_groove.inputs.masking import mask_features
+from sound_groove.inputs.speed import play
+from sound_groove.networks.features import KaldiFbank, Normalization
+from sound_groove.networks.torch_threads import torch_threads
+from sound_groove.recipe.schema import Recipe
+from sound_groove.synthesis.batch_draws import SharedBatch
+from sound_groove.synthesis.draws import Draw
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.stages import Stage
 

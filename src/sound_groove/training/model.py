@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sound_groove.checkpoint import Checkpoint, load_checkpoint, restore_network
-from sound_groove.configuration import OptimizerConfiguration, Recipe
-from sound_groove.losses import AamSoftmax
-from sound_groove.models import build_network
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, restore_network
+from sound_groove.networks.losses import AamSoftmax
+from sound_groove.recipe.schema import OptimizerConfiguration, Recipe
 from sound_groove.training.distillation import Lesson, Pupil
 from sound_groove.training.schedule import risen
 from sound_groove.training.state import Progress

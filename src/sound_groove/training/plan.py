@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sound_groove.configuration import Recipe
-from sound_groove.data.manifest import Utterance
-from sound_groove.speakers import speaker_digests
+from sound_groove.corpora.manifest import Utterance
+from sound_groove.networks.trained_speakers import speaker_digests
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.device import precision_summary
 from sound_groove.training.stages import Stage
 from sound_groove.training.teacher import Teacher

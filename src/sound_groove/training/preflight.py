@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sound_groove.configuration import Recipe
-from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
-from sound_groove.data.mining import HardSampler
-from sound_groove.data.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
-from sound_groove.data.surroundings import find_noise, find_rooms, find_surroundings
+from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
-from sound_groove.models import build_network
-from sound_groove.recipes import stage_recipes
+from sound_groove.inputs.mining import HardSampler
+from sound_groove.inputs.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
+from sound_groove.inputs.surroundings import find_noise, find_rooms, find_surroundings
+from sound_groove.networks.architectures import build_network
+from sound_groove.recipe.loading import stage_recipes
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.checks import (
     check_batches,
     check_device,

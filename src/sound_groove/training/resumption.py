@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sound_groove.configuration import Recipe
 from sound_groove.errors import SoundGrooveError
 from sound_groove.files import read_json
-from sound_groove.recipes import load_recipe
+from sound_groove.recipe.loading import load_recipe
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.run_folder import RunFolder
 
 PRECISION = ("training", "precision")

@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sound_groove.checkpoint import BEST_NAME, LAST_NAME
-from sound_groove.configuration import Recipe
 from sound_groove.errors import OutputError, printable
 from sound_groove.files import read_json, replaced, write_json, write_text, writing
+from sound_groove.networks.checkpoint import BEST_NAME, LAST_NAME
 from sound_groove.provenance import now
-from sound_groove.recipes import dump_recipe
+from sound_groove.recipe.loading import dump_recipe
+from sound_groove.recipe.schema import Recipe
 
 
 class RunFolder:

@@ -2,7 +2,7 @@
 
 import math
 
-from sound_groove.configuration import LearningRateConfiguration, RiseConfiguration
+from sound_groove.recipe.schema import LearningRateConfiguration, RiseConfiguration
 
 
 def learning_rate(settings: LearningRateConfiguration, epoch: float, epochs: int, total_batch: int) -> float:

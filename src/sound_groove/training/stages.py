@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count
 
-from sound_groove.configuration import Recipe
-from sound_groove.data.sampler import Sampler
-from sound_groove.data.surroundings import SurroundingsReader
+from sound_groove.inputs.sampler import Sampler
+from sound_groove.inputs.surroundings import SurroundingsReader
+from sound_groove.recipe.schema import Recipe
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.data.batch_draws import SharedBatch
-from sound_groove.data.dataset import read_crop
-from sound_groove.data.manifest import Utterance
-from sound_groove.embedding_file import EMBEDDINGS, PATHS, read_embedding_file, unit_rows
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.corpora.manifest import Utterance
+from sound_groove.encoder.embedding_file import EMBEDDINGS, PATHS, read_embedding_file, unit_rows
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CorpusError, SoundGrooveError, TrainingError, printable
 from sound_groove.files import replaced_bytes, writing
+from sound_groove.inputs.dataset import read_crop
+from sound_groove.synthesis.batch_draws import SharedBatch
 from sound_groove.types import Embeddings
 
 LONGEST_S = 20.0  # that a model is given of an utterance: the middle of a longer one

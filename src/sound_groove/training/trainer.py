@@ -24,18 +24,18 @@ from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sound_groove.checkpoint import GROUPS, load_checkpoint, save_checkpoint
-from sound_groove.configuration import Recipe
-from sound_groove.data.batch_draws import SharedBatch
-from sound_groove.data.dataset import DEAD_WORKER, Batch, training_batches
-from sound_groove.data.draws import Draw
-from sound_groove.data.mining import SPARE, HardSampler, find_neighbours
-from sound_groove.data.sampler import MixedSampler, Sampler, ShuffledSampler
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError, TrainingError
 from sound_groove.files import read_json, write_json
-from sound_groove.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
+from sound_groove.inputs.dataset import DEAD_WORKER, Batch, training_batches
+from sound_groove.inputs.mining import SPARE, HardSampler, find_neighbours
+from sound_groove.inputs.sampler import MixedSampler, Sampler, ShuffledSampler
+from sound_groove.networks.checkpoint import GROUPS, load_checkpoint, save_checkpoint
+from sound_groove.networks.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
 from sound_groove.provenance import host
+from sound_groove.recipe.schema import Recipe
+from sound_groove.synthesis.batch_draws import SharedBatch
+from sound_groove.synthesis.draws import Draw
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.batch_norm import share_batch_norm
 from sound_groove.training.by_ear.plan import plan_by_ear

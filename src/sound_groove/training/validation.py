@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sound_groove.audio import SAMPLE_RATE
-from sound_groove.calibration import ScoreMap, fit_score_map
-from sound_groove.configuration import ValidationConfiguration
-from sound_groove.data.dataset import load_features, read_crop
-from sound_groove.data.manifest import Utterance
-from sound_groove.data.speed import change_speed
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.corpora.manifest import Utterance
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import TrainingError
-from sound_groove.metrics import eer
+from sound_groove.inputs.dataset import load_features, read_crop
+from sound_groove.inputs.speed import change_speed
+from sound_groove.recipe.schema import ValidationConfiguration
+from sound_groove.scoring.calibration import ScoreMap, fit_score_map
+from sound_groove.scoring.metrics import eer
 from sound_groove.types import Embeddings
 
 CHUNK = 64  # recordings in memory at a time

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sound_groove.audio import SAMPLE_RATE, probe, read_segment
-from sound_groove.configuration import ValidationConfiguration
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.reading import SAMPLE_RATE, probe, read_segment
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import SoundGrooveError, TrainingError
-from sound_groove.evaluation.trials import TrialList, read_trials
-from sound_groove.metrics import eer
+from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
+from sound_groove.recipe.schema import ValidationConfiguration
+from sound_groove.scoring.metrics import eer
 from sound_groove.types import Embeddings
 
 CHUNK = 64  # recordings in memory at a time

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sound_groove.configuration import Recipe
-from sound_groove.data.crops.making import CropMaker, crop_lengths
-from sound_groove.data.crops.pool import CropPool, CropShard
 from sound_groove.files import locked_folder
+from sound_groove.inputs.crops.making import CropMaker, crop_lengths
+from sound_groove.inputs.crops.pool import CropPool, CropShard
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.by_ear.plan import ByEarPlan, plan_by_ear
 from sound_groove.training.by_ear.teacher import HearingTeacher, open_hearing_teacher
 from sound_groove.training.run_folder import run_folder

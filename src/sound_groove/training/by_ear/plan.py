@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sound_groove.configuration import Recipe
-from sound_groove.data.crops.visits import VisitPlan, plan_visits
-from sound_groove.data.manifest import Utterance, manifest_hash, read_manifest
-from sound_groove.data.sampler import speaker_labels
-from sound_groove.data.surroundings import SurroundingsReader, find_surroundings
+from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.errors import ConfigurationError, TrainingError
-from sound_groove.models import build_network
-from sound_groove.speakers import speaker_digests
+from sound_groove.inputs.crops.visits import VisitPlan, plan_visits
+from sound_groove.inputs.sampler import speaker_labels
+from sound_groove.inputs.surroundings import SurroundingsReader, find_surroundings
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.trained_speakers import speaker_digests
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.by_ear.judging import JudgingLists, read_judging_lists
 from sound_groove.training.checks import (
     check_batches,

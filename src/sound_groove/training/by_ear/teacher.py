@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sound_groove.data.shards import Steps, to_float
-from sound_groove.embedding_file import unit_rows
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.audio.filterbank import SIXTEEN_BIT
+from sound_groove.corpora.shards import Steps, to_float
+from sound_groove.encoder.embedding_file import unit_rows
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import SoundGrooveError, TrainingError, printable
-from sound_groove.features import KaldiFbank, remove_mean
-from sound_groove.filterbank import SIXTEEN_BIT
-from sound_groove.models.campplus import CamPlusPlus
+from sound_groove.networks.campplus import CamPlusPlus
+from sound_groove.networks.features import KaldiFbank, remove_mean
 from sound_groove.training.device import cpu_computes_bf16
 from sound_groove.types import Embeddings
 

@@ -2,7 +2,7 @@
 
     shard -> visit (gates, padding, gain) -> filterbanks -> level, floor, mean -> network -> distances -> step
 
-Epoch t visits shard t and, once more, older ones (`sound_groove.data.crops.visits`). The order, and what is done to a
+Epoch t visits shard t and, once more, older ones (`sound_groove.inputs.crops.visits`). The order, and what is done to a
 crop at a visit, are functions of (seed, epoch, batch); what is left is in the state that `last.safetensors` holds. So a
 run that was killed and resumed gives, on a CPU, the losses of the run that was not, bit for bit. It waits where its
 maker is behind.
@@ -20,18 +20,18 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sound_groove.checkpoint import GROUPS, MEAN, NETWORK, load_checkpoint, save_checkpoint
-from sound_groove.configuration import Recipe
-from sound_groove.data.crops.pool import CropPool, CropShard
-from sound_groove.data.crops.visits import EpochVisits, Visit
-from sound_groove.encoder import SpeakerEncoder
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError, TrainingError
-from sound_groove.features import KaldiFbank, Normalization
 from sound_groove.files import read_json
-from sound_groove.losses import AamSoftmax
-from sound_groove.models import build_network
-from sound_groove.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
+from sound_groove.inputs.crops.pool import CropPool, CropShard
+from sound_groove.inputs.crops.visits import EpochVisits, Visit
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.checkpoint import GROUPS, MEAN, NETWORK, load_checkpoint, save_checkpoint
+from sound_groove.networks.features import KaldiFbank, Normalization
+from sound_groove.networks.losses import AamSoftmax
+from sound_groove.networks.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
 from sound_groove.provenance import host
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.averaging import MovingMean
 from sound_groove.training.by_ear.loss import HearingLoss
 from sound_groove.training.by_ear.maker import ShardMaker

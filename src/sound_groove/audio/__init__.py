@@ -1,0 +1,1 @@
+"""Reading recordings, and what is in them: formats, channels, speech, pauses, level, quality. numpy only."""

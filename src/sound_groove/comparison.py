@@ -1,0 +1,294 @@
+"""Comparison: are two recordings of the same speaker?
+
+    recording -> embedding -> score (cosine) -> log-likelihood ratio -> verdict, and probability, given a prior
+
+A cosine is not a probability, and the same cosine means different things to different models, and of short or noisy
+recordings less than of long and clean ones: the map from one to the other comes with the model. Where the model has
+none, or the audio is too poor, there is a score but no verdict.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sound_groove.arguments import check_has, check_kind, check_number
+from sound_groove.audio.given import AnyRecording
+from sound_groove.audio.listening import AudioFacts, HeardRecording, allow_verdict, hear, joint_facts, judge, read
+from sound_groove.encoder.encoder import SpeakerEncoder, default_model
+from sound_groove.errors import UsageError
+from sound_groove.scoring.calibration import ScoreMap, logit, probability, trial_measures
+from sound_groove.scoring.cosine import cosine
+from sound_groove.scoring.decision import DecisionRule, Verdict
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Scores
+from sound_groove.voiceprints.store.changing import other_model
+from sound_groove.voiceprints.store.interface import VoiceprintStore
+from sound_groove.voiceprints.store.records import Voiceprint
+
+DEFAULT_PRIOR = 0.5
+DEFAULT_RULE = DecisionRule()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The answer to "are these the same speaker?".
+
+    Attributes:
+        score: cosine of the two embeddings, in [-1, 1]; higher = more likely the same speaker.
+        llr: log-likelihood ratio (natural logarithm), or None when the model has no score map.
+        probability: of the same speaker, at `prior`; None without a score map.
+        prior: probability of the same speaker before listening.
+        threshold: the score at which the probability is one half for two such recordings; None without a score map, or
+            when the map is flat.
+        limits: the llr below which the verdict is 'different', and that from which on it is 'same'.
+        verdict: "same", "different", or "inconclusive".
+        model: name and hash of the model that scored.
+        warnings: what makes the answer less trustworthy, and why there is no verdict when there is none.
+        audio: of the first and the second recording.
+    """
+
+    score: float
+    llr: float | None
+    probability: float | None
+    prior: float
+    threshold: float | None
+    limits: tuple[float, float]
+    verdict: Verdict
+    model: ModelIdentity
+    warnings: tuple[QualityWarning, ...]
+    audio: tuple[AudioFacts, AudioFacts]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison as JSON can hold it, with these very names."""
+        record = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+
+
+def compare(
+    a: AnyRecording,
+    b: AnyRecording,
+    model: str | Path | SpeakerEncoder | None = None,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+    crops: CropAveraging | None = None,
+    channel: int | None = None,
+) -> Comparison:
+    """Compare two recordings.
+
+    The answer is deterministic, and the same when the two change places. Evidence that is not worth the risk of a wrong
+    verdict gives none (by default a probability between 0.2 and 0.8), nor does a recording with less than half a second
+    of speech, nor one whose channels carry different sound when none of them was chosen.
+
+    Args:
+        a: a path, the bytes of a file, an open file, or samples with their rate, as `audio.reading.load_audio` takes
+            them; an array alone is mono float32 at 16 kHz in [-1, 1]. A path may name a channel: `call.wav#2`.
+        b: the same.
+        model: a model file, a run folder, or an encoder (which saves loading it again); None takes the model that the
+            environment variable SOUND_GROOVE_MODEL names, else the one in the package, `pretrained`.
+        prior: probability of the same speaker before listening, in (0, 1).
+        rule: how sure a verdict must be.
+        crops: average evenly spaced crops; None embeds whole recordings.
+        channel: which one to listen to in both, counted from 1, where a path names none; None averages all.
+
+    Raises:
+        AudioError: a recording cannot be used.
+        CheckpointError: the model cannot be used.
+        MissingExtraError: what the model needs is not installed.
+        UsageError: the prior is out of range, or an argument is of another kind.
+
+    Example:
+        result = compare("a.wav", "b.wav")
+        print(result.verdict, result.probability)
+    """
+    check_prior(prior)
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    if crops is not None:
+        check_kind(crops, CropAveraging, "crops", "CropAveraging(count, frames)")
+    if model is not None:
+        check_kind(model, (str, os.PathLike, SpeakerEncoder), "the model", "a path, a name or a SpeakerEncoder")
+    # What is cheap to refuse comes first: recordings that cannot be read, then a model that cannot.
+    sides = (read(a, "the first recording", channel), read(b, "the second recording", channel))
+    encoder = (
+        model if isinstance(model, SpeakerEncoder) else SpeakerEncoder.load(default_model() if model is None else model)
+    )
+    with ThreadPoolExecutor(len(sides), thread_name_prefix="listening") as executor:
+        first, second = executor.map(judge, sides)
+    # One at a time: an embedding that does not depend on what it is compared with makes the score symmetric to the bit.
+    embeddings = [encoder.embed_heard(side, crops) for side in (first, second)]
+    return compare_heard((first, second), embeddings, encoder.identity, encoder.score_map, prior=prior, rule=rule)
+
+
+def compare_heard(
+    sides: tuple[HeardRecording, HeardRecording],
+    embeddings: Sequence[Embeddings],
+    model: ModelIdentity,
+    score_map: ScoreMap | None,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Comparison:
+    """The same for two recordings that are heard and embedded already, (D,) each."""
+    first, second = sides
+    warnings = [*first.warnings, *second.warnings]
+    if np.array_equal(first.samples, second.samples):
+        message = "the two recordings are the same audio, so that the score says nothing about who is speaking"
+        warnings.append(QualityWarning("same_audio", message))
+    score = cosine(embeddings[0], embeddings[1])
+    return weigh(score, (first.facts, second.facts), warnings, model, score_map, prior=prior, rule=rule)
+
+
+def verify_speaker(
+    store: VoiceprintStore,
+    name: str,
+    recording: AnyRecording,
+    encoder: SpeakerEncoder,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+    channel: int | None = None,
+) -> Comparison:
+    """Is this recording of the speaker who is enrolled under a name?
+
+    Args:
+        store: where the speaker is enrolled.
+        name: of the speaker.
+        recording: as `compare` takes it.
+        encoder: the model that the speaker was enrolled with.
+        prior: probability of the same speaker before listening, in (0, 1).
+        rule: how sure a verdict must be.
+        channel: which one to listen to, counted from 1; None averages all.
+
+    Returns:
+        The comparison of what is enrolled (first) with the recording (second). Its score is the mean of the cosines of
+        the recording with those enrolled: the cosine with their centroid would be higher the less these agree with each
+        other, for everybody, and the model's score map does not know that.
+
+    Raises:
+        AudioError: the recording cannot be used.
+        OtherModelError: the speaker was enrolled with another model.
+        UnknownSpeakerError: nobody has this name.
+        UsageError: the prior is out of range.
+    """
+    check_prior(prior)
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    check_kind(name, str, "the speaker's name", "text")
+    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    check_has(store, "voiceprint", "the store", "what open_store gives")
+    voiceprint = store.voiceprint(name)
+    heard = hear(recording, channel=channel)
+    embedding = encoder.embed_heard(heard)
+    return verify_heard(voiceprint, heard, embedding, encoder.identity, encoder.score_map, prior=prior, rule=rule)
+
+
+def verify_heard(
+    voiceprint: Voiceprint,
+    heard: HeardRecording,
+    embedding: Embeddings,
+    model: ModelIdentity,
+    score_map: ScoreMap | None,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Comparison:
+    """The same for a recording that is heard and embedded already, (D,), and a voiceprint at hand."""
+    if voiceprint.speaker.model.hash != model.hash:
+        raise other_model(voiceprint.speaker, model)
+    facts = (joint_facts([recording.facts for recording in voiceprint.recordings]), heard.facts)
+    warnings = list(heard.warnings)
+    if heard.digest in {recording.digest for recording in voiceprint.recordings}:
+        message = f"{heard.name}: this very recording is enrolled, so that its score says nothing about who is speaking"
+        warnings.append(QualityWarning("enrolled_recording", message))
+    score = cosine(voiceprint.centroid, embedding) * voiceprint.speaker.coherence
+    return weigh(score, facts, warnings, model, score_map, prior=prior, rule=rule)
+
+
+def weigh(
+    score: float,
+    facts: tuple[AudioFacts, AudioFacts],
+    warnings: Sequence[QualityWarning],
+    model: ModelIdentity,
+    score_map: ScoreMap | None,
+    *,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Comparison:
+    """The answer that a score gives.
+
+    Args:
+        score: cosine of two embeddings.
+        facts: of the recordings on the two sides.
+        warnings: of both; some leave no verdict (`audio.listening.NO_VERDICT`).
+        model: which made the embeddings.
+        score_map: of this model; None leaves it without a verdict.
+        prior: probability of the same speaker before listening, in (0, 1).
+        rule: how sure a verdict must be.
+    """
+    allowed = all(side.allows_verdict for side in facts) and allow_verdict(warnings)
+    llr, chance, threshold = _evidence(score, score_map, prior, facts)
+    return Comparison(
+        score=score,
+        llr=llr,
+        probability=chance,
+        prior=prior,
+        threshold=threshold,
+        limits=rule.limits(prior),
+        verdict="inconclusive" if llr is None or not allowed else rule.decide(llr, prior),
+        model=model,
+        warnings=(*warnings, *doubts(score_map, measures_of(facts))),
+        audio=facts,
+    )
+
+
+def check_prior(prior: float) -> float:
+    """The prior itself, when it is a probability that evidence can move.
+
+    Raises:
+        UsageError: it does not lie between 0 and 1, exclusive.
+    """
+    if not 0 < check_number(prior, "the prior") < 1:
+        raise UsageError(f"the prior must lie between 0 and 1, exclusive; {prior} was given")
+    return prior
+
+
+def _evidence(
+    score: float, score_map: ScoreMap | None, prior: float, facts: tuple[AudioFacts, AudioFacts]
+) -> tuple[float | None, float | None, float | None]:
+    """Log-likelihood ratio, probability and threshold; all None without a score map."""
+    if score_map is None:
+        return None, None, None
+    scale, offset = (float(value) for value in score_map.line(measures_of(facts)))
+    llr = scale * score + offset
+    # A flat map says that the model's scores tell nothing: every score has the prior's probability.
+    return llr, probability(llr, prior), (-logit(prior) - offset) / scale if scale > 0 else None
+
+
+def measures_of(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
+    """Of the two recordings, as a score map takes them."""
+    first, second = ({"speech_s": side.speech_s, "snr_db": side.snr_db} for side in facts)
+    return trial_measures(first, second)
+
+
+def doubts(score_map: ScoreMap | None, measures: Mapping[str, Scores]) -> tuple[QualityWarning, ...]:
+    """Why the probability of a trial with these measures, one each, is not to be relied on."""
+    if score_map is None:
+        message = "the model carries no map from score to probability, so there is a score and no verdict"
+        return (QualityWarning("uncalibrated", message),)
+    if not score_map.calibrated:
+        message = (
+            "the probability is uncalibrated: its map was fitted on the validation speakers that also chose the "
+            "checkpoint; fit one on speakers of your own with 'sound-groove calibrate'"
+        )
+        return (QualityWarning("uncalibrated", message),)
+    lacking = [_LACKING[term.measure] for term in score_map.terms if measures[term.measure].item() < term.low]
+    if not lacking:
+        return ()
+    message = f"the two have {' and '.join(lacking)} than the model was calibrated on; it may be too sure of them"
+    return (QualityWarning("outside_calibration", message),)
+
+
+_LACKING = {"speech": "less speech", "snr": "more noise"}

@@ -1,0 +1,1 @@
+"""What lies on the disk: corpora, how they are downloaded and prepared, and the manifest."""

@@ -1,7 +1,0 @@
-"""Corpora from the network: what there is, and how it comes to lie on the disk."""
-
-from sound_groove.data.downloads.acquisition import Delivery, download
-from sound_groove.data.downloads.archives import COLLECTIONS, MIRRORS, Archive, Collection, RemoteFile
-from sound_groove.data.downloads.fetching import Patience
-
-__all__ = ["COLLECTIONS", "MIRRORS", "Archive", "Collection", "Delivery", "Patience", "RemoteFile", "download"]

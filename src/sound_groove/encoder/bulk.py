@@ -1,0 +1,282 @@
+"""Embedding many recordings: on all cores, going on where it was stopped, and losing nothing to a bad file.
+
+The recordings are embedded in chunks. What a chunk gave is written beside the result, and a run that was stopped goes
+on with the chunks that are missing; the result itself is written in one piece at the end.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.audio.given import AnyRecording, split_name
+from sound_groove.audio.reading import probe, read_recording
+from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.errors import AudioError, OutputError, UsageError, printable
+from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
+from sound_groove.types import CropAveraging, Embeddings
+
+CHUNK = 512  # recordings; what a run that is killed has to do again at most
+ABOUT = "about.json"
+
+Outcome = NDArray[np.float32] | str  # an embedding (D,), or why there is none
+
+
+class Recordings(Protocol):
+    """Many recordings by name; it can be sent to other processes."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What they are called."""
+        ...
+
+    def open(self, name: str) -> AnyRecording:
+        """The recording: a path, or samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Audio files, called by their paths, or by names of their own.
+
+    Attributes:
+        names: what they are called.
+        paths: of those that are not called by their paths.
+    """
+
+    names: tuple[str, ...]
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+    def open(self, name: str) -> str:
+        """The path."""
+        return self.paths.get(name, name)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The arrays of a .npz file, (samples,) each at 16 kHz in [-1, 1], called by their names.
+
+    Attributes:
+        path: the file.
+        names: of its arrays.
+    """
+
+    path: str
+    names: tuple[str, ...]
+
+    def open(self, name: str) -> AnyRecording:
+        """The samples."""
+        with np.load(self.path, allow_pickle=False) as stored:
+            samples: NDArray[np.float32] = stored[name]
+        return samples
+
+
+Embed = Callable[[Recordings, Sequence[str]], Iterator[Outcome]]  # outcomes of some recordings, in their order
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What became of many recordings.
+
+    Attributes:
+        file: the result.
+        embedded: how many recordings it holds.
+        earlier: how many of all had been dealt with by a run before.
+        failures: name and reason of each that is not in it.
+    """
+
+    file: Path
+    embedded: int
+    earlier: int
+    failures: tuple[tuple[str, str], ...]
+
+
+def open_arrays(path: Path) -> Arrays:
+    """The recordings in a .npz file.
+
+    Raises:
+        UsageError: it is no such file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Arrays(str(path), tuple(stored.files))
+    except (OSError, ValueError, BadZipFile, AttributeError) as error:
+        raise UsageError(f"{printable(str(path))}: is not a .npz file of samples: {error}") from None
+
+
+def in_threads(encoder: SpeakerEncoder, crops: CropAveraging | None, threads: int) -> Embed:
+    """Embed with an encoder that computes one recording in one thread, in several threads at a time."""
+
+    def embed(recordings: Recordings, names: Sequence[str]) -> Iterator[Outcome]:
+        with ThreadPoolExecutor(threads, thread_name_prefix="embedding") as executor:
+            yield from executor.map(lambda name: embed_one(encoder, recordings, name, crops), names)
+
+    return embed
+
+
+def embed_one(encoder: SpeakerEncoder, recordings: Recordings, name: str, crops: CropAveraging | None) -> Outcome:
+    """The embedding (D,) of one recording, or what is wrong with it."""
+    try:
+        embedding: NDArray[np.float32] = encoder.embed([recordings.open(name)], crops)[0]
+    except AudioError as error:
+        return error.reason
+    return embedding
+
+
+def mixed_recordings(files: Files, threads: int) -> tuple[tuple[str, str], ...]:
+    """Name and reason of the recordings whose embedding is that of several sounds, averaged over their channels.
+
+    What cannot be read is passed over.
+    """
+
+    def judge(name: str) -> tuple[tuple[str, str], ...]:
+        recording = files.open(name)
+        try:
+            if not split_name(recording)[0].is_file() or probe(recording).channels < 2:  # a pipe was read already
+                return ()
+            return tuple((name, warning.message) for warning in read_recording(recording).channels.warnings)
+        except AudioError:
+            return ()
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="channels") as executor:
+        return tuple(chain.from_iterable(executor.map(judge, files.names)))
+
+
+def embed_all(
+    recordings: Recordings,
+    out: Path,
+    embed: Embed,
+    about: Mapping[str, object],
+    *,
+    force: bool = False,
+    allow_failures: bool = False,
+    progress: Callable[[int], object] = lambda count: None,
+) -> BulkResult:
+    """Embed recordings into a .npz file: `path` (N,) names them, `emb` (N, D) float32 holds their embeddings.
+
+    A third array, `model` (), is the model's hash where `about` tells it.
+
+    Args:
+        recordings: all of them.
+        out: the file to write; beside it, while the work is going on, lies a folder with what is done.
+        embed: does the work.
+        about: what the embeddings depend on, beside the recordings: the model, the crops. What was done under other
+            conditions is not gone on with.
+        force: replace the file that is there, and begin anew.
+        allow_failures: write the result without the recordings that failed. Otherwise they are listed in
+            `<out>.failed.tsv`, there is no result, and another run goes on with those.
+        progress: told how many more recordings are done.
+
+    Raises:
+        UsageError: there is nothing to embed, or two recordings have one name.
+        OutputError: the file is there already, another work of that name lies half done, or it cannot be written.
+    """
+    names = recordings.names
+    if not names:
+        raise UsageError("there are no recordings to embed")
+    if len(set(names)) < len(names):
+        twice = next(name for number, name in enumerate(names) if name in names[:number])
+        raise UsageError(f"'{printable(twice)}' is given twice; every recording needs a name of its own")
+    if out.exists() and not force:
+        raise OutputError(f"{printable(str(out))}: is there already; choose another --out, or replace it with --force")
+    parts = _Parts(out, {**about, "recordings": hashlib.sha256("\n".join(names).encode()).hexdigest()}, force)
+    failures: dict[str, str] = {}
+    chunks: list[Embeddings] = []
+    earlier = 0
+    for number, start in enumerate(range(0, len(names), CHUNK)):
+        chunk = names[start : start + CHUNK]
+        done = parts.read(number)
+        todo = [name for name in chunk if isinstance(done.get(name, ""), str)]  # new, or failed before
+        earlier += len(chunk) - len(todo)
+        progress(len(chunk) - len(todo))
+        if todo:
+            for name, outcome in zip(todo, embed(recordings, todo), strict=True):
+                done[name] = outcome
+                progress(1)
+            parts.write(number, done)
+        found = [done[name] for name in chunk]
+        failures |= {name: outcome for name, outcome in zip(chunk, found, strict=True) if isinstance(outcome, str)}
+        chunks.append(np.array([outcome for outcome in found if not isinstance(outcome, str)], np.float32))
+    if failures:
+        listed = out.with_name(out.name + ".failed.tsv")
+        write_text(listed, "".join(f"{printable(name)}\t{printable(reason)}\n" for name, reason in failures.items()))
+        if not allow_failures or len(failures) == len(names):
+            first, reason = next(iter(failures.items()))
+            count = "1 recording" if len(failures) == 1 else f"{len(failures):,} recordings"
+            raise AudioError(
+                first,
+                f"{reason} ({count} of {len(names):,} cannot be used, listed in {printable(str(listed))}; mend them "
+                "and run this again, which goes on with them, or leave them out with --allow-failures)",
+            )
+    kept = [name for name in names if name not in failures]
+    arrays = {PATHS: np.array(kept), EMBEDDINGS: np.concatenate([chunk for chunk in chunks if len(chunk)])}
+    if MODEL in about:
+        arrays[MODEL] = np.array(str(about[MODEL]))
+    with writing(out), replaced_bytes(out) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    parts.remove()
+    return BulkResult(out, len(kept), earlier, tuple(failures.items()))
+
+
+class _Parts:
+    """The folder beside the result with what is done of it."""
+
+    def __init__(self, out: Path, about: Mapping[str, object], force: bool) -> None:
+        self.folder = out.with_name(out.name + ".parts")
+        if force:
+            self.remove()
+        with writing(out):
+            self.folder.mkdir(exist_ok=True)
+        known = self.folder / ABOUT
+        if not known.exists():
+            write_json(known, dict(about))
+        elif read_json(known) != json.loads(json.dumps(dict(about))):
+            raise OutputError(
+                f"{printable(str(self.folder))}: holds what was done of other recordings, or with another model or "
+                "other crops; choose another --out, or begin anew with --force"
+            )
+
+    def read(self, number: int) -> dict[str, Outcome]:
+        """What a chunk gave, by name; nothing when it was not done."""
+        try:
+            with np.load(self._path(number), allow_pickle=False) as stored:
+                rows = iter(stored[EMBEDDINGS])
+                reasons = stored["reason"].tolist()
+                return {
+                    name: reason or next(rows) for name, reason in zip(stored[PATHS].tolist(), reasons, strict=True)
+                }
+        except (OSError, ValueError, KeyError, BadZipFile, EOFError):
+            return {}
+
+    def write(self, number: int, done: dict[str, Outcome]) -> None:
+        """Keep what a chunk gave."""
+        embeddings = [outcome for outcome in done.values() if not isinstance(outcome, str)]
+        path = self._path(number)
+        with writing(path), replaced_bytes(path) as file:
+            np.savez(
+                file,
+                allow_pickle=False,
+                **{
+                    PATHS: np.array(list(done)),
+                    EMBEDDINGS: np.array(embeddings, np.float32),
+                    "reason": np.array([outcome if isinstance(outcome, str) else "" for outcome in done.values()]),
+                },
+            )
+
+    def remove(self) -> None:
+        """The work is done."""
+        if (self.folder / ABOUT).exists():
+            shutil.rmtree(self.folder)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.npz"

@@ -1,0 +1,76 @@
+"""The facts of a model in ONNX, of ours or of others, as `sound-groove info` shows them; without torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sound_groove.encoder.onnx_content import read_onnx
+from sound_groove.encoder.onnx_model import OnnxModel, identity_of, is_own_file
+from sound_groove.errors import CheckpointError
+
+KINDS = {2: "waveform-in", 3: "feature-in"}  # by the axes of what the model takes: (B, samples) or (B, T, F)
+DEFAULT_OPERATORS = ("", "ai.onnx")  # two names of one set
+
+
+def describe_onnx(path: str | Path) -> dict[str, Any]:
+    """The facts of a model in ONNX, as JSON can hold them.
+
+    A file of ours has `network`, `score_map` and `training` as a checkpoint has them; what else the file says of itself
+    is in `metadata`. `problem` is null, or the sentence that says why the model cannot be used here.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or no ONNX file.
+    """
+    path = Path(path)
+    content = read_onnx(path)
+    identity = identity_of(path, content.metadata)
+    metadata = {key: _parsed(value) for key, value in sorted(content.metadata.items())}
+    last = next(iter(content.outputs.values()), [])[-1:]
+    size, problem = last[0] if last and isinstance(last[0], int) else None, None
+    try:
+        model = OnnxModel(path, threads=1)
+        size, _, _, _ = model.embedding_size, model.score_map, model.trained_speakers, model.probe
+    except CheckpointError as error:
+        problem = str(error)
+    own = dict.fromkeys(("network", "score_map", "training"))
+    if is_own_file(content.metadata):
+        own = {key: metadata.pop(key, None) for key in own}
+        metadata = {key: value for key, value in metadata.items() if key not in ("name", "hash", "embedding_size")}
+    return {
+        "file": str(path),
+        "name": identity.name,
+        "hash": identity.hash,
+        "bytes": path.stat().st_size,
+        "kind": KINDS.get(len(next(iter(content.inputs.values())))) if len(content.inputs) == 1 else None,
+        "problem": problem,
+        "embedding_size": size,
+        "inputs": content.inputs,
+        "outputs": content.outputs,
+        "opset": next((content.opsets[name] for name in DEFAULT_OPERATORS if name in content.opsets), None),
+        "other_opsets": {name: at for name, at in content.opsets.items() if name not in DEFAULT_OPERATORS},
+        "precision": max(content.values, key=lambda name: content.values[name], default=None),
+        "values": content.values,
+        "producer": content.producer,
+        **own,
+        "metadata": metadata,
+    }
+
+
+def _parsed(text: str) -> Any:
+    """What an entry means: an object or list in JSON, a whole number that is written as one, or else the text itself.
+
+    >>> _parsed('{"scale": 2.5}'), _parsed("16000"), _parsed("1.10"), _parsed("[unknown]")
+    ({'scale': 2.5}, 16000, '1.10', '[unknown]')
+    """
+    if text.isascii() and text.isdecimal() and len(text) < 19 and str(int(text)) == text:
+        return int(text)
+    if text == "null":
+        return None
+    if text[:1] in ("{", "["):
+        try:
+            parsed = json.loads(text)
+            json.dumps(parsed, allow_nan=False)  # what cannot be said in JSON stays a text
+        except (ValueError, RecursionError):
+            return text
+        return parsed
+    return text

@@ -1,0 +1,234 @@
+"""A speaker model in ONNX as an encoder's backend; it needs numpy and a runtime, and no torch.
+
+Two kinds are known by what they take:
+
+    waveforms (B, samples)    what `sound-groove export` writes: the front end is inside
+    features (B, T, F)        what WeSpeaker, 3D-Speaker and sherpa-onnx publish: Kaldi's log-mel filterbanks, of which
+                              the mean of the recording is removed, unless the file's metadata says otherwise
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.audio.filterbank import SAMPLE_RATE, SIXTEEN_BIT, kaldi_fbank
+from sound_groove.encoder.runtimes import complaint, open_model
+from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
+from sound_groove.networks.probe import Probe
+from sound_groove.networks.trained_speakers import listed_digests
+from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.types import ModelIdentity, Samples
+
+PROBE_KEY = "probe"
+OWN_KEY = "sound_groove"  # the metadata entry by which our own files are known: the version that wrote them
+
+
+class OnnxModel:
+    """A model file.
+
+    Attributes:
+        path: the file.
+        metadata: what the file says of itself.
+        embedding_size: D.
+        pads: pieces of a batch may have different lengths: never, as these files know no padding.
+        has_floor: the level of a recording matters to the model.
+        silence_share: how much digital silence is put behind speech, as a share of it, or None.
+        batch_seconds: of a batch: a processor gains nothing by more, and a minute takes 0.4 GB at C = 512.
+
+    Args:
+        path: the file.
+        device: as `sound_groove.encoder.runtimes.open_model` takes it.
+        threads: CPU threads for one batch; None takes all cores that this process may use.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or no speaker model that is known here.
+        UsageError: there is no such device here.
+        MissingExtraError: OpenVINO is asked for and not installed.
+    """
+
+    pads = False
+    batch_seconds = 30.0
+
+    def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
+        self.path = Path(path)
+        self._name = printable(str(path))
+        self._model = open_model(self.path, device, threads)
+        self.metadata = self._model.metadata
+        self.has_floor = self._model.takes_level
+        self._bins = self._find_bins()
+        self._check_metadata()
+        self.silence_share = self._find_silence_share()
+        self.embedding_size = int(self.metadata["embedding_size"]) if self.is_own else self._try()
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256."""
+        return identity_of(self.path, self.metadata) if self.is_own else ModelIdentity(self.path.stem, self.content)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether `sound-groove export` wrote the file."""
+        return is_own_file(self.metadata)
+
+    @property
+    def score_map(self) -> ScoreMap | None:
+        """From cosine score to log-likelihood ratio, as far as the file says.
+
+        Raises:
+            CheckpointError: what it says is damaged.
+        """
+        try:
+            fields = json.loads(self.metadata.get("score_map", "null"))
+            return None if fields is None else ScoreMap.restored(fields)
+        except (ValueError, TypeError, MetricError) as error:
+            raise CheckpointError(f"{self._name}: its score map is damaged: {error}") from None
+
+    @cached_property
+    def content(self) -> str:
+        """SHA-256 of the file (hexadecimal)."""
+        return _digest(self.path)
+
+    @property
+    def probe(self) -> Probe | None:
+        """The embedding that it must give of the probe, or None when the file carries none that is known here.
+
+        Raises:
+            CheckpointError: it is damaged; or the file computes with 8-bit integers and carries none: it comes from a
+                version whose sums overflow on processors without instructions for them.
+        """
+        if not self.is_own:
+            return None
+        try:
+            fields = json.loads(self.metadata.get(PROBE_KEY, "null"))
+            probe = None if fields is None else Probe.restored(fields)
+        except (ValueError, MetricError) as error:
+            raise CheckpointError(f"{self._name}: its probe is damaged: {error}") from None
+        if fields is None and self.metadata.get("precision") == "int8":
+            raise CheckpointError(
+                f"{self._name}: is in int8 and carries no probe; it was written by a version whose sums overflow on "
+                "many processors: export it again"
+            )
+        return probe
+
+    @property
+    def trained_speakers(self) -> frozenset[str]:
+        """Digests of the speakers whose speech it was trained on (`speakers`); empty where the file says nothing.
+
+        Raises:
+            CheckpointError: what it says is damaged.
+        """
+        try:
+            training = json.loads(self.metadata.get("training", "{}")) if self.is_own else {}
+        except ValueError as error:
+            raise CheckpointError(f"{self._name}: the facts of its training are damaged: {error}") from None
+        return listed_digests(training if isinstance(training, dict) else {}, str(self.path))
+
+    def embed_waveforms(self, pieces: Sequence[Samples], levels: Sequence[float] = ()) -> NDArray[np.float64]:
+        """(N, D), not normalised, of pieces (samples,), all of one length.
+
+        Args:
+            pieces: to embed.
+            levels: of the recordings that they are of; 0 where a piece is the whole recording, as all are when empty.
+
+        Raises:
+            CheckpointError: the model fails.
+        """
+        batch = np.stack([piece if self._bins is None else self._features(piece) for piece in pieces])
+        try:
+            output = self._model.run(batch, np.array(levels or [0.0] * len(pieces), np.float32))
+        except Exception as error:  # the library has errors of many kinds, none of them exported
+            raise CheckpointError(f"{self._name}: fails on audio: {complaint(error)}") from None
+        return np.asarray(output, dtype=np.float64).reshape(len(pieces), -1)
+
+    def embed_features(
+        self, pieces: Sequence[NDArray[np.float32]], levels: Sequence[float] = ()
+    ) -> NDArray[np.float64]:
+        """Stored features cannot be used.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"{self._name}: an ONNX model embeds audio, not stored features; give it the recordings")
+
+    def _features(self, samples: Samples) -> NDArray[np.float32]:
+        """(T, F) of one piece."""
+        assert self._bins is not None
+        if self.metadata.get("feature_normalize_type", "global-mean"):
+            features = kaldi_fbank(samples, self._bins)
+            features -= features.mean(axis=0)
+            return features
+        is_normalized = self.metadata.get("normalize_samples", "0") == "1"
+        return kaldi_fbank(samples, self._bins, 1.0 if is_normalized else SIXTEEN_BIT)
+
+    def _find_bins(self) -> int | None:
+        """How many mel bins it takes, None where it takes waveforms."""
+        inputs = self._model.inputs
+        shape = next(iter(inputs.values())) if len(inputs) == 1 else []
+        if len(shape) == 2:
+            return None
+        if len(shape) == 3 and not isinstance(shape[1], int):
+            return shape[2] if isinstance(shape[2], int) else 80
+        taken = ", ".join(f"{one} {shape}" for one, shape in inputs.items())
+        raise CheckpointError(
+            f"{self._name}: takes {printable(taken)}; a speaker model takes one input, waveforms (B, samples) or "
+            "filterbanks (B, T, F)"
+        )
+
+    def _try(self) -> int:
+        """The size of the embedding of some noise, which shows whether a foreign file can be used at all."""
+        noise = np.random.default_rng(0).normal(scale=0.1, size=2 * SAMPLE_RATE).astype(np.float32)
+        embedding = self.embed_waveforms([noise])[0]
+        if not np.isfinite(embedding).all() or not embedding.any():
+            raise CheckpointError(f"{self._name}: gives no usable embedding of noise; it is no speaker model")
+        return len(embedding)
+
+    def _check_metadata(self) -> None:
+        """Refuse what would be computed wrongly."""
+        rate = self.metadata.get("sample_rate", str(SAMPLE_RATE))
+        if rate != str(SAMPLE_RATE):
+            raise CheckpointError(f"{self._name}: is for audio at {printable(rate)} Hz, and {SAMPLE_RATE} is used here")
+        if self.metadata.get("framework") == "nemo":
+            raise CheckpointError(f"{self._name}: takes NeMo's features, which are not Kaldi's and not known here")
+        kind = self.metadata.get("feature_normalize_type", "")
+        if kind not in ("", "global-mean"):
+            raise CheckpointError(f"{self._name}: normalises features by '{printable(kind)}', which is unknown here")
+
+    def _find_silence_share(self) -> float | None:
+        """What our own file says of pauses."""
+        if not self.is_own:
+            return None
+        try:
+            share = json.loads(self.metadata.get("network", "{}")).get("silence_share")
+            return None if share is None else float(share)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{self._name}: what it says of its network is damaged: {error}") from None
+
+
+def is_own_file(metadata: Mapping[str, str]) -> bool:
+    """Whether `sound-groove export` wrote the file that says this of itself."""
+    return OWN_KEY in metadata and {"name", "hash", "embedding_size"} <= metadata.keys()
+
+
+def identity_of(path: Path, metadata: Mapping[str, str]) -> ModelIdentity:
+    """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256."""
+    if is_own_file(metadata):
+        return ModelIdentity(metadata["name"], metadata["hash"])
+    return ModelIdentity(path.stem, _digest(path))
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file (hexadecimal).
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{printable(str(path))}: cannot be read: {error.strerror or error}") from None

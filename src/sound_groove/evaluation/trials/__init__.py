@@ -1,0 +1,1 @@
+"""Trials: the lists, and the recordings, people and places behind their names."""

@@ -1,0 +1,159 @@
+"""Trial sets: trials of a list or of a validation set, with the recordings and the people behind their names."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.audio.channels import with_channel
+from sound_groove.errors import TrialError, UsageError, printable
+from sound_groove.evaluation.intervals import find_speakers
+from sound_groove.evaluation.trials.pairs import pair_trials, read_validation_set
+from sound_groove.evaluation.trials.sources import Enrollment, Source, locate, read_table
+from sound_groove.evaluation.trials.trial_list import TrialList, file_sha256, read_trials
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSet:
+    """Trials, and what their names stand for.
+
+    Attributes:
+        trials: the trials.
+        sources: (ids,) the recordings behind each name.
+        speakers: (ids,) who speaks, numbered from 0.
+        origin: where the trials come from, for metrics.json: path, sha256, format.
+        protocol: how enrolments or pairs were made.
+        notes: what a reader of the figures should know about the list.
+        speaker_names: (ids,) what the speakers are called; None where nobody said so.
+    """
+
+    trials: TrialList
+    sources: tuple[Source, ...]
+    speakers: NDArray[np.int64]
+    origin: dict[str, Any]
+    protocol: str
+    notes: tuple[str, ...] = ()
+    speaker_names: tuple[str, ...] | None = None
+
+
+def trials_from_list(
+    path: str | Path,
+    audio_root: str | Path,
+    enrollment: Enrollment | None = None,
+    speaker_table: str | Path | None = None,
+    enroll_map: str | Path | None = None,
+) -> TrialSet:
+    """The trials of a list, and the files that it means.
+
+    Args:
+        path: a list in the VoxCeleb, CN-Celeb or Kaldi format.
+        audio_root: where its names start.
+        enrollment: which of CN-Celeb's protocols.
+        speaker_table: a file that says who speaks in each name ('name speaker', Kaldi's utt2spk); None finds out from
+            the same-speaker trials, see `find_speakers`.
+        enroll_map: a file that says of which recordings an enrolment is the average ('model file1 file2 ...').
+
+    Raises:
+        TrialError, UsageError: see `read_trials`, `locate` and `read_table`; or the table lacks a name or contradicts
+            the list.
+    """
+    path = Path(path)
+    trials, form = read_trials(path)
+    sources = locate(trials, form, path, Path(audio_root), enrollment, None if enroll_map is None else Path(enroll_map))
+    notes = []
+    speaker_names = None
+    if speaker_table is not None:
+        speaker_names, speakers = _speakers_from_table(trials, Path(speaker_table))
+    else:
+        speakers = find_speakers(len(trials.ids), trials.enrolments, trials.tests, trials.labels)
+        if alone := int((np.bincount(speakers) == 1).sum()):
+            notes.append(
+                f"who speaks was found out from the same-speaker trials, which leaves {alone} of {speakers.max() + 1} "
+                "'speakers' with a single recording; name the speakers with --utt2spk for sharper intervals and recall"
+            )
+    if trials.duplicates:
+        notes.append(f"{trials.duplicates} trials repeat an earlier one; all were scored, as listed")
+    within = (speakers[trials.enrolments] == speakers[trials.tests]) & ~trials.labels
+    if within.any():
+        notes.append(
+            f"{np.count_nonzero(within)} different-speaker trials (first: line {trials.lines[np.argmax(within)]}) are "
+            "of recordings that the list's same-speaker trials join into one speaker; some labels must be wrong"
+        )
+    origin = {"path": str(path), "sha256": file_sha256(path), "format": form.name}
+    if sources.explained_by:
+        origin["names"] = str(sources.explained_by)
+    return TrialSet(trials, sources.by_id, speakers, origin, sources.protocol, tuple(notes), speaker_names)
+
+
+def choose_channel(trial_set: TrialSet, channel: int | None) -> TrialSet:
+    """The same trials of one channel of every recording, but for those whose name in the list says another (`#2`).
+
+    Args:
+        trial_set: the trials.
+        channel: counted from 1; None leaves them as they are.
+
+    Raises:
+        UsageError: it is not a whole number from 1 on.
+    """
+    if channel is None:
+        return trial_set
+    sources = (
+        replace(
+            source,
+            recordings=tuple(
+                tuple(with_channel(path, channel) for path in recording) for recording in source.recordings
+            ),
+        )
+        for source in trial_set.sources
+    )
+    note = f"channel {channel} of every recording was listened to, where the list names no other"
+    return replace(trial_set, sources=tuple(sources), notes=(*trial_set.notes, note))
+
+
+def _speakers_from_table(trials: TrialList, path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """(ids,) who speaks, as a table says: by name, and numbered."""
+    try:
+        table = read_table(path)
+    except OSError as error:
+        raise TrialError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if lacking := [name for name in trials.ids if name not in table]:
+        raise TrialError(f"{path}: does not say who speaks in '{printable(lacking[0])}' ({len(lacking)} names lack)")
+    names = tuple(table[name] for name in trials.ids)
+    speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    wrong = np.flatnonzero((speakers[trials.enrolments] == speakers[trials.tests]) != trials.labels)
+    if len(wrong):
+        raise TrialError(
+            f"{path}: contradicts {len(wrong)} labels of the trial list, first that of line {trials.lines[wrong[0]]}"
+        )
+    return names, speakers
+
+
+def trials_from_validation(
+    path: str | Path, pairs: int = 20_000, seed: int = 0, audio_root: str | Path | None = None
+) -> TrialSet:
+    """Pairs drawn from a validation set; see `pairs.draw_pairs`.
+
+    Args:
+        path: a `val_meta.jsonl`.
+        pairs: most pairs to draw.
+        seed: of the draw.
+        audio_root: where relative paths start; the file's folder when None.
+
+    Raises:
+        TrialError: the file cannot be used, or gives no pair of a kind.
+        UsageError: fewer than 2 pairs, or a negative seed.
+    """
+    if pairs < 2 or seed < 0:
+        raise UsageError(f"--pairs must be at least 2 and --seed at least 0; {pairs} and {seed} were given")
+    path = Path(path)
+    utterances = read_validation_set(path, audio_root)
+    trials = pair_trials(utterances, pairs, seed)
+    names = tuple(utterance.speaker for utterance in utterances)
+    speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    every = len(utterances) * (len(utterances) - 1) // 2
+    drawn = "all pairs" if every == len(trials) else f"{len(trials)} of {every} pairs, drawn with seed {seed}"
+    origin = {"path": str(path), "sha256": file_sha256(path), "format": "validation set"}
+    sources = tuple(Source((utterance.paths,)) for utterance in utterances)
+    return TrialSet(trials, sources, speakers, origin, drawn, speaker_names=names)

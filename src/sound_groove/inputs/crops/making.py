@@ -1,0 +1,174 @@
+"""Making crops: a batch of one length at a time, each a function of (seed, shard, batch, place in the batch).
+
+    utterance -> speed, tempo, formants, tilt -> a second voice -> room -> noise -> telephone band -> music -> clipping
+    -> codec -> level -> 16 bits
+
+What comes out is what the teacher hears; what no ear should notice is done later, to the network's copy
+(`sound_groove.inputs.crops.inaudible`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.corpora.file_work import to_sixteen_bit
+from sound_groove.corpora.manifest import Utterance
+from sound_groove.corpora.shards import Steps
+from sound_groove.inputs.augment import Augmentation
+from sound_groove.inputs.crops.lines import CODECS, clipped, encoded, made_up_music
+from sound_groove.inputs.crops.voices import change_speed, change_tempo, shape_spectrum
+from sound_groove.inputs.dataset import read_crop
+from sound_groove.inputs.surroundings import SurroundingsReader
+from sound_groove.recipe.schema import CropConfiguration, Recipe
+from sound_groove.synthesis.batch_draws import BatchDraws
+from sound_groove.synthesis.draws import Draw, generator, torch_seed
+from sound_groove.types import Samples
+
+LEAST_LEVEL = 1e-4  # RMS below which a stretch of an utterance holds no voice, -80 dB: another stretch is drawn
+TRIES = 3  # stretches that are drawn before one without a voice is taken
+SPOKEN_SHARE = 0.8  # of utterances that are drawn by their duration; the others each as likely as any other
+CLIPPED_SHARE = (0.001, 0.1)  # of the samples
+
+
+@dataclass(frozen=True)
+class CropBatch:
+    """Crops of one length.
+
+    Attributes:
+        steps: (B, samples) in 16-bit steps.
+        labels: (B,) classes of those that are one voice as it was, -1 for the others.
+    """
+
+    steps: Steps
+    labels: NDArray[np.int64]
+
+
+def crop_lengths(settings: CropConfiguration) -> list[int]:
+    """The lengths of crops, in samples.
+
+    >>> [length / 16_000 for length in crop_lengths(CropConfiguration(seconds=(1, 6), lengths=3))]
+    [1.0, 3.5, 6.0]
+    """
+    low, high = settings.seconds
+    return [round(SAMPLE_RATE * float(s)) for s in np.linspace(low, high, settings.lengths)]
+
+
+class CropMaker:
+    """Draws crops of utterances and makes of them what is to be heard.
+
+    Args:
+        recipe: the settings of crops and augmentation, and the seed.
+        utterances: all that may be drawn.
+        labels: (utterances,) classes, -1 = not known.
+        surroundings: recorded noise and rooms, where the recipe names folders of them.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        utterances: Sequence[Utterance],
+        labels: NDArray[np.int64],
+        surroundings: SurroundingsReader | None = None,
+    ) -> None:
+        self._settings, self._seed = recipe.distillation.crops, recipe.seed
+        self._batch = recipe.data.sampler.total_batch
+        self._augmentation = Augmentation(recipe.augmentation)
+        self._utterances, self._labels, self._surroundings = utterances, labels, surroundings
+        durations = np.array([utterance.duration_s for utterance in utterances])
+        chances = SPOKEN_SHARE * durations / durations.sum() + (1.0 - SPOKEN_SHARE) / len(durations)
+        self._until = np.cumsum(chances)
+
+    def make(self, shard: int, batch: int, length: int) -> CropBatch:
+        """One batch.
+
+        Args:
+            shard: number of the shard that it is for.
+            batch: number of the batch in the shard.
+            length: of the crops, in samples.
+
+        Raises:
+            TrainingError, AudioError: a recording cannot be read.
+        """
+        draws = [generator(self._seed, Draw.CROP, shard, batch, place) for place in range(self._batch)]
+        voices, labels = zip(*(self._voices(length, draw) for draw in draws), strict=True)
+        place = (shard, batch)
+        around = None
+        if self._surroundings is not None:
+            # Their draws are asked for by an epoch and a place, and every item needs a place of its own.
+            first = batch * self._batch
+            around = self._surroundings.read([(shard, first + item) for item in range(self._batch)], length)
+        few = BatchDraws.of_whole_batch(torch_seed(self._seed, Draw.CROP_SURROUNDINGS, *place), self._batch)
+        heard = self._augmentation(torch.from_numpy(np.stack(voices)), few, around).numpy()
+        steps = np.stack([self._recorded(crop, draw) for crop, draw in zip(heard, draws, strict=True)])
+        return CropBatch(steps, np.array(labels, dtype=np.int64))
+
+    def _voices(self, length: int, draw: np.random.Generator) -> tuple[Samples, int]:
+        """One voice or two (samples,), and the class, where it is one voice as it was."""
+        settings = self._settings
+        voice, label = self._voice(length, draw)
+        if draw.random() >= settings.mixed:
+            return voice, label
+        other, _ = self._voice(length, draw)
+        ratio_db = draw.uniform(*settings.mixed_db)
+        factor = 10.0 ** (-ratio_db / 20.0) * _level(voice) / max(_level(other), LEAST_LEVEL)
+        return voice + np.float32(factor) * other, -1
+
+    def _voice(self, length: int, draw: np.random.Generator) -> tuple[Samples, int]:
+        """A stretch of an utterance, or another voice made of it (samples,); and its class."""
+        settings = self._settings
+        is_warped = draw.random() < settings.warped
+        speed = _ratio(draw, settings.speed) if is_warped and draw.random() < 0.7 else 1.0
+        tempo = _ratio(draw, settings.tempo) if is_warped and draw.random() < 0.3 else 1.0
+        formants = _ratio(draw, settings.formants) if is_warped and draw.random() < 0.5 else 1.0
+        tilt_db = draw.uniform(*settings.tilt_db) if is_warped and draw.random() < 0.5 else 0.0
+        wanted = int(length * speed * tempo) + 2
+        for _ in range(TRIES):
+            index = min(int(np.searchsorted(self._until, draw.random())), len(self._utterances) - 1)
+            voice = read_crop(self._utterances[index], wanted, draw.random())
+            if _level(voice) > LEAST_LEVEL:
+                break
+        if speed != 1.0:
+            voice = change_speed(voice, speed)
+        if tempo != 1.0:
+            voice = change_tempo(voice, tempo)
+        if formants != 1.0 or tilt_db:
+            voice = shape_spectrum(voice, formants, tilt_db)
+        return np.resize(voice, length), -1 if is_warped else int(self._labels[index])
+
+    def _recorded(self, crop: Samples, draw: np.random.Generator) -> Steps:
+        """A crop behind music, an overdriven microphone and a codec, at its level, in 16-bit steps (samples,)."""
+        settings = self._settings
+        if draw.random() < settings.music:
+            music = made_up_music(len(crop), draw)
+            factor = 10.0 ** (-draw.uniform(*settings.music_db) / 20.0) * _level(crop) / max(_level(music), LEAST_LEVEL)
+            crop = crop + np.float32(factor) * music
+        if draw.random() < settings.clipped:
+            crop = clipped(crop, draw.uniform(*CLIPPED_SHARE), draw.random() < 0.5)
+        level_db = draw.uniform(*settings.level_db)
+        crop = _at_level(crop, level_db)
+        if draw.random() < settings.coded:
+            name = list(CODECS)[int(draw.integers(len(CODECS)))]
+            crop = encoded(crop, CODECS[name], draw.random())
+        return to_sixteen_bit(np.clip(crop, -1.0, 1.0 - 2.0**-15))
+
+
+def _ratio(draw: np.random.Generator, bounds: tuple[float, float]) -> float:
+    """A factor between two bounds, doubling as likely as halving."""
+    return float(np.exp(draw.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def _level(samples: Samples) -> float:
+    """Root of the mean square."""
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+
+
+def _at_level(samples: Samples, level_db: float) -> Samples:
+    """At a level, or as near to it as the loudest sample allows."""
+    factor = 10.0 ** (level_db / 20.0) / max(_level(samples), 1e-9)
+    largest = float(np.abs(samples).max())
+    scaled: Samples = samples * np.float32(min(factor, 0.99 / max(largest, 1e-9)))
+    return scaled

@@ -1,0 +1,1 @@
+"""What is trained: features, architectures, losses and checkpoints. torch, but for `probe` and `trained_speakers`."""

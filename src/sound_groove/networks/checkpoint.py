@@ -1,0 +1,431 @@
+"""Model files: one safetensors file that knows how to build its own network.
+
+The tensors are grouped by the first word of their names: `network.` (always there), `head.` (the class weights, when
+kept), and, only in the state from which training resumes, `optimizer.`, `mean.` (sums of weights to be averaged, or by
+ear their running mean), `mining.` (which speakers are confused with which) and `pupil.` (the projection into a
+teacher's embeddings, and what else is learnt for its sake).
+`centre.` holds what is subtracted from embeddings, when something is.
+The file's header carries, as JSON under one key, the network's configuration, the model's name, the map from score to
+log-likelihood ratio, and the facts of its training.
+
+Nothing is ever unpickled, and loading a file runs no code from it.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
+from sound_groove.networks.probe import Probe
+from sound_groove.networks.trained_speakers import listed_digests
+from sound_groove.pretrained import model_path
+from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.types import Embeddings, ModelIdentity
+
+NETWORK = "network."
+HEAD = "head."
+OPTIMIZER = "optimizer."
+MEAN = "mean."
+MINING = "mining."
+PUPIL = "pupil."
+CENTRE = "centre."
+FRONT_END_OPTIONS = ("floor_db", "silence_share")  # fields of the network's configuration that no tensor shows
+
+GROUPS = (NETWORK, CENTRE, HEAD, OPTIMIZER, MEAN, MINING, PUPIL)
+
+BEST_NAME = "best.safetensors"
+LAST_NAME = "last.safetensors"
+
+_HEADER_KEY = "sound_groove"
+_FORMAT = "sound-groove checkpoint"
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHeader:
+    """What a model file says about itself; every value can be written as JSON.
+
+    Attributes:
+        name: the model's name, usually the run's.
+        network: the fields of the `NetworkConfiguration` that builds it.
+        score_map: the fields of the `ScoreMap` (score -> log-likelihood ratio), or None when none was fitted.
+        training: the facts of its training: recipe, epoch, step, validation EER, data and its licence, versions.
+        probe: the fields of the `Probe` by which it proves itself where it is loaded; None in files without one.
+    """
+
+    name: str
+    network: dict[str, Any]
+    score_map: dict[str, Any] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model file that was read.
+
+    Attributes:
+        path: where it was read from.
+        header: what it says about itself.
+        tensors: by full name, prefix included, on the CPU, in memory of their own.
+        hash: SHA-256 of what makes the embeddings, the network's tensors, the centre and the options of the front end
+            (`network_hash`), hexadecimal.
+    """
+
+    path: Path
+    header: CheckpointHeader
+    tensors: dict[str, Tensor]
+    hash: str
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The model's name and hash, as results carry them."""
+        return ModelIdentity(self.header.name, self.hash)
+
+    @property
+    def score_map(self) -> ScoreMap | None:
+        """From cosine score to log-likelihood ratio, or None when the file carries none.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        fields = self.header.score_map
+        if fields is None:
+            return None
+        try:
+            return ScoreMap.restored(fields)
+        except MetricError as error:
+            raise CheckpointError(f"{printable(str(self.path))}: its score map is damaged: {error}") from error
+
+    @property
+    def probe(self) -> Probe | None:
+        """The embedding that it must give of the probe, or None when the file carries none that is known here.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        fields = self.header.probe
+        try:
+            return None if fields is None else Probe.restored(fields)
+        except MetricError as error:
+            raise CheckpointError(f"{printable(str(self.path))}: its probe is damaged: {error}") from error
+
+    @property
+    def trained_speakers(self) -> frozenset[str]:
+        """Digests of the speakers whose speech it was trained on (`speakers`); empty where the file says nothing.
+
+        Raises:
+            CheckpointError: they are damaged.
+        """
+        return listed_digests(self.header.training, str(self.path))
+
+    @property
+    def floor_db(self) -> float | None:
+        """How far below a recording's level the floor of its features lies, or None (`NetworkConfiguration`)."""
+        value = self.header.network.get("floor_db")
+        return None if value is None else float(value)
+
+    @property
+    def silence_share(self) -> float | None:
+        """How much digital silence is put behind speech, as a share of it, or None (`NetworkConfiguration`)."""
+        value = self.header.network.get("silence_share")
+        return None if value is None else float(value)
+
+    @property
+    def centre(self) -> Embeddings | None:
+        """What is subtracted from unit embeddings (D,), or None.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        centre = self.tensors.get(f"{CENTRE}mean")
+        if centre is None:
+            return None
+        if centre.shape != (self.header.network.get("embedding_size"),):
+            raise CheckpointError(f"{printable(str(self.path))}: its centre is not one of its embeddings")
+        return np.asarray(centre.float().numpy())
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names start with `prefix`, by the rest of their names: a state dict."""
+        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+
+def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], header: CheckpointHeader) -> None:
+    """Write a model file so that it is either all there or not there at all.
+
+    The bytes go to a hidden file in the same folder, reach the disk, and only then take the final name; a kill or a
+    power cut at any moment leaves the earlier file or the new one. Tensors may share memory, be views, or lie on any
+    device.
+
+    Args:
+        path: the file; its folder must exist. An earlier file is replaced.
+        tensors: by full name; each starts with the name of its group.
+        header: what the file says about itself.
+
+    Raises:
+        CheckpointError: a name without a known prefix, no network tensors, or a header that JSON cannot hold.
+        OutputError: the file cannot be written: no such folder, no permission, a full disk.
+    """
+    path = Path(path)
+    for name in tensors:
+        if not name.startswith(GROUPS):
+            raise CheckpointError(f"{path}: tensor '{name}' belongs to none of {', '.join(GROUPS)}")
+    if not any(name.startswith(NETWORK) for name in tensors):
+        raise CheckpointError(f"{path}: there is no network tensor to write")
+    content = save(_own_memory(tensors), metadata={_HEADER_KEY: _header_json(path, header)})
+    partial = path.with_name(f".{path.name}.partial")  # one name, so that a killed writer's leftover is overwritten
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OutputError(f"{printable(str(path))}: cannot write the model file: {error.strerror or error}") from error
+
+
+def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> Checkpoint:
+    """Read a model file.
+
+    Args:
+        path: a file, or a run folder (see `find_checkpoint`).
+        prefixes: which groups of tensors to keep; those of network and centre are always read, for the hash.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another kind, of a newer format, or holds weights that are not
+            finite numbers.
+    """
+    path = find_checkpoint(path)
+    name = printable(str(path))
+    wanted = (NETWORK, CENTRE, *prefixes)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = _parse_header(name, file.metadata())
+            # clone: the library maps the file, and weights must not change when somebody writes over it
+            tensors = {key: file.get_tensor(key).clone() for key in sorted(file.keys()) if key.startswith(wanted)}
+    except SafetensorError as error:
+        raise CheckpointError(f"{name}: {_why_not_safetensors(path, str(error))}") from error
+    except OSError as error:
+        raise CheckpointError(f"{name}: cannot be read: {error.strerror or error}") from error
+    embedder = {key: tensor for key, tensor in tensors.items() if key.startswith((NETWORK, CENTRE))}
+    if not any(key.startswith(NETWORK) for key in embedder):
+        raise CheckpointError(f"{name}: holds no network weights; it is not a whole model file")
+    for key, tensor in embedder.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{name}: weight '{printable(key)}' holds values that are not finite numbers")
+    return Checkpoint(path, header, tensors, network_hash(embedder, header.network))
+
+
+def restore_network(checkpoint: Checkpoint) -> nn.Module:
+    """Build the network that a model file describes and load its weights strictly; in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: the configuration is not valid, or the weights are not those of that network.
+    """
+    from sound_groove.networks.architectures import build_network
+
+    name = printable(str(checkpoint.path))
+    try:
+        configuration = NetworkConfiguration.model_validate(checkpoint.header.network)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise CheckpointError(f"{name}: its network configuration is not valid ({printable(problems)})") from error
+    try:
+        with torch.random.fork_rng(devices=[]):  # the initial weights must not draw from the caller's generator
+            network = build_network(configuration)
+    except ConfigurationError as error:
+        raise CheckpointError(f"{name}: {printable('; '.join(error.problems))}") from error
+    except (RuntimeError, MemoryError) as error:
+        raise CheckpointError(f"{name}: its network does not fit in memory") from error
+    state = checkpoint.group(NETWORK)
+    mismatch = _mismatch(network.state_dict(), state)
+    if mismatch:
+        raise CheckpointError(f"{name}: its weights are not those of its network: {mismatch}")
+    network.load_state_dict(state, strict=True)
+    return network.eval()
+
+
+def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The facts of a model file, as JSON can hold them: file, name, hash, network, parameters, training, score
+    map, and whether a mean is subtracted from embeddings.
+
+    Raises:
+        CheckpointError: the network cannot be built, or score map or centre are damaged.
+    """
+    network = restore_network(checkpoint)
+    score_map = checkpoint.score_map
+    return {
+        "file": str(checkpoint.path),
+        "name": checkpoint.header.name,
+        "hash": checkpoint.hash,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "embedding_size": NetworkConfiguration.model_validate(checkpoint.header.network).embedding_size,
+        "network": checkpoint.header.network,
+        "centred": checkpoint.centre is not None,
+        "score_map": None if score_map is None else score_map.as_dict(),
+        "training": checkpoint.header.training,
+    }
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The model file that a path means: the file itself, or a run folder's best model, else its last.
+
+    The name `pretrained` means the one that the package carries.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = model_path(path, ".safetensors")
+    if path.is_dir():
+        for name in (BEST_NAME, LAST_NAME):
+            if (path / name).is_file():
+                return path / name
+        raise CheckpointError(f"{printable(str(path))}: the folder holds neither {BEST_NAME} nor {LAST_NAME}")
+    if not path.exists():
+        raise CheckpointError(f"{printable(str(path))}: there is no such model file or run folder")
+    if not path.is_file():
+        raise CheckpointError(f"{printable(str(path))}: is not a regular file")
+    return path
+
+
+def network_hash(tensors: Mapping[str, Tensor], network: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 of what makes embeddings: the tensors and, as far as they are set, the options of the front end.
+
+    It names the model, not the file: renaming it, dropping the optimiser's state or fitting another calibration changes
+    nothing. Where no option is set it is that of the tensors: their names, types, shapes and bytes, in the order of
+    their names.
+
+    Args:
+        tensors: of network and centre, by full name.
+        network: the fields of the network's configuration.
+    """
+    digest = hashlib.sha256()
+    for option in FRONT_END_OPTIONS:
+        value = (network or {}).get(option)
+        if value is not None:
+            digest.update(f"{option}\0{float(value)!r}\0".encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, contiguous, no two of them sharing memory (safetensors refuses those that do)."""
+    owned: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        if storage in seen:
+            tensor = tensor.clone()
+        seen.add(storage)
+        owned[name] = tensor
+    return owned
+
+
+def _header_json(path: Path, header: CheckpointHeader) -> str:
+    document = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "name": header.name,
+        "network": header.network,
+        "score_map": header.score_map,
+        "training": header.training,
+        "probe": header.probe,
+    }
+    try:
+        return json.dumps(document, ensure_ascii=True, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the header cannot be written as JSON: {error}") from error
+
+
+def _parse_header(name: str, metadata: Mapping[str, str] | None) -> CheckpointHeader:
+    if not metadata or _HEADER_KEY not in metadata:
+        raise CheckpointError(
+            f"{name}: is a safetensors file, but not one that Sound-Groove wrote (its header is missing)"
+        )
+    try:
+        document = json.loads(metadata[_HEADER_KEY])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{name}: its header is damaged: it is not JSON") from error
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        raise CheckpointError(f"{name}: its header is not that of a Sound-Groove model")
+    version = document.get("version")
+    if version != _VERSION:
+        raise CheckpointError(
+            f"{name}: has format version {version!r}, and this Sound-Groove reads {_VERSION}; upgrade Sound-Groove"
+        )
+    expected: tuple[tuple[str, tuple[type, ...]], ...] = (
+        ("name", (str,)),
+        ("network", (dict,)),
+        ("score_map", (dict, type(None))),
+        ("training", (dict,)),
+    )
+    for key, types in expected:
+        if key not in document or not isinstance(document[key], types):
+            raise CheckpointError(f"{name}: its header is damaged: '{key}' is missing or of the wrong type")
+    return CheckpointHeader(
+        document["name"], document["network"], document["score_map"], document["training"], document.get("probe")
+    )
+
+
+def _mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """The first difference between the tensors that a network has and those that a file holds, as a clause; or ''."""
+    for key in sorted(expected.keys() | given.keys()):
+        if key not in given:
+            return f"'{printable(key)}' is missing"
+        if key not in expected:
+            return f"'{printable(key)}' is unknown to it"
+        if given[key].shape != expected[key].shape:
+            wanted, found = tuple(expected[key].shape), tuple(given[key].shape)
+            return f"'{printable(key)}' has shape {found} where {wanted} is expected"
+    return ""
+
+
+def _why_not_safetensors(path: Path, complaint: str) -> str:
+    """What a file that safetensors refuses, with this complaint, seems to be, judged by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        start = b""
+    if not start:
+        return "is empty"
+    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        return "is a pickled PyTorch file; nothing is unpickled here, since that runs code from the file"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the model itself; run 'git lfs pull'"
+    return f"is damaged, truncated or not a safetensors file ({printable(complaint)})"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # Windows cannot open folders
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # some network file systems cannot
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,189 @@
+"""ECAPA-TDNN (Desplanques, Thienpondt, Demuynck 2020, "ECAPA-TDNN: Emphasized Channel Attention, Propagation and
+Aggregation in TDNN Based Speaker Verification").
+
+The sizes are those of the published implementation whose CN-Celeb figures this project compares itself with
+(WeSpeaker): convolution, then ReLU, then batch normalisation; a bias in every convolution; a residual around each block
+only; the three blocks' outputs concatenated; no normalisation between the aggregation and the pooling.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sound_groove.errors import ConfigurationError
+from sound_groove.networks.features import frame_mask
+
+_SCALE = 8  # groups of channels in a Res2 convolution
+_SQUEEZE_SIZE = 128  # width of the squeeze-excitation bottleneck
+_ATTENTION_SIZE = 128  # width of the attention bottleneck
+_POOLED_SIZE = 1536  # channels that are pooled, whatever the width of the blocks
+# Below this a variance counts as zero: its root's gradient would grow without bound.
+LEAST_VARIANCE = 1e-7
+
+
+class EcapaTdnn(nn.Module):
+    """The network from features to an embedding.
+
+    Args:
+        feature_size: F, features of a frame.
+        channels: C, width of the blocks; a multiple of 8. 512 and 1024 are the published ones.
+        embedding_size: D.
+
+    Raises:
+        ConfigurationError: channels is not a multiple of 8.
+    """
+
+    def __init__(self, feature_size: int = 80, channels: int = 512, embedding_size: int = 192) -> None:
+        super().__init__()
+        if channels % _SCALE:
+            raise ConfigurationError("network", [f"channels: {channels} is not a multiple of {_SCALE}"])
+        self.layer = ConvReluNorm(feature_size, channels, kernel_size=5)
+        self.blocks = nn.ModuleList(SeRes2Block(channels, dilation) for dilation in (2, 3, 4))
+        self.aggregation = nn.Conv1d(3 * channels, _POOLED_SIZE, kernel_size=1)
+        self.pooling = AttentiveStatistics(_POOLED_SIZE)
+        self.norm = nn.BatchNorm1d(2 * _POOLED_SIZE)
+        self.embedding = nn.Linear(2 * _POOLED_SIZE, embedding_size)
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embeddings of a batch.
+
+        Args:
+            features: (B, T, F), each utterance's mean removed.
+            lengths: (B,) frames of each utterance that are real, at least 1; all when None. What the others hold does
+                not matter: in evaluation mode every embedding is that of its utterance alone. In training mode the
+                batch normalisation sees the padding, so training crops should be of one length.
+
+        Returns:
+            (B, D), not normalised.
+        """
+        mask = None if lengths is None else frame_mask(lengths, features.shape[1]).unsqueeze(1)  # (B, 1, T)
+        x = self.layer(features.transpose(1, 2), mask)  # (B, C, T)
+        outputs = []
+        for block in self.blocks:
+            x = block(x, mask)
+            outputs.append(x)
+        x = F.relu(self.aggregation(torch.cat(outputs, dim=1)))  # (B, 1536, T)
+        embedding: Tensor = self.embedding(self.norm(self.pooling(x, mask)))
+        return embedding
+
+
+class ConvReluNorm(nn.Module):
+    """Convolution over time with zero padding, ReLU, batch normalisation: (B, C, T) -> (B, C', T)."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel_size: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        padding = dilation * (kernel_size // 2)
+        self.conv = nn.Conv1d(channels_in, channels_out, kernel_size, padding=padding, dilation=dilation)
+        self.norm = nn.BatchNorm1d(channels_out)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, T) and the mask (B, 1, T) of the real frames -> (B, C', T)."""
+        if mask is not None and self.conv.kernel_size[0] > 1:
+            x = x.masked_fill(~mask, 0.0)  # a single utterance has zeros beyond its end
+        y: Tensor = self.norm(F.relu(self.conv(x)))
+        return y
+
+
+class Res2Conv(nn.Module):
+    """Res2Net's hierarchy (Gao et al. 2019): group i is convolved together with the result of group i - 1.
+
+    The last group passes unchanged: 7 convolutions for 8 groups.
+    """
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        width = channels // _SCALE
+        self.layers = nn.ModuleList(
+            ConvReluNorm(width, width, kernel_size=3, dilation=dilation) for _ in range(_SCALE - 1)
+        )
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
+        groups = x.chunk(_SCALE, dim=1)  # 8 of (B, C / 8, T)
+        outputs = [self.layers[0](groups[0], mask)]
+        for layer, group in zip(self.layers[1:], groups[1:-1], strict=True):
+            outputs.append(layer(outputs[-1] + group, mask))
+        return torch.cat((*outputs, groups[-1]), dim=1)
+
+
+class SqueezeExcitation(nn.Module):
+    """Scale every channel by a factor computed from the mean of all channels over time (Hu et al. 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, _SQUEEZE_SIZE)
+        self.excite = nn.Linear(_SQUEEZE_SIZE, channels)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
+        mean = _masked_mean(x, mask)  # (B, C)
+        factors = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
+        return x * factors.unsqueeze(2)
+
+
+class SeRes2Block(nn.Module):
+    """1x1 convolution, Res2 convolution, 1x1 convolution, squeeze-excitation, and a residual around all of them."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.before = ConvReluNorm(channels, channels)
+        self.res2 = Res2Conv(channels, dilation)
+        self.after = ConvReluNorm(channels, channels)
+        self.excitation = SqueezeExcitation(channels)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
+        y: Tensor = self.excitation(self.after(self.res2(self.before(x), mask)), mask)
+        return x + y
+
+
+class AttentiveStatistics(nn.Module):
+    """Mean and standard deviation over time, weighted by an attention of its own for every channel (section 3.1).
+
+    The attention sees each frame beside the mean and standard deviation of the whole utterance.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.hidden = nn.Conv1d(3 * channels, _ATTENTION_SIZE, kernel_size=1)  # of frame, mean, standard deviation
+        self.scores = nn.Conv1d(_ATTENTION_SIZE, channels, kernel_size=1)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, T) -> (B, 2 C): weighted means, then weighted standard deviations."""
+        # Squares lose what half precision keeps, so the statistics are float32; and because the square of a mean far
+        # from zero would swallow a small variance, they are taken around the utterance's plain mean.
+        mean = _masked_mean(x, mask)  # (B, C)
+        centred = x.float() + (-mean).unsqueeze(2)  # the gradient of a difference would negate the whole tensor
+        if mask is not None:
+            centred = centred.masked_fill(~mask, 0.0)
+        squared = centred.square()
+        context = torch.cat((mean, _deviation(_masked_mean(squared, mask))), dim=1)  # (B, 2 C)
+        weights = self._attention(x, context, mask)
+        offset = (weights * centred).sum(dim=2)
+        variance = (weights * squared).sum(dim=2) - offset.square()
+        return torch.cat((mean + offset, _deviation(variance)), dim=1)
+
+    def _attention(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, C, T) and the statistics (B, 2 C) -> (B, C, T): float32 weights that sum to 1 over time."""
+        # The same as a convolution over frame, mean and deviation, without a copy of the last two for every frame.
+        channels = x.shape[1]
+        of_frame, of_context = torch.split(self.hidden.weight.squeeze(2), [channels, 2 * channels], dim=1)
+        bias = F.linear(context, of_context, self.hidden.bias)  # (B, 128)
+        hidden = torch.tanh(F.conv1d(x, of_frame.unsqueeze(2)) + bias.unsqueeze(2))  # (B, 128, T)
+        scores: Tensor = self.scores(hidden).float()
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        return torch.softmax(scores, dim=2)
+
+
+def _masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, C, T) -> (B, C), float32: mean over the real frames."""
+    # A sum and a small division: the gradient of `mean` would divide the whole tensor.
+    if mask is None:
+        return x.sum(dim=2, dtype=torch.float32) / x.shape[2]
+    return x.masked_fill(~mask, 0.0).sum(dim=2, dtype=torch.float32) / mask.sum(dim=2)
+
+
+def _deviation(variance: Tensor) -> Tensor:
+    """The square root, with a finite gradient where nothing varies."""
+    return variance.clamp(min=LEAST_VARIANCE).sqrt()

@@ -1,0 +1,366 @@
+"""From score to log-likelihood ratio, and from there to a probability. numpy only.
+
+A cosine is not a probability: 0.4 may be a sure match for one model and noise for another. A score map is the straight
+line that turns one model's score into a log-likelihood ratio, fitted on labelled trials by prior-weighted logistic
+regression (Bruemmer & du Preez 2006). The same score says less about a second of noisy speech than about ten clean
+ones, so that slope and offset of the line may depend on measures of the two recordings (quality measure functions,
+Mandasari et al. 2013, which move the offset alone; here the slope moves too, since it is what shrinks).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sound_groove.errors import MetricError, nearest
+from sound_groove.percentages import uncertain
+from sound_groove.scoring.metrics import check_trials
+from sound_groove.types import Scores
+
+RIDGE = (
+    1e-6  # on the slopes in units of standardised columns: invisible on real trials, finite where the classes separate
+)
+MAXIMUM_STEPS = 200
+SHORTEST_S = 0.1  # of speech, below which the logarithm of its duration is not taken
+RANGE = (0.005, 0.995)  # quantiles of a measure between which a map was fitted, and beyond which it is not followed
+
+Measures = Mapping[str, ArrayLike]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """How a measure of the two recordings bends the line from score to log-likelihood ratio.
+
+    Attributes:
+        measure: its name, one of `MEASURES`.
+        slope: what one unit of it adds to the scale.
+        offset: what one unit of it adds to the offset.
+        low: the least value that the map was fitted on; lower ones count as this.
+        high: the highest.
+    """
+
+    measure: str
+    slope: float
+    offset: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        """Refuse a measure that is not known, and a range that is none."""
+        if self.measure not in MEASURES:
+            raise MetricError(f"there is no measure '{self.measure}'; {nearest(self.measure, list(MEASURES))}")
+        numbers = (self.slope, self.offset, self.low, self.high)
+        if not all(map(math.isfinite, numbers)) or self.low > self.high:
+            raise MetricError(f"a term needs finite numbers and a range from low to high; {numbers} were given")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreMap:
+    """llr = (scale + terms' slopes) x score + (offset + terms' offsets).
+
+    Attributes:
+        scale: of the score, where all measures are 0.
+        offset: the llr of a score of 0, where all measures are 0.
+        fitted_on: which trials it was fitted on, for people to read.
+        terms: how measures of the recordings bend the line.
+        calibrated: fitted by `sound-groove calibrate` on speakers that had no part in training; a map that comes from
+            training was fitted on the speakers that chose the checkpoint.
+        speakers: digests of the speakers that it was fitted on.
+        figures: what it reaches on speakers that it was not fitted on, such as `cllr`.
+    """
+
+    scale: float
+    offset: float
+    fitted_on: str
+    terms: tuple[Term, ...] = ()
+    calibrated: bool = False
+    speakers: tuple[str, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a map that would turn scores around or give no number."""
+        if not (math.isfinite(self.scale) and math.isfinite(self.offset)):
+            raise MetricError(
+                f"a score map needs a finite scale and a finite offset; {self.scale} and {self.offset} were given"
+            )
+        if (least := self.least_scale) < 0:
+            raise MetricError(f"a score map needs a scale of at least 0, so that scores are not turned; it is {least}")
+
+    @property
+    def least_scale(self) -> float:
+        """The scale where the measures make it smallest."""
+        least = self.scale + sum(min(term.slope * term.low, term.slope * term.high) for term in self.terms)
+        return 0.0 if -1e-9 * abs(self.scale) < least < 0 else least  # rounding
+
+    def line(self, measures: Measures | None = None) -> tuple[Scores, Scores]:
+        """Scale and offset for trials with these measures, each in their shape.
+
+        Args:
+            measures: by name, of each trial; see `trial_measures`. Values beyond a term's range count as its end.
+
+        Raises:
+            MetricError: a measure that a term needs is not given, or not a number.
+        """
+        scale, offset = np.asarray(self.scale, dtype=np.float64), np.asarray(self.offset, dtype=np.float64)
+        for term in self.terms:
+            if measures is None or term.measure not in measures:
+                raise MetricError(f"this score map needs the measure '{term.measure}' of the recordings")
+            values = np.clip(np.asarray(measures[term.measure], dtype=np.float64), term.low, term.high)
+            if np.isnan(values).any():
+                raise MetricError(f"the measure '{term.measure}' is not a number")
+            scale, offset = scale + term.slope * values, offset + term.offset * values
+        return np.maximum(scale, 0.0), offset  # rounding may leave -1e-17
+
+    def llr(self, scores: ArrayLike, measures: Measures | None = None) -> Scores:
+        """Log-likelihood ratios (natural logarithm) of scores, in their shape.
+
+        Args:
+            scores: of trials.
+            measures: as in `line`.
+
+        >>> ScoreMap(10.0, -3.0, "an example").llr([0.3, 0.5]).tolist()
+        [0.0, 2.0]
+        >>> ScoreMap(10.0, -3.0, "", (Term("speech", 2.0, -1.0, 0.0, 2.0),)).llr(0.5, {"speech": 1.0}).tolist()
+        2.0
+        """
+        scale, offset = self.line(measures)
+        return np.asarray(scale * np.asarray(scores, dtype=np.float64) + offset)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON can hold them; those that say nothing are left out."""
+        fields = asdict(self)
+        always = ("scale", "offset", "fitted_on")
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in fields.items()
+            if value or key in always
+        }
+
+    @classmethod
+    def restored(cls, fields: Mapping[str, Any]) -> "ScoreMap":
+        """The map that `as_dict` gave.
+
+        Raises:
+            MetricError: the fields are not those of a map.
+        """
+        try:
+            return cls(
+                float(fields["scale"]),
+                float(fields["offset"]),
+                str(fields["fitted_on"]),
+                tuple(Term(**term) for term in fields.get("terms", ())),
+                bool(fields.get("calibrated", False)),
+                tuple(map(str, fields.get("speakers", ()))),
+                {str(name): float(value) for name, value in dict(fields.get("figures", {})).items()},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MetricError(f"{type(error).__name__}: {error}") from None
+
+
+def _speech(first: Measures, second: Measures) -> Scores:
+    """Logarithm of the harmonic mean of the seconds of speech: the noise of a score goes with the sum of 1/duration."""
+    a, b = (np.maximum(np.asarray(side["speech_s"], dtype=np.float64), SHORTEST_S) for side in (first, second))
+    return np.asarray(np.log(2.0 / (1.0 / a + 1.0 / b)))
+
+
+def _snr(first: Measures, second: Measures) -> Scores:
+    """The lower of the two signal-to-noise ratios, in dB: the poorer recording decides."""
+    return np.minimum(*(np.asarray(side["snr_db"], dtype=np.float64) for side in (first, second)))
+
+
+# Measures of a trial, each from the measures of its two recordings (`speech_s`, `snr_db`) and the same when they change
+# places.
+MEASURES = {"speech": _speech, "snr": _snr}
+
+
+def trial_measures(first: Measures, second: Measures) -> dict[str, Scores]:
+    """The measures of trials, by name, from those of the recordings on their two sides.
+
+    Args:
+        first: `speech_s` in seconds and `snr_db` in dB, of the first recording of each trial.
+        second: of the second.
+
+    >>> {name: value.tolist() for name, value in trial_measures(
+    ...     {"speech_s": 1.0, "snr_db": 30.0}, {"speech_s": 1.0, "snr_db": 5.0}).items()}
+    {'speech': 0.0, 'snr': 5.0}
+    """
+    return {name: measure(first, second) for name, measure in MEASURES.items()}
+
+
+def probability(llr: float, prior: float) -> float:
+    """Probability of 'same speaker', given the evidence and what was believed before it (Bayes' rule).
+
+    It is never 0 or 1, however much evidence there is: where a float would be rounded to that, it is the last before.
+
+    Args:
+        llr: log-likelihood ratio, natural logarithm.
+        prior: probability of 'same speaker' before hearing, in (0, 1).
+
+    Raises:
+        MetricError: the prior is not between 0 and 1, exclusive, or the llr is NaN.
+
+    >>> probability(0.0, 0.25)
+    0.25
+    """
+    log_odds = llr + logit(prior)
+    if math.isnan(log_odds):
+        raise MetricError("the log-likelihood ratio is NaN")
+    return uncertain(float(sigmoid(log_odds)))
+
+
+def logit(prior: float) -> float:
+    """Logarithm of the odds of a probability.
+
+    Raises:
+        MetricError: it is not between 0 and 1, exclusive.
+    """
+    if not 0 < prior < 1:
+        raise MetricError(f"the prior must lie between 0 and 1, exclusive; {prior} was given")
+    return math.log(prior) - math.log1p(-prior)
+
+
+def sigmoid(log_odds: ArrayLike) -> Scores:
+    """Probabilities of log odds, without overflow.
+
+    >>> sigmoid([0.0, -1000.0]).tolist()
+    [0.5, 0.0]
+    """
+    values = np.asarray(log_odds, dtype=np.float64)
+    odds = np.exp(-np.abs(values))
+    return np.asarray(np.where(values >= 0, 1.0, odds) / (1.0 + odds))
+
+
+def fit_score_map(
+    scores: ArrayLike, labels: ArrayLike, fitted_on: str, prior: float = 0.5, measures: Measures | None = None
+) -> ScoreMap:
+    """The map from score to llr with the least prior-weighted logistic loss.
+
+    Each class is weighted to its prior share, whatever the number of its trials. With z = llr + logit(prior), the fit
+    minimises `prior mean_targets(log(1 + exp(-z))) + (1 - prior) mean_nontargets(log(1 + exp(z)))`, plus
+    `RIDGE / 2 x slope^2` (slopes in units of standardised columns), by damped Newton steps. With prior 0.5 that loss is
+    Cllr times log 2.
+
+    With measures m, llr = (a + b m) s + (c + d m), which is still linear in what is fitted. A measure that would turn
+    scores around somewhere in its range moves the offset only.
+
+    Where the scores point the wrong way (targets below nontargets) the best map with scale >= 0 is 'llr = 0 always',
+    and that is what comes back: no information, rather than a map that turns decisions around.
+
+    Args:
+        scores: (trials,) finite; higher = more likely the same speaker.
+        labels: (trials,) True or 1 = same speaker.
+        fitted_on: which trials these are, for people to read.
+        prior: where on the score axis the fit should be best, in (0, 1).
+        measures: by name, (trials,) each; see `trial_measures`. Those that are all alike say nothing and are left out.
+
+    Raises:
+        MetricError: see `scoring.metrics.check_trials`; or infinite scores or measures, or a prior out of range.
+    """
+    checked, same = check_trials(scores, labels)
+    if not np.isfinite(checked).all():
+        raise MetricError("a score map cannot be fitted on infinite scores")
+    shift = logit(prior)
+    if _spread(checked) == 0:
+        return ScoreMap(0.0, 0.0, fitted_on)  # all scores equal: they say nothing
+    weights = np.where(same, prior / same.sum(), (1 - prior) / (~same).sum())
+    columns = {name: _checked_measure(name, values, checked) for name, values in (measures or {}).items()}
+    columns = {name: values for name, values in columns.items() if _spread(values) > 0}
+    bending = list(columns)  # the measures that move the slope
+    while True:
+        fitted = _fitted_line(checked, columns, bending, (same.astype(np.float64), weights, shift))
+        terms = tuple(Term(name, *fitted.terms[name], *_range(values)) for name, values in columns.items())
+        lowest = {term.measure: min(term.slope * term.low, term.slope * term.high) for term in terms}
+        if fitted.scale + sum(lowest.values()) > 0:
+            return ScoreMap(fitted.scale, fitted.offset, fitted_on, terms)
+        if not bending:
+            return ScoreMap(0.0, 0.0, fitted_on)
+        bending.remove(max(bending, key=lambda name: abs(fitted.terms[name][0]) * np.ptp(_range(columns[name]))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A fitted line in the scores' own units, and what a unit of each measure adds to its scale and offset."""
+
+    scale: float
+    offset: float
+    terms: dict[str, tuple[float, float]]
+
+
+def _fitted_line(
+    scores: Scores, columns: Mapping[str, Scores], bending: list[str], problem: tuple[Scores, Scores, float]
+) -> _Line:
+    """Fit on standardised columns, which keeps Newton's steps well conditioned, and translate back.
+
+    With x = (s - s0)/u and z = (m - m0)/v, the fitted p x + sum(q x z + r z) + t is linear in s, m and s m.
+    """
+    labels, weights, shift = problem
+    s0, u = float(scores.mean()), _spread(scores)
+    x = (scores - s0) / u
+    z = {name: (values - values.mean()) / _spread(values) for name, values in columns.items()}
+    design = np.column_stack([x, *(x * z[name] for name in bending), *z.values(), np.ones_like(x)])
+    found = _newton(design, labels, weights, shift).tolist()
+    p, t = found[0], found[-1]
+    q = dict.fromkeys(columns, 0.0) | dict(zip(bending, found[1 : 1 + len(bending)], strict=True))
+    r = dict(zip(columns, found[1 + len(bending) : -1], strict=True))
+    scale, offset, terms = p / u, t - p * s0 / u, {}
+    for name, values in columns.items():
+        m0, v = float(values.mean()), _spread(values)
+        terms[name] = (q[name] / (u * v), r[name] / v - q[name] * s0 / (u * v))
+        scale -= terms[name][0] * m0
+        offset -= terms[name][1] * m0
+    return _Line(scale, offset, terms)
+
+
+def _checked_measure(name: str, values: ArrayLike, scores: Scores) -> Scores:
+    checked = np.asarray(values, dtype=np.float64)
+    if checked.shape != scores.shape or not np.isfinite(checked).all():
+        raise MetricError(f"the measure '{name}' must be a finite number for each of the {len(scores)} trials")
+    return np.clip(checked, *_range(checked))  # as the map will clip
+
+
+def _range(values: Scores) -> tuple[float, float]:
+    """Between which values a map is followed."""
+    low, high = np.quantile(values, RANGE).tolist()
+    return low, high
+
+
+def _spread(values: Scores) -> float:
+    """The standard deviation; 0 where it is mere rounding."""
+    spread = float(values.std())
+    return spread if spread > 1e-9 * max(1.0, abs(float(values.mean()))) else 0.0
+
+
+def _newton(columns: NDArray[np.float64], labels: Scores, weights: Scores, shift: float) -> NDArray[np.float64]:
+    """Coefficients (K,) of columns (trials, K), the last of them ones, with the least weighted logistic loss.
+
+    By Newton's method with step halving.
+    """
+    ridge = np.full(columns.shape[1], RIDGE)
+    ridge[-1] = 0.0
+
+    def loss(coefficients: NDArray[np.float64]) -> float:
+        logits = columns @ coefficients + shift
+        penalty = float(ridge @ np.square(coefficients)) / 2
+        return float(weights @ (np.logaddexp(0.0, logits) - labels * logits)) + penalty
+
+    found = np.zeros(columns.shape[1])
+    current = loss(found)
+    for _ in range(MAXIMUM_STEPS):
+        posterior = sigmoid(columns @ found + shift)
+        gradient = columns.T @ (weights * (posterior - labels)) + ridge * found
+        curvature = weights * posterior * (1 - posterior)
+        hessian = (columns * curvature[:, None]).T @ columns + np.diag(ridge)
+        hessian[-1, -1] += 1e-12  # keeps the matrix invertible when every posterior has saturated
+        step = np.linalg.solve(hessian, gradient)
+        size = 1.0
+        while (proposed := loss(found - size * step)) > current and size > 1e-10:
+            size /= 2
+        if proposed > current:
+            break
+        found, improvement, current = found - size * step, current - proposed, proposed
+        if improvement <= 1e-15 * max(1.0, abs(current)) and np.abs(gradient).max() < 1e-9:
+            break
+    return found

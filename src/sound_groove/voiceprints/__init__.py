@@ -1,0 +1,1 @@
+"""Many embeddings, kept by name: enrolment, verification, identification, and where they are stored."""

@@ -1,0 +1,357 @@
+"""Enrolment: recordings of one speaker, checked, into a store.
+
+A voiceprint is worth what was enrolled. A recording is refused that cannot be used, that has too little speech, whose
+channels carry different sound when none was chosen, that is enrolled already, or that does not sound like the speaker's
+others: each new one is compared with all the others (the mean of the cosines), and where the evidence speaks for
+another voice (llr < 0) it is set aside and the rest are compared anew. One refusal refuses them all, so that nothing is
+half done.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import soundfile
+
+from sound_groove.arguments import check_has, check_kind
+from sound_groove.audio.given import AnyRecording, list_of
+from sound_groove.audio.listening import NO_VERDICT, AudioFacts, HeardRecording, hear, joint_facts
+from sound_groove.audio.quality import LITTLE_SPEECH_S, seconds_text
+from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.comparison import measures_of
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.errors import (
+    AudioError,
+    EnrolmentError,
+    StaleVoiceprintError,
+    UsageError,
+    printable,
+)
+from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.scoring.cosine import cosine
+from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples
+from sound_groove.voiceprints.store.changing import other_model
+from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
+from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, checked_name, new_id, now
+
+ATTEMPTS = 5  # at a speaker whom others change at the same moment
+LEAST_LLR = 0.0  # below it a recording is more likely another speaker's
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What an enrolment did.
+
+    Attributes:
+        speaker: as the store has it now.
+        added: how many recordings came.
+        agreement: of each of them with the speaker's others: mean cosine, or None for a first recording alone.
+        warnings: what makes the voiceprint less trustworthy.
+    """
+
+    speaker: SpeakerEntry
+    added: int
+    agreement: tuple[float | None, ...]
+    warnings: tuple[QualityWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A recording that is to be enrolled: what was heard, and its embedding (D,)."""
+
+    heard: HeardRecording
+    embedding: Embeddings
+
+
+def enroll(
+    store: VoiceprintStore,
+    name: str,
+    recordings: AnyRecording | Sequence[AnyRecording],
+    encoder: SpeakerEncoder,
+    *,
+    force: bool = False,
+    keep_audio: bool = False,
+    actor: str = "python",
+    channel: int | None = None,
+) -> Enrolment:
+    """Enrol a speaker, or add recordings to one.
+
+    Args:
+        store: where to keep them.
+        name: of the speaker, up to 200 printable characters.
+        recordings: at least one, each as `compare` takes it; or one of these.
+        encoder: makes the embeddings; a speaker has those of one model only.
+        force: enrol recordings with little speech, and those that do not sound like the others.
+        keep_audio: keep the samples as well, so that another model can embed them later.
+        actor: who does it, for the audit trail.
+        channel: which one to listen to, counted from 1, where a path names none; None averages all.
+
+    Raises:
+        EnrolmentError: recordings were refused; it names them all, and nothing was enrolled.
+        OtherModelError: the speaker was enrolled with another model.
+        StoreError: the store cannot be written.
+        UsageError: there is no recording, or the name is none.
+    """
+    check_kind(name, str, "the speaker's name", "text")
+    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    check_has(store, "voiceprint", "the store", "what open_store gives")
+    name = checked_name(name)
+    several = list_of(recordings)
+    if not several:
+        raise UsageError(f"to enrol '{printable(name)}', name at least one recording")
+    heard: list[HeardRecording] = []
+    problems: list[str] = []
+    for number, recording in enumerate(several, start=1):
+        try:
+            heard.append(hear(recording, f"recording {number}", channel))
+        except AudioError as error:
+            problems.append(str(error))
+    if problems:
+        raise EnrolmentError(name, problems)
+    # One at a time: a recording's embedding does not depend on what it is enrolled with.
+    candidates = [Candidate(item, encoder.embed_heard(item)) for item in heard]
+    return enroll_heard(
+        store,
+        name,
+        candidates,
+        encoder.identity,
+        encoder.score_map,
+        force=force,
+        keep_audio=keep_audio,
+        actor=actor,
+    )
+
+
+def enroll_heard(
+    store: VoiceprintStore,
+    name: str,
+    candidates: Sequence[Candidate],
+    model: ModelIdentity,
+    score_map: ScoreMap | None,
+    *,
+    force: bool = False,
+    keep_audio: bool = False,
+    actor: str = "python",
+) -> Enrolment:
+    """Enrol recordings that are heard and embedded already; otherwise as `enroll`.
+
+    Args:
+        store: where to keep them.
+        name: of the speaker.
+        candidates: at least one.
+        model: which made the embeddings.
+        score_map: of this model; without one nobody can say whether recordings sound alike, and a warning says so.
+        force: as in `enroll`.
+        keep_audio: as in `enroll`.
+        actor: as in `enroll`.
+    """
+    new = [_enrolled(candidate, keep_audio) for candidate in candidates]
+
+    def attempt() -> Enrolment:
+        earlier = find_voiceprint(store, name)
+        if earlier is not None and earlier.speaker.model.hash != model.hash:
+            raise other_model(earlier.speaker, model)
+        kept = () if earlier is None else earlier.recordings
+        agreement = _check(name, candidates, kept, score_map, force)
+        warnings = [warning for candidate in candidates for warning in candidate.heard.warnings]
+        warnings += _elsewhere(store, checked_name(name), candidates, new)
+        entry = store.add(name, new, model, None if earlier is None else earlier.speaker.version, actor)
+        if score_map is None and len(new) + len(kept) > 1:
+            message = "the model carries no map from score to probability, so nobody checked that these sound alike"
+            warnings.append(QualityWarning("cohesion_unchecked", message))
+        return Enrolment(entry, len(new), agreement, tuple(warnings))
+
+    return _persevere(name, attempt)
+
+
+def _elsewhere(
+    store: VoiceprintStore, name: str, candidates: Sequence[Candidate], new: Sequence[EnrolledRecording]
+) -> list[QualityWarning]:
+    """That the audio of recordings is enrolled under another name as well: one of the two is not who it is called."""
+    names = store.enrolled_as([recording.digest for recording in new])
+    found = []
+    for candidate, recording in zip(candidates, new, strict=True):
+        others = [printable(other) for other in names.get(recording.digest, ()) if other != name]
+        if others:
+            shown = f"'{others[0]}'" + (f" and {len(others) - 1:,} more" if len(others) > 1 else "")
+            message = (
+                f"{candidate.heard.name}: this audio is enrolled as {shown} too; remove it where it does not belong"
+            )
+            found.append(QualityWarning("enrolled_elsewhere", message))
+    return found
+
+
+def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: str = "python") -> SpeakerEntry:
+    """Embed a speaker's recordings again, by another model, from the audio that was kept.
+
+    Raises:
+        EnrolmentError: the audio of a recording was not kept; nothing was changed.
+        UnknownSpeakerError: nobody has this name.
+    """
+
+    def attempt() -> SpeakerEntry:
+        voiceprint = store.voiceprint(name)
+        if voiceprint.speaker.model.hash == encoder.identity.hash:
+            return voiceprint.speaker
+        lacking = [
+            f"{printable(recording.source)}: its audio was not kept, so it must be enrolled again"
+            for recording in voiceprint.recordings
+            if not recording.audio
+        ]
+        if lacking:
+            raise EnrolmentError(name, lacking)
+        again = [
+            _with_embedding(recording, encoder.embed(kept_samples(recording))) for recording in voiceprint.recordings
+        ]
+        return store.replace(name, again, encoder.identity, voiceprint.speaker.version, actor)
+
+    return _persevere(name, attempt)
+
+
+def _persevere(name: str, attempt: Callable[[], Result]) -> Result:
+    """What comes of changing a speaker, who is looked at anew each time that somebody else was faster.
+
+    Raises:
+        StaleVoiceprintError: somebody else always was.
+    """
+    for _ in range(ATTEMPTS):
+        with suppress(StaleVoiceprintError):
+            return attempt()
+    raise StaleVoiceprintError(f"'{printable(name)}' is being changed by others all the time; try again")
+
+
+def kept_samples(recording: EnrolledRecording) -> Samples:
+    """The samples (samples,) at 16 kHz of a recording whose audio was kept."""
+    samples: Samples
+    samples, _ = soundfile.read(io.BytesIO(recording.audio), dtype="float32")
+    return samples
+
+
+def _with_embedding(recording: EnrolledRecording, embedding: Embeddings) -> EnrolledRecording:
+    """The recording under a new id, which the old embedding's seal does not fit."""
+    return replace(recording, id=new_id(), embedding=embedding)
+
+
+def _enrolled(candidate: Candidate, keep_audio: bool) -> EnrolledRecording:
+    heard = candidate.heard
+    return EnrolledRecording(
+        id=new_id(),
+        embedding=candidate.embedding,
+        source=Path(heard.name).name,
+        digest=heard.digest,
+        duration_s=heard.facts.duration_s,
+        speech_s=heard.facts.speech_s,
+        snr_db=heard.facts.snr_db,
+        sample_rate=heard.facts.sample_rate,
+        enrolled_at=now(),
+        audio=_flac(heard.samples) if keep_audio else b"",
+    )
+
+
+def _flac(samples: Samples) -> bytes:
+    """A FLAC file of samples, in 24 bits; louder than full scale is turned down, which no embedding hears."""
+    peak = float(np.abs(samples).max())
+    file = io.BytesIO()
+    soundfile.write(file, samples / max(1.0, peak), SAMPLE_RATE, format="FLAC", subtype="PCM_24")
+    return file.getvalue()
+
+
+def _check(
+    name: str,
+    candidates: Sequence[Candidate],
+    kept: Sequence[EnrolledRecording],
+    score_map: ScoreMap | None,
+    force: bool,
+) -> tuple[float | None, ...]:
+    """Refuse what may not be enrolled; the cosine of each recording with the speaker's others.
+
+    Raises:
+        EnrolmentError: it names all that are refused.
+    """
+    problems = [*_repeated(candidates, kept), *_unheard(candidates, force)]
+    known = [(recording.embedding, recording.facts) for recording in kept]
+    new = [(candidate.embedding, candidate.heard.facts) for candidate in candidates]
+    if not problems and score_map is not None and not force:
+        odd = strangers(known, new, score_map)
+        problems += [
+            f"{candidates[index].heard.name}: does not sound like the others (score {score:.3f}, llr {llr:.2f})"
+            for index, score, llr in odd
+        ]
+        if odd:
+            problems[-1] += "; leave it out, or enrol it all the same with --force"
+    if problems:
+        raise EnrolmentError(name, problems)
+    rests = [[embedding for embedding, _ in (*known, *new[:index], *new[index + 1 :])] for index in range(len(new))]
+    return tuple(_agreement(embedding, rest) if rest else None for (embedding, _), rest in zip(new, rests, strict=True))
+
+
+def _agreement(embedding: Embeddings, others: Sequence[Embeddings]) -> float:
+    """The mean cosine of an embedding (D,) with some others."""
+    return float(np.mean([cosine(embedding, other) for other in others]))
+
+
+def _repeated(candidates: Sequence[Candidate], kept: Sequence[EnrolledRecording]) -> list[str]:
+    """Recordings that are enrolled already, or named twice: they would count double and say nothing new."""
+    seen = {recording.digest for recording in kept}
+    problems = []
+    for candidate in candidates:
+        if candidate.heard.digest in seen:
+            problems.append(f"{candidate.heard.name}: this audio is enrolled already; leave it out")
+        seen.add(candidate.heard.digest)
+    return problems
+
+
+def _unheard(candidates: Sequence[Candidate], force: bool) -> list[str]:
+    """Recordings with too little speech to tell a voice by, and averages of different sounds."""
+    problems = []
+    for candidate in candidates:
+        speech_s, shown = candidate.heard.facts.speech_s, candidate.heard.name
+        bars = [warning.message for warning in candidate.heard.warnings if warning.code in NO_VERDICT]
+        if bars:
+            problems += bars
+        elif speech_s < LITTLE_SPEECH_S and not force:
+            problems.append(
+                f"{shown}: has {seconds_text(speech_s)} of speech, and an enrolment wants {LITTLE_SPEECH_S:.0f} s; "
+                "give a longer one, or enrol it all the same with --force"
+            )
+    return problems
+
+
+def strangers(
+    known: Sequence[tuple[Embeddings, AudioFacts]],
+    new: Sequence[tuple[Embeddings, AudioFacts]],
+    score_map: ScoreMap,
+) -> list[tuple[int, float, float]]:
+    """Which of the new recordings do not sound like the rest.
+
+    Args:
+        known: embedding (D,) and facts of what is enrolled already, which nobody doubts.
+        new: of what is to come.
+        score_map: of the model.
+
+    Returns:
+        Index, score and llr of each, by index.
+    """
+    members, found = list(range(len(new))), []
+    while len(members) + len(known) > 1 and members:
+        fits = []
+        for index in members:
+            rest = [*known, *(new[other] for other in members if other != index)]
+            score = _agreement(new[index][0], [embedding for embedding, _ in rest])
+            facts = (joint_facts([facts for _, facts in rest]), new[index][1])
+            fits.append((float(score_map.llr(score, measures_of(facts))), score, index))
+        llr, score, worst = min(fits)
+        if llr >= LEAST_LLR:
+            break
+        found.append((worst, score, llr))
+        members.remove(worst)
+        if len(members) == 1 and not known:
+            found.append((members[0], score, llr))  # of two alone, nobody can say which is the wrong one
+            break
+    return sorted(found)

@@ -1,0 +1,223 @@
+"""Who is enrolled, as identification sees it: the nearest voiceprints of one model.
+
+Voiceprints of another model lie elsewhere in a space of their own: they are counted and never compared.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
+from threading import Lock
+from typing import Protocol, TypeGuard
+
+import numpy as np
+
+from sound_groove.scoring.cosine import cosine
+from sound_groove.types import Embeddings, ModelIdentity, Scores
+from sound_groove.voiceprints.search import VoiceprintIndex
+from sound_groove.voiceprints.store.interface import SearchingStore, VoiceprintStore
+from sound_groove.voiceprints.store.records import Centroid, SpeakerEntry
+
+CHUNK = 16_384  # speakers at a time that are taken from the store
+COHORT = 300  # speakers who stand for all
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An enrolled speaker, and how near.
+
+    Attributes:
+        speaker: who.
+        score: cosine to the speaker's centroid, in [-1, 1].
+    """
+
+    speaker: SpeakerEntry
+    score: float
+
+
+class Gallery(Protocol):
+    """The enrolled speakers whose voiceprints are of one model.
+
+    Attributes:
+        model: which.
+    """
+
+    model: ModelIdentity
+
+    def count(self) -> int:
+        """How many there are."""
+        ...
+
+    def others(self) -> int:
+        """How many more are enrolled with another model, and therefore not compared."""
+        ...
+
+    def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
+        """The speakers nearest to an embedding, best first.
+
+        Args:
+            embedding: (D,) unit length, by the gallery's model.
+            count: how many, at least 1; all when there are not so many.
+        """
+        ...
+
+    def cohort(self, embedding: Embeddings) -> list[Neighbour]:
+        """COHORT speakers, drawn without regard to who they are, or all; with their scores, in any order."""
+        ...
+
+
+class MemoryGallery:
+    """A gallery in memory, which follows a store: see `Gallery`.
+
+    Every question first asks the store whether anything changed, which is one small query, and takes in what did; so an
+    answer is never older than the question, whoever changed the store. A speaker takes what `VoiceprintIndex` says, and
+    about 1 kB for name and facts. Methods may be called from several threads at once.
+
+    Args:
+        store: whose speakers these are.
+        model: which voiceprints are compared.
+        threads: CPU threads of a search; None takes all cores that this process may use.
+    """
+
+    def __init__(self, store: VoiceprintStore, model: ModelIdentity, threads: int | None = None) -> None:
+        self.model = model
+        self._store = store
+        self._threads = threads
+        self._lock = Lock()
+        self._revision = 0
+        self._index: VoiceprintIndex | None = None  # None until the first voiceprint tells the size
+        self._entries: dict[str, SpeakerEntry] = {}  # by id, of this model
+        self._others: set[str] = set()  # ids
+        self._cohort: list[str] | None = None  # the smallest ids of this model, which are random; None where unknown
+
+    def count(self) -> int:
+        """How many speakers there are."""
+        with self._lock:
+            self._follow()
+            return len(self._entries)
+
+    def others(self) -> int:
+        """How many more are enrolled with another model."""
+        with self._lock:
+            self._follow()
+            return len(self._others)
+
+    def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
+        """The speakers nearest to an embedding."""
+        with self._lock:
+            self._follow()
+            if self._index is None:
+                return []
+            found = self._index.nearest(embedding, count)
+            return self._neighbours(found.keys, found.scores)
+
+    def cohort(self, embedding: Embeddings) -> list[Neighbour]:
+        """Some speakers, drawn without regard to who they are."""
+        with self._lock:
+            self._follow()
+            if self._index is None:
+                return []
+            if self._cohort is None:
+                self._cohort = nsmallest(COHORT, self._entries)
+            return self._neighbours(self._cohort, self._index.scores(embedding, self._cohort))
+
+    def refresh(self) -> None:
+        """Take in what changed in the store; any question does so by itself.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._lock:
+            self._follow()
+
+    def _neighbours(self, keys: Sequence[str], scores: Scores) -> list[Neighbour]:
+        return [Neighbour(self._entries[key], score) for key, score in zip(keys, scores.tolist(), strict=True)]
+
+    def _follow(self) -> None:
+        newest = self._store.revision()
+        while self._revision < newest:  # by parts, so that a million speakers are not in memory twice
+            changes = self._store.changes(self._revision, CHUNK)
+            for key in changes.removed:
+                self._forget(key)
+            ours = [centroid for centroid in changes.changed if centroid.speaker.model.hash == self.model.hash]
+            for centroid in changes.changed:
+                if centroid.speaker.model.hash != self.model.hash:
+                    self._forget(centroid.speaker.id)  # it was of this model before
+                    self._others.add(centroid.speaker.id)
+            if ours:
+                self._take(ours)
+            self._revision = changes.revision
+
+    def _take(self, centroids: list[Centroid]) -> None:
+        keys = [centroid.speaker.id for centroid in centroids]
+        embeddings = np.stack([centroid.embedding for centroid in centroids])  # (N, D)
+        if self._index is None:
+            self._index = VoiceprintIndex(embeddings.shape[1], self._threads)
+        self._index.put_all(keys, embeddings)
+        self._others.difference_update(keys)
+        if self._cohort is not None:
+            self._cohort = nsmallest(COHORT, {*self._cohort, *keys})
+        self._entries.update(zip(keys, (centroid.speaker for centroid in centroids), strict=True))
+
+    def _forget(self, key: str) -> None:
+        self._others.discard(key)
+        if self._entries.pop(key, None) is not None and self._index is not None:
+            self._index.remove(key)
+            if self._cohort is not None and key in self._cohort:
+                self._cohort = None
+
+
+class ServerGallery:
+    """A gallery that a store's server searches: see `Gallery`. Only the cohort is kept in memory.
+
+    Where the server searches by an index, it may miss a speaker; `exact` compares with every one.
+
+    Args:
+        store: whose speakers these are.
+        model: which voiceprints are compared.
+        exact: use no index.
+    """
+
+    def __init__(self, store: SearchingStore, model: ModelIdentity, exact: bool = False) -> None:
+        self.model = model
+        self._store = store
+        self._exact = exact
+        self._counts: tuple[int, int, int] | None = None  # a revision; then how many are of this model, and of all
+        self._cohort: tuple[int, list[Centroid]] | None = None  # of a revision
+
+    def count(self) -> int:
+        """How many speakers there are."""
+        return self._counted()[0]
+
+    def others(self) -> int:
+        """How many more are enrolled with another model."""
+        ours, everybody = self._counted()
+        return everybody - ours
+
+    def _counted(self) -> tuple[int, int]:
+        """How many speakers are of this model, and of all; a server reads a whole table to count it."""
+        revision, kept = self._store.revision(), self._counts
+        if kept is None or kept[0] != revision:
+            self._counts = kept = revision, self._store.count(self.model.hash), self._store.count()
+        return kept[1:]
+
+    def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
+        """The speakers nearest to an embedding."""
+        found = self._store.nearest(embedding, self.model.hash, count, self._exact)
+        return [Neighbour(centroid.speaker, score) for centroid, score in found]
+
+    def cohort(self, embedding: Embeddings) -> list[Neighbour]:
+        """Some speakers, drawn without regard to who they are."""
+        revision, kept = self._store.revision(), self._cohort
+        if kept is None or kept[0] != revision:
+            self._cohort = kept = revision, self._store.sample(self.model.hash, COHORT)
+        return [Neighbour(centroid.speaker, cosine(centroid.embedding, embedding)) for centroid in kept[1]]
+
+
+def open_gallery(store: VoiceprintStore, model: ModelIdentity) -> Gallery:
+    """The gallery of a store's speakers of one model: the server searches where it can, else this process's memory."""
+    return ServerGallery(store, model) if searches_itself(store) else MemoryGallery(store, model)
+
+
+def searches_itself(store: VoiceprintStore) -> TypeGuard[SearchingStore]:
+    """Whether a store finds the nearest voiceprints by itself; a server cannot search what it cannot read."""
+    return isinstance(store, SearchingStore) and not store.encrypted

@@ -1,0 +1,260 @@
+"""Identification: which of those enrolled speaks, or nobody of them?
+
+    embedding -> nearest of the gallery -> llr of each, by the model's score map -> probabilities, 'nobody' among them
+
+The llr that a name needs grows by the logarithm of the number enrolled, and the others who are enrolled are the cohort
+by which it is normalised: see `open_set`. As in a comparison, evidence that is not worth the risk of a wrong answer
+gives none, nor does a recording with too little speech.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sound_groove.arguments import check_has, check_integer, check_kind
+from sound_groove.audio.given import AnyRecording
+from sound_groove.audio.listening import AudioFacts, HeardRecording, hear
+from sound_groove.comparison import DEFAULT_PRIOR, DEFAULT_RULE, check_prior, doubts
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.errors import OtherModelError, UsageError
+from sound_groove.scoring.calibration import ScoreMap, trial_measures
+from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.open_set import OpenSetAnswer, OpenSetVerdict, answer
+from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Scores
+from sound_groove.voiceprints.gallery import Gallery, Neighbour
+
+TOP = 5
+WEIGHED = 300  # of the nearest, each by itself; the rest together, by a bound
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An enrolled speaker who may be the one.
+
+    Attributes:
+        name: as enrolled.
+        score: mean cosine with the speaker's recordings, in [-1, 1].
+        llr: log-likelihood ratio (natural logarithm) against a stranger; None without a score map.
+        normalised: the llr less what the cohort takes from it (`Identification.cohort_llr`); None likewise.
+        probability: that this speaker speaks; None likewise.
+    """
+
+    name: str
+    score: float
+    llr: float | None
+    normalised: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """The answer to "who of those enrolled is this?".
+
+    Attributes:
+        verdict: "identified", "nobody" (nobody enrolled), or "inconclusive".
+        speaker: who was identified, else None.
+        candidates: the nearest, best first, as many as were asked for.
+        nobody: probability that nobody enrolled speaks; None without a score map.
+        prior: probability that somebody enrolled speaks, before listening; each is as likely as the others.
+        cohort_llr: what the cohort, the others who are enrolled, takes from every llr; None without a map.
+        limit: llr from which on the best is named when no other comes near; it grows with `enrolled`. None without a
+            map.
+        threshold: the score with that llr, for this recording and the best candidate; None without a map, or when the
+            map is flat.
+        enrolled: how many speakers were compared.
+        others: how many more are enrolled with another model, and were not compared.
+        model: name and hash of the model.
+        warnings: what makes the answer less trustworthy, and why there is no verdict when there is none.
+        audio: what the recording was.
+    """
+
+    verdict: OpenSetVerdict
+    speaker: str | None
+    candidates: tuple[Match, ...]
+    nobody: float | None
+    prior: float
+    cohort_llr: float | None
+    limit: float | None
+    threshold: float | None
+    enrolled: int
+    others: int
+    model: ModelIdentity
+    warnings: tuple[QualityWarning, ...]
+    audio: AudioFacts
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as JSON can hold it, with these very names."""
+        record = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+
+
+def identify(
+    gallery: Gallery,
+    recording: AnyRecording,
+    encoder: SpeakerEncoder,
+    *,
+    top: int = TOP,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+    channel: int | None = None,
+) -> Identification:
+    """Who of those enrolled is this?
+
+    Args:
+        gallery: who is enrolled (`voiceprints.gallery.open_gallery`).
+        recording: as `compare` takes it.
+        encoder: the gallery's model.
+        top: how many candidates to show, 1 to WEIGHED.
+        prior: probability that somebody enrolled speaks, before listening, in (0, 1).
+        rule: how sure a verdict must be. `false_accept` is a wrong name, `false_reject` a 'nobody' for somebody
+            enrolled; `max_false_accept` bounds the share of recordings that get a wrong name, whoever speaks in them.
+        channel: which one to listen to, counted from 1; None averages all.
+
+    Raises:
+        AudioError: the recording cannot be used.
+        OtherModelError: the encoder is not the gallery's model.
+        StoreError: the gallery cannot be read.
+        UsageError: `top` or the prior is out of range.
+    """
+    check_has(gallery, "nearest", "the gallery", "what open_gallery gives")
+    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    check_prior(prior)
+    check_integer(top, "the number of candidates")
+    if gallery.model.hash != encoder.identity.hash:
+        raise OtherModelError(
+            f"the gallery is of model {gallery.model.label}, and the recording would be "
+            f"embedded by {encoder.identity.label}; open a gallery of that one"
+        )
+    heard = hear(recording, channel=channel)
+    embedding = encoder.embed_heard(heard)
+    return identify_heard(gallery, heard, embedding, encoder.score_map, top=top, prior=prior, rule=rule)
+
+
+def identify_heard(
+    gallery: Gallery,
+    heard: HeardRecording,
+    embedding: Embeddings,
+    score_map: ScoreMap | None,
+    *,
+    top: int = TOP,
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+) -> Identification:
+    """The same for a recording that is heard and embedded already, (D,), by the gallery's model.
+
+    Without a score map of that model there are scores and no verdict.
+    """
+    check_prior(prior)
+    if not 1 <= top <= WEIGHED:
+        raise UsageError(f"the number of candidates to show must lie between 1 and {WEIGHED}; {top} was given")
+    near = gallery.nearest(embedding, WEIGHED)
+    # Another process may change the store between the questions.
+    enrolled, others = max(gallery.count(), len(near)), gallery.others()
+    doubted = doubts(score_map, _measures(near[:1], heard.facts)) if near else ()
+    unweighed = Identification(
+        verdict="inconclusive" if near else "nobody",
+        speaker=None,
+        candidates=_shown(near, _scores(near), top),
+        nobody=None if near else 1.0,
+        prior=prior,
+        cohort_llr=None,
+        limit=None,
+        threshold=None,
+        enrolled=enrolled,
+        others=others,
+        model=gallery.model,
+        warnings=(*heard.warnings, *_not_compared(enrolled, others), *doubted),
+        audio=heard.facts,
+    )
+    if score_map is None or not near:
+        return unweighed
+    return _weighed(unweighed, near, lambda: gallery.cohort(embedding), score_map, rule, heard.allows_verdict, top)
+
+
+def _weighed(
+    unweighed: Identification,
+    near: Sequence[Neighbour],
+    drawn: Callable[[], list[Neighbour]],
+    score_map: ScoreMap,
+    rule: DecisionRule,
+    allows_verdict: bool,
+    top: int,
+) -> Identification:
+    """The answer with its probabilities and its verdict; `drawn` gives speakers who stand for all."""
+    facts, scores = unweighed.audio, _scores(near)
+    scale, offset = (np.broadcast_to(values, scores.shape) for values in score_map.line(_measures(near, facts)))
+    llrs = scale * scores + offset
+    best = int(llrs.argmax())
+    cohort, rest_llr = None, math.inf
+    if unweighed.enrolled > len(near):
+        others = [item for item in drawn() if item.speaker.id != near[best].speaker.id]
+        cohort = score_map.llr(_scores(others), _measures(others, facts))
+        # Nobody beyond the last has a higher cosine, whatever the coherence, nor, we take it, a line that makes more of
+        # it than any of these lines.
+        rest_llr = float((scale * max(near[-1].score, 0.0) + offset).max())
+    told = answer(llrs, unweighed.enrolled, unweighed.prior, rule, cohort, rest_llr)
+    candidates = _shown(near, scores, top, llrs, told)
+    verdict = told.verdict if allows_verdict else "inconclusive"
+    return replace(
+        unweighed,
+        verdict=verdict,
+        speaker=candidates[0].name if verdict == "identified" else None,
+        candidates=candidates,
+        nobody=told.nobody,
+        cohort_llr=told.cohort_llr,
+        limit=told.limit,
+        threshold=float((told.limit - offset[best]) / scale[best]) if scale[best] > 0 else None,
+    )
+
+
+def _shown(
+    near: Sequence[Neighbour], scores: Scores, top: int, llrs: Scores | None = None, told: OpenSetAnswer | None = None
+) -> tuple[Match, ...]:
+    """The best of the nearest, by llr where there is one: a long enrolment's score says more than a short one's."""
+    rows = np.argsort(-(scores if llrs is None else llrs), kind="stable")[:top].tolist()
+    if llrs is None or told is None:
+        return tuple(Match(near[row].speaker.name, float(scores[row]), None, None, None) for row in rows)
+    return tuple(
+        Match(
+            name=near[row].speaker.name,
+            score=float(scores[row]),
+            llr=float(llrs[row]),
+            normalised=float(llrs[row]) - told.cohort_llr,
+            probability=float(told.probabilities[row]),
+        )
+        for row in rows
+    )
+
+
+def _scores(near: Sequence[Neighbour]) -> Scores:
+    """Mean cosine with the recordings of each of the enrolled (K,)."""
+    return np.array([item.score * item.speaker.coherence for item in near])
+
+
+def _measures(near: Sequence[Neighbour], facts: AudioFacts) -> dict[str, Scores]:
+    """Of the recording with each of the enrolled (K,), as a score map takes them."""
+    enrolment = {
+        "speech_s": np.array([item.speaker.speech_s for item in near]),
+        "snr_db": np.array([item.speaker.snr_db for item in near]),
+    }
+    test = {"speech_s": np.full(len(near), facts.speech_s), "snr_db": np.full(len(near), facts.snr_db)}
+    return trial_measures(enrolment, test)
+
+
+def _not_compared(enrolled: int, others: int) -> tuple[QualityWarning, ...]:
+    """That nobody is enrolled, or that some are with another model."""
+    found = []
+    if not enrolled:
+        message = "nobody is enrolled with this model, so that nobody can be recognised; 'sound-groove enroll' does it"
+        found.append(QualityWarning("nobody_enrolled", message))
+    if others:
+        message = (
+            f"{others:,} more {'speaker is' if others == 1 else 'speakers are'} enrolled with another model and not "
+            "compared; 'sound-groove speakers re-embed' takes them over where the audio was kept"
+        )
+        found.append(QualityWarning("other_model", message))
+    return tuple(found)

@@ -1,0 +1,198 @@
+"""Voiceprints as a file, to move them from one store to another: a .npz of arrays, nothing pickled.
+
+It is a file of embeddings like those of `sound-groove embed` (`path`, `emb`, `speaker`, `model`), so that it can also
+serve as a cohort, with what a store knows besides of each recording. It is not encrypted, and has no audio.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS, SPEAKERS, read_embedding_file
+from sound_groove.errors import CorpusError, OtherModelError, OutputError, StoreError, printable
+from sound_groove.files import replaced_bytes, writing
+from sound_groove.types import ModelIdentity
+from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
+from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, checked_name, new_id
+
+MODEL_NAME = "model_name"
+MOST_NAMED = 20  # pairs of names with the same audio
+# What else the file has of each recording: the name of the field, and the kind of its array.
+FIELDS = {
+    "digest": "U",
+    "duration_s": "f",
+    "speech_s": "f",
+    "snr_db": "f",
+    "sample_rate": "i",
+    "enrolled_at": "U",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceprintFile:
+    """What a file of voiceprints holds.
+
+    Attributes:
+        model: which made the embeddings.
+        speakers: the recordings of each, by name.
+    """
+
+    model: ModelIdentity
+    speakers: Mapping[str, Sequence[EnrolledRecording]]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        speakers: how many speakers are new or have new recordings.
+        recordings: how many recordings came.
+        known: how many were there already, and were left alone.
+        elsewhere: names, two each, under which some audio of the file is enrolled more than once; the first of them.
+        repeated: how many recordings of the file are so.
+    """
+
+    speakers: int
+    recordings: int
+    known: int
+    elsewhere: tuple[tuple[str, str], ...] = ()
+    repeated: int = 0
+
+
+def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = None, force: bool = False) -> int:
+    """Write all voiceprints of one model into a file.
+
+    Args:
+        store: where they are.
+        path: of the new file, ending in .npz.
+        model: hash of the model, or its beginning; None where the store has those of one only.
+        force: replace a file that is there.
+
+    Returns:
+        How many speakers there were.
+
+    Raises:
+        OutputError: the file is there already, or cannot be written.
+        StoreError: the store has nobody, or several models and none was named.
+    """
+    if path.exists() and not force:
+        raise OutputError(f"{printable(str(path))}: is there already; give another name, or --force to replace it")
+    entries = _of_one_model(store, model)
+    voiceprints = [store.voiceprint(entry.name) for entry in entries]
+    rows = [(voiceprint.speaker.name, recording) for voiceprint in voiceprints for recording in voiceprint.recordings]
+    arrays = {
+        PATHS: np.array([recording.source for _, recording in rows]),
+        EMBEDDINGS: np.stack([recording.embedding for _, recording in rows]),
+        SPEAKERS: np.array([name for name, _ in rows]),
+        MODEL: np.array(entries[0].model.hash),
+        MODEL_NAME: np.array(entries[0].model.name),
+        **{field: np.array([getattr(recording, field) for _, recording in rows]) for field in FIELDS},
+    }
+    with writing(path), replaced_bytes(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return len(entries)
+
+
+def import_voiceprints(
+    store: VoiceprintStore, file: VoiceprintFile, actor: str, progress: Callable[[int], object] | None = None
+) -> Imported:
+    """Enrol all that a file has. What is there already is left alone, so that an interrupted import can be repeated.
+
+    Args:
+        store: where to put them.
+        file: what `read_voiceprints` read.
+        actor: for the audit trail.
+        progress: called with the number of speakers that are done since the last call.
+
+    Raises:
+        OtherModelError: a speaker is enrolled with another model; nothing was enrolled.
+    """
+    model, speakers = file.model, file.speakers
+    for name in speakers:
+        _known_digests(store, name, model)  # all refusals come before the first change
+    came = recordings = 0
+    for name, offered in speakers.items():
+        known, version = _known_digests(store, name, model)
+        new = [recording for recording in offered if recording.digest not in known]
+        if new:
+            store.add(name, new, model, version, actor)
+            came, recordings = came + 1, recordings + len(new)
+        if progress is not None:
+            progress(1)
+    names = store.enrolled_as([recording.digest for offered in speakers.values() for recording in offered])
+    shared = [found for found in names.values() if len(found) > 1]
+    pairs = tuple(dict.fromkeys((found[0], found[1]) for found in shared))[:MOST_NAMED]
+    known_before = sum(map(len, speakers.values())) - recordings
+    return Imported(came, recordings, known_before, pairs, len(shared))
+
+
+def _of_one_model(store: VoiceprintStore, model: str | None) -> list[SpeakerEntry]:
+    entries = store.speakers()
+    if model is not None:
+        entries = [entry for entry in entries if entry.model.hash.startswith(model)]
+    hashes = sorted({entry.model.hash for entry in entries})
+    if len(hashes) > 1:
+        shown = ", ".join(text[:12] for text in hashes)
+        raise StoreError(f"{store.location}: has voiceprints of several models; name one with --of-model: {shown}")
+    if not entries:
+        raise StoreError(f"{store.location}: has nobody to export" + ("" if model is None else f" of model {model}"))
+    return entries
+
+
+def _known_digests(store: VoiceprintStore, name: str, model: ModelIdentity) -> tuple[set[str], int | None]:
+    """What is enrolled of a speaker, and the version of that."""
+    voiceprint = find_voiceprint(store, name)
+    if voiceprint is None:
+        return set(), None
+    if voiceprint.speaker.model.hash != model.hash:
+        raise OtherModelError(
+            f"'{printable(name)}' is enrolled with model {voiceprint.speaker.model.hash[:12]}, and the file is of "
+            f"{model.hash[:12]}; nothing was enrolled"
+        )
+    return {recording.digest for recording in voiceprint.recordings}, voiceprint.speaker.version
+
+
+def read_voiceprints(path: Path) -> VoiceprintFile:
+    """Read what `export_voiceprints` wrote.
+
+    Raises:
+        CorpusError: the file is damaged, or has not all that voiceprints need.
+        UsageError: a name in it may not be one.
+    """
+    file = read_embedding_file(path)
+    shown = printable(str(path))
+    if file.speakers is None or file.model is None:
+        raise CorpusError(f"{shown}: does not say who speaks and which model embedded it; is it of 'speakers export'?")
+    columns = _columns(path, len(file.names))
+    lengths = np.linalg.norm(file.embeddings, axis=1)
+    if not (lengths > 0).all():
+        raise CorpusError(f"{shown}: has embeddings of nothing but zeros")
+    speakers: dict[str, list[EnrolledRecording]] = {}
+    for index, (name, source) in enumerate(zip(file.speakers, file.names, strict=True)):
+        fields = {field: columns[field][index] for field in FIELDS}
+        recording = EnrolledRecording(id=new_id(), embedding=file.embeddings[index], source=source, **fields)
+        speakers.setdefault(checked_name(name), []).append(recording)
+    return VoiceprintFile(ModelIdentity(columns[MODEL_NAME][0], file.model), speakers)
+
+
+def _columns(path: Path, count: int) -> dict[str, list[Any]]:
+    """The arrays of FIELDS as lists, and the name of the model as a list of one."""
+    shown = printable(str(path))
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {field: stored[field] for field in FIELDS}
+            name = str(stored[MODEL_NAME])
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        raise CorpusError(f"{shown}: is not a file of voiceprints, as 'speakers export' writes it: {reason}") from None
+    for field, array in arrays.items():
+        if array.shape != (count,) or array.dtype.kind != FIELDS[field]:
+            raise CorpusError(f"{shown}: '{field}' is not what 'speakers export' writes")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CorpusError(f"{shown}: '{field}' has values that are not finite numbers")
+    return {**{field: array.tolist() for field, array in arrays.items()}, MODEL_NAME: [name]}

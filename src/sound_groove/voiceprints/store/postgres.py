@@ -1,0 +1,440 @@
+"""A store of voiceprints on a server: PostgreSQL, with pgvector 0.8 or later.
+
+The tables lie in a schema of their own, `sound_groove`. Several stores, in several processes and on several machines,
+may use them at once; one of them has one connection, which its threads take turns with and which comes again after the
+server has restarted.
+
+A change that was acknowledged is in the server's write-ahead log on its disk, and on that of a synchronous standby
+where the administrator named one: `synchronous_commit` is on for this session, whatever the server's default is. What
+`fsync = off` takes away from that, a session cannot give back.
+
+Changes wait for each other (a row that each of them locks first), so that revisions have no gaps and are visible in
+their order: who has seen a revision has seen all before it.
+
+Erasing: PostgreSQL leaves deleted rows in its files, and a plain VACUUM only marks their space as free. The tables are
+therefore written anew (`VACUUM FULL`, which locks them meanwhile) up to REWRITTEN_BYTES; beyond that, they
+are vacuumed, which clears the index, and `Erasure.complete` says that this was not all. The administrator's
+`VACUUM FULL sound_groove.speakers, sound_groove.recordings` is. Where another session still sees the deleted rows, they
+stay in either case. Copies in the write-ahead log, on standbys and in backups are out of reach.
+
+Searching: a plain store has centroids as vectors, which the server compares, with an HNSW index (Malkov and Yashunin,
+2018) for each model once `build_index` was called. An encrypted store has sealed bytes only, so that a search reads and
+decrypts all of them: there is no index, and a gallery in memory is the better way.
+"""
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
+
+import numpy as np
+import psycopg
+from pgvector import Vector
+from pgvector.psycopg import register_vector
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict
+
+from sound_groove.errors import StoreError, UsageError, printable
+from sound_groove.scoring.cosine import cosine
+from sound_groove.types import Embeddings
+from sound_groove.voiceprints.store.records import Centroid
+from sound_groove.voiceprints.store.sealing import Sealer
+from sound_groove.voiceprints.store.tables import SCHEMA, TableStore
+
+NAMESPACE = "sound_groove"  # the schema of the tables
+VECTORS = (0, 8)  # pgvector's first version that searches on where what it found was deleted
+MAKING = 0x5367766D  # the advisory lock of those who make a store
+CONNECTING_S = 10  # to wait for the server
+RETURNING_S = 10.0  # to wait for a server that was there and restarts
+BUSY_S = 60  # to wait for another who is writing
+ERASING_S = 5  # to wait for others who are using a table, before it is written anew
+# What is written anew when a speaker is removed: a few seconds of it, as benchmarks/pgvector_recall.py finds. An HNSW
+# index takes about a second for each MiB.
+REWRITTEN_BYTES = 256 * 2**20  # of a table with its indexes
+REBUILT_BYTES = 4 * 2**20  # of its HNSW indexes
+
+# Of these the planner's statistics, which outlive the rows that they were taken from, would keep examples.
+PERSONAL = {"speakers": ("name", "centroid"), "recordings": ("embedding", "source", "digest", "audio")}
+
+# The graph of HNSW: neighbours of each speaker in it, and candidates for them. With pgvector's own defaults, 16 and 64,
+# and 100 candidates in a search, one in eleven of 100,000 voiceprints was not found (benchmarks/pgvector_recall.py).
+M = 32
+EF_CONSTRUCTION = 200
+EF_SEARCH = 200  # candidates in a search
+MOST_CANDIDATES = 1000  # that pgvector allows
+INDEX_MEMORY = "512MB"  # for building; a graph that does not fit is built far more slowly
+
+
+class PostgresStore(TableStore):
+    """Voiceprints in a database of PostgreSQL; see `interface.SearchingStore`.
+
+    Args:
+        url: `postgresql://user:password@host:port/database`, with the options that libpq knows.
+        create: make the tables where there are none.
+        sealer: encrypts embeddings and audio, or does not.
+
+    Raises:
+        StoreError: the server cannot be reached, has no such store or one of a later version, or needs another key.
+        UsageError: the URL cannot be read.
+    """
+
+    TYPES: ClassVar = {
+        "text": 'TEXT COLLATE "C"',
+        "blob": "BYTEA",
+        "real": "DOUBLE PRECISION",
+        "number": "BIGINT GENERATED ALWAYS AS IDENTITY",
+    }
+    OUT_OF_REACH = (
+        "the server's write-ahead log keeps copies until it has been overwritten, and so do its archive, standbys and "
+        "backups"
+    )
+
+    def __init__(self, url: str, create: bool, sealer: Sealer) -> None:
+        self._parameters = _parameters(url)
+        super().__init__(_location(self._parameters), sealer)
+        self._is_open = True
+        with self._told():
+            self._connection = self._connected()
+        try:
+            self._prepare(create)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        """A connection that is set up as the store needs it, whatever the server's defaults are."""
+        connection: psycopg.Connection[Any] = psycopg.connect(
+            **self._parameters,
+            autocommit=True,
+            # What is planned for its values can take the index of one model. And poolers between us and the server may
+            # not know prepared statements.
+            prepare_threshold=None,
+        )
+        try:
+            connection.execute(
+                # A server that waits for more than its own disk is left at that.
+                "SELECT set_config('synchronous_commit', 'on', false) "
+                "WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+            )
+            found = connection.execute(
+                "SELECT quote_ident(nspname), extversion FROM pg_extension "
+                "JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
+            ).fetchone()
+            path = NAMESPACE if found is None else f"{NAMESPACE}, {found[0]}"
+            connection.execute("SELECT set_config('search_path', %s, false)", (path,))
+            connection.execute(f"SET lock_timeout = '{BUSY_S}s'")
+            if found is not None and not self.encrypted:
+                self._check_version(found[1])
+                register_vector(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_version(self, version: str) -> None:
+        if tuple(int(part) for part in version.split(".")[:2]) < VECTORS:
+            raise StoreError(
+                f"{self.location}: has pgvector {version}, and {'.'.join(map(str, VECTORS))} is needed; have its "
+                "administrator install that and run 'ALTER EXTENSION vector UPDATE'"
+            )
+
+    def _prepare(self, create: bool) -> None:
+        """Check that there is a store of ours, or make one."""
+        with self._told():
+            encoding = self._value("SELECT current_setting('server_encoding')")
+            if encoding != "UTF8":
+                raise StoreError(f"{self.location}: keeps text as {encoding}; a store needs a database in UTF8")
+            is_there = self._is_there()
+        if not is_there and not create:
+            raise StoreError(f"{self.location}: holds no store of voiceprints; 'sound-groove enroll' makes one")
+        if not is_there:
+            self._make()
+        with self._reading():
+            schema = int(bytes(self._value("SELECT value FROM facts WHERE key = 'schema'")))
+            if schema > SCHEMA:
+                raise StoreError(
+                    f"{self.location}: was made by a later version of Sound-Groove; update it to open this"
+                )
+            self._verify_key()
+
+    def _is_there(self) -> bool:
+        """Whether the schema is a store.
+
+        Raises:
+            StoreError: it is something else.
+        """
+        tables = [
+            row[0]
+            for row in self._execute(
+                "SELECT relname::text FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+                "WHERE nspname = ? AND relkind = 'r'",
+                (NAMESPACE,),
+            )
+        ]
+        if tables and not {"facts", "speakers", "recordings", "events"} <= {*tables}:
+            raise StoreError(f"{self.location}: the schema {NAMESPACE} there is another program's, not a store")
+        return bool(tables)
+
+    def _make(self) -> None:
+        with self._told():
+            if not self.encrypted:
+                self._install_vectors()
+            try:
+                self._begin("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+                self._execute("SELECT pg_advisory_xact_lock(?)", (MAKING,))
+                if not self._is_there():  # else another process was first
+                    self._execute(f"CREATE SCHEMA IF NOT EXISTS {NAMESPACE}")
+                    self._lay_out("BYTEA" if self.encrypted else "VECTOR")
+                    for table, columns in PERSONAL.items():
+                        for column in columns:
+                            self._execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0")
+                self._commit()
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _install_vectors(self) -> None:
+        """Have pgvector in this database.
+
+        Raises:
+            StoreError: the server does not have it, or this user may not install it.
+        """
+        try:
+            with self._connection.transaction():
+                # As is usual for an extension, in the first schema of the user's own path: other programs share it.
+                self._execute("SELECT pg_advisory_xact_lock(?)", (MAKING,))
+                self._execute("SET LOCAL search_path TO DEFAULT")
+                self._execute("CREATE EXTENSION IF NOT EXISTS vector")
+        except (errors.FeatureNotSupported, errors.UndefinedFile) as error:
+            raise StoreError(
+                f"{self.location}: the server has no pgvector; have its administrator install it "
+                "(https://github.com/pgvector/pgvector)"
+            ) from error
+        except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
+            raise StoreError(
+                f"{self.location}: this user may not install pgvector; have the administrator run "
+                "'CREATE EXTENSION vector' in this database"
+            ) from error
+        self._connection.close()
+        self._connection = self._connected()
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._is_open = False
+            self._connection.close()
+
+    def nearest(
+        self, embedding: Embeddings, model_hash: str, count: int, exact: bool = False, ef_search: int = EF_SEARCH
+    ) -> list[tuple[Centroid, float]]:
+        """The speakers of a model whose centroids are nearest to an embedding.
+
+        `ef_search` is how many candidates HNSW keeps, 1 to 1,000, and at least `count` of them: more find more and take
+        longer.
+        """
+        if count < 1 or ef_search < 1:
+            raise UsageError(f"count and ef_search must be 1 or more; {count} and {ef_search} were given")
+        if self.encrypted:
+            with self._reading():
+                found = self._centroids("WHERE model_hash = ?", (model_hash,))
+        else:
+            with self._reading():
+                self._tune(exact, min(max(ef_search, count), MOST_CANDIDATES))
+                found = self._centroids(
+                    f"WHERE model_hash = ? ORDER BY centroid::vector({len(embedding)}) <#> ? LIMIT ?",
+                    (model_hash, Vector(embedding), count),
+                )
+        scored = [(centroid, cosine(centroid.embedding, embedding)) for centroid in found]
+        return sorted(scored, key=lambda pair: (-pair[1], pair[0].speaker.name))[:count]
+
+    def sample(self, model_hash: str, count: int) -> list[Centroid]:
+        """Some speakers of a model: those with the smallest ids, which are random."""
+        with self._reading():
+            return list(self._centroids("WHERE model_hash = ? ORDER BY id LIMIT ?", (model_hash, count)))
+
+    def _tune(self, exact: bool, candidates: int) -> None:
+        """Have this transaction's searches use the index, or not."""
+        if exact:
+            self._execute("SET LOCAL enable_indexscan = off")
+            return
+        self._execute(f"SET LOCAL hnsw.ef_search = {candidates}")
+        # Every change of a speaker leaves the earlier centroid in the index until the next VACUUM. Without this, a
+        # speaker who was changed a hundred times would hide behind a hundred deleted ones.
+        self._execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
+
+    def build_index(self, model_hash: str, m: int = M, ef_construction: int = EF_CONSTRUCTION) -> None:
+        """Make the HNSW index of a model's speakers, anew where there is one.
+
+        Other stores may read and write meanwhile; threads that share this one wait. Speakers who come later are added
+        to it as they are enrolled. Without it, `nearest` compares with every one.
+
+        Args:
+            model_hash: of the model.
+            m: neighbours of each speaker in the graph, 2 to 100; twice as many in its lowest layer.
+            ef_construction: candidates for them, at least twice m.
+
+        Raises:
+            StoreError: the store is encrypted, the model has no speaker, or the server refuses the figures.
+        """
+        if self.encrypted:
+            raise StoreError(f"{self.location}: is encrypted, so that the server cannot compare what it keeps")
+        with self._reading():
+            size = self._value("SELECT vector_dims(centroid) FROM speakers WHERE model_hash = ? LIMIT 1", (model_hash,))
+        if size is None:
+            raise StoreError(f"{self.location}: nobody is enrolled there with model {printable(model_hash[:12])}")
+        name = sql.Identifier(f"speakers_nearest_{model_hash[:40]}").as_string()
+        model = sql.Literal(model_hash).as_string()
+        with self._lock, self._told():
+            self._execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'")
+            try:
+                self._execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+                self._execute(
+                    f"CREATE INDEX CONCURRENTLY {name} ON speakers USING hnsw "
+                    f"((centroid::vector({int(size)})) vector_ip_ops) WITH (m = {int(m)}, ef_construction = "
+                    f"{int(ef_construction)}) WHERE model_hash = {model}"
+                )
+            finally:
+                self._execute("RESET maintenance_work_mem")
+
+    def _stored_centroid(self, embedding: Embeddings, owner: str) -> Any:
+        return super()._stored_centroid(embedding, owner) if self.encrypted else Vector(embedding)
+
+    def _opened_centroid(self, stored: Any, owner: str) -> Embeddings:
+        return super()._opened_centroid(stored, owner) if self.encrypted else np.asarray(stored.to_numpy(), np.float32)
+
+    def _execute(self, statement: str, values: Sequence[Any] = ()) -> Iterable[Any]:
+        # No values, no places: a literal in the statement may have any characters then.
+        text = statement.replace("?", "%s") if values else statement
+        return self._connection.execute(text, values or None, binary=True)
+
+    def _execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(statement.replace("?", "%s"), rows)
+
+    def _begin_reading(self) -> None:
+        self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def _begin_changing(self) -> None:
+        # What is read after the lock was got is what the change before has left: hence not REPEATABLE READ.
+        self._begin("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        self._execute("SELECT 1 FROM facts WHERE key = 'schema' FOR UPDATE")
+
+    def _begin(self, statement: str) -> None:
+        self._reconnect()
+        try:
+            self._execute(statement)
+        except psycopg.OperationalError:
+            # The server has restarted since the last statement. Nothing of this transaction was lost with it.
+            if not self._connection.closed:
+                raise
+            self._reconnect()
+            self._execute(statement)
+
+    def _reconnect(self) -> None:
+        """Connect again where the connection is lost, and wait for a server that is about to come back."""
+        if not self._is_open:
+            raise StoreError(f"{self.location}: was closed")
+        end = time.monotonic() + RETURNING_S
+        while self._connection.closed:
+            try:
+                self._connection = self._connected()
+            except psycopg.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
+    def _commit(self) -> None:
+        try:
+            self._execute("COMMIT")
+        except psycopg.OperationalError as error:
+            if not self._connection.closed:
+                raise
+            raise StoreError(
+                f"{self.location}: the connection was lost while a change was being confirmed; look whether it is "
+                "there before trying again"
+            ) from error
+
+    def _roll_back(self) -> None:
+        with suppress(psycopg.OperationalError):  # the server does it too when the connection is lost
+            if not self._connection.closed:
+                self._execute("ROLLBACK")
+
+    def _has_index(self, name: str) -> bool:
+        return bool(
+            self._value("SELECT count(*) FROM pg_indexes WHERE schemaname = ? AND indexname = ?", (NAMESPACE, name))
+        )
+
+    def _wipe(self) -> bool:
+        """Write the tables anew without deleted rows, or vacuum them where they are large."""
+        try:
+            self._execute(f"SET lock_timeout = '{ERASING_S}s'")
+            self._execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'")
+            try:
+                done = [self._rewrite(table) for table in PERSONAL]
+                return all(done)
+            finally:
+                self._execute("RESET maintenance_work_mem")
+                self._execute(f"SET lock_timeout = '{BUSY_S}s'")
+        except psycopg.Error:
+            return False  # the rows are gone all the same
+
+    def _rewrite(self, table: str) -> bool:
+        """Write a table and its indexes anew where it is small enough; whether no deleted row is left in it."""
+        size = self._value("SELECT pg_total_relation_size(CAST(? AS text)::regclass)", (table,))
+        graphs = self._value(
+            "SELECT coalesce(sum(pg_relation_size(indexrelid)), 0)::bigint FROM pg_index "
+            "JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam "
+            "WHERE amname = 'hnsw' AND indrelid = CAST(? AS text)::regclass",
+            (table,),
+        )
+        if size <= REWRITTEN_BYTES and graphs <= REBUILT_BYTES:
+            left: list[int] = []
+
+            def heed(notice: errors.Diagnostic) -> None:
+                if notice.severity_nonlocalized == "INFO" and notice.message_detail:
+                    # "3 dead row versions cannot be removed yet.", in the server's language.
+                    left.extend(int(number) for number in re.findall(r"\d+", notice.message_detail)[:1])
+
+            self._connection.add_notice_handler(heed)
+            try:
+                self._execute(f"VACUUM (FULL, VERBOSE) {table}")
+                return left == [0]
+            except errors.LockNotAvailable:
+                pass  # somebody is reading for long
+            finally:
+                self._connection.remove_notice_handler(heed)
+        self._execute(f"VACUUM (INDEX_CLEANUP ON) {table}")
+        return False
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """PostgreSQL's errors as sentences about this store."""
+        try:
+            yield
+        except psycopg.Error as error:
+            text = error.diag.message_primary or str(error).strip().partition("\n")[0] or type(error).__name__
+            raise StoreError(f"{self.location}: {printable(text)}") from error
+
+
+def _parameters(url: str) -> dict[str, Any]:
+    """What a URL says, for psycopg."""
+    try:
+        given: dict[str, Any] = conninfo_to_dict(url)
+    except psycopg.Error:
+        given = {}
+    # A '/' in a password ends the host for libpq, and what follows would be shown as the database.
+    if not given or "@" in given.get("dbname", "") or not re.fullmatch(r"[0-9,]*", str(given.get("port", ""))):
+        # Not with libpq's words, which may quote a part of the password.
+        raise UsageError(
+            "the URL of a store is postgresql://user:password@host:port/database, with '%' and two hexadecimal digits "
+            "for special characters in user and password; the one that was given cannot be read"
+        )
+    return {"connect_timeout": CONNECTING_S, **given, "client_encoding": "UTF8"}
+
+
+def _location(parameters: dict[str, Any]) -> str:
+    """The URL for people, without password and options."""
+    user, host, port, database = (str(parameters.get(key) or "") for key in ("user", "host", "port", "dbname"))
+    where = f"{user}@" * bool(user) + (host if not host.startswith("/") else "") + f":{port}" * bool(port)
+    return printable(f"postgresql://{where}/{database}" + (f"?host={host}" if host.startswith("/") else ""))

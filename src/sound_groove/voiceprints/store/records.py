@@ -1,0 +1,259 @@
+"""What a store of voiceprints holds, and the names that speakers may have."""
+
+import unicodedata
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import numpy as np
+
+from sound_groove.audio.listening import AudioFacts
+from sound_groove.errors import UsageError, printable
+from sound_groove.scoring.cosine import mean_embedding
+from sound_groove.types import Embeddings, ModelIdentity
+
+LONGEST_NAME = 200  # characters
+
+Action = Literal["enrolled", "removed", "re-embedded"]
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledRecording:
+    """One recording of a speaker, as a store keeps it: its embedding and what is known about it.
+
+    Attributes:
+        id: of this recording, in this store alone.
+        embedding: (D,) float32, unit length.
+        source: what the recording was called; for people, never opened. Stores keep it with control characters and
+            undecodable bytes escaped.
+        digest: SHA-256 of its samples at 16 kHz (hexadecimal), by which a recording that comes twice is found.
+        duration_s: its length.
+        speech_s: how much of it is speech.
+        snr_db: how far the speech lies above the noise.
+        sample_rate: the file's own rate, in Hz.
+        enrolled_at: when, in UTC (ISO 8601).
+        audio: the samples as a FLAC file, where they were kept; else empty.
+    """
+
+    id: str
+    embedding: Embeddings
+    source: str
+    digest: str
+    duration_s: float
+    speech_s: float
+    snr_db: float
+    sample_rate: int
+    enrolled_at: str
+    audio: bytes = b""
+
+    @property
+    def facts(self) -> AudioFacts:
+        """Length, speech, noise and rate."""
+        return AudioFacts(self.duration_s, self.speech_s, self.snr_db, self.sample_rate)
+
+    @property
+    def entry(self) -> "RecordingEntry":
+        """What may be told of it."""
+        return RecordingEntry(
+            id=self.id,
+            source=self.source,
+            duration_s=self.duration_s,
+            speech_s=self.speech_s,
+            snr_db=self.snr_db,
+            sample_rate=self.sample_rate,
+            enrolled_at=self.enrolled_at,
+            with_audio=bool(self.audio),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEntry:
+    """What is known of an enrolled recording, without its embedding and audio.
+
+    Attributes:
+        id: of this recording.
+        source: what it was called.
+        duration_s: its length.
+        speech_s: how much of it is speech.
+        snr_db: how far the speech lies above the noise.
+        sample_rate: the file's own rate, in Hz.
+        enrolled_at: when, in UTC (ISO 8601).
+        with_audio: its audio was kept.
+    """
+
+    id: str
+    source: str
+    duration_s: float
+    speech_s: float
+    snr_db: float
+    sample_rate: int
+    enrolled_at: str
+    with_audio: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerEntry:
+    """What a store knows about a speaker, without the embeddings.
+
+    Attributes:
+        id: of this speaker, in this store alone; it tells nothing about the name, and no later speaker has it.
+        name: as it was enrolled.
+        model: which model made the embeddings.
+        recordings: how many are enrolled.
+        with_audio: of how many of them the audio was kept.
+        speech_s: of all of them together.
+        snr_db: mean of all of them.
+        coherence: length of the mean of their embeddings, from 0 to 1: 1 for one recording, less the less they agree.
+            A cosine with the centroid times this is the mean of the cosines with the recordings.
+        enrolled_at: when the first came, in UTC (ISO 8601).
+        changed_at: when the last change was.
+        version: the store's revision of the last change.
+    """
+
+    id: str
+    name: str
+    model: ModelIdentity
+    recordings: int
+    with_audio: int
+    speech_s: float
+    snr_db: float
+    coherence: float
+    enrolled_at: str
+    changed_at: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Voiceprint:
+    """All that a store keeps of a speaker.
+
+    Attributes:
+        speaker: name and facts.
+        recordings: kept apart, in the order in which they came.
+        centroid: (D,) their mean, of unit length.
+    """
+
+    speaker: SpeakerEntry
+    recordings: tuple[EnrolledRecording, ...]
+    centroid: Embeddings
+
+
+@dataclass(frozen=True, slots=True)
+class Centroid:
+    """A speaker and the mean of the embeddings, for searching.
+
+    Attributes:
+        speaker: name and facts.
+        embedding: (D,) float32, unit length.
+    """
+
+    speaker: SpeakerEntry
+    embedding: Embeddings
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of a store since one of its revisions.
+
+    Attributes:
+        revision: the one that this leads to.
+        changed: speakers who came or changed.
+        removed: ids of speakers who were removed. Some of them may have come since that revision.
+    """
+
+    revision: int
+    changed: tuple[Centroid, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What `remove` did.
+
+    Attributes:
+        speaker: who was removed.
+        complete: nothing of the speaker is left in the store's file, or in its tables and indexes on a server. False
+            where another process was reading the store at that moment: what it was reading goes with the next removal,
+            or when the last process closes it; and where the tables are too large to be written anew at once.
+        out_of_reach: where copies stay that the store cannot clear, as a sentence without a full stop; else empty.
+    """
+
+    speaker: SpeakerEntry
+    complete: bool
+    out_of_reach: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An entry of the audit trail. It names no speaker: an id says nothing once its speaker is removed.
+
+    Attributes:
+        revision: of the store, after it.
+        time: in UTC (ISO 8601).
+        action: what happened.
+        speaker_id: to whom.
+        recordings: how many were enrolled, removed or embedded again.
+        model: hash of the model.
+        actor: who did it: the name of an API key, or of the way in.
+    """
+
+    revision: int
+    time: str
+    action: Action
+    speaker_id: str
+    recordings: int
+    model: str
+    actor: str
+
+
+def checked_name(name: str) -> str:
+    """A speaker's name in Unicode's form NFC, when it may be one.
+
+    A name is any printable text of up to 200 characters: it is never a path, a pattern or part of a statement. What the
+    eye cannot see (control and formatting characters) is refused, since two names could then look alike.
+
+    Raises:
+        UsageError: it may not be a name.
+
+    >>> checked_name("Zoë/2 'Kim'")
+    "Zoë/2 'Kim'"
+    """
+    shown = printable(name if len(name) <= 40 else name[:40] + "…")
+    # File systems and people write one letter in several ways.
+    name = unicodedata.normalize("NFC", name)
+    if not name or name != name.strip():
+        raise UsageError(f"a speaker's name must have characters and no space at its ends; '{shown}' was given")
+    if len(name) > LONGEST_NAME:
+        raise UsageError(f"a speaker's name may have {LONGEST_NAME} characters; '{shown}' has {len(name):,}")
+    if not name.isprintable():
+        raise UsageError(f"a speaker's name must have visible characters only; '{shown}' was given")
+    if name in (".", ".."):  # no address of the service could hold it
+        raise UsageError(f"a speaker cannot be called '{shown}'")
+    return name
+
+
+def new_id() -> str:
+    """An id that nothing had before: 122 random bits, 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def centroid_of(recordings: Sequence[EnrolledRecording]) -> Embeddings:
+    """The mean of the recordings' embeddings, brought back to unit length (D,).
+
+    Raises:
+        MetricError: there are none, or they cancel out.
+    """
+    return mean_embedding(np.stack([recording.embedding for recording in recordings]))
+
+
+def coherence_of(recordings: Sequence[EnrolledRecording]) -> float:
+    """The length of the mean of the recordings' embeddings, before it is brought back to unit length."""
+    embeddings = np.stack([recording.embedding for recording in recordings]).astype(np.float64)
+    return min(1.0, float(np.linalg.norm(embeddings.mean(axis=0))))

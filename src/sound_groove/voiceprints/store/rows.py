@@ -1,0 +1,113 @@
+"""Rows of a database as records, and back; the same columns in every database."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from sound_groove.errors import StoreError, printable
+from sound_groove.types import Embeddings, ModelIdentity
+from sound_groove.voiceprints.store.records import Action, EnrolledRecording, Event, SpeakerEntry, now
+from sound_groove.voiceprints.store.sealing import Sealer
+
+# In the order of the fields of SpeakerEntry, with the model's two side by side.
+SPEAKER_COLUMNS: Final = (
+    "id, name, model_name, model_hash, recordings, with_audio, speech_s, snr_db, coherence, enrolled_at, changed_at, "
+    "version"
+)
+RECORDING_COLUMNS: Final = (
+    "id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio"
+)
+EVENT_COLUMNS: Final = "revision, time, action, speaker_id, recordings, model, actor"
+
+
+def entry_of(row: Sequence[Any]) -> SpeakerEntry:
+    """The record of a row of SPEAKER_COLUMNS."""
+    return SpeakerEntry(row[0], row[1], ModelIdentity(row[2], row[3]), *row[4:])
+
+
+def entry_row(entry: SpeakerEntry) -> tuple[Any, ...]:
+    """The row of SPEAKER_COLUMNS."""
+    return (
+        entry.id,
+        entry.name,
+        entry.model.name,
+        entry.model.hash,
+        entry.recordings,
+        entry.with_audio,
+        entry.speech_s,
+        entry.snr_db,
+        entry.coherence,
+        entry.enrolled_at,
+        entry.changed_at,
+        entry.version,
+    )
+
+
+def recording_of(row: Sequence[Any], sealer: Sealer) -> EnrolledRecording:
+    """The record of a row of RECORDING_COLUMNS.
+
+    Raises:
+        StoreError: what is encrypted cannot be decrypted, or is damaged.
+    """
+    id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio = row
+    owner = f"recording {id}"
+    return EnrolledRecording(
+        id=id,
+        embedding=opened_embedding(bytes(embedding), owner, sealer),
+        source=source,
+        digest=digest,
+        duration_s=duration_s,
+        speech_s=speech_s,
+        snr_db=snr_db,
+        sample_rate=sample_rate,
+        enrolled_at=enrolled_at,
+        audio=sealer.unseal(bytes(audio), f"audio of {owner}") if audio else b"",
+    )
+
+
+def recording_row(recording: EnrolledRecording, sealer: Sealer) -> tuple[Any, ...]:
+    """The row of RECORDING_COLUMNS."""
+    owner = f"recording {recording.id}"
+    return (
+        recording.id,
+        sealed_embedding(recording.embedding, owner, sealer),
+        printable(recording.source),  # a file's name may hold bytes that no database takes as text
+        recording.digest,
+        recording.duration_s,
+        recording.speech_s,
+        recording.snr_db,
+        recording.sample_rate,
+        recording.enrolled_at,
+        sealer.seal(recording.audio, f"audio of {owner}") if recording.audio else b"",
+    )
+
+
+def event_of(row: Sequence[Any]) -> Event:
+    """The record of a row of EVENT_COLUMNS."""
+    return Event(*row)
+
+
+def event_row(revision: int, action: Action, entry: SpeakerEntry, recordings: int, actor: str) -> tuple[Any, ...]:
+    """The row of EVENT_COLUMNS of something that happens now."""
+    return revision, now(), action, entry.id, recordings, entry.model.hash, printable(actor)
+
+
+def sealed_embedding(embedding: Embeddings, owner: str, sealer: Sealer) -> bytes:
+    """What is stored of an embedding (D,): 4 bytes a value, the lowest first, sealed."""
+    return sealer.seal(embedding.astype("<f4").tobytes(), owner)
+
+
+def opened_embedding(stored: bytes, owner: str, sealer: Sealer) -> Embeddings:
+    """The embedding (D,) that was stored.
+
+    Raises:
+        StoreError: it cannot be decrypted, or is damaged.
+    """
+    plain = sealer.unseal(stored, owner)
+    if not plain or len(plain) % 4:
+        raise StoreError(f"the embedding that the store keeps for {owner} is damaged")
+    embedding: Embeddings = np.frombuffer(plain, "<f4").astype(np.float32)
+    if not np.isfinite(embedding).all():
+        raise StoreError(f"the embedding that the store keeps for {owner} is damaged")
+    return embedding
