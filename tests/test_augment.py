@@ -11,16 +11,9 @@ from torch import Tensor
 
 from signals import batch_draws, draws, tone
 from sound_groove.audio.reading import SAMPLE_RATE
-from sound_groove.inputs.augment import (
-    Augmentation,
-    babble,
-    coloured_noise,
-    limit_band,
-    mix,
-    reverberate,
-    room_responses,
-)
+from sound_groove.inputs.augment import Augmentation
 from sound_groove.recipe.schema import AugmentationConfiguration
+from sound_groove.synthesis.effects import babble, coloured_noise, limit_band, mix, reverberate, room_responses
 
 EVERYTHING = {
     "noise_probability": 1.0,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sound_groove.audio.listening as listening
-import sound_groove.comparison as verifier
+import sound_groove.comparison as comparison
 from broken_audio import write_broken_files
 from sound_groove.audio.listening import AudioFacts
 from sound_groove.audio.quality import Quality
@@ -98,9 +98,9 @@ def test_the_verdict_follows_the_probability() -> None:
 def test_at_the_threshold_the_probability_is_one_half(prior: float, scale: float, offset: float) -> None:
     score_map = ScoreMap(scale, offset, "an example")
     facts = (AudioFacts(3.0, 2.0, 30.0, 16000),) * 2
-    _, _, threshold = verifier._evidence(0.0, score_map, prior, facts)
+    _, _, threshold = comparison._evidence(0.0, score_map, prior, facts)
     assert threshold is not None
-    assert verifier._evidence(threshold, score_map, prior, facts)[1] == pytest.approx(0.5, abs=1e-9)
+    assert comparison._evidence(threshold, score_map, prior, facts)[1] == pytest.approx(0.5, abs=1e-9)
 
 
 @pytest.mark.usefixtures("enough_speech")

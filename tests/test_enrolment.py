@@ -16,7 +16,6 @@ import sound_groove.audio.listening as listening
 import sound_groove.voiceprints.enrolment as enrolment
 from sound_groove.audio.quality import Quality
 from sound_groove.audio.reading import load_audio
-from sound_groove.comparison import verify_speaker
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import (
     EnrolmentError,
@@ -31,6 +30,7 @@ from sound_groove.voiceprints.enrolment import Enrolment, enroll, kept_samples, 
 from sound_groove.voiceprints.store.exchange import export_voiceprints, import_voiceprints, read_voiceprints
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.opening import open_store
+from sound_groove.voiceprints.verification import verify_speaker
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MAP = ScoreMap(10.0, -5.0, "an example")  # even chances at a score of 0.5, which is an angle of 60 degrees

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sound_groove.evaluation.figures import measure, measure_recall, values_of
-from sound_groove.evaluation.intervals import SpeakerBootstrap, find_speakers
+from sound_groove.evaluation.intervals import SpeakerBootstrap
 from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.evaluation.trials.trial_sets import find_speakers
 from sound_groove.scoring.metrics import cllr, eer, min_cllr, min_dcf, query_ranks
 
 patient = settings(deadline=None)  # a busy machine must not fail a test

@@ -95,7 +95,7 @@ def imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[i
         elif isinstance(node, ast.ImportFrom):
             base = [] if node.level == 0 else package[: len(package) - node.level + 1]
             source = ".".join([*base, *([node.module] if node.module else [])])
-            # `from sound_groove import audio` names a module, `from sound_groove.audio.reading import load_audio` what is in it
+            # `from sound_groove import audio` names a room, `from sound_groove.audio import reading` what is in it
             yield from ((node.lineno, f"{source}.{alias.name}") for alias in node.names)
 
 

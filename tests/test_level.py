@@ -22,7 +22,6 @@ from sound_groove.audio.level import (
     level_of_samples,
     level_spans,
 )
-from sound_groove.comparison import verify_speaker
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import EnrolmentError, OtherModelError, UsageError
 from sound_groove.export.network_file import export_network
@@ -36,6 +35,7 @@ from sound_groove.voiceprints.enrolment import enroll, re_embed
 from sound_groove.voiceprints.gallery import open_gallery
 from sound_groove.voiceprints.identification import identify
 from sound_groove.voiceprints.store.opening import open_store
+from sound_groove.voiceprints.verification import verify_speaker
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RATE = 16000

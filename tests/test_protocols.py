@@ -15,7 +15,7 @@ from evaluation_inputs import SpectrumEncoder, read_scores, tone
 from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import TrialError, UsageError
-from sound_groove.evaluation.trials import known_speakers as unheard
+from sound_groove.evaluation.trials import known_speakers
 from sound_groove.evaluation.trials.known_speakers import find_heard, guess_speakers
 from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
 from sound_groove.evaluation.verification import Settings, evaluate
@@ -184,7 +184,7 @@ def test_who_may_speak_is_guessed_from_a_name(name: str, speakers: set[str]) -> 
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    result = doctest.testmod(unheard)
+    result = doctest.testmod(known_speakers)
     assert result.attempted >= 2 and not result.failed
 
 

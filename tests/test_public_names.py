@@ -36,7 +36,7 @@ def test_the_names_are_those_of_their_modules() -> None:
         "identify": "voiceprints.identification",
         "open_gallery": "voiceprints.gallery",
         "open_store": "voiceprints.store.opening",
-        "verify_speaker": "comparison",
+        "verify_speaker": "voiceprints.verification",
     }
     for name, home in homes.items():
         assert getattr(sound_groove, name) is getattr(import_module(f"sound_groove.{home}"), name)

@@ -399,10 +399,9 @@ def test_scorings_of_real_voices_do_better_than_chance(corpus: Path, tmp_path: P
 
 def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     from sound_groove.evaluation import cohort
-    from sound_groove.scoring import as_norm as normalization
-    from sound_groove.scoring import cosine as scoring
+    from sound_groove.scoring import as_norm, cosine
 
-    for module in (normalization, scoring, cohort):
+    for module in (as_norm, cosine, cohort):
         result = doctest.testmod(module)
         assert result.attempted > 0 and result.failed == 0, module
     page = (Path(__file__).parents[1] / "docs/scoring.md").read_text(encoding="utf-8")

@@ -10,9 +10,11 @@ Importing the package is light: each name below is loaded when it is first used.
 
 from typing import TYPE_CHECKING
 
+from sound_groove._version import __version__
+
 if TYPE_CHECKING:
     from sound_groove.audio.reading import load_audio
-    from sound_groove.comparison import Comparison, compare, verify_speaker
+    from sound_groove.comparison import Comparison, compare
     from sound_groove.encoder.encoder import SpeakerEncoder
     from sound_groove.errors import SoundGrooveError
     from sound_groove.scoring.decision import DecisionRule
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from sound_groove.voiceprints.gallery import open_gallery
     from sound_groove.voiceprints.identification import identify
     from sound_groove.voiceprints.store.opening import open_store
-
-__version__ = "0.1.0"
+    from sound_groove.voiceprints.verification import verify_speaker
 
 __all__ = [
     "Comparison",
@@ -49,7 +50,7 @@ _HOMES = {
     "load_audio": "audio.reading",
     "open_gallery": "voiceprints.gallery",
     "open_store": "voiceprints.store.opening",
-    "verify_speaker": "comparison",
+    "verify_speaker": "voiceprints.verification",
 }
 
 

@@ -16,18 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from sound_groove.arguments import check_has, check_kind, check_number
+from sound_groove.arguments import check_kind, check_number
 from sound_groove.audio.given import AnyRecording
-from sound_groove.audio.listening import AudioFacts, HeardRecording, allow_verdict, hear, joint_facts, judge, read
+from sound_groove.audio.listening import AudioFacts, HeardRecording, allow_verdict, judge, read
 from sound_groove.encoder.encoder import SpeakerEncoder, default_model
 from sound_groove.errors import UsageError
 from sound_groove.scoring.calibration import ScoreMap, logit, probability, trial_measures
 from sound_groove.scoring.cosine import cosine
 from sound_groove.scoring.decision import DecisionRule, Verdict
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Scores
-from sound_groove.voiceprints.store.changing import other_model
-from sound_groove.voiceprints.store.interface import VoiceprintStore
-from sound_groove.voiceprints.store.records import Voiceprint
 
 DEFAULT_PRIOR = 0.5
 DEFAULT_RULE = DecisionRule()
@@ -140,71 +137,6 @@ def compare_heard(
         warnings.append(QualityWarning("same_audio", message))
     score = cosine(embeddings[0], embeddings[1])
     return weigh(score, (first.facts, second.facts), warnings, model, score_map, prior=prior, rule=rule)
-
-
-def verify_speaker(
-    store: VoiceprintStore,
-    name: str,
-    recording: AnyRecording,
-    encoder: SpeakerEncoder,
-    *,
-    prior: float = DEFAULT_PRIOR,
-    rule: DecisionRule = DEFAULT_RULE,
-    channel: int | None = None,
-) -> Comparison:
-    """Is this recording of the speaker who is enrolled under a name?
-
-    Args:
-        store: where the speaker is enrolled.
-        name: of the speaker.
-        recording: as `compare` takes it.
-        encoder: the model that the speaker was enrolled with.
-        prior: probability of the same speaker before listening, in (0, 1).
-        rule: how sure a verdict must be.
-        channel: which one to listen to, counted from 1; None averages all.
-
-    Returns:
-        The comparison of what is enrolled (first) with the recording (second). Its score is the mean of the cosines of
-        the recording with those enrolled: the cosine with their centroid would be higher the less these agree with each
-        other, for everybody, and the model's score map does not know that.
-
-    Raises:
-        AudioError: the recording cannot be used.
-        OtherModelError: the speaker was enrolled with another model.
-        UnknownSpeakerError: nobody has this name.
-        UsageError: the prior is out of range.
-    """
-    check_prior(prior)
-    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
-    check_kind(name, str, "the speaker's name", "text")
-    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
-    check_has(store, "voiceprint", "the store", "what open_store gives")
-    voiceprint = store.voiceprint(name)
-    heard = hear(recording, channel=channel)
-    embedding = encoder.embed_heard(heard)
-    return verify_heard(voiceprint, heard, embedding, encoder.identity, encoder.score_map, prior=prior, rule=rule)
-
-
-def verify_heard(
-    voiceprint: Voiceprint,
-    heard: HeardRecording,
-    embedding: Embeddings,
-    model: ModelIdentity,
-    score_map: ScoreMap | None,
-    *,
-    prior: float = DEFAULT_PRIOR,
-    rule: DecisionRule = DEFAULT_RULE,
-) -> Comparison:
-    """The same for a recording that is heard and embedded already, (D,), and a voiceprint at hand."""
-    if voiceprint.speaker.model.hash != model.hash:
-        raise other_model(voiceprint.speaker, model)
-    facts = (joint_facts([recording.facts for recording in voiceprint.recordings]), heard.facts)
-    warnings = list(heard.warnings)
-    if heard.digest in {recording.digest for recording in voiceprint.recordings}:
-        message = f"{heard.name}: this very recording is enrolled, so that its score says nothing about who is speaking"
-        warnings.append(QualityWarning("enrolled_recording", message))
-    score = cosine(voiceprint.centroid, embedding) * voiceprint.speaker.coherence
-    return weigh(score, facts, warnings, model, score_map, prior=prior, rule=rule)
 
 
 def weigh(

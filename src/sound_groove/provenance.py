@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sound_groove import __version__
+from sound_groove._version import __version__
 
 PACKAGES = ("torch", "onnxruntime", "numpy", "accelerate", "safetensors", "soundfile", "soxr")
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
-from sound_groove import __version__
+from sound_groove._version import __version__
 from sound_groove.errors import ConfigurationError, SoundGrooveError, UsageError, nearest, printable
 
 VERBS = (

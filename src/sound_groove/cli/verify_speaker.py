@@ -44,8 +44,9 @@ def register(verbs: "Verbs") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print the answer, and say what weakens it."""
-    from sound_groove.comparison import check_prior, verify_speaker
+    from sound_groove.comparison import check_prior
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
+    from sound_groove.voiceprints.verification import verify_speaker
 
     check_prior(arguments.prior)
     rule = decision_rule(arguments)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.errors import MetricError
-from sound_groove.evaluation.trials.trial_list import Indices
 from sound_groove.scoring.metrics import Roc, check_trials, trial_costs
 from sound_groove.types import Labels, Scores
 
@@ -34,36 +33,6 @@ def bounds(draws: ArrayLike) -> tuple[float | None, float | None]:
         return None, None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
     return low, high
-
-
-def find_speakers(ids: int, enrolments: Indices, tests: Indices, labels: Labels) -> NDArray[np.int64]:
-    """Who speaks, from what a list says: names joined by same-speaker trials, directly or in a chain, are one speaker.
-
-    Names of files are not interpreted. A name without a same-speaker trial is a speaker of its own.
-
-    Args:
-        ids: number of names.
-        enrolments: (trials,) index of a name.
-        tests: (trials,) index of a name.
-        labels: (trials,) True = same speaker.
-
-    Returns:
-        (ids,) speaker of each name, numbered from 0.
-
-    >>> find_speakers(4, np.array([0, 2, 0]), np.array([1, 1, 3]), np.array([True, True, False])).tolist()
-    [0, 0, 0, 1]
-    """
-    parent = list(range(ids))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = node = parent[parent[node]]  # halve the path on the way up
-        return node
-
-    for a, b in zip(enrolments[labels].tolist(), tests[labels].tolist(), strict=True):
-        low, high = sorted((root(a), root(b)))
-        parent[high] = low
-    return np.unique([root(node) for node in range(ids)], return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import torch
 
 from sound_groove.audio.pieces import repeated
 from sound_groove.audio.reading import SAMPLE_RATE
-from sound_groove.inputs.augment import babble, coloured_noise, mix
 from sound_groove.synthesis.batch_draws import BatchDraws
+from sound_groove.synthesis.effects import babble, coloured_noise, mix
 from sound_groove.synthesis.treated_pauses import TREATMENTS, treated
 from sound_groove.types import Samples
 

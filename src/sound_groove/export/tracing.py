@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sound_groove import __version__
+from sound_groove._version import __version__
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.onnx_model import PROBE_KEY
 from sound_groove.encoder.runtimes import LEVEL

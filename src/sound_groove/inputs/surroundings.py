@@ -1,7 +1,7 @@
 """Recorded noise and recorded rooms, read beside the crops that they are to be added to.
 
 Which item gets which recording, and which part of it, is a function of (seed, epoch, place), as its crop is. Workers
-read; mixing and convolution run batched on the training device, in `sound_groove.inputs.augment`.
+read; mixing and convolution run batched on the training device, in `sound_groove.synthesis.effects`.
 """
 
 import math

@@ -15,7 +15,7 @@ from starlette.routing import compile_path
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
-from sound_groove import __version__
+from sound_groove._version import __version__
 from sound_groove.errors import RequestError, StoreError, printable
 from sound_groove.service.answers import refusal
 from sound_groove.service.descriptions import TITLE, describe

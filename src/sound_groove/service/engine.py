@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sound_groove.audio.listening import HeardRecording
-from sound_groove.comparison import Comparison, compare_heard, verify_heard
+from sound_groove.comparison import Comparison, compare_heard
 from sound_groove.errors import (
     EnrolmentError,
     OtherModelError,
@@ -30,6 +30,7 @@ from sound_groove.voiceprints.gallery import open_gallery
 from sound_groove.voiceprints.identification import Identification, identify_heard
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.records import Erasure, Voiceprint
+from sound_groove.voiceprints.verification import verify_heard
 
 STORE_THREADS = 4
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from sound_groove import __version__
+from sound_groove._version import __version__
 from sound_groove.service.answers import LARGEST_PAGE, AuditPage, CallerFacts, Health, Info, LimitFacts, json_answer
 from sound_groove.service.descriptions import CALLED, PUBLIC, refusals
 from sound_groove.service.house import House

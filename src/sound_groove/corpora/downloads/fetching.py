@@ -12,7 +12,7 @@ from typing import IO, NoReturn
 
 from tqdm import tqdm
 
-from sound_groove import __version__
+from sound_groove._version import __version__
 from sound_groove.corpora.downloads.archives import RemoteFile
 from sound_groove.corpora.downloads.partial_file import Origin, PartialFile
 from sound_groove.errors import DownloadError

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from sound_groove.audio.channels import with_channel
 from sound_groove.errors import TrialError, UsageError, printable
-from sound_groove.evaluation.intervals import find_speakers
 from sound_groove.evaluation.trials.pairs import pair_trials, read_validation_set
 from sound_groove.evaluation.trials.sources import Enrollment, Source, locate, read_table
-from sound_groove.evaluation.trials.trial_list import TrialList, file_sha256, read_trials
+from sound_groove.evaluation.trials.trial_list import Indices, TrialList, file_sha256, read_trials
+from sound_groove.types import Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,36 @@ def trials_from_list(
     if sources.explained_by:
         origin["names"] = str(sources.explained_by)
     return TrialSet(trials, sources.by_id, speakers, origin, sources.protocol, tuple(notes), speaker_names)
+
+
+def find_speakers(ids: int, enrolments: Indices, tests: Indices, labels: Labels) -> NDArray[np.int64]:
+    """Who speaks, from what a list says: names joined by same-speaker trials, directly or in a chain, are one speaker.
+
+    Names of files are not interpreted. A name without a same-speaker trial is a speaker of its own.
+
+    Args:
+        ids: number of names.
+        enrolments: (trials,) index of a name.
+        tests: (trials,) index of a name.
+        labels: (trials,) True = same speaker.
+
+    Returns:
+        (ids,) speaker of each name, numbered from 0.
+
+    >>> find_speakers(4, np.array([0, 2, 0]), np.array([1, 1, 3]), np.array([True, True, False])).tolist()
+    [0, 0, 0, 1]
+    """
+    parent = list(range(ids))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = node = parent[parent[node]]  # halve the path on the way up
+        return node
+
+    for a, b in zip(enrolments[labels].tolist(), tests[labels].tolist(), strict=True):
+        low, high = sorted((root(a), root(b)))
+        parent[high] = low
+    return np.unique([root(node) for node in range(ids)], return_inverse=True)[1].astype(np.int64)
 
 
 def choose_channel(trial_set: TrialSet, channel: int | None) -> TrialSet:
