@@ -1,1 +1,1 @@
-"""Reading recordings, and what is in them: formats, channels, speech, pauses, level, quality. numpy only."""
+"""Recordings: read whatever their format, and what is in them: channels, speech, pauses, level, quality."""
