@@ -27,7 +27,7 @@ from sound_groove.voiceprints.identification import identify_heard
 from sound_groove.voiceprints.store.changing import changed_entry
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.opening import open_store
-from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, now
+from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, timestamp
 from sound_groove.voiceprints.store.rows import (
     RECORDING_COLUMNS,
     SPEAKER_COLUMNS,
@@ -74,7 +74,7 @@ def fill(path: Path, count: int, generator: np.random.Generator) -> None:
                 centroid = sealed_embedding(recording.embedding, entry.id, PlainSealer())
                 speakers.append((*entry_row(entry), centroid))
                 recordings.append((*recording_row(recording, PlainSealer()), entry.id))
-                events.append((number + 1, now(), "enrolled", entry.id, 1, MODEL.hash, "benchmark"))
+                events.append((number + 1, timestamp(), "enrolled", entry.id, 1, MODEL.hash, "benchmark"))
             database.executemany(f"INSERT INTO speakers ({SPEAKER_COLUMNS}, centroid) VALUES ({places})", speakers)
             statement = f"INSERT INTO recordings ({RECORDING_COLUMNS}, speaker) VALUES ({', '.join('?' * 11)})"
             database.executemany(statement, recordings)
@@ -115,7 +115,7 @@ def directions(count: int, generator: np.random.Generator) -> Embeddings:
 
 def made_up(number: int, embedding: Embeddings) -> EnrolledRecording:
     """A recording of this embedding (D,)."""
-    return EnrolledRecording(new_id(), embedding, "made-up.wav", f"{number:064x}", 5.0, 4.0, 20.0, 16_000, now())
+    return EnrolledRecording(new_id(), embedding, "made-up.wav", f"{number:064x}", 5.0, 4.0, 20.0, 16_000, timestamp())
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sound_groove.audio.filterbank import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE
+from sound_groove.audio.filterbank import FRAME_LENGTH, FRAME_SHIFT
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.plain_wav import read_plain
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.inputs.speed import source_samples

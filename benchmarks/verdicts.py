@@ -23,7 +23,7 @@ from corpus_trials import LISTS
 
 from sound_groove.corpora.joining import join_neighbours
 from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.evaluation.calibrating import Settings, calibrate, check_calibration
+from sound_groove.evaluation.calibrating import CalibrationSettings, calibrate, check_calibration
 from sound_groove.evaluation.report.plots import plot_reliability
 from sound_groove.evaluation.trials.sources import Source
 from sound_groove.evaluation.trials.trial_list import TrialList
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--calibrate-only", action="store_true", help="do not judge the calibrated model")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    settings = Settings(threads=THREADS)
+    settings = CalibrationSettings(threads=THREADS)
 
     encoder = SpeakerEncoder.load(arguments.model, threads=THREADS)
     rows = read_rows(

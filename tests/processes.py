@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from sound_groove.corpora.file_work import FileJob, Outcome, check_file
+from sound_groove.corpora.file_work import FileJob, FileOutcome, check_file
 from sound_groove.corpora.shards import ShardJob, ShardOutcome, write_shard
 
 
@@ -23,7 +23,7 @@ def modules_after(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def check_or_die(job: FileJob) -> Outcome:
+def check_or_die(job: FileJob) -> FileOutcome:
     """`check_file` with a decoder that crashes on files with "deadly" in their names."""
     if "deadly" in job.path:
         os.kill(os.getpid(), signal.SIGSEGV)

@@ -13,7 +13,7 @@ from postgres_server import PostgresServer
 from sound_groove.types import ModelIdentity
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.opening import open_store
-from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, now
+from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, timestamp
 from sound_groove.voiceprints.store.sealing import PlainSealer, Sealer
 
 MODEL = ModelIdentity("small", "1f" * 32)
@@ -25,7 +25,7 @@ def recording(seed: int, size: int = SIZE, audio: bytes = b"", source: str = "a.
     """A made-up recording, the same for the same seed but for its id."""
     embedding = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
     embedding /= np.linalg.norm(embedding)
-    return EnrolledRecording(new_id(), embedding, source, f"{seed:064x}", 4.0, 2.5, 20.0, 16_000, now(), audio)
+    return EnrolledRecording(new_id(), embedding, source, f"{seed:064x}", 4.0, 2.5, 20.0, 16_000, timestamp(), audio)
 
 
 class Place(Protocol):

@@ -19,7 +19,7 @@ from sound_groove.evaluation.trials.places import Place, find_places, read_place
 from sound_groove.evaluation.trials.sources import Source
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import trials_from_list
-from sound_groove.evaluation.verification import Settings, evaluate
+from sound_groove.evaluation.verification import VerificationSettings, evaluate
 from sound_groove.scoring.metrics import eer
 
 
@@ -312,7 +312,7 @@ def test_a_cnceleb_list_is_broken_down_by_length_genre_and_session(tmp_path: Pat
     said: dict[str, list[dict[str, Any]]] = {}
     for protocol in ("concatenated", "average"):
         trial_set = trials_from_list(tree.lists / "trials.lst", tree.cnceleb1 / "eval", protocol)  # type: ignore[arg-type]
-        metrics = evaluate(SpectrumEncoder(), trial_set, tmp_path / protocol, Settings(resamples=30))
+        metrics = evaluate(SpectrumEncoder(), trial_set, tmp_path / protocol, VerificationSettings(resamples=30))
         said[protocol] = metrics["breakdowns"]
         assert (tmp_path / protocol / "genre_pairs.png").stat().st_size > 5000
     assert [breakdown["by"] for breakdown in said["average"]] == ["duration", "genre", "session"]

@@ -15,7 +15,7 @@ from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.cli import main
 from sound_groove.errors import CheckpointError, OutputError, TrialError
 from sound_groove.evaluation import calibrating
-from sound_groove.evaluation.calibrating import Judged, Settings, calibrate, check_calibration
+from sound_groove.evaluation.calibrating import CalibrationSettings, Judged, calibrate, check_calibration
 from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
 from sound_groove.evaluation.versions import Condition, conditions, make_versions
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
@@ -25,7 +25,7 @@ from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.synthesis.voices import made_up_speaker, speak
 
 SPEAKERS, UTTERANCES = 12, 3
-QUICK = Settings((1.0,), resamples=0)
+QUICK = CalibrationSettings((1.0,), resamples=0)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,9 @@ def trial_set(voices: Path) -> TrialSet:
 
 @pytest.fixture(scope="module")
 def calibrated(trial_set: TrialSet) -> Judged:
-    return calibrate(SpectrumEncoder(), trial_set, "made-up voices", Settings((1.0,), resamples=50, threads=2))
+    return calibrate(
+        SpectrumEncoder(), trial_set, "made-up voices", CalibrationSettings((1.0,), resamples=50, threads=2)
+    )
 
 
 # --- versions of a recording

@@ -16,13 +16,13 @@ from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import TrialError, UsageError
 from sound_groove.evaluation.trials import known_speakers
-from sound_groove.evaluation.trials.known_speakers import find_heard, guess_speakers
+from sound_groove.evaluation.trials.known_speakers import find_known_speakers, guess_speakers
 from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
-from sound_groove.evaluation.verification import Settings, evaluate
+from sound_groove.evaluation.verification import VerificationSettings, evaluate
 from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.networks.trained_speakers import speaker_digests
 
-QUICK = Settings(resamples=0)
+QUICK = VerificationSettings(resamples=0)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def cnceleb(tree: CnCelebTree, *words: Any, **named: Any) -> TrialSet:
 def scored(trial_set: TrialSet, out: Path, *trained: str, **settings: Any) -> tuple[dict[str, Any], np.ndarray]:
     encoder = SpectrumEncoder()
     encoder.trained_speakers = speaker_digests(trained)
-    metrics = evaluate(encoder, trial_set, out, Settings(resamples=0, **settings))
+    metrics = evaluate(encoder, trial_set, out, VerificationSettings(resamples=0, **settings))
     return metrics, read_scores(out / "scores.tsv")[1]
 
 
@@ -223,7 +223,9 @@ def test_a_model_of_other_speakers_passes_without_a_word(tree: CnCelebTree, tmp_
 
 
 def known(trial_set: TrialSet, *trained: str) -> tuple[str, ...]:
-    return find_heard(speaker_digests(trained), trial_set.trials, trial_set.sources, trial_set.speaker_names).speakers
+    return find_known_speakers(
+        speaker_digests(trained), trial_set.trials, trial_set.sources, trial_set.speaker_names
+    ).speakers
 
 
 def test_files_behind_a_name_tell_who_speaks(tones: Path) -> None:
@@ -248,7 +250,7 @@ def test_a_table_of_speakers_is_believed_and_nothing_is_guessed(tones: Path) -> 
     trial_set = trials_from_list(path, tones / "wav", speaker_table=table)
     assert known(trial_set, "a", "b") == ()  # other people of these names
     assert known(trial_set, "anna", "carla") == ("anna",)
-    found = find_heard(speaker_digests(["ben"]), trial_set.trials, trial_set.sources, trial_set.speaker_names)
+    found = find_known_speakers(speaker_digests(["ben"]), trial_set.trials, trial_set.sources, trial_set.speaker_names)
     assert (found.is_guessed, found.trials, found.total, found.example) == (False, 1, 2, "b/1.wav")
 
 

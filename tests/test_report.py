@@ -12,7 +12,7 @@ from evaluation_inputs import SpectrumEncoder, write_small_list
 from sound_groove.evaluation import results
 from sound_groove.evaluation.report.page import summary, write_report
 from sound_groove.evaluation.trials.trial_sets import trials_from_list
-from sound_groove.evaluation.verification import Settings, evaluate
+from sound_groove.evaluation.verification import VerificationSettings, evaluate
 from sound_groove.types import ModelIdentity
 
 VOID = {"meta", "img", "col", "br", "hr", "link", "input", "source"}
@@ -55,7 +55,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pa
     folder = tmp_path_factory.mktemp("judged")
     tree = build_cnceleb(folder, dev=1, evaluation=10, second=0, clean=True)
     trial_set = trials_from_list(tree.lists / "trials.lst", tree.cnceleb1 / "eval")
-    return evaluate(SpectrumEncoder(), trial_set, folder / "out", Settings(resamples=20), "a command"), folder / "out"
+    return evaluate(
+        SpectrumEncoder(), trial_set, folder / "out", VerificationSettings(resamples=20), "a command"
+    ), folder / "out"
 
 
 def figure(value: float) -> dict[str, float]:
@@ -212,7 +214,7 @@ def test_the_page_of_a_hostile_model_and_the_table_of_the_terminal(tmp_path: Pat
     trial_set = trials_from_list(folder / "trials.txt", folder / "wav")
     encoder = SpectrumEncoder()
     encoder.identity = ModelIdentity("<script>$alert(1)$</script>", "0" * 64)  # $ would be mathematics in a picture
-    metrics = evaluate(encoder, trial_set, folder / "out", Settings(resamples=20))
+    metrics = evaluate(encoder, trial_set, folder / "out", VerificationSettings(resamples=20))
     page = Page(folder / "out/report.html")
     assert "<script>" not in page.source and "<script>$alert(1)$</script>" in page.text
     assert len(page.all("img")) == 3  # no t-SNE of four recordings

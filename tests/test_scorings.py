@@ -21,7 +21,7 @@ from sound_groove.evaluation.cohort import choose_cohort, choose_evenly, speaker
 from sound_groove.evaluation.report.page import summary
 from sound_groove.evaluation.scorings import SCORINGS, Scoring, ScoringPlan, score_all
 from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
-from sound_groove.evaluation.verification import Settings, evaluate
+from sound_groove.evaluation.verification import VerificationSettings, evaluate
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.metrics import cllr, eer, min_cllr, min_dcf
 from sound_groove.synthesis.voices import write_corpus
@@ -72,7 +72,7 @@ def judge(
 ) -> dict[str, Any]:
     plan = ScoringPlan(tuple(names), cohort or folder)
     encoder = SpectrumEncoder(ScoreMap(20.0, -15.0, "made up"))
-    return evaluate(encoder, the_trials(folder), out, Settings(resamples=20, scoring=plan), **changes)
+    return evaluate(encoder, the_trials(folder), out, VerificationSettings(resamples=20, scoring=plan), **changes)
 
 
 # --- what comes out
@@ -119,7 +119,7 @@ def test_the_main_scoring_is_the_one_that_was_asked_for(voices: Path, tmp_path: 
 
 
 def test_without_a_cohort_the_cosine_is_all_there_is(voices: Path, tmp_path: Path) -> None:
-    metrics = evaluate(SpectrumEncoder(), the_trials(voices), tmp_path / "out", Settings(resamples=0))
+    metrics = evaluate(SpectrumEncoder(), the_trials(voices), tmp_path / "out", VerificationSettings(resamples=0))
     assert metrics["scoring"] == "cosine" and list(metrics["scorings"]) == ["cosine"] and metrics["cohort"] is None
     assert "scoring " not in summary(metrics)
 
@@ -147,7 +147,7 @@ def test_names_that_could_not_be_embedded_are_no_obstacle(voices: Path, tmp_path
     trial_set = the_trials(voices)
     broken = replace(trial_set.sources[0], recordings=(), problem="no such recording")
     trial_set = replace(trial_set, sources=(broken, *trial_set.sources[1:]))
-    settings = Settings(resamples=0, allow_missing=True, scoring=ScoringPlan(SCORINGS, voices))
+    settings = VerificationSettings(resamples=0, allow_missing=True, scoring=ScoringPlan(SCORINGS, voices))
     metrics = evaluate(SpectrumEncoder(), trial_set, tmp_path / "out", settings)
     assert metrics["missing"]["trials"] == 11 and metrics["trials"] == 55
     assert all(np.isfinite(read_scores(path)[1]).all() for path in (tmp_path / "out").glob("scores*.tsv"))
@@ -257,7 +257,7 @@ def test_the_model_that_embedded_the_cohort_is_recorded_and_held_against_the_one
 
 def test_speakers_of_the_trials_are_refused_by_name(voices: Path, tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.jsonl", manifest(voices, SPEAKERS + 3))
-    settings = Settings(scoring=ScoringPlan(("as-norm",), tmp_path))
+    settings = VerificationSettings(scoring=ScoringPlan(("as-norm",), tmp_path))
     with pytest.raises(
         CorpusError, match=r"speaker 'voice0008' \(and 1 more\) is in the trials too; a cohort is of other"
     ):
@@ -269,7 +269,7 @@ def test_speakers_of_a_validation_set_are_refused_by_name(voices: Path, tmp_path
     utterances = manifest(voices, 3)
     lines = [json.dumps({"speaker": u.speaker, "utterance": u.key, "paths": u.paths}) + "\n" for u in utterances]
     (tmp_path / "val_meta.jsonl").write_text("".join(lines))
-    settings = Settings(scoring=ScoringPlan(("centred",), voices))
+    settings = VerificationSettings(scoring=ScoringPlan(("centred",), voices))
     with pytest.raises(CorpusError, match=r"speaker 'voice0000' \(and 2 more\) is in the trials too"):
         evaluate(SpectrumEncoder(), trials_from_validation(tmp_path / "val_meta.jsonl"), tmp_path / "out", settings)
 
@@ -306,7 +306,7 @@ def test_cohorts_that_cannot_be_used_are_refused_before_anything_is_embedded(voi
         if kept is not None:
             write_manifest(tmp_path / "manifest.jsonl", kept)
         encoder = SpectrumEncoder()
-        settings = Settings(resamples=0, scoring=ScoringPlan(tuple(names), tmp_path))
+        settings = VerificationSettings(resamples=0, scoring=ScoringPlan(tuple(names), tmp_path))
         with pytest.raises(SoundGrooveError, match=complaint) as caught:
             evaluate(encoder, the_trials(voices), tmp_path / "out", settings)
         assert type(caught.value) is error and not encoder.lengths and not (tmp_path / "out").exists()
@@ -321,7 +321,7 @@ def test_recordings_of_the_cohort_that_cannot_be_read_are_named_or_left_out(voic
     ):
         judge(voices, tmp_path / "out", cohort=tmp_path)
     assert not (tmp_path / "out").exists()
-    settings = Settings(resamples=0, allow_missing=True, scoring=ScoringPlan(SCORINGS, tmp_path))
+    settings = VerificationSettings(resamples=0, allow_missing=True, scoring=ScoringPlan(SCORINGS, tmp_path))
     metrics = evaluate(SpectrumEncoder(), the_trials(voices), tmp_path / "out", settings)
     assert metrics["cohort"] == {"source": str(tmp_path), "speakers": 7, "utterances": 20, "top": 7}
 
@@ -388,7 +388,9 @@ def test_scorings_of_real_voices_do_better_than_chance(corpus: Path, tmp_path: P
     write_manifest(tmp_path / "manifest.jsonl", utterances)
     trial_set = trials_from_list(corpus / "val_trials/dsp.txt", corpus)
     plan = ScoringPlan(SCORINGS, tmp_path, utterances=5)
-    metrics = evaluate(SpectrumEncoder(), trial_set, tmp_path / "out", Settings(resamples=20, threads=2, scoring=plan))
+    metrics = evaluate(
+        SpectrumEncoder(), trial_set, tmp_path / "out", VerificationSettings(resamples=20, threads=2, scoring=plan)
+    )
     assert metrics["cohort"]["speakers"] > 30
     for name in SCORINGS:
         assert metrics["scorings"][name]["eer"]["value"] < 0.45, name

@@ -23,7 +23,7 @@ from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log
 from sound_groove.types import ModelIdentity
 from sound_groove.voiceprints.store.opening import open_store
-from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, now
+from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, timestamp
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def test_a_service_that_stops_lets_nobody_in(house: House, monkeypatch: pytest.M
 def test_a_speaker_of_another_model_is_not_compared(house: House) -> None:
     embedding = np.zeros(192, np.float32)
     embedding[0] = 1
-    recording = EnrolledRecording(new_id(), embedding, "a.wav", "0" * 64, 5.0, 4.0, 20.0, 16000, now())
+    recording = EnrolledRecording(new_id(), embedding, "a.wav", "0" * 64, 5.0, 4.0, 20.0, 16000, timestamp())
     house.engine.store.add("Old", [recording], ModelIdentity("old", "f" * 64), None, "test")
     for answer in (
         house.client.post("/v1/verify", data={"name": "Old"}, files={"audio": clip()}),

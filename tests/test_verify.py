@@ -16,12 +16,12 @@ from sound_groove.errors import MetricError, OutputError, TrialError, UsageError
 from sound_groove.evaluation import results
 from sound_groove.evaluation.embedding import embed_recordings
 from sound_groove.evaluation.trials.trial_sets import trials_from_list, trials_from_validation
-from sound_groove.evaluation.verification import Settings, evaluate
+from sound_groove.evaluation.verification import VerificationSettings, evaluate
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.metrics import cllr, eer, min_dcf
 from sound_groove.types import CropAveraging
 
-QUICK = Settings(resamples=50, threads=2)
+QUICK = VerificationSettings(resamples=50, threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def small(tmp_path: Path) -> Path:
 def run_small(folder: Path, **changes: Any) -> tuple[dict[str, Any], list[str]]:
     said: list[str] = []
     trial_set = trials_from_list(folder / "trials.txt", folder / "wav")
-    settings = Settings(**({"resamples": 20} | changes))
+    settings = VerificationSettings(**({"resamples": 20} | changes))
     return evaluate(SpectrumEncoder(), trial_set, folder / "out", settings, "a command", say=said.append), said
 
 
@@ -124,7 +124,7 @@ def test_crops_reach_the_encoder_and_the_record(small: Path) -> None:
     encoder = SpectrumEncoder()
     trial_set = trials_from_list(small / "trials.txt", small / "wav")
     crops = CropAveraging(10, 400)
-    metrics = evaluate(encoder, trial_set, small / "out", Settings(crops=crops, resamples=0))
+    metrics = evaluate(encoder, trial_set, small / "out", VerificationSettings(crops=crops, resamples=0))
     assert set(encoder.crops) == {crops}
     assert metrics["crops"] == {"count": 10, "frames": 400}
     assert metrics["eer"]["low"] is None and metrics["interval"]["resamples"] == 0
@@ -153,7 +153,9 @@ def test_joined_files_of_a_validation_set_are_one_utterance(small: Path) -> None
     lines.append({"speaker": "a", "utterance": "a/joined", "paths": ["wav/a1.wav", "wav/a2.wav"], "feature_path": None})
     (small / "val_meta.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     encoder = SpectrumEncoder()
-    metrics = evaluate(encoder, trials_from_validation(small / "val_meta.jsonl"), small / "out", Settings(resamples=0))
+    metrics = evaluate(
+        encoder, trials_from_validation(small / "val_meta.jsonl"), small / "out", VerificationSettings(resamples=0)
+    )
     assert sorted(encoder.lengths) == [8000, 8000, 8000, 16000]
     assert metrics["protocol"] == "all pairs" and metrics["trials"] == 6 and metrics["targets"] == 2
     sampled = trials_from_validation(small / "val_meta.jsonl", pairs=4)
@@ -199,7 +201,7 @@ def test_the_rest_is_scored_when_that_is_allowed(small: Path) -> None:
     spoil(small)
     said: list[str] = []
     trial_set = trials_from_list(small / "trials.txt", small / "wav")
-    allowed = Settings(resamples=0, allow_missing=True)
+    allowed = VerificationSettings(resamples=0, allow_missing=True)
     metrics = evaluate(SpectrumEncoder(), trial_set, small / "out", allowed, say=said.append)
     assert metrics["missing"] == {"recordings": 3, "trials": 6, "targets": 2, "nontargets": 4}
     assert metrics["trials"] == 3 and metrics["targets"] == 2
@@ -253,7 +255,7 @@ def test_an_earlier_result_is_replaced_only_by_force(small: Path) -> None:
     assert (small / "out/metrics.json").read_bytes() == before
     (small / "out/tsne.png").write_bytes(b"of an earlier run")
     trial_set = trials_from_list(small / "trials.txt", small / "wav")
-    evaluate(SpectrumEncoder(), trial_set, small / "out", Settings(resamples=0), force=True)
+    evaluate(SpectrumEncoder(), trial_set, small / "out", VerificationSettings(resamples=0), force=True)
     assert not (small / "out/tsne.png").exists()  # this run has none: an old one must not stand beside its figures
     assert (small / "out/mine.txt").exists()
 
@@ -268,7 +270,7 @@ def test_a_run_that_fails_while_writing_leaves_the_earlier_result(small: Path, m
     monkeypatch.setattr(results, "write_metrics", full_disk)
     trial_set = trials_from_list(small / "trials.txt", small / "wav")
     with pytest.raises(OutputError, match="No space left"):
-        evaluate(SpectrumEncoder(), trial_set, small / "out", Settings(resamples=0), force=True)
+        evaluate(SpectrumEncoder(), trial_set, small / "out", VerificationSettings(resamples=0), force=True)
     assert {path.name: path.read_bytes() for path in (small / "out").iterdir()} == before
     assert not list(small.glob(".out*"))
 

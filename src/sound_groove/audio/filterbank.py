@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.errors import AudioError
 from sound_groove.types import Samples
 
-SAMPLE_RATE = 16000  # Hz
 FRAME_LENGTH = 400  # samples: 25 ms
 FRAME_SHIFT = 160  # samples: 10 ms
 FFT_SIZE = 512

@@ -23,12 +23,12 @@ from sound_groove.audio.filterbank import (
     FRAME_SHIFT,
     LOG_FLOOR,
     PREEMPHASIS,
-    SAMPLE_RATE,
     SIXTEEN_BIT,
     mel_filters,
     povey_window,
     power_spectra,
 )
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.types import Samples
 
 BLOCK_FRAMES = 3000  # 30 s

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from sound_groove.audio.filterbank import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.speech import find_speech, speech_spans
 from sound_groove.types import Samples

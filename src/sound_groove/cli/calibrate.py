@@ -67,12 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
     require_extra("Calibrating", "train", "torch", "safetensors", "pydantic", "scipy", "matplotlib")
     ready_for_computing()
     from sound_groove.encoder.encoder import SpeakerEncoder
-    from sound_groove.evaluation.calibrating import Settings, calibrate, check_calibration
+    from sound_groove.evaluation.calibrating import CalibrationSettings, calibrate, check_calibration
     from sound_groove.export.calibrated_file import check_destination, write_calibrated
 
     _check_use(arguments)
     threads = arguments.threads or os.cpu_count() or 1
-    settings = Settings(
+    settings = CalibrationSettings(
         prior=arguments.prior,
         seed=arguments.seed,
         threads=threads,

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.evaluation.report.page import summary
     from sound_groove.evaluation.results import check_folder
     from sound_groove.evaluation.trials.metadata import read_metadata
-    from sound_groove.evaluation.verification import Settings, evaluate
+    from sound_groove.evaluation.verification import VerificationSettings, evaluate
     from sound_groove.types import CropAveraging
 
     if arguments.crop_frames is not None and arguments.crops is None:
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.crops is not None:
         crops = CropAveraging(arguments.crops, 400 if arguments.crop_frames is None else arguments.crop_frames)
     plan = scoring_plan(arguments)
-    settings = Settings(
+    settings = VerificationSettings(
         crops,
         arguments.allow_missing,
         arguments.resamples,

@@ -25,7 +25,7 @@ SIXTEEN_BIT = 32768
 CHANGED = "changed while it was being prepared; run again"
 
 
-class Outcome(NamedTuple):
+class FileOutcome(NamedTuple):
     """What became of a file: its length at 16 kHz, or why it cannot be used (one clause, else empty).
 
     `passing`: the reason may be that of the machine and not of the file, so it is worth another try.
@@ -56,15 +56,15 @@ class CopyJob(NamedTuple):
 Job = TypeVar("Job", FileJob, CopyJob)
 
 
-def check_file(job: FileJob) -> Outcome:
+def check_file(job: FileJob) -> FileOutcome:
     """Decode a file once from end to end, so that a corrupt one is found now and not in the middle of a training."""
     try:
-        return Outcome(probe(job.path).samples if job.quick else len(load_audio(job.path)), "")
+        return FileOutcome(probe(job.path).samples if job.quick else len(load_audio(job.path)), "")
     except Exception as error:  # decoders are foreign code: whatever one does on a bad file is news of that file only
         return explain(error)
 
 
-def copy_utterance(job: CopyJob) -> Outcome:
+def copy_utterance(job: CopyJob) -> FileOutcome:
     """Write what was asked for of an utterance.
 
     Raises:
@@ -80,12 +80,12 @@ def copy_utterance(job: CopyJob) -> Outcome:
         if job.feature_path is not None:
             _write_features(job.feature_path, samples)
     except MemoryError:
-        return Outcome(0, "does not fit into memory", passing=True)
+        return FileOutcome(0, "does not fit into memory", passing=True)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        return Outcome(0, "has a name too long for its copy")
-    return Outcome(len(samples), "")
+        return FileOutcome(0, "has a name too long for its copy")
+    return FileOutcome(len(samples), "")
 
 
 def load_joined(paths: tuple[str, ...]) -> Samples:
@@ -105,18 +105,18 @@ def load_joined(paths: tuple[str, ...]) -> Samples:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def explain(error: Exception) -> Outcome:
+def explain(error: Exception) -> FileOutcome:
     """The outcome of a file that could not be decoded."""
     if isinstance(error, AudioError):
-        return Outcome(0, error.reason)
+        return FileOutcome(0, error.reason)
     if isinstance(error, MemoryError):
-        return Outcome(0, "does not fit into memory", passing=True)
-    return Outcome(0, f"could not be decoded ({type(error).__name__}: {error})")
+        return FileOutcome(0, "does not fit into memory", passing=True)
+    return FileOutcome(0, f"could not be decoded ({type(error).__name__}: {error})")
 
 
-def crashed(job: FileJob | CopyJob) -> Outcome:
+def crashed(job: FileJob | CopyJob) -> FileOutcome:
     """The outcome of a file that killed the process which read it."""
-    return Outcome(0, "kills the process that decodes it", passing=True)
+    return FileOutcome(0, "kills the process that decodes it", passing=True)
 
 
 def to_sixteen_bit(samples: Samples) -> np.ndarray[tuple[int], np.dtype[np.int16]]:

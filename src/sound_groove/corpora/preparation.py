@@ -18,7 +18,16 @@ from tqdm import tqdm
 from sound_groove.audio.channels import with_channel
 from sound_groove.audio.given import split_name
 from sound_groove.audio.reading import SAMPLE_RATE
-from sound_groove.corpora.file_work import CHANGED, CopyJob, FileJob, Job, Outcome, check_file, copy_utterance, crashed
+from sound_groove.corpora.file_work import (
+    CHANGED,
+    CopyJob,
+    FileJob,
+    FileOutcome,
+    Job,
+    check_file,
+    copy_utterance,
+    crashed,
+)
 from sound_groove.corpora.joining import join_neighbours
 from sound_groove.corpora.journal import Journal
 from sound_groove.corpora.layouts.listing import Corpus, Listing, Skipped, Source, abbreviate
@@ -175,8 +184,8 @@ class _Preparation:
                 journal.flush()
 
     def _spread(
-        self, work: Callable[[Job], Outcome], jobs: Iterator[Job], waiting: int, total: int, verb: str
-    ) -> Iterator[tuple[Job, Outcome]]:
+        self, work: Callable[[Job], FileOutcome], jobs: Iterator[Job], waiting: int, total: int, verb: str
+    ) -> Iterator[tuple[Job, FileOutcome]]:
         if waiting:
             with tqdm(total=total, initial=total - waiting, desc=verb, unit="file", disable=None) as bar:
                 for done in spread(work, jobs, min(self.workers, waiting), crashed):

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.filterbank import SAMPLE_RATE, SIXTEEN_BIT, kaldi_fbank
+from sound_groove.audio.filterbank import SIXTEEN_BIT, kaldi_fbank
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.encoder.runtimes import complaint, open_model
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
 from sound_groove.networks.probe import Probe

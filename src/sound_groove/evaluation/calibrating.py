@@ -23,7 +23,7 @@ from sound_groove.comparison import check_prior
 from sound_groove.errors import CheckpointError, MetricError, TrialError, UsageError, printable
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.reliability import measure_reliability
-from sound_groove.evaluation.trials.known_speakers import find_heard
+from sound_groove.evaluation.trials.known_speakers import find_known_speakers
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
 from sound_groove.evaluation.versions import conditions, make_versions
@@ -56,7 +56,7 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CalibrationSettings:
     """How to calibrate, or to check a calibration.
 
     Attributes:
@@ -131,7 +131,7 @@ class _Versions:
         return score_trials(self.embeddings, first, second)
 
 
-def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: Settings) -> Judged:
+def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: CalibrationSettings) -> Judged:
     """Fit a score map on trials; what is said of it is cross-validated.
 
     Args:
@@ -163,7 +163,7 @@ def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: S
     return replace(judged, score_map=replace(fitted, calibrated=True, figures=figures, speakers=digests))
 
 
-def check_calibration(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> Judged:
+def check_calibration(encoder: Encoder, trial_set: TrialSet, settings: CalibrationSettings) -> Judged:
     """Judge the score map that a model carries, on trials of other speakers.
 
     Args:
@@ -182,7 +182,7 @@ def check_calibration(encoder: Encoder, trial_set: TrialSet, settings: Settings)
     trials, speakers = _chosen(encoder, trial_set, settings), trial_set.speakers
     if not settings.allow_trained_speakers:
         fitted, names = frozenset(score_map.speakers), trial_set.speaker_names
-        find_heard(fitted, trials, trial_set.sources, names, "calibrated").refuse(encoder.identity.name)
+        find_known_speakers(fitted, trials, trial_set.sources, names, "calibrated").refuse(encoder.identity.name)
     versions = _embed(encoder, trial_set, trials, settings)
     pairs = _random_pairs(versions, trials, settings.seed)
     folds = np.zeros(int(speakers.max()) + 1, dtype=np.int64)  # a single one
@@ -197,7 +197,7 @@ def _judge_all(
     speakers: NDArray[np.int64],
     folds: NDArray[np.int64],
     fits: Sequence[ScoreMap],
-    settings: Settings,
+    settings: CalibrationSettings,
 ) -> Judged:
     """Judge the maps of the folds on random pairs of versions, and on pairs in one condition each."""
     overall = _judge(versions, pairs, speakers, folds, fits, settings)
@@ -224,11 +224,11 @@ def _digests(trial_set: TrialSet, trials: TrialList) -> tuple[str, ...]:
     return tuple(sorted(speaker_digests(trial_set.speaker_names[name] for name in names)))
 
 
-def _chosen(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> TrialList:
+def _chosen(encoder: Encoder, trial_set: TrialSet, settings: CalibrationSettings) -> TrialList:
     """The trials among at most MOST_NAMES names, none of them of a speaker that the model was made with."""
     trials = trial_set.trials
     if not settings.allow_trained_speakers:
-        heard = find_heard(encoder.trained_speakers, trials, trial_set.sources, trial_set.speaker_names)
+        heard = find_known_speakers(encoder.trained_speakers, trials, trial_set.sources, trial_set.speaker_names)
         heard.refuse(encoder.identity.name)
     names = np.unique(np.concatenate((trials.enrolments, trials.tests)))
     if len(names) > MOST_NAMES:
@@ -241,7 +241,7 @@ def _chosen(encoder: Encoder, trial_set: TrialSet, settings: Settings) -> TrialL
     return trials
 
 
-def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: Settings) -> _Versions:
+def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: CalibrationSettings) -> _Versions:
     """Make, embed and judge the versions of all recordings; those with too little speech for a verdict are left out."""
     wanted, seed = conditions(settings.durations_s), settings.seed
     names = np.unique(np.concatenate((trials.enrolments, trials.tests))).tolist()
@@ -347,7 +347,7 @@ def _judge(
     speakers: NDArray[np.int64],
     folds: NDArray[np.int64],
     fits: Sequence[ScoreMap],
-    settings: Settings,
+    settings: CalibrationSettings,
 ) -> dict[str, Any]:
     """Figures of the pairs within a fold, by the map that was fitted without it."""
     drawn = (settings.resamples, settings.seed)

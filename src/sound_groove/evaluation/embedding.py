@@ -39,7 +39,7 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbeddedRecordings:
     """The outcome for a sequence of recordings.
 
     Attributes:
@@ -79,7 +79,7 @@ def embed_recordings(
     allow_failures: bool = False,
     reading_only: bool = False,
     judged: bool = False,
-) -> Embedded:
+) -> EmbeddedRecordings:
     """Read and embed recordings.
 
     Without `allow_failures`, the first recording that fails ends the embedding but not the reading: all that is wrong
@@ -128,7 +128,7 @@ def embed_recordings(
                 embed_window()
                 held = 0
         embed_window()
-    return Embedded(embeddings, problems, lengths, speech_s, snr_db, tuple(digests), mixed)
+    return EmbeddedRecordings(embeddings, problems, lengths, speech_s, snr_db, tuple(digests), mixed)
 
 
 def _read(recording: Recording, judged: bool) -> _Decoded | AudioError:

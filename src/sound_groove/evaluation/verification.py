@@ -25,7 +25,7 @@ from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.report.excerpts import excerpts_of
 from sound_groove.evaluation.same_audio import describe_same_audio, same_audio, same_audio_notes
 from sound_groove.evaluation.scorings import ScoringPlan, describe_cohort, measure_all, score_all
-from sound_groove.evaluation.trials.known_speakers import find_heard
+from sound_groove.evaluation.trials.known_speakers import find_known_speakers
 from sound_groove.evaluation.trials.metadata import Metadata
 from sound_groove.evaluation.trials.trial_list import CNCELEB, TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
@@ -41,7 +41,7 @@ MOST_WORST = 100  # of each kind: a page with the voices of more takes tens of m
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class VerificationSettings:
     """How to evaluate.
 
     Attributes:
@@ -82,7 +82,7 @@ def evaluate(
     encoder: Encoder,
     trial_set: TrialSet,
     out: str | Path,
-    settings: Settings | None = None,
+    settings: VerificationSettings | None = None,
     command: str = "",
     force: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -111,17 +111,17 @@ def evaluate(
         MetricError: the trials are all of one kind, or the cohort is not fit for a scoring.
         CorpusError: the cohort cannot be used, or has speakers of the trials in it.
     """
-    settings, out, started = settings or Settings(), Path(out), time.monotonic()
+    settings, out, started = settings or VerificationSettings(), Path(out), time.monotonic()
     results.check_folder(out, force)
     trials = trial_set.trials
     if trials.labels.all() or not trials.labels.any():
         kind = "same-speaker" if trials.labels.all() else "different-speaker"
         raise MetricError(f"all {len(trials)} trials are {kind} trials; both kinds are needed")
-    heard = find_heard(encoder.trained_speakers, trials, trial_set.sources, trial_set.speaker_names)
+    heard = find_known_speakers(encoder.trained_speakers, trials, trial_set.sources, trial_set.speaker_names)
     if not settings.allow_trained_speakers:
         heard.refuse(encoder.identity.name)
     fitted = frozenset(() if encoder.score_map is None else encoder.score_map.speakers)
-    known = find_heard(fitted, trials, trial_set.sources, trial_set.speaker_names, "calibrated")
+    known = find_known_speakers(fitted, trials, trial_set.sources, trial_set.speaker_names, "calibrated")
     traits = find_traits(trials.ids, trial_set.sources, trial_set.origin, settings.metadata)
     chosen = _choose_cohort(encoder, trial_set, settings.scoring, say)
     usable = embed_names(encoder, trial_set, settings.crops, settings.threads, settings.allow_missing)
@@ -229,7 +229,7 @@ def _choose_cohort(
 
 
 def _circumstances(
-    encoder: Encoder, trial_set: TrialSet, usable: Usable, failed: NDArray[np.bool_], settings: Settings
+    encoder: Encoder, trial_set: TrialSet, usable: Usable, failed: NDArray[np.bool_], settings: VerificationSettings
 ) -> dict[str, Any]:
     """What a reader needs to know to repeat the figures."""
     crops, labels = settings.crops, trial_set.trials.labels

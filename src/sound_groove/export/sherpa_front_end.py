@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sound_groove.audio.filterbank import FRAME_LENGTH, FRAME_SHIFT, SAMPLE_RATE, mel, mel_edges, mel_filters
+from sound_groove.audio.filterbank import FRAME_LENGTH, FRAME_SHIFT, mel, mel_edges, mel_filters
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.networks.features import KaldiFbank
 
 HIGH_FREQUENCY = 7600.0  # Hz, where the last filter ends

@@ -28,12 +28,12 @@ from sound_groove.audio.filterbank import (
     FRAME_SHIFT,
     LOG_FLOOR,
     PREEMPHASIS,
-    SAMPLE_RATE,
     SIXTEEN_BIT,
     mel_filters,
     povey_window,
 )
 from sound_groove.audio.level import floor_energies
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.errors import AudioError, UsageError
 
 _LEVEL_STEPS, _LEVEL_ROUNDS = 64, 3  # of the search for a level

@@ -27,7 +27,7 @@ from typing import Literal, get_args
 
 from sound_groove.errors import OutputError, ServiceError, UsageError, nearest, printable
 from sound_groove.files import locked_folder, replaced
-from sound_groove.voiceprints.store.records import now
+from sound_groove.voiceprints.store.records import timestamp
 
 Scope = Literal["read", "enrol", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it
@@ -89,7 +89,7 @@ def add_key(path: Path, name: str, scope: str) -> str:
         if any(key.name == name for key in keys):
             raise UsageError(f"{printable(str(path))}: has a key '{name}' already; remove it first, or choose another")
         key = PREFIX + secrets.token_urlsafe(32)
-        keys.append(Key(name, known[0], hash_of(key), now()))
+        keys.append(Key(name, known[0], hash_of(key), timestamp()))
     return key
 
 

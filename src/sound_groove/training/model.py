@@ -16,7 +16,7 @@ from sound_groove.training.schedule import risen
 from sound_groove.training.state import Progress
 
 
-class Outcome(NamedTuple):
+class BatchResult(NamedTuple):
     """What came of a batch, or of a part of it; each a mean over what the whole batch has of it.
 
     Attributes:
@@ -73,7 +73,7 @@ class TrainingModel(nn.Module):
         share = self.head.margin / loss.margin.final if loss.margin.final else 1.0
         self.head.penalty = loss.penalty * min(share, 1.0)
 
-    def forward(self, features: Tensor, labels: Tensor, shares: Shares, lesson: Lesson | None = None) -> Outcome:
+    def forward(self, features: Tensor, labels: Tensor, shares: Shares, lesson: Lesson | None = None) -> BatchResult:
         """What comes of a part of a batch.
 
         Args:
@@ -92,9 +92,9 @@ class TrainingModel(nn.Module):
         else:
             loss, correct = 0.0 * self.head.weight.sum(), torch.zeros((), device=labels.device)
         if lesson is None or self.pupil is None:
-            return Outcome(loss, correct, torch.zeros_like(correct))
+            return BatchResult(loss, correct, torch.zeros_like(correct))
         distance = self.pupil(embeddings, lesson) / max(shares.taught, 1e-9)
-        return Outcome(self.label_weight * loss + self.weight * distance, correct, distance.detach())
+        return BatchResult(self.label_weight * loss + self.weight * distance, correct, distance.detach())
 
 
 def make_head(recipe: Recipe, classes: int) -> AamSoftmax:

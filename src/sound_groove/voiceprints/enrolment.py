@@ -36,7 +36,7 @@ from sound_groove.scoring.cosine import cosine
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples
 from sound_groove.voiceprints.store.changing import other_model
 from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
-from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, checked_name, new_id, now
+from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, checked_name, new_id, timestamp
 
 ATTEMPTS = 5  # at a speaker whom others change at the same moment
 LEAST_LLR = 0.0  # below it a recording is more likely another speaker's
@@ -249,7 +249,7 @@ def _enrolled(candidate: Candidate, keep_audio: bool) -> EnrolledRecording:
         speech_s=heard.facts.speech_s,
         snr_db=heard.facts.snr_db,
         sample_rate=heard.facts.sample_rate,
-        enrolled_at=now(),
+        enrolled_at=timestamp(),
         audio=_flac(heard.samples) if keep_audio else b"",
     )
 

@@ -22,7 +22,7 @@ from sound_groove.networks.trained_speakers import check_unheard
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class KnownSpeakers:
     """What was found out about the speakers of some trials.
 
     Attributes:
@@ -81,13 +81,13 @@ class Heard:
         )
 
 
-def find_heard(
+def find_known_speakers(
     trained: frozenset[str],
     trials: TrialList,
     sources: Sequence[Source],
     speaker_names: Sequence[str] | None = None,
     use: str = "trained",
-) -> Heard:
+) -> KnownSpeakers:
     """Which speakers of some trials a model was made with.
 
     Args:
@@ -98,7 +98,7 @@ def find_heard(
         use: "trained" or "calibrated", for the sentences.
     """
     if not trained:
-        return Heard(is_checked=False, is_guessed=speaker_names is None, total=len(trials), use=use)
+        return KnownSpeakers(is_checked=False, is_guessed=speaker_names is None, total=len(trials), use=use)
     candidates = _guesses(trials.ids, sources) if speaker_names is None else [{name} for name in speaker_names]
     known = set(check_unheard(trained, set().union(*candidates)))
     is_known = np.array([not known.isdisjoint(names) for names in candidates], dtype=np.bool_)
@@ -107,7 +107,7 @@ def find_heard(
     example = next(
         (n for n, names in zip(trials.ids, candidates, strict=True) if speakers and speakers[0] in names), ""
     )
-    return Heard(True, speaker_names is None, speakers, example, int(concerned.sum()), len(trials), use)
+    return KnownSpeakers(True, speaker_names is None, speakers, example, int(concerned.sum()), len(trials), use)
 
 
 def guess_speakers(name: str) -> set[str]:

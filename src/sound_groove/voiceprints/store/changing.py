@@ -6,7 +6,7 @@ from dataclasses import replace
 from sound_groove.audio.listening import joint_facts
 from sound_groove.errors import OtherModelError, StaleVoiceprintError, StoreError, UnknownSpeakerError, printable
 from sound_groove.types import ModelIdentity
-from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, coherence_of, new_id, now
+from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, coherence_of, new_id, timestamp
 
 
 def changed_entry(
@@ -25,7 +25,7 @@ def changed_entry(
         model: which made their embeddings.
         revision: of the store, after the change.
     """
-    facts, time = joint_facts([recording.facts for recording in recordings]), now()
+    facts, time = joint_facts([recording.facts for recording in recordings]), timestamp()
     new = SpeakerEntry(
         id=new_id(),
         name=name,

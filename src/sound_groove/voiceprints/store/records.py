@@ -239,7 +239,7 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def now() -> str:
+def timestamp() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 

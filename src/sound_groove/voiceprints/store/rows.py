@@ -7,7 +7,7 @@ import numpy as np
 
 from sound_groove.errors import StoreError, printable
 from sound_groove.types import Embeddings, ModelIdentity
-from sound_groove.voiceprints.store.records import Action, EnrolledRecording, Event, SpeakerEntry, now
+from sound_groove.voiceprints.store.records import Action, EnrolledRecording, Event, SpeakerEntry, timestamp
 from sound_groove.voiceprints.store.sealing import Sealer
 
 # In the order of the fields of SpeakerEntry, with the model's two side by side.
@@ -90,7 +90,7 @@ def event_of(row: Sequence[Any]) -> Event:
 
 def event_row(revision: int, action: Action, entry: SpeakerEntry, recordings: int, actor: str) -> tuple[Any, ...]:
     """The row of EVENT_COLUMNS of something that happens now."""
-    return revision, now(), action, entry.id, recordings, entry.model.hash, printable(actor)
+    return revision, timestamp(), action, entry.id, recordings, entry.model.hash, printable(actor)
 
 
 def sealed_embedding(embedding: Embeddings, owner: str, sealer: Sealer) -> bytes:
