@@ -27,7 +27,7 @@ from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, ti
 
 
 @dataclass(frozen=True)
-class House:
+class Service:
     """An application in this process."""
 
     client: TestClient
@@ -39,7 +39,7 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("application")
     limits = Limits(workers=1, waiting=1)
     store = open_store(folder / "v.db", create=True)
@@ -47,7 +47,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     log = folder / "log"
     app = build_application(engine, Guard(None), Log(log))
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        yield House(client, engine, log)
+        yield Service(client, engine, log)
 
 
 def error(answer: Any, status: int) -> dict[str, Any]:
@@ -56,75 +56,77 @@ def error(answer: Any, status: int) -> dict[str, Any]:
 
 
 def test_a_mistake_of_ours_is_told_by_its_number_and_nothing_else(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> int:
         raise RuntimeError("a secret: Zaphod")
 
-    monkeypatch.setattr(house.engine.store, "count", fail)
-    answer = house.client.get("/v1/info")
+    monkeypatch.setattr(service.engine.store, "count", fail)
+    answer = service.client.get("/v1/info")
     found = error(answer, 500)
     number = answer.headers["x-request-id"]
     assert found["code"] == "internal" and number in found["message"]
     assert "Zaphod" not in answer.text and "Traceback" not in answer.text
-    failure, request = house.lines()[-2:]
+    failure, request = service.lines()[-2:]
     assert failure["event"] == "failure" and failure["id"] == request["id"] == number
     assert failure["error"] == "RuntimeError" and any(
         "test_service_application.py" in place for place in failure["where"]
     )
     assert request["status"] == 500 and request["level"] == "error"
-    assert "Zaphod" not in house.log.read_text()
+    assert "Zaphod" not in service.log.read_text()
 
 
-def test_a_store_that_fails_is_told_without_its_place(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_fails_is_told_without_its_place(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> list[object]:
         raise StoreError("/secret/place/v.db: disk is full")
 
-    monkeypatch.setattr(house.engine.store, "speakers", fail)
-    answer = house.client.get("/v1/speakers")
+    monkeypatch.setattr(service.engine.store, "speakers", fail)
+    answer = service.client.get("/v1/speakers")
     assert error(answer, 503)["code"] == "store_unavailable" and "secret" not in answer.text
-    monkeypatch.setattr(house.engine.store, "revision", fail)
-    assert error(house.client.get("/readyz"), 503)["code"] == "store_unavailable"
-    assert house.client.get("/healthz").status_code == 200
+    monkeypatch.setattr(service.engine.store, "revision", fail)
+    assert error(service.client.get("/readyz"), 503)["code"] == "store_unavailable"
+    assert service.client.get("/healthz").status_code == 200
 
 
-def test_a_full_house_says_when_to_come_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(house.engine.admission, "inside", 3)
-    answer = house.client.post("/v1/embed", files={"audio": clip()})
+def test_a_full_service_says_when_to_come_back(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.engine.admission, "inside", 3)
+    answer = service.client.post("/v1/embed", files={"audio": clip()})
     assert error(answer, 429)["message"] == "3 requests are in work or waiting; try again"
     assert answer.headers["retry-after"] == "1"
-    assert house.client.get("/v1/speakers").status_code == 200  # what costs little is answered
+    assert service.client.get("/v1/speakers").status_code == 200  # what costs little is answered
 
 
-def test_a_service_that_stops_lets_nobody_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(house.engine.admission, "stopping", True)
+def test_a_service_that_stops_lets_nobody_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.engine.admission, "stopping", True)
     for path in ("/v1/info", "/healthz", "/readyz", "/"):
-        answer = house.client.get(path)
+        answer = service.client.get(path)
         assert error(answer, 503)["code"] == "stopping" and answer.headers["retry-after"] == "1"
 
 
-def test_a_speaker_of_another_model_is_not_compared(house: House) -> None:
+def test_a_speaker_of_another_model_is_not_compared(service: Service) -> None:
     embedding = np.zeros(192, np.float32)
     embedding[0] = 1
     recording = EnrolledRecording(new_id(), embedding, "a.wav", "0" * 64, 5.0, 4.0, 20.0, 16000, timestamp())
-    house.engine.store.add("Old", [recording], ModelIdentity("old", "f" * 64), None, "test")
+    service.engine.store.add("Old", [recording], ModelIdentity("old", "f" * 64), None, "test")
     for answer in (
-        house.client.post("/v1/verify", data={"name": "Old"}, files={"audio": clip()}),
-        house.client.post("/v1/speakers/Old/recordings", files={"audio": clip()}),
+        service.client.post("/v1/verify", data={"name": "Old"}, files={"audio": clip()}),
+        service.client.post("/v1/speakers/Old/recordings", files={"audio": clip()}),
     ):
         found = error(answer, 409)
         assert found["code"] == "other_model" and "'Old' was enrolled with model old" in found["message"]
-    found = house.client.post("/v1/identify", files={"audio": clip()}).json()
+    found = service.client.post("/v1/identify", files={"audio": clip()}).json()
     assert found["others"] == 1 and found["enrolled"] == 0 and found["verdict"] == "nobody"
-    assert house.client.delete("/v1/speakers/Old").status_code == 200
+    assert service.client.delete("/v1/speakers/Old").status_code == 200
 
 
-def test_a_speaker_whom_others_change_all_the_time_is_a_conflict(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_speaker_whom_others_change_all_the_time_is_a_conflict(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stale(*_: object) -> None:
         raise StaleVoiceprintError("'Kim' was changed")
 
-    monkeypatch.setattr(house.engine.store, "add", stale)
-    answer = house.client.post("/v1/speakers/Kim/recordings", files={"audio": clip()})
+    monkeypatch.setattr(service.engine.store, "add", stale)
+    answer = service.client.post("/v1/speakers/Kim/recordings", files={"audio": clip()})
     assert error(answer, 409)["code"] == "conflict"
 
 

@@ -1,6 +1,6 @@
 """The service: the verifier over HTTP, for programs and, with a page, for people.
 
-    request -> doorman -> guard -> route -> upload -> worker process (decode, judge) -> embedding -> answer
+    request -> middleware -> guard -> route -> upload -> worker process (decode, judge) -> embedding -> answer
 
 What a stranger sends is decoded in worker processes that may die; the process that answers, and that holds the store,
 never looks into it.

@@ -19,13 +19,13 @@ from sound_groove._version import __version__
 from sound_groove.errors import RequestError, StoreError, printable
 from sound_groove.service.answers import refusal
 from sound_groove.service.descriptions import TITLE, describe
-from sound_groove.service.doorman import LEFT, Doorman
 from sound_groove.service.engine import Engine
 from sound_groove.service.fact_routes import add_facts
+from sound_groove.service.forms import Forms, record_of
 from sound_groove.service.guard import Guard
-from sound_groove.service.house import House, record_of
 from sound_groove.service.logs import Log
-from sound_groove.service.measures import Measures
+from sound_groove.service.metrics import Metrics
+from sound_groove.service.middleware import LEFT, Middleware
 from sound_groove.service.speaker_routes import add_speakers
 from sound_groove.service.verification_routes import add_verification
 
@@ -49,7 +49,7 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
         finally:
             await engine.stop()
 
-    measures = Measures(engine)
+    metrics = Metrics(engine)
     app = FastAPI(
         title=TITLE,
         version=__version__,
@@ -59,17 +59,17 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
         redirect_slashes=False,
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    app.include_router(_routes(House(engine, guard), measures))
+    app.include_router(_routes(Forms(engine, guard), metrics))
     _add_page(app)
     _add_handlers(app, log)
-    return Doorman(app, guard, engine.admission, engine.limits, log, measures)
+    return Middleware(app, guard, engine.admission, engine.limits, log, metrics)
 
 
-def _routes(house: House, measures: Measures) -> APIRouter:
+def _routes(forms: Forms, metrics: Metrics) -> APIRouter:
     router = APIRouter()
-    add_verification(router, house)
-    add_speakers(router, house)
-    add_facts(router, house, measures)
+    add_verification(router, forms)
+    add_speakers(router, forms)
+    add_facts(router, forms, metrics)
     return router
 
 

@@ -8,15 +8,15 @@ from starlette.responses import Response
 from sound_groove._version import __version__
 from sound_groove.service.answers import LARGEST_PAGE, AuditPage, CallerFacts, Health, Info, LimitFacts, json_answer
 from sound_groove.service.descriptions import CALLED, PUBLIC, refusals
-from sound_groove.service.house import House
-from sound_groove.service.measures import CONTENT_TYPE, Measures
+from sound_groove.service.forms import Forms
+from sound_groove.service.metrics import CONTENT_TYPE, Metrics
 
 LARGEST_REVISION = 2**63 - 1
 
 
-def add_facts(router: APIRouter, house: House, measures: Measures) -> None:
+def add_facts(router: APIRouter, forms: Forms, counters: Metrics) -> None:
     """Add these routes."""
-    engine = house.engine
+    engine = forms.engine
     # What some load balancers ask.
     bare: dict[str, Any] = {"tags": ["service"], "response_class": Response, "responses": refusals(*PUBLIC)}
 
@@ -25,12 +25,12 @@ def add_facts(router: APIRouter, house: House, measures: Measures) -> None:
         response_model=Info,
         summary="What this service is, and who you are to it",
         tags=["service"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses=refusals(*CALLED),
     )
     async def info(request: Request) -> Response:
         """Needs scope read."""
-        key = house.caller(request, "read")
+        key = forms.caller(request, "read")
         encoder, limits = engine.embedder.encoder, engine.limits
         facts = Info(
             version=__version__,
@@ -48,7 +48,7 @@ def add_facts(router: APIRouter, house: House, measures: Measures) -> None:
         response_model=AuditPage,
         summary="Who enrolled and removed, and when",
         tags=["service"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses=refusals(*CALLED),
     )
     async def audit(
@@ -57,7 +57,7 @@ def add_facts(router: APIRouter, house: House, measures: Measures) -> None:
         limit: Annotated[int, Query(description="At most so many.", ge=1, le=LARGEST_PAGE)] = 100,
     ) -> Response:
         """Needs scope admin. It names no speaker: an id says nothing once its speaker is removed."""
-        house.caller(request, "admin")
+        forms.caller(request, "admin")
         found = await engine.in_store(lambda: engine.store.events(after, limit + 1))
         page = tuple(found[:limit])
         return json_answer(AuditPage(page, page[-1].revision if len(found) > limit else None))
@@ -66,14 +66,14 @@ def add_facts(router: APIRouter, house: House, measures: Measures) -> None:
         "/metrics",
         summary="Metrics for Prometheus",
         tags=["service"],
-        dependencies=house.described,
+        dependencies=forms.described,
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}, **refusals(401, *PUBLIC)},
     )
     async def metrics(request: Request) -> Response:
         """Needs scope read."""
-        house.caller(request, "read")
-        return Response(measures.text(), headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
+        forms.caller(request, "read")
+        return Response(counters.text(), headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
 
     @router.head("/healthz", summary="It answers, without a body", **bare)
     @router.get("/healthz", response_model=Health, summary="It answers", tags=["service"], responses=refusals(*PUBLIC))

@@ -13,15 +13,15 @@ from starlette.responses import Response
 from sound_groove.service.answers import LARGEST_PAGE, SpeakerDetail, SpeakerPage, json_answer
 from sound_groove.service.descriptions import CALLED, SPEAKER, UPLOADED, example, form, refusals
 from sound_groove.service.engine import Clip, Known
-from sound_groove.service.house import House, Name, channel, speaker_name
+from sound_groove.service.forms import Forms, Name, channel, speaker_name
 from sound_groove.service.uploads import Form, FormShape
 from sound_groove.voiceprints.enrolment import Enrolment
 from sound_groove.voiceprints.store.records import Erasure
 
 
-def add_speakers(router: APIRouter, house: House) -> None:
+def add_speakers(router: APIRouter, forms: Forms) -> None:
     """Add these routes."""
-    engine = house.engine
+    engine = forms.engine
     enrolment = FormShape({"audio": engine.limits.recordings}, ("force", "keep_audio", "channel"))
 
     @router.get(
@@ -29,7 +29,7 @@ def add_speakers(router: APIRouter, house: House) -> None:
         response_model=SpeakerPage,
         summary="Who is enrolled",
         tags=["speakers"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses={**example({"speakers": [SPEAKER], "next": None}), **refusals(*CALLED)},
     )
     async def list_speakers(
@@ -38,7 +38,7 @@ def add_speakers(router: APIRouter, house: House) -> None:
         limit: Annotated[int, Query(description="At most so many.", ge=1, le=LARGEST_PAGE)] = 100,
     ) -> Response:
         """Needs scope read. By name, in the order of code points."""
-        house.caller(request, "read")
+        forms.caller(request, "read")
         found = await engine.in_store(lambda: engine.store.speakers(after, limit + 1))
         page = tuple(found[:limit])
         return json_answer(SpeakerPage(page, page[-1].name if len(found) > limit else None))
@@ -48,12 +48,12 @@ def add_speakers(router: APIRouter, house: House) -> None:
         response_model=SpeakerDetail,
         summary="What is enrolled of a speaker",
         tags=["speakers"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses=refusals(404, *CALLED),
     )
     async def show_speaker(request: Request, name: Name) -> Response:
         """Needs scope read. Embeddings and audio are never shown."""
-        house.caller(request, "read")
+        forms.caller(request, "read")
         voiceprint = await engine.voiceprint(speaker_name(name))
         return json_answer(SpeakerDetail(voiceprint.speaker, tuple(one.entry for one in voiceprint.recordings)))
 
@@ -63,7 +63,7 @@ def add_speakers(router: APIRouter, house: House) -> None:
         response_model=Enrolment,
         summary="Enrol a speaker, or add recordings to one",
         tags=["speakers"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses={
             **example({"speaker": SPEAKER, "added": 2, "agreement": [0.78, 0.78], "warnings": []}, 201),
             **refusals(409, *UPLOADED),
@@ -72,7 +72,7 @@ def add_speakers(router: APIRouter, house: House) -> None:
     )
     async def enrol(request: Request, name: Name) -> Response:
         """Needs scope enrol. All recordings are enrolled, or none. When 201 is answered, they are on the disk."""
-        key = house.caller(request, "enrol")
+        key = forms.caller(request, "enrol")
         speaker = speaker_name(name)
 
         async def answer(sent: Form) -> tuple[Enrolment, Sequence[Known]]:
@@ -82,17 +82,17 @@ def add_speakers(router: APIRouter, house: House) -> None:
             ]
             return await engine.enrol(speaker, clips, sent.flag("force"), sent.flag("keep_audio"), key.name)
 
-        return json_answer(await house.with_form(request, enrolment, answer), 201)
+        return json_answer(await forms.with_form(request, enrolment, answer), 201)
 
     @router.delete(
         "/v1/speakers/{name}",
         response_model=Erasure,
         summary="Forget a speaker",
         tags=["speakers"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses={**example({"speaker": SPEAKER, "complete": True, "out_of_reach": ""}), **refusals(404, *CALLED)},
     )
     async def remove(request: Request, name: Name) -> Response:
         """Needs scope admin. Erases name, embeddings and audio for good."""
-        key = house.caller(request, "admin")
+        key = forms.caller(request, "admin")
         return json_answer(await engine.remove(speaker_name(name), key.name))

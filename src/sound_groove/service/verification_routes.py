@@ -10,7 +10,7 @@ from sound_groove.comparison import Comparison
 from sound_groove.service.answers import Embedded, json_answer
 from sound_groove.service.descriptions import COMPARISON, IDENTIFICATION, UPLOADED, example, form, refusals
 from sound_groove.service.engine import Known, checked
-from sound_groove.service.house import House, clip, prior
+from sound_groove.service.forms import Forms, clip, prior
 from sound_groove.service.uploads import Form, FormShape, malformed
 from sound_groove.voiceprints.identification import TOP, WEIGHED, Identification
 from sound_groove.voiceprints.store.records import checked_name
@@ -21,58 +21,58 @@ SOUGHT = FormShape({"audio": 1}, ("top", "prior", "channel"))
 CLAIM = FormShape({"audio": 1}, ("name", "prior", "channel"))
 
 
-def add_verification(router: APIRouter, house: House) -> None:
+def add_verification(router: APIRouter, forms: Forms) -> None:
     """Add these routes."""
-    engine = house.engine
+    engine = forms.engine
 
     @router.post(
         "/v1/compare",
         response_model=Comparison,
         summary="Are two recordings of the same speaker?",
         tags=["verify"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses={**example(COMPARISON), **refusals(*UPLOADED)},
         openapi_extra=form(PAIR, ("a", "b")),
     )
     async def compare(request: Request) -> Response:
         """Needs scope read. Without enough speech or evidence the verdict is 'inconclusive'."""
-        house.caller(request, "read")
+        forms.caller(request, "read")
 
         async def answer(sent: Form) -> tuple[Comparison, Sequence[Known]]:
             return await engine.compare(clip(sent, "a"), clip(sent, "b"), prior(sent))
 
-        return json_answer((await house.with_form(request, PAIR, answer)).as_dict())
+        return json_answer((await forms.with_form(request, PAIR, answer)).as_dict())
 
     @router.post(
         "/v1/embed",
         response_model=Embedded,
         summary="The embedding of a recording",
         tags=["verify"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses=refusals(*UPLOADED),
         openapi_extra=form(ONE, ("audio",)),
     )
     async def embed(request: Request) -> Response:
         """Needs scope read. The cosine of two embeddings is the score; those of another model cannot be compared."""
-        house.caller(request, "read")
+        forms.caller(request, "read")
 
         async def answer(sent: Form) -> tuple[Embedded, Sequence[Known]]:
             return await engine.embed(clip(sent, "audio"))
 
-        return json_answer(await house.with_form(request, ONE, answer))
+        return json_answer(await forms.with_form(request, ONE, answer))
 
     @router.post(
         "/v1/verify",
         response_model=Comparison,
         summary="Is a recording of the speaker who is enrolled under a name?",
         tags=["verify"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses={**example(COMPARISON), **refusals(404, 409, *UPLOADED)},
         openapi_extra=form(CLAIM, ("name", "audio")),
     )
     async def verify(request: Request) -> Response:
         """Needs scope read. The first of the two in the answer is the mean of what is enrolled."""
-        house.caller(request, "read")
+        forms.caller(request, "read")
 
         async def answer(sent: Form) -> tuple[Comparison, Sequence[Known]]:
             given = sent.text("name")
@@ -81,20 +81,20 @@ def add_verification(router: APIRouter, house: House) -> None:
             name = checked(partial(checked_name, given))
             return await engine.verify(name, clip(sent, "audio"), prior(sent))
 
-        return json_answer((await house.with_form(request, CLAIM, answer)).as_dict())
+        return json_answer((await forms.with_form(request, CLAIM, answer)).as_dict())
 
     @router.post(
         "/v1/identify",
         response_model=Identification,
         summary="Who of those enrolled is in a recording, or nobody of them?",
         tags=["verify"],
-        dependencies=house.described,
+        dependencies=forms.described,
         responses={**example(IDENTIFICATION), **refusals(*UPLOADED)},
         openapi_extra=form(SOUGHT, ("audio",)),
     )
     async def identify(request: Request) -> Response:
         """Needs scope read. The prior is that of somebody enrolled; 'nobody' is an answer."""
-        house.caller(request, "read")
+        forms.caller(request, "read")
 
         async def answer(sent: Form) -> tuple[Identification, Sequence[Known]]:
             top = sent.integer("top", TOP)
@@ -102,4 +102,4 @@ def add_verification(router: APIRouter, house: House) -> None:
                 raise malformed(f"the field 'top' lies between 1 and {WEIGHED}; {top} was given")
             return await engine.identify(clip(sent, "audio"), top, prior(sent))
 
-        return json_answer((await house.with_form(request, SOUGHT, answer)).as_dict())
+        return json_answer((await forms.with_form(request, SOUGHT, answer)).as_dict())

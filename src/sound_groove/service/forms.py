@@ -23,7 +23,7 @@ Name = Annotated[
 ]
 
 
-class House:
+class Forms:
     """What every route needs: who asks, and what they send.
 
     Attributes:

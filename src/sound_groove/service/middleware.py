@@ -1,4 +1,4 @@
-"""The doorman: the outermost layer, which every request passes on its way in and every answer on its way out.
+"""The middleware: the outermost layer, which every request passes on its way in and every answer on its way out.
 
 It gives the request its id, has the guard look at where it comes from, sees to it that a refusal reaches a client that
 is still sending, adds the headers that browsers heed, and writes the log and the metrics.
@@ -15,7 +15,7 @@ from sound_groove.service.answers import refusal
 from sound_groove.service.guard import Guard
 from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log, RequestRecord
-from sound_groove.service.measures import Measures
+from sound_groove.service.metrics import Metrics
 
 NAMED = "/v1/speakers/"  # addresses below it hold a speaker's name
 LEFT = 499  # what the log says when the client left, or the service was stopped, before there was an answer
@@ -35,7 +35,7 @@ HEADERS = (
 )
 
 
-class Doorman:
+class Middleware:
     """Wraps the application.
 
     Args:
@@ -44,18 +44,18 @@ class Doorman:
         admission: says when nobody may.
         limits: of uploads.
         log: where each request is written.
-        measures: where it is counted.
+        metrics: where it is counted.
     """
 
     def __init__(
-        self, app: ASGIApp, guard: Guard, admission: Admission, limits: Limits, log: Log, measures: Measures
+        self, app: ASGIApp, guard: Guard, admission: Admission, limits: Limits, log: Log, metrics: Metrics
     ) -> None:
         self._app = app
         self._guard = guard
         self._admission = admission
         self._limits = limits
         self._log = log
-        self._measures = measures
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of ASGI."""
@@ -63,19 +63,19 @@ class Doorman:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        visit = _Visit(scope, receive, send, self._limits)
-        record = visit.record
+        exchange = _Exchange(scope, receive, send, self._limits)
+        record = exchange.record
         keep_name_encoded(scope)
         scope.setdefault("state", {})["record"] = record
         try:
-            self._guard.check_browser(record.method, scope["path"], visit.headers)
+            self._guard.check_browser(record.method, scope["path"], exchange.headers)
             self._admission.check_open()
         except RequestError as error:
             record.code = error.code
-            await refusal(error, record.id)(scope, visit.receive, visit.send)
+            await refusal(error, record.id)(scope, exchange.receive, exchange.send)
         else:
             try:
-                await self._app(scope, visit.receive, visit.send)
+                await self._app(scope, exchange.receive, exchange.send)
             except Exception as error:  # has been answered (500) by the application's own handler
                 self._log.failure(record, error)
         finally:
@@ -84,10 +84,10 @@ class Doorman:
             record.status = record.status or LEFT
             duration_s = time.perf_counter() - started
             self._log.request(record, duration_s)
-            self._measures.request(record, duration_s)
+            self._metrics.request(record, duration_s)
 
 
-class _Visit:
+class _Exchange:
     """One request, and what passes by it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
