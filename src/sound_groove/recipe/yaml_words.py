@@ -10,7 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel
 
-from sound_groove.errors import nearest
+from sound_groove.errors import nearest, printable
 
 # pydantic's kinds of complaint whose own words speak of strings, parsing and classes.
 PLAIN_WORDS = {
@@ -27,6 +27,10 @@ PLAIN_WORDS = {
     "bool_type": "must be true or false",
 }
 
+MOST_CHARACTERS = 1_000_000  # of a text
+MOST_VALUES = 20_000  # in it, with every alias (`*name`) counted as what it stands for
+MOST_DEPTH = 50  # of lists and sections in each other
+
 UNICODE_LINE_ENDS = set("\x85\u2028\u2029")
 
 
@@ -41,7 +45,7 @@ class _Loader(yaml.SafeLoader):
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         line = node.start_mark.line + 1
         self.repeated += [
-            f"'{key}' is given twice in the section that begins on line {line}"
+            f"'{printable(str(key)[:80])}' is given twice in the section that begins on line {line}"
             for key in dict.fromkeys(keys)
             if keys.count(key) > 1
         ]
@@ -74,21 +78,79 @@ def read_yaml(text: str, problems: list[str]) -> object:
         Plain values, lists and dictionaries; None when the text is empty or cannot be read.
     """
     try:
+        if len(text) > MOST_CHARACTERS:
+            problems.append(f"has {len(text):,} characters; settings have {MOST_CHARACTERS:,} at most")
+            return None
         loader = _Loader(text)
-        content: object = loader.get_single_data()
+        node = loader.get_single_node()
+        if node is not None and (excess := _excess(node)) is not None:
+            problems.append(excess)
+            return None
+        content: object = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
-        problems.append(f"is not valid YAML: {error.problem}{where}")
+        problems.append(f"is not valid YAML: {printable(str(error.problem)[:200])}{where}")
         return None
     except (yaml.YAMLError, ValueError) as error:  # a ValueError for a date such as 2024-13-01
-        problems.append(f"is not valid YAML: {' '.join(str(error).split())}")
+        problems.append(f"is not valid YAML: {printable(' '.join(str(error).split())[:200])}")
         return None
     except RecursionError:
         problems.append("is not valid YAML: it is nested too deeply")
         return None
     problems += loader.repeated
     return content
+
+
+def _excess(root: yaml.Node) -> str | None:
+    """What of a text is more than settings have, as a clause, found without building any of it.
+
+    An alias costs a few letters and stands for all that it names, so that a few lines can stand for a billion values.
+    """
+    counts: dict[int, int] = {}  # of the values in each node
+    open_nodes: set[int] = set()
+
+    def count(node: yaml.Node, depth: int) -> int:
+        if id(node) in open_nodes:
+            raise _Excess("has an alias within the list or section that it names")
+        if depth > MOST_DEPTH:
+            raise _Excess(f"has lists or sections within each other, more than {MOST_DEPTH} deep")
+        if id(node) not in counts:
+            open_nodes.add(id(node))
+            inner: list[yaml.Node] = []
+            if isinstance(node, yaml.SequenceNode):
+                inner = node.value
+            elif isinstance(node, yaml.MappingNode):
+                inner = [part for pair in node.value for part in pair]
+            counts[id(node)] = 1 + sum(count(part, depth + 1) for part in inner)
+            open_nodes.remove(id(node))
+        if counts[id(node)] > MOST_VALUES:
+            raise _Excess(f"stands for more than {MOST_VALUES:,} values, its aliases written out")
+        return counts[id(node)]
+
+    try:
+        count(root, 0)
+    except _Excess as excess:
+        return str(excess)
+    return None
+
+
+class _Excess(Exception):
+    """More than settings have."""
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """A value as Python writes it, in at most so many characters.
+
+    >>> quoted([1, 2]), quoted("a" * 200, 10)
+    ('[1, 2]', "'aaaaaaaa…")
+    """
+    # repr of a long list would be made whole first; what can be long is cut before.
+    shortened = value[:most] if isinstance(value, str | list | tuple) else value
+    if isinstance(value, Mapping):
+        shortened = dict(list(value.items())[:most])
+    text = repr(shortened)
+    return text if len(text) <= most and shortened == value else text[: most - 1] + "…"
 
 
 def write_yaml(content: dict[str, Any]) -> str:
@@ -117,7 +179,7 @@ def apply_override(content: dict[str, Any], word: str) -> Iterator[str]:
     for parent in parents:
         inner = section.get(parent)
         if inner is not None and not isinstance(inner, dict):
-            yield f"'{word}' sets a part of '{parent}', which the recipe gives as {inner!r}"
+            yield f"'{word}' sets a part of '{parent}', which the recipe gives as {quoted(inner)}"
             return
         section[parent] = dict(inner or {})  # a copy: an alias in the file (`*name`) may stand for it elsewhere
         section = section[parent]
@@ -161,7 +223,7 @@ def sentence(problem: dict[str, Any], root: type[BaseModel]) -> str:
     """
     given, kind = problem["input"], problem["type"]
     location = [str(part) for part in problem["loc"]]
-    shown = "" if isinstance(given, dict | BaseModel) else f", given {given!r}"
+    shown = "" if isinstance(given, dict | BaseModel) else f", given {quoted(given)}"
     if kind == "tuple_type" and _is_list(location, root):
         message = "must be a list"
     elif kind in ("tuple_type", "too_long") or (kind == "missing" and isinstance(problem["loc"][-1], int)):
@@ -169,13 +231,13 @@ def sentence(problem: dict[str, Any], root: type[BaseModel]) -> str:
     elif kind == "extra_forbidden":
         message, shown = f"there is no such setting; {_nearest_setting(location, root)}", ""
     elif kind == "literal_error" and isinstance(given, str):
-        message, shown = f"there is no '{given}'; {nearest(given, _choices(location, root))}", ""
+        message, shown = f"there is no '{printable(given[:80])}'; {nearest(given, _choices(location, root))}", ""
     elif kind == "model_type":
         message = f"is a section with settings of its own ({', '.join(_section(location, root).model_fields)})"
     else:
         message = PLAIN_WORDS.get(kind, str(problem["msg"]).removeprefix("Value error, "))
         message = message.replace("Input should be", "must be")
-    return f"{'.'.join(location)}: {message}{shown}"
+    return f"{printable('.'.join(location)[:200])}: {message}{shown}"
 
 
 def _section(location: Sequence[str], root: type[BaseModel]) -> type[BaseModel]:
