@@ -15,7 +15,7 @@ from hostile_siege import TOKEN, Siege, speaker
 
 from sound_groove.audio.reading import load_audio
 from sound_groove.errors import UsageError
-from sound_groove.voiceprints.store.records import checked_name
+from sound_groove.voiceprints.store.names import checked_name
 
 SPEECH_SAMPLES = 40_000
 CLIENTS, TURNS = 8, 30

@@ -161,7 +161,9 @@ def test_an_unknown_name_is_refused(store: VoiceprintStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a ", "\ta", "a\nb", "a\x00b", "\x1b[2J", "​", ".", "..", "x" * 10_000, "\ud800"]
+    "name",
+    ["", " ", "a ", "\ta", "a\nb", "a\x00b", "\x1b[2J", "​", ".", "..", "x" * 10_000, "\ud800"]
+    + [f"a{chr(point)}b" for point in (0x034F, 0x115F, 0x17B5, 0x180E, 0x2800, 0x3164, 0xFE0F, 0xFFA0, 0xE0101)],
 )
 def test_a_name_that_people_cannot_see_or_write_is_refused(place: Place, name: str) -> None:
     store = place.open()

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
     from sound_groove.errors import printable
     from sound_groove.voiceprints.enrolment import enroll
-    from sound_groove.voiceprints.store.records import checked_name
+    from sound_groove.voiceprints.store.names import checked_name
 
     checked_name(arguments.name)  # before a store is made for it
     encoder = SpeakerEncoder.load(arguments.model or default_model())

@@ -101,7 +101,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from sound_groove.voiceprints.store.records import checked_name
+    from sound_groove.voiceprints.store.names import checked_name
 
     with opened_store(arguments) as store:
         # All are looked up first: a mistyped name must not leave half of them removed.

@@ -15,7 +15,7 @@ from sound_groove.service.guard import Guard
 from sound_groove.service.keys import Key, Scope
 from sound_groove.service.logs import RequestRecord
 from sound_groove.service.uploads import Form, FormShape, malformed, read_form
-from sound_groove.voiceprints.store.records import checked_name
+from sound_groove.voiceprints.store.names import checked_name
 
 BEARER = Depends(HTTPBearer(auto_error=False, description="An API key, where the service has keys."))
 Name = Annotated[

@@ -13,7 +13,7 @@ from sound_groove.service.engine import Known, checked
 from sound_groove.service.forms import Forms, clip, prior
 from sound_groove.service.uploads import Form, FormShape, malformed
 from sound_groove.voiceprints.identification import TOP, WEIGHED, Identification
-from sound_groove.voiceprints.store.records import checked_name
+from sound_groove.voiceprints.store.names import checked_name
 
 PAIR = FormShape({"a": 1, "b": 1}, ("prior", "channel"))
 ONE = FormShape({"audio": 1}, ("channel",))

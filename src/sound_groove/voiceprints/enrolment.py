@@ -36,7 +36,8 @@ from sound_groove.scoring.cosine import cosine
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples
 from sound_groove.voiceprints.store.changing import other_model
 from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
-from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, checked_name, new_id, timestamp
+from sound_groove.voiceprints.store.names import checked_name
+from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, new_id, timestamp
 
 ATTEMPTS = 5  # at a speaker whom others change at the same moment
 LEAST_LLR = 0.0  # below it a recording is more likely another speaker's

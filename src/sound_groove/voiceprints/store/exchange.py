@@ -6,6 +6,7 @@ serve as a cohort, with what a store knows besides of each recording. It is not 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -17,7 +18,8 @@ from sound_groove.errors import CorpusError, OtherModelError, OutputError, Store
 from sound_groove.files import replaced_bytes, writing
 from sound_groove.types import ModelIdentity
 from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
-from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, checked_name, new_id
+from sound_groove.voiceprints.store.names import checked_name
+from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, new_id
 
 MODEL_NAME = "model_name"
 MOST_NAMED = 20  # pairs of names with the same audio
@@ -30,6 +32,8 @@ FIELDS = {
     "sample_rate": "i",
     "enrolled_at": "U",
 }
+# What can be true of a recording.
+RANGES = {"duration_s": (0.0, 1e7), "speech_s": (0.0, 1e7), "snr_db": (-200.0, 200.0), "sample_rate": (1.0, 1e7)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,10 @@ def import_voiceprints(
 
     Raises:
         OtherModelError: a speaker is enrolled with another model; nothing was enrolled.
+        StoreError: the embeddings have another size than those of this model in the store; nothing was enrolled.
     """
     model, speakers = file.model, file.speakers
+    _check_size(store, file)
     for name in speakers:
         _known_digests(store, name, model)  # all refusals come before the first change
     came = recordings = 0
@@ -129,6 +135,20 @@ def import_voiceprints(
     pairs = tuple(dict.fromkeys((found[0], found[1]) for found in shared))[:MOST_NAMED]
     known_before = sum(map(len, speakers.values())) - recordings
     return Imported(came, recordings, known_before, pairs, len(shared))
+
+
+def _check_size(store: VoiceprintStore, file: VoiceprintFile) -> None:
+    """Refuse embeddings that are of another size than those that the store has of their model."""
+    of_model = next((entry for entry in store.speakers() if entry.model.hash == file.model.hash), None)
+    if of_model is None:
+        return
+    size = len(store.voiceprint(of_model.name).recordings[0].embedding)
+    found = {len(recording.embedding) for offered in file.speakers.values() for recording in offered}
+    if found - {size}:
+        raise StoreError(
+            f"{store.location}: embeddings of model {file.model.hash[:12]} have {size} values there, and those of the "
+            f"file {min(found - {size})}; nothing was enrolled"
+        )
 
 
 def _of_one_model(store: VoiceprintStore, model: str | None) -> list[SpeakerEntry]:
@@ -193,6 +213,20 @@ def _columns(path: Path, count: int) -> dict[str, list[Any]]:
     for field, array in arrays.items():
         if array.shape != (count,) or array.dtype.kind != FIELDS[field]:
             raise CorpusError(f"{shown}: '{field}' is not what 'speakers export' writes")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise CorpusError(f"{shown}: '{field}' has values that are not finite numbers")
+        low, high = RANGES.get(field, (-np.inf, np.inf))
+        if array.dtype.kind in "fi" and not ((array >= low) & (array <= high)).all():  # nor are there NaNs then
+            raise CorpusError(f"{shown}: '{field}' has values that no recording has, outside {low:g} to {high:g}")
+    if (arrays["speech_s"] > arrays["duration_s"] * 1.001).any():
+        raise CorpusError(f"{shown}: has recordings with more speech than they last")
+    if not all(map(_is_time, arrays["enrolled_at"].tolist())):
+        raise CorpusError(f"{shown}: 'enrolled_at' has values that are no times as ISO 8601 writes them")
     return {**{field: array.tolist() for field, array in arrays.items()}, MODEL_NAME: [name]}
+
+
+def _is_time(text: str) -> bool:
+    """Whether a text is a time as ISO 8601 writes it."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -1,6 +1,5 @@
 """What a store of voiceprints holds, and the names that speakers may have."""
 
-import unicodedata
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +9,8 @@ from typing import Literal
 import numpy as np
 
 from sound_groove.audio.listening import AudioFacts
-from sound_groove.errors import UsageError, printable
 from sound_groove.scoring.cosine import mean_embedding
 from sound_groove.types import Embeddings, ModelIdentity
-
-LONGEST_NAME = 200  # characters
 
 Action = Literal["enrolled", "removed", "re-embedded"]
 
@@ -206,32 +202,6 @@ class Event:
     recordings: int
     model: str
     actor: str
-
-
-def checked_name(name: str) -> str:
-    """A speaker's name in Unicode's form NFC, when it may be one.
-
-    A name is any printable text of up to 200 characters: it is never a path, a pattern or part of a statement. What the
-    eye cannot see (control and formatting characters) is refused, since two names could then look alike.
-
-    Raises:
-        UsageError: it may not be a name.
-
-    >>> checked_name("Zoë/2 'Kim'")
-    "Zoë/2 'Kim'"
-    """
-    shown = printable(name if len(name) <= 40 else name[:40] + "…")
-    # File systems and people write one letter in several ways.
-    name = unicodedata.normalize("NFC", name)
-    if not name or name != name.strip():
-        raise UsageError(f"a speaker's name must have characters and no space at its ends; '{shown}' was given")
-    if len(name) > LONGEST_NAME:
-        raise UsageError(f"a speaker's name may have {LONGEST_NAME} characters; '{shown}' has {len(name):,}")
-    if not name.isprintable():
-        raise UsageError(f"a speaker's name must have visible characters only; '{shown}' was given")
-    if name in (".", ".."):  # no address of the service could hold it
-        raise UsageError(f"a speaker cannot be called '{shown}'")
-    return name
 
 
 def new_id() -> str:

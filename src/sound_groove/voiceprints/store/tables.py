@@ -15,6 +15,7 @@ from sound_groove.voiceprints.store.changing import (
     check_version,
     unknown_speaker,
 )
+from sound_groove.voiceprints.store.names import checked_name
 from sound_groove.voiceprints.store.records import (
     Action,
     Centroid,
@@ -25,7 +26,6 @@ from sound_groove.voiceprints.store.records import (
     SpeakerEntry,
     Voiceprint,
     centroid_of,
-    checked_name,
 )
 from sound_groove.voiceprints.store.rows import (
     EVENT_COLUMNS,
