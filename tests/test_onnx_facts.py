@@ -4,6 +4,7 @@ import doctest
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import sound_groove.encoder.onnx_facts as module
+import sound_groove.encoder.onnx_trial as onnx_trial
 from processes import modules_after
 from sound_groove.cli import main
 from sound_groove.encoder.onnx_content import read_onnx
@@ -186,3 +188,73 @@ def test_a_file_that_is_no_model_is_one_sentence(tmp_path: Path, capsys: pytest.
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.startswith(f"error: {tmp_path / 'a.onnx'}: is damaged")
     assert printed.err.count("\n") == 1
+
+
+def endless(path: Path) -> Path:
+    """A model whose only output comes of a loop that does not end."""
+    number, flag = TensorProto.INT64, TensorProto.BOOL
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["going_on"]),
+            helper.make_node("Add", ["sum", "one"], ["sum_on"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", number, []),
+            helper.make_tensor_value_info("going", flag, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, [1, 2]),
+        ],
+        [
+            helper.make_tensor_value_info("going_on", flag, []),
+            helper.make_tensor_value_info("sum_on", TensorProto.FLOAT, [1, 2]),
+        ],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Loop", ["", "true", "zero"], ["looped"], body=body),
+            helper.make_node("ReduceSum", ["samples"], ["total"], keepdims=1),
+            helper.make_node("Add", ["looped", "total"], ["embedding"]),
+        ],
+        "endless",
+        [helper.make_tensor_value_info("samples", TensorProto.FLOAT, ["B", "T"])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["B", 2])],
+        [
+            helper.make_tensor("true", flag, [], [True]),
+            helper.make_tensor("zero", TensorProto.FLOAT, [1, 2], [0.0, 0.0]),
+            helper.make_tensor("one", TensorProto.FLOAT, [1, 2], [1.0, 1.0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def huge(path: Path) -> Path:
+    """A model of some hundred bytes with a constant of 40 GB, which is made when it is opened."""
+    graph = helper.make_graph(
+        [
+            helper.make_node(
+                "ConstantOfShape", ["shape"], ["ones"], value=helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
+            ),
+            helper.make_node("ReduceMean", ["ones"], ["mean"], keepdims=0),
+            helper.make_node("Add", ["samples", "mean"], ["embedding"]),
+        ],
+        "huge",
+        [helper.make_tensor_value_info("samples", TensorProto.FLOAT, ["B", "T"])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["B", "T"])],
+        [helper.make_tensor("shape", TensorProto.INT64, [2], [100_000, 100_000])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("make", [endless, huge])
+def test_a_strange_file_costs_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path]
+) -> None:
+    path = make(tmp_path / "strange.onnx")
+    monkeypatch.setattr(onnx_trial, "WAITED_S", 8.0)
+    facts = describe_onnx(path)
+    assert facts["problem"] is not None and facts["problem"].isprintable() and "strange.onnx" in facts["problem"]
+    assert facts["inputs"] == {"samples": ["B", "T"]}

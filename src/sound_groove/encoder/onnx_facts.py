@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from sound_groove.encoder.onnx_content import read_onnx
-from sound_groove.encoder.onnx_model import OnnxModel, identity_of, is_own_file
-from sound_groove.errors import CheckpointError
+from sound_groove.encoder.onnx_model import identity_of, is_own_file
+from sound_groove.encoder.onnx_trial import try_onnx
 
 KINDS = {2: "waveform-in", 3: "feature-in"}  # by the axes of what the model takes: (B, samples) or (B, T, F)
 DEFAULT_OPERATORS = ("", "ai.onnx")  # two names of one set
@@ -16,7 +16,8 @@ def describe_onnx(path: str | Path) -> dict[str, Any]:
     """The facts of a model in ONNX, as JSON can hold them.
 
     A file of ours has `network`, `score_map` and `training` as a checkpoint has them; what else the file says of itself
-    is in `metadata`. `problem` is null, or the sentence that says why the model cannot be used here.
+    is in `metadata`. `problem` is null, or the sentence that says why the model cannot be used here. That is found out in
+    a process of its own: nothing of the file is run in this one.
 
     Raises:
         CheckpointError: the file is missing, damaged, or no ONNX file.
@@ -26,12 +27,8 @@ def describe_onnx(path: str | Path) -> dict[str, Any]:
     identity = identity_of(path, content.metadata)
     metadata = {key: _parsed(value) for key, value in sorted(content.metadata.items())}
     last = next(iter(content.outputs.values()), [])[-1:]
-    size, problem = last[0] if last and isinstance(last[0], int) else None, None
-    try:
-        model = OnnxModel(path, threads=1)
-        size, _, _, _ = model.embedding_size, model.score_map, model.trained_speakers, model.probe
-    except CheckpointError as error:
-        problem = str(error)
+    trial = try_onnx(path)
+    size = trial.embedding_size or (last[0] if last and isinstance(last[0], int) else None)
     own = dict.fromkeys(("network", "score_map", "training"))
     if is_own_file(content.metadata):
         own = {key: metadata.pop(key, None) for key in own}
@@ -42,7 +39,7 @@ def describe_onnx(path: str | Path) -> dict[str, Any]:
         "hash": identity.hash,
         "bytes": path.stat().st_size,
         "kind": KINDS.get(len(next(iter(content.inputs.values())))) if len(content.inputs) == 1 else None,
-        "problem": problem,
+        "problem": trial.problem,
         "embedding_size": size,
         "inputs": content.inputs,
         "outputs": content.outputs,
