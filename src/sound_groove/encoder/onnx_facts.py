@@ -16,8 +16,8 @@ def describe_onnx(path: str | Path) -> dict[str, Any]:
     """The facts of a model in ONNX, as JSON can hold them.
 
     A file of ours has `network`, `score_map` and `training` as a checkpoint has them; what else the file says of itself
-    is in `metadata`. `problem` is null, or the sentence that says why the model cannot be used here. That is found out in
-    a process of its own: nothing of the file is run in this one.
+    is in `metadata`. `problem` is null, or the sentence that says why the model cannot be used here. That is found out
+    in a process of its own: nothing of the file is run in this one.
 
     Raises:
         CheckpointError: the file is missing, damaged, or no ONNX file.

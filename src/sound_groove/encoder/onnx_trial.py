@@ -8,7 +8,7 @@ is running it, since a runtime folds constants when it opens a file; reading wha
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sound_groove.encoder.onnx_model import OnnxModel
@@ -71,12 +71,12 @@ def main() -> None:
     try:
         model = OnnxModel(path, threads=1)
         size, _, _, _ = model.embedding_size, model.score_map, model.trained_speakers, model.probe
-        found = {"embedding_size": size, "problem": None}
+        trial = OnnxTrial(size, None)
     except CheckpointError as error:
-        found = {"embedding_size": None, "problem": str(error)}
+        trial = OnnxTrial(None, str(error))
     except MemoryError:
-        found = {"embedding_size": None, "problem": f"{printable(str(path))}: cannot be used: it takes too much memory"}
-    sys.stdout.write(json.dumps(found) + "\n")
+        trial = OnnxTrial(None, f"{printable(str(path))}: cannot be used: it takes too much memory")
+    sys.stdout.write(json.dumps(asdict(trial)) + "\n")
 
 
 if __name__ == "__main__":
