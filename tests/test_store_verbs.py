@@ -1,6 +1,8 @@
 """The verbs around a store of voiceprints, as a user types them."""
 
 import json
+import stat
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -131,6 +133,7 @@ def test_export_and_import_move_voiceprints_and_can_be_repeated(here: Path, caps
     run(capsys, "enroll", "ben", clip("rms-1"), "--keep-audio")
     status, out, err = run(capsys, "speakers", "export", "v.npz")
     assert (status, out, err) == (0, "v.npz\n", "2 speakers exported\n")
+    assert sys.platform == "win32" or stat.S_IMODE((here / "v.npz").stat().st_mode) == 0o600
     file = read_embedding_file(here / "v.npz")
     assert file.speakers == ("anna", "anna", "ben")
     assert run(capsys, "speakers", "export", "v.npz")[0] == 1  # is there already

@@ -15,16 +15,19 @@ CACHE_VARIABLE = "SOUND_GROOVE_CACHE"  # names the folder for what can be made a
 
 
 @contextmanager
-def replaced_bytes(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+def replaced_bytes(path: Path, durable: bool = True, private: bool = False) -> Iterator[IO[bytes]]:
     """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not.
 
     Args:
         path: its final name; the folder must exist.
         durable: whether it is to be on the disk, and not only in the system's memory, before it takes the name.
+        private: whether nobody but its owner may read it (mode 600), from its first byte on.
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
+        if private:
+            partial.unlink(missing_ok=True)  # or it would keep the mode that it has
+        with open(partial, "wb", opener=_private_file if private else None) as file:
             yield file
             file.flush()
             if durable:
@@ -37,9 +40,14 @@ def replaced_bytes(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
 
 
+def _private_file(path: str, flags: int) -> int:
+    """Open a file that its owner alone may read, for `open`."""
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[IO[str]]:
-    """The same for text in UTF-8, durable."""
+    """A text file in UTF-8 that takes the place of `path`, durable, as `replaced_bytes` does it."""
     with replaced_bytes(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
         yield text

@@ -1,4 +1,4 @@
-"""Voiceprints as a file, to move them from one store to another: a .npz of arrays, nothing pickled.
+"""Voiceprints as a file, to move them from one store to another: a .npz of arrays, nothing pickled, mode 600.
 
 It is a file of embeddings like those of `sound-groove embed` (`path`, `emb`, `speaker`, `model`), so that it can also
 serve as a cohort, with what a store knows besides of each recording. It is not encrypted, and has no audio.
@@ -97,7 +97,7 @@ def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = N
         MODEL_NAME: np.array(entries[0].model.name),
         **{field: np.array([getattr(recording, field) for _, recording in rows]) for field in FIELDS},
     }
-    with writing(path), replaced_bytes(path) as file:
+    with writing(path), replaced_bytes(path, private=True) as file:
         np.savez(file, allow_pickle=False, **arrays)
     return len(entries)
 
