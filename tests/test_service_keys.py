@@ -191,7 +191,20 @@ def test_the_services_own_names_are_known(host: str) -> None:
     Guard(None, ("voice.lan",)).check_browser("POST", "/v1/compare", {"host": host})
 
 
-@pytest.mark.parametrize("host", ["evil.test", "", "127.0.0.1.evil.test", "localhost.evil.test:8000", "[", "a@b", "0"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.test", "", "127.0.0.1.evil.test", "localhost.evil.test:8000", "[", "a@b", "0"]
+    + ["evil.com@localhost", "evil.com:80@localhost:8000", "localhost/evil.com", "localhost?evil.com", "localhost#evil"]
+    + [
+        "localhost\\evil.com",
+        "[::1]evil.com",
+        "[::1",
+        "localhost:",
+        "localhost:8000:8000",
+        " localhost",
+        "localhost\n",
+    ],
+)
 def test_a_rebound_name_is_refused(host: str) -> None:
     for path in ("/", "/v1/compare", "/openapi.json"):
         with pytest.raises(RequestError, match="not reached under that name") as refused:

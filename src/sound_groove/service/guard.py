@@ -5,6 +5,7 @@ the machine visits can reach it too, by the browser: a request is refused when i
 not have (DNS rebinding), and when it comes from another origin than the service's own page.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -14,6 +15,8 @@ from sound_groove.errors import RequestError, ServiceError
 from sound_groove.service.keys import Key, KeyRing, Scope
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+# A host and a port as RFC 9110 has them (7.2), and nothing else that an address may hold, such as `user@host`.
+HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?", re.ASCII)
 LOCAL = Key("local", "admin", "", "")  # who asks where there are no keys
 
 
@@ -73,10 +76,10 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         if self.ring is not None and not self.names:
             return True
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
+        parts = HOST.fullmatch(host)
+        if parts is None:
             return False
+        name = (parts["address"] or parts["name"]).lower()
         return name in (*LOOPBACK_NAMES, *(known.lower() for known in self.names))
 
     def caller(self, authorization: str | None, scope: Scope) -> Key:
