@@ -193,9 +193,19 @@ def test_the_services_own_names_are_known(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.test", "", "127.0.0.1.evil.test", "localhost.evil.test:8000", "[", "a@b", "0"]
-    + ["evil.com@localhost", "evil.com:80@localhost:8000", "localhost/evil.com", "localhost?evil.com", "localhost#evil"]
-    + [
+    [
+        "evil.test",
+        "",
+        "127.0.0.1.evil.test",
+        "localhost.evil.test:8000",
+        "[",
+        "a@b",
+        "0",
+        "evil.com@localhost",
+        "evil.com:80@localhost:8000",
+        "localhost/evil.com",
+        "localhost?evil.com",
+        "localhost#evil",
         "localhost\\evil.com",
         "[::1]evil.com",
         "[::1",
