@@ -71,6 +71,19 @@ def test_a_floor_is_laid_below_the_level_of_each_crop(tmp_path: Path) -> None:
     assert torch.allclose(inputs.features(quieter, 0, 0), expected, atol=1e-2)
 
 
+def test_silence_lies_behind_each_crop_as_behind_each_recording(tmp_path: Path) -> None:
+    recipe = tiny_recipe(prepare_corpus(tmp_path / "corpus"), network__floor_db=40.0, network__silence_share=0.5)
+    plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
+    inputs = inputs_of(recipe, plan)
+    batch = next(iter(training_batches(inputs.source(0), plan.stages[0].sampler, range(1), workers=0))).to(CPU)
+    crops, samples = batch.inputs.shape
+    padded = torch.cat((batch.inputs, torch.zeros(crops, round(0.5 * samples))), dim=1)
+    found = inputs.features(batch, 0, 0)
+    assert torch.allclose(found, Normalization(40.0)(KaldiFbank()(padded)), atol=1e-3)
+    silent = found[:, -(samples // 2 // 160 - 3) :]
+    assert torch.allclose(silent, silent[:, :1], atol=1e-4)  # digital silence is the same everywhere
+
+
 def test_single_draws_are_even_and_do_not_follow_each_other() -> None:
     drawn = np.array([uniform(3, Draw.CROP_PLACE, 5, place) for place in range(20 * BLOCK)])
     counts, _ = np.histogram(drawn, 16, (0.0, 1.0))

@@ -1,6 +1,6 @@
 """What the network is given in a stage of training: crops that are played, augmented and turned into features.
 
-    crops -> speed -> augmentation -> filterbanks -> level and floor, mean removal -> masking
+    crops -> speed -> augmentation -> silence behind -> filterbanks -> level and floor, mean removal -> masking
 
 A crop's level, where the network has a floor, is its own: what is played, in its room and noise, is all that is known.
 Crops come from reading processes; the rest runs batched on the training device. Where that is the CPU, whose cores the
@@ -8,12 +8,15 @@ reading processes have as well, they do the rest too: each of them a whole batch
 another.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from sound_groove.audio.filterbank import LOG_FLOOR
 from sound_groove.inputs.augment import Augmentation
 from sound_groove.inputs.dataset import Batch, BatchSource, CropReader, Item
 from sound_groove.inputs.masking import mask_features
@@ -25,6 +28,8 @@ from sound_groove.synthesis.batch_draws import SharedBatch
 from sound_groove.synthesis.draws import Draw
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.stages import Stage
+
+SILENT_FEATURE = math.log(LOG_FLOOR)  # of digital silence, in each mel filter
 
 
 class StageInputs:
@@ -55,6 +60,7 @@ class StageInputs:
         )
         self._seed, self._shared = recipe.seed, shared
         self._augmentation = Augmentation(settings.augmentation)
+        self._silence_share = recipe.network.silence_share or 0.0
         self._masking = settings.augmentation.masking
         self._front_end = KaldiFbank(recipe.network.feature_size, settings.training.dither).to(device)
         self._normalization = Normalization(recipe.network.floor_db, recipe.network.feature_size).to(device)
@@ -87,11 +93,13 @@ class StageInputs:
     def _features(self, batch: Batch, *place: int) -> Tensor:
         count = len(batch.inputs)
         if self.reader.stored_features:
-            features = self._normalization(batch.inputs)
+            silent = round(self._silence_share * batch.inputs.shape[1])
+            features = self._normalization(pad(batch.inputs, (0, 0, 0, silent), value=SILENT_FEATURE))
         else:
             draws = self._shared.draws(count, self._seed, Draw.AUGMENTATION, *place)
             waveforms = play(batch.inputs, batch.speeds, self.reader.speeds, self.reader.samples)
             waveforms = self._augmentation(waveforms, draws, batch.surroundings)
+            waveforms = pad(waveforms, (0, round(self._silence_share * waveforms.shape[1])))
             everyone = torch.arange(count, device=waveforms.device)
             noise = draws.normal(everyone, waveforms.shape[1]) if self._front_end.dither else None
             features = self._normalization(self._front_end(waveforms, noise))
