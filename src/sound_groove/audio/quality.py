@@ -32,6 +32,7 @@ FLAT_STEP = 0.003  # of the peak: largest step within a flat top (a pure tone un
 FLAT_LEVEL = 0.95  # of the peak: where a flat top can be
 NARROW_DROP_DB = -28.0  # of 4.5-7 kHz against 2.5-3.4 kHz over speech; see narrow_band_drop_db
 NOISE_QUANTILE = 0.1  # of the powers of chunks: what lies below it is noise, not speech
+LEAST_PAUSE_SHARE = 0.1  # of the speech: with less of pauses that are heard, they say nothing
 SNR_RANGE = (-5.0, 50.0)  # dB; beyond it the estimate says nothing more
 NARROW_SPEECH_S = 0.25  # less speech than this says nothing about the band
 
@@ -232,18 +233,25 @@ def narrow_band_drop_db(samples: Samples, is_speech: Flags) -> float:
 def signal_to_noise_db(powers: Values, is_speech: Flags) -> float:
     """An estimate of how far speech lies above the noise, in dB, between SNR_RANGE.
 
-    The noise is as loud as the quietest tenth of the chunks that are not digital silence: what is heard in pauses and
-    between words. Where a recording leaves no pause, and where it rings, speech itself is taken for noise: the figure
-    says how clearly the speech stands out, whatever the reason.
+    The noise is as loud as the quietest tenth of the chunks: what is heard in pauses and between words. Digital silence
+    between words is what a gate left there, and so no noise; before and behind the speech it may be padding, and is not
+    counted, unless there is hardly any pause but that. Where a recording leaves no pause, and where it rings, speech
+    itself is taken for noise: the figure says how clearly the speech stands out, whatever the reason.
 
     Args:
         powers: (chunks,) of each chunk of the recording, as in `ChunkLevels`.
         is_speech: (chunks,) which of them are speech.
     """
-    speech, heard = powers[is_speech & (powers > 0)], powers[powers > 0]
+    speech = powers[is_speech & (powers > 0)]
     if len(speech) == 0:
         return SNR_RANGE[0]
-    noise = float(np.quantile(heard, NOISE_QUANTILE))
+    spoken = np.flatnonzero(is_speech)
+    within = np.zeros(len(powers), np.bool_)
+    within[spoken[0] : spoken[-1] + 1] = True
+    noise = float(np.quantile(powers[within | (powers > 0)], NOISE_QUANTILE))
+    is_gated = (powers == 0).any() and (~is_speech & (powers > 0)).sum() < LEAST_PAUSE_SHARE * len(speech)
+    if noise <= 0 or is_gated:
+        return SNR_RANGE[1]
     ratio = (float(speech.mean()) - noise) / noise
     return float(np.clip(10 * np.log10(max(ratio, 1e-9)), *SNR_RANGE))
 
