@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LARGEST_ACTIVATION = 255
 SIXTEEN_BITS = 2**15 - 1
+ERRORS_ONLY = 3  # of onnxruntime's log levels
 
 
 def quantised(model: "onnx.ModelProto", pieces: Sequence[Samples], name: str) -> "onnx.ModelProto":
@@ -44,7 +45,9 @@ def quantised(model: "onnx.ModelProto", pieces: Sequence[Samples], name: str) ->
     """
     import onnx
 
-    import_onnxruntime()
+    onnxruntime = import_onnxruntime()
+    # Its sessions while it calibrates take no options of ours, and warn of inputs that have defaults, which ours have.
+    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
