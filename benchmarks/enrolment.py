@@ -16,9 +16,10 @@ import numpy as np
 from corpus_trials import read_lists, recordings_of
 from tqdm import tqdm
 
-from sound_groove.audio.listening import AudioFacts, hear
+from sound_groove.audio.listening import AudioFacts
 from sound_groove.audio.quality import LITTLE_SPEECH_S
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.provenance import machine
 from sound_groove.types import Embeddings
 from sound_groove.voiceprints.enrolment import strangers
@@ -49,11 +50,11 @@ def main() -> None:
 
 def _heard(corpus: Path, paths: list[str], encoder: SpeakerEncoder) -> dict[str, list[tuple[Embeddings, AudioFacts]]]:
     """Embedding and facts of every recording with enough speech, by speaker."""
-    voices = defaultdict(list)
+    voices, listener = defaultdict(list), Listener(encoder)
     for path in tqdm(paths, desc="embedding", disable=None):
-        heard = hear(corpus / path)
+        heard = listener.hear(corpus / path)
         if heard.facts.speech_s >= LITTLE_SPEECH_S:
-            voices[Path(path).parts[1]].append((encoder.embed(heard.samples), heard.facts))
+            voices[Path(path).parts[1]].append((heard.embedding, heard.facts))
     return voices
 
 

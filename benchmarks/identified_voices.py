@@ -4,7 +4,7 @@ They are kept on the disk by model, so that a run that was stopped goes on where
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from verdicts import Piece
 
-from sound_groove.audio.quality import assess
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.listening import HeardRecording, judge_samples
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.evaluation.versions import Condition, make_versions
 from sound_groove.files import replaced_bytes
 from sound_groove.types import Embeddings, Samples, Scores
 
 TALKERS = 6  # recordings that are kept for babble
-AT_ONCE = 60  # versions embedded at a time
+WINDOW_S = 300.0  # of versions embedded at a time
 
 
 @dataclass(frozen=True)
@@ -64,30 +65,29 @@ def embedded(encoder: SpeakerEncoder, pieces: Sequence[Piece], wanted: Sequence[
 def _embed(encoder: SpeakerEncoder, pieces: Sequence[Piece], wanted: Sequence[Condition]) -> Versions:
     owners: list[int] = []
     kinds: list[int] = []
-    facts: list[tuple[float, float]] = []
-    embeddings: list[Embeddings] = []
-    waiting: list[Samples] = []
-    heard: deque[tuple[str, Samples]] = deque(maxlen=TALKERS)
+    talked: deque[tuple[str, Samples]] = deque(maxlen=TALKERS)
 
-    def embed_waiting() -> None:
-        if waiting:
-            embeddings.append(encoder.embed(waiting))
-            waiting.clear()
+    def versions() -> Iterator[Samples]:
+        order = np.random.default_rng(0).permutation(len(pieces)).tolist()  # so that neighbours are different people
+        for index in tqdm(order, "cutting and embedding", unit="piece", disable=None):
+            piece = pieces[index]
+            samples = np.concatenate([load_audio(path) for path in piece.paths])
+            others = [other for speaker, other in talked if speaker != piece.speaker]
+            for condition, version in make_versions(samples, wanted, others, seed=index):
+                owners.append(index)
+                kinds.append(wanted.index(condition))
+                yield version
+            talked.append((piece.speaker, samples))
 
-    order = np.random.default_rng(0).permutation(len(pieces)).tolist()  # so that neighbours are different people
-    for index in tqdm(order, "cutting and embedding", unit="piece", disable=None):
-        piece = pieces[index]
-        samples = np.concatenate([load_audio(path) for path in piece.paths])
-        others = [other for speaker, other in heard if speaker != piece.speaker]
-        for condition, version in make_versions(samples, wanted, others, seed=index):
-            quality = assess(version, SAMPLE_RATE)
-            owners.append(index)
-            kinds.append(wanted.index(condition))
-            facts.append((quality.speech_s, quality.snr_db))
-            waiting.append(version)
-        heard.append((piece.speaker, samples))
-        if len(waiting) >= AT_ONCE:
-            embed_waiting()
-    embed_waiting()
-    speech_s, snr_db = np.array(facts).T
-    return Versions(np.array(owners), np.array(kinds), np.concatenate(embeddings), speech_s, snr_db)
+    heard = [
+        one
+        for one in Listener(encoder).hear_all(versions(), judge_samples, window_s=WINDOW_S)
+        if isinstance(one, HeardRecording)
+    ]
+    return Versions(
+        np.array(owners),
+        np.array(kinds),
+        np.array([one.embedding for one in heard]),
+        np.array([one.facts.speech_s for one in heard]),
+        np.array([one.facts.snr_db for one in heard]),
+    )

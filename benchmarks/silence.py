@@ -23,10 +23,10 @@ from judged_systems import middle
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sound_groove.audio.listening import MINIMUM_SPEECH_S
-from sound_groove.audio.quality import assess
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.listening import MINIMUM_SPEECH_S, HeardRecording, judge_samples
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
 from sound_groove.files import replaced_bytes
 from sound_groove.provenance import machine
@@ -97,7 +97,7 @@ def heard_in(
     """The recordings in one treatment, from a file where they are there already."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        parts = []
+        rows, listener = [], Listener(encoder)
         for start in tqdm(range(0, len(names), AT_ONCE), treatment, unit="batch", disable=None):
             whole = [load_audio(arguments.corpus / name) for name in names[start : start + AT_ONCE]]
             recordings = [middle(samples, arguments.longest) for samples in whole]
@@ -105,11 +105,11 @@ def heard_in(
                 if wanted == treatment:
                     draws = (np.random.default_rng((0, start + place)) for place in range(len(recordings)))
                     recordings = [treated(one, wanted, draw) for one, draw in zip(recordings, draws, strict=True)]
-            qualities = [assess(one, SAMPLE_RATE) for one in recordings]
-            facts = np.array([(quality.speech_s, quality.snr_db) for quality in qualities]).T
-            parts.append(Heard(encoder.embed(recordings), *facts))
+            for one in listener.hear_all(recordings, judge_samples, window_s=AT_ONCE * arguments.longest):
+                assert isinstance(one, HeardRecording)
+                rows.append((one.embedding, one.facts.speech_s, one.facts.snr_db))
         with replaced_bytes(path, durable=False) as file:
-            columns = Heard(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            columns = Heard(*(np.array(column) for column in zip(*rows, strict=True)))
             np.savez(file, allow_pickle=False, **columns._asdict())
     with np.load(path, allow_pickle=False) as stored:
         return Heard(**{name: stored[name] for name in Heard._fields})

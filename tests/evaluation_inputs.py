@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from sound_groove.audio.pauses import without_pauses
+from sound_groove.audio.voices import Voice
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 
@@ -23,7 +25,12 @@ class SpectrumEncoder:
         self.lengths: list[int] = []
         self.crops: list[CropAveraging | None] = []
 
-    def embed(self, recordings: Sequence[Samples], crops: CropAveraging | None = None) -> Embeddings:
+    def embed(self, recordings: Sequence[Samples]) -> Embeddings:
+        return self.embed_voices([without_pauses(samples) for samples in recordings])
+
+    def embed_voices(self, voices: Sequence[Voice], crops: CropAveraging | None = None) -> Embeddings:
+        recordings = [voice for voice in voices if isinstance(voice, np.ndarray)]
+        assert len(recordings) == len(voices)
         self.lengths += [len(samples) for samples in recordings]
         self.crops.append(crops)
         rows = []

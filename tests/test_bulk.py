@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import soundfile
 
+from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.cli import main
 from sound_groove.encoder.bulk import CHUNK, Arrays, Embed, Files, Outcome, Recordings, embed_all, in_threads
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, OutputError, UsageError
 from sound_groove.export.onnx_file import export_onnx
+from sound_groove.types import ModelIdentity
 
 RATE = 16000
+MODEL = ModelIdentity("made up", "m")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,12 @@ def stored(path: Path) -> dict[str, "np.ndarray[tuple[int], np.dtype[np.float32]
         return dict(zip(content["path"].tolist(), content["emb"], strict=True))
 
 
+def heard(name: str) -> HeardRecording:
+    """What was heard of a recording whose embedding tells its name."""
+    embedding = np.array([int(name), 1.0], np.float32)
+    return HeardRecording(name, AudioFacts(1.0, 1.0, 20.0, RATE), (), "", embedding=embedding, model=MODEL)
+
+
 def counted(bad: Sequence[str] = (), stop_at: int | None = None) -> tuple[Embed, list[str]]:
     """Gives each recording a vector that tells its name; some fail; after some the process is stopped."""
     asked: list[str] = []
@@ -49,7 +58,7 @@ def counted(bad: Sequence[str] = (), stop_at: int | None = None) -> tuple[Embed,
             if stop_at is not None and len(asked) == stop_at:
                 raise KeyboardInterrupt
             asked.append(name)
-            yield "is broken" if name in bad else np.array([int(name), 1.0], np.float32)
+            yield AudioError(None, "is broken") if name in bad else heard(name)
 
     return embed, asked
 
@@ -110,7 +119,8 @@ def test_threads_give_what_one_after_the_other_gives(model: Path, folder: Path) 
     encoder = SpeakerEncoder.load(model, threads=1)
     paths = tuple(sorted(str(path) for path in folder.rglob("*.wav")))
     found = list(in_threads(encoder, None, 3)(Files(paths), paths))
-    assert np.allclose(np.array(found), encoder.embed(paths), atol=1e-5)
+    embeddings = [one.embedding for one in found if isinstance(one, HeardRecording)]
+    assert np.allclose(np.array(embeddings), encoder.embed(paths), atol=1e-5)
 
 
 def test_the_command_embeds_folders_lists_and_arrays_alike(
@@ -170,7 +180,8 @@ def test_arrays_that_are_no_samples_fail_by_name(model: Path, tmp_path: Path) ->
     np.savez(tmp_path / "a.npz", allow_pickle=False, whole=np.ones(RATE, np.int16), flat=np.zeros((3, 3), np.float32))
     recordings = Arrays(str(tmp_path / "a.npz"), ("whole", "flat"))
     whole, flat = in_threads(SpeakerEncoder.load(model), None, 1)(recordings, recordings.names)
-    assert isinstance(whole, str) and "int16" in whole and isinstance(flat, str) and "(3, 3)" in flat
+    assert isinstance(whole, AudioError) and "int16" in whole.reason
+    assert isinstance(flat, AudioError) and "(3, 3)" in flat.reason
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Ray is tested on Linux")

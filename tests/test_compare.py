@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sound_groove.audio.listening as listening
-import sound_groove.comparison as comparison
 from broken_audio import write_broken_files
 from sound_groove.audio.listening import AudioFacts
 from sound_groove.audio.quality import Quality
+from sound_groove.audio.voices import Voice
 from sound_groove.cli import main
-from sound_groove.comparison import Comparison, compare
+from sound_groove.comparison import Comparison, Judge, compare
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, UsageError
 from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
@@ -38,9 +39,9 @@ class Scripted(SpeakerEncoder):
         self.embedding_size = 2
         self.score_map = score_map
 
-    def embed(self, recordings: Samples, *others: object, **options: object) -> Embeddings:  # type: ignore[override]
-        angle = np.deg2rad(len(recordings) % 1000)
-        return np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)
+    def embed_voices(self, voices: Sequence[Voice], *others: object) -> Embeddings:  # type: ignore[override]
+        angles = np.deg2rad([len(voice) % 1000 for voice in voices if isinstance(voice, np.ndarray)])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
 def at_degrees(angle: int) -> Samples:
@@ -96,11 +97,11 @@ def test_the_verdict_follows_the_probability() -> None:
     offset=st.floats(-50, 50),
 )
 def test_at_the_threshold_the_probability_is_one_half(prior: float, scale: float, offset: float) -> None:
-    score_map = ScoreMap(scale, offset, "an example")
+    judge = Judge(ModelIdentity("scripted", ""), ScoreMap(scale, offset, "an example"), prior)
     facts = (AudioFacts(3.0, 2.0, 30.0, 16000),) * 2
-    _, _, threshold = comparison._evidence(0.0, score_map, prior, facts)
+    _, _, threshold = judge.evidence(0.0, facts)
     assert threshold is not None
-    assert comparison._evidence(threshold, score_map, prior, facts)[1] == pytest.approx(0.5, abs=1e-9)
+    assert judge.evidence(threshold, facts)[1] == pytest.approx(0.5, abs=1e-9)
 
 
 @pytest.mark.usefixtures("enough_speech")

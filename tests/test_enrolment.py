@@ -16,6 +16,7 @@ import sound_groove.audio.listening as listening
 import sound_groove.voiceprints.enrolment as enrolment
 from sound_groove.audio.quality import Quality
 from sound_groove.audio.reading import load_audio
+from sound_groove.audio.voices import Voice
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import (
     EnrolmentError,
@@ -26,7 +27,7 @@ from sound_groove.errors import (
 )
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples
-from sound_groove.voiceprints.enrolment import Enrolment, enroll, kept_samples, re_embed
+from sound_groove.voiceprints.enrolment import Enrolment, enroll, re_embed
 from sound_groove.voiceprints.store.exchange import export_voiceprints, import_voiceprints, read_voiceprints
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.opening import open_store
@@ -45,9 +46,9 @@ class Scripted(SpeakerEncoder):
         self.score_map = score_map
         self.turn = turn
 
-    def embed(self, recordings: Samples, *others: object, **options: object) -> Embeddings:  # type: ignore[override]
-        angle = math.radians(len(recordings) % 1000 + self.turn)
-        return np.array([math.cos(angle), math.sin(angle)], dtype=np.float32)
+    def embed_voices(self, voices: Sequence[Voice], *others: object) -> Embeddings:  # type: ignore[override]
+        angles = np.deg2rad([len(voice) % 1000 + self.turn for voice in voices if isinstance(voice, np.ndarray)])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
 def at_degrees(angle: int, seed: int = 0) -> Samples:
@@ -197,7 +198,7 @@ def test_re_embedding_needs_the_audio_and_puts_the_new_models_embeddings_in_plac
 def test_kept_audio_is_the_samples_that_were_embedded(store: VoiceprintStore) -> None:
     loud = np.clip(at_degrees(0) * 6, -2.5, 2.5)
     enroll(store, "anna", [at_degrees(7), loud], Scripted(), keep_audio=True, force=True)
-    first, second = (kept_samples(recording) for recording in store.voiceprint("anna").recordings)
+    first, second = (load_audio(recording.audio) for recording in store.voiceprint("anna").recordings)
     np.testing.assert_allclose(first, at_degrees(7), atol=2**-23)
     np.testing.assert_allclose(second, loud / np.abs(loud).max(), atol=2**-22)
 

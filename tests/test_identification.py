@@ -18,7 +18,7 @@ from sound_groove.scoring.decision import DecisionRule
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning
 from sound_groove.voiceprints.enrolment import enroll
 from sound_groove.voiceprints.gallery import COHORT, MemoryGallery, Neighbour, open_gallery
-from sound_groove.voiceprints.identification import WEIGHED, Identification, identify, identify_heard
+from sound_groove.voiceprints.identification import WEIGHED, Identification, identify
 from sound_groove.voiceprints.store.opening import open_store
 from sound_groove.voiceprints.store.records import SpeakerEntry
 from store_places import MODEL, OTHER_MODEL, SqlitePlace, recording
@@ -60,14 +60,23 @@ class Made:
         return self._all()[::-1][:COHORT]
 
 
-def heard(speech_s: float = 3.0, *warnings: QualityWarning) -> HeardRecording:
-    return HeardRecording("a.wav", NOTHING, AudioFacts(4.0, speech_s, 20.0, 16_000), warnings)
+def heard(speech_s: float = 3.0, *warnings: QualityWarning, embedding: Embeddings = NOTHING) -> HeardRecording:
+    facts = AudioFacts(4.0, speech_s, 20.0, 16_000)
+    return HeardRecording("a.wav", facts, warnings, "", embedding=embedding, model=MODEL)
+
+
+class Scored(SpeakerEncoder):
+    """An encoder that nobody asks for an embedding."""
+
+    def __init__(self, score_map: ScoreMap | None = MAP) -> None:
+        self.identity = MODEL
+        self.score_map = score_map
 
 
 def ask(*scores: float, score_map: ScoreMap | None = MAP, top: int = 5, rule: DecisionRule | None = None,
         prior: float = 0.5) -> Identification:  # fmt: skip
-    return identify_heard(
-        Made(list(scores)), heard(), NOTHING, score_map, top=top, prior=prior, rule=rule or DecisionRule()
+    return identify(
+        Made(list(scores)), heard(), Scored(score_map), top=top, prior=prior, rule=rule or DecisionRule()
     )  # fmt: skip
 
 
@@ -128,7 +137,7 @@ def test_a_long_enrolment_may_come_before_a_nearer_short_one() -> None:
     gallery = Made([0.8, 0.7])
     long = [Neighbour(entry(0, 1.0), 0.8), Neighbour(entry(1, 30.0), 0.7)]
     gallery.nearest = lambda embedding, count: long  # type: ignore[method-assign]
-    found = identify_heard(gallery, heard(), NOTHING, score_map)
+    found = identify(gallery, heard(), Scored(score_map))
     assert [match.name for match in found.candidates] == ["speaker 1", "speaker 0"]
     assert found.candidates[0].score == pytest.approx(0.7)
 
@@ -136,7 +145,7 @@ def test_a_long_enrolment_may_come_before_a_nearer_short_one() -> None:
 def test_recordings_that_disagree_count_by_their_mean_cosine() -> None:
     gallery = Made([0.8])
     gallery.nearest = lambda embedding, count: [Neighbour(entry(0, coherence=0.75), 0.8)]  # type: ignore[method-assign]
-    found = identify_heard(gallery, heard(), NOTHING, MAP)
+    found = identify(gallery, heard(), Scored())
     assert found.candidates[0].score == pytest.approx(0.6) and found.candidates[0].llr == pytest.approx(2.0)
 
 
@@ -148,13 +157,13 @@ def test_an_empty_gallery_is_nobody_and_says_why() -> None:
 
 
 def test_those_of_another_model_are_mentioned() -> None:
-    found = identify_heard(Made([0.9], elsewhere=2), heard(), NOTHING, MAP)
+    found = identify(Made([0.9], elsewhere=2), heard(), Scored())
     (warning,) = found.warnings
     assert found.others == 2 and warning.code == "other_model"
     assert (
         warning.message.startswith("2 more speakers are enrolled with another model") and "re-embed" in warning.message
     )
-    assert "1 more speaker is" in identify_heard(Made([], elsewhere=1), heard(), NOTHING, MAP).warnings[1].message
+    assert "1 more speaker is" in identify(Made([], elsewhere=1), heard(), Scored()).warnings[1].message
 
 
 def test_a_model_without_a_map_gives_scores_and_no_verdict() -> None:
@@ -179,7 +188,7 @@ def test_a_flat_map_says_nothing_and_has_no_threshold() -> None:
 def test_too_little_speech_gives_no_verdict() -> None:
     told = QualityWarning("too_little_speech", "a.wav: too little")
     for scores in ([0.95], [0.1]):
-        found = identify_heard(Made(scores), heard(0.3, told), NOTHING, MAP)
+        found = identify(Made(scores), heard(0.3, told), Scored())
         assert (found.verdict, found.speaker) == ("inconclusive", None)
         assert found.candidates and found.warnings == (told,)
 
@@ -224,14 +233,14 @@ def test_a_store_is_followed_and_other_models_are_never_compared(tmp_path: Path)
     with closing(SqlitePlace(tmp_path / "voiceprints.db").open()) as store:
         gallery = MemoryGallery(store, MODEL, threads=1)
         query = recording(1).embedding
-        assert identify_heard(gallery, heard(), query, MAP).verdict == "nobody"
+        assert identify(gallery, heard(embedding=query), Scored()).verdict == "nobody"
         store.add("theirs", [recording(1)], OTHER_MODEL, None, "me")
-        found = identify_heard(gallery, heard(), query, MAP)
+        found = identify(gallery, heard(embedding=query), Scored())
         assert (found.verdict, found.enrolled, found.others) == ("nobody", 0, 1)
         store.add("ours", [recording(1)], MODEL, None, "me")
-        assert identify_heard(gallery, heard(), query, MAP).speaker == "ours"
+        assert identify(gallery, heard(embedding=query), Scored()).speaker == "ours"
         store.remove("ours", "me")
-        assert identify_heard(gallery, heard(), query, MAP).verdict == "nobody"
+        assert identify(gallery, heard(embedding=query), Scored()).verdict == "nobody"
 
 
 @pytest.mark.parametrize("voice", ["awb", "rms", "slt"])
@@ -239,13 +248,13 @@ def test_voices_are_known_again_by_another_sentence(
     encoder: SpeakerEncoder, gallery: MemoryGallery, voice: str
 ) -> None:
     clip = hear(EXAMPLES / f"{voice}-2.flac")
-    found = identify_heard(gallery, clip, encoder.embed(clip.samples), encoder.score_map)
+    found = identify(gallery, clip, encoder)
     assert (found.verdict, found.speaker, found.enrolled) == ("identified", voice, 3)
 
 
 def test_a_voice_that_nobody_enrolled_is_not_named(encoder: SpeakerEncoder, gallery: MemoryGallery) -> None:
     clip = hear(EXAMPLES / "kal16-1.flac")
-    found = identify_heard(gallery, clip, encoder.embed(clip.samples), encoder.score_map)
+    found = identify(gallery, clip, encoder)
     assert found.speaker is None and found.verdict != "identified"
 
 

@@ -8,11 +8,12 @@ import soundfile
 import torch
 from pydantic import ValidationError
 
+from sound_groove.audio import voices
 from sound_groove.audio.listening import hear
 from sound_groove.audio.pauses import AROUND_S, assembled, joined, kept_spans, within, without_pauses
 from sound_groove.audio.reading import SAMPLE_RATE
-from sound_groove.encoder import encoder as encoder_module
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import network_hash
 from sound_groove.recipe.schema import NetworkConfiguration
@@ -28,6 +29,11 @@ def encoder(exported: Path) -> SpeakerEncoder:
 @pytest.fixture(scope="module")
 def voice() -> Samples:
     return speak(made_up_speaker(0, 3), 0, 5.0)
+
+
+def shorten_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a recording of more than 7 s a long one, which is listened to in parts of 7 s."""
+    monkeypatch.setattr(voices, "LISTENED_SAMPLES", 7 * SAMPLE_RATE)
 
 
 def zeros(seconds: float) -> Samples:
@@ -66,8 +72,8 @@ def test_what_was_heard_is_embedded_like_the_file(encoder: SpeakerEncoder, voice
     heard = hear(tmp_path / "a.wav")
     assert len(heard.speech) >= 2
     assert len(without_pauses(heard.samples, heard.speech)) < len(heard.samples) - 5 * SAMPLE_RATE
-    assert np.array_equal(encoder.embed_heard(heard), encoder.embed(tmp_path / "a.wav"))
-    assert np.array_equal(encoder.embed_heard(heard), encoder.embed(heard.samples))
+    assert np.array_equal(Listener(encoder).hear(heard).embedding, encoder.embed(tmp_path / "a.wav"))
+    assert np.array_equal(Listener(encoder).hear(heard).embedding, encoder.embed(heard.samples))
 
 
 @pytest.mark.parametrize("crops", [None, CropAveraging(3, 200)])
@@ -82,7 +88,7 @@ def test_a_long_recording_is_embedded_by_its_speech_alone(
     samples = np.concatenate((zeros(12), voice, zeros(9), voice, zeros(20)))
     soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, "FLOAT")
     whole = encoder.embed(tmp_path / "a.wav", crops)
-    monkeypatch.setattr(encoder_module, "LISTENED_SAMPLES", 7 * SAMPLE_RATE)
+    shorten_parts(monkeypatch)
     assert float(encoder.embed(tmp_path / "a.wav", crops) @ whole) > 0.99
     assert np.allclose(
         encoder.embed(tmp_path / "a.wav", crops, keep_pauses=True),
@@ -106,7 +112,7 @@ def test_silence_is_put_behind_each_recording(floored: SpeakerEncoder, voice: Sa
     assert float(expected @ floored.embed(voice, keep_pauses=True)) < 0.999
     assert np.allclose(floored.embed(voice), expected, atol=1e-6)
     soundfile.write(tmp_path / "a.wav", voice, SAMPLE_RATE, "FLOAT")
-    assert np.allclose(floored.embed_heard(hear(tmp_path / "a.wav")), expected, atol=1e-6)
+    assert np.allclose(Listener(floored).hear(tmp_path / "a.wav").embedding, expected, atol=1e-6)
 
 
 def test_silence_is_put_behind_each_piece_of_a_long_recording(
@@ -114,7 +120,7 @@ def test_silence_is_put_behind_each_piece_of_a_long_recording(
 ) -> None:
     soundfile.write(tmp_path / "a.wav", np.tile(voice, 5), SAMPLE_RATE, "FLOAT")
     whole = floored.embed(tmp_path / "a.wav")
-    monkeypatch.setattr(encoder_module, "LISTENED_SAMPLES", 7 * SAMPLE_RATE)
+    shorten_parts(monkeypatch)
     assert float(floored.embed(tmp_path / "a.wav") @ whole) > 0.999
 
 

@@ -21,6 +21,7 @@ from service_process import EXAMPLES, ServiceProcess, clip, until
 from sound_groove.audio.reading import load_audio
 from sound_groove.comparison import compare
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.scoring.decision import DecisionRule
 from sound_groove.service.keys import add_key, remove_key
 
 NAMES = ["a/recordings", "a/../c", "%", "%2F", "?x=1", "日本", 'O\'Neil "x"', "a b+#;", "Zoë", "a" * 200]
@@ -267,6 +268,19 @@ def test_a_voice_that_does_not_fit_is_not_enrolled(client: httpx.Client, kim: st
     again = error(client.post(f"/v1/speakers/{kim}/recordings", files={"audio": clip("awb-1")}), 422)
     assert "enrolled already" in str(again["message"])
     assert client.get(f"/v1/speakers/{kim}").json()["speaker"]["recordings"] == 2
+
+
+def test_the_rule_of_a_verdict_is_that_of_the_library(client: httpx.Client) -> None:
+    encoder, files = SpeakerEncoder.load("pretrained", threads=1), {"a": clip("awb-1"), "b": clip("awb-2")}
+    verdicts = set()
+    for rule in ({"max_false_accept": 1e-9}, {"false_accept": 50.0, "inconclusive": 0.1}, {"max_false_reject": 0.2}):
+        found = client.post("/v1/compare", files=files, data=rule).json()
+        expected = compare(EXAMPLES / "awb-1.flac", EXAMPLES / "awb-2.flac", encoder, rule=DecisionRule(**rule))
+        assert found["limits"] == list(expected.limits) and found["verdict"] == expected.verdict
+        verdicts.add(found["verdict"])
+    assert verdicts == {"same", "inconclusive"}
+    for field, value in (("max_false_accept", "1"), ("false_reject", "-1"), ("inconclusive", "nan"), ("prior", "x")):
+        assert error(client.post("/v1/compare", files=files, data={field: value}), 400)["code"] == "malformed"
 
 
 @pytest.mark.parametrize("prior", ["0", "1", "-1", "nan", "inf", "x", ""])

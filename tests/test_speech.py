@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from sound_groove.audio import speech
-from sound_groove.audio.listening import MINIMUM_SPEECH_S, ReadRecording, judged
+from sound_groove.audio.listening import MINIMUM_SPEECH_S, heard_of
 from sound_groove.audio.quality import Quality, assess, clipped_share
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.audio.speech import CHUNK, CONTEXT, DETECTOR, STATE, Flags, find_speech, speech_spans
 from sound_groove.export.speech_detector import detector_graph, silero_weights
 from sound_groove.synthesis.voices import made_up_speaker, speak
-from sound_groove.types import Samples
+from sound_groove.types import ChannelFacts, Recording, Samples
 
 RATE = SAMPLE_RATE
 VOICE = speak(made_up_speaker(0, 1), 1, 5.0)
@@ -227,8 +227,8 @@ def test_many_threads_get_what_one_gets() -> None:
 
 @pytest.mark.parametrize("speech_s", [0.004, 0.4501, 0.4999, 0.49999999])
 def test_too_little_speech_never_reads_as_enough(speech_s: float) -> None:
-    recording = ReadRecording("a.wav", VOICE, RATE)
-    (warning,) = judged(recording, Quality(speech_s, 20.0, ())).warnings
+    recording = Recording(None, VOICE, RATE, ChannelFacts(1))
+    (warning,) = heard_of(recording, Quality(speech_s, 20.0, ()), "a.wav").warnings
     told = float(warning.message.split("only ")[1].split(" s")[0])
     assert told < MINIMUM_SPEECH_S and told <= speech_s
 

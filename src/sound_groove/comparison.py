@@ -14,17 +14,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sound_groove.arguments import check_kind, check_number
 from sound_groove.audio.given import AnyRecording
-from sound_groove.audio.listening import AudioFacts, HeardRecording, allow_verdict, judge, read
+from sound_groove.audio.listening import AudioFacts, HeardRecording, allow_verdict, decode, judge
 from sound_groove.encoder.encoder import SpeakerEncoder, default_model
+from sound_groove.encoder.listener import Listener
 from sound_groove.errors import UsageError
 from sound_groove.scoring.calibration import ScoreMap, logit, probability, trial_measures
 from sound_groove.scoring.cosine import cosine
 from sound_groove.scoring.decision import DecisionRule, Verdict
-from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Scores
+from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Scores
 
 DEFAULT_PRIOR = 0.5
 DEFAULT_RULE = DecisionRule()
@@ -66,8 +65,8 @@ class Comparison:
 
 
 def compare(
-    a: AnyRecording,
-    b: AnyRecording,
+    a: AnyRecording | HeardRecording,
+    b: AnyRecording | HeardRecording,
     model: str | Path | SpeakerEncoder | None = None,
     *,
     prior: float = DEFAULT_PRIOR,
@@ -83,7 +82,8 @@ def compare(
 
     Args:
         a: a path, the bytes of a file, an open file, or samples with their rate, as `audio.reading.load_audio` takes
-            them; an array alone is mono float32 at 16 kHz in [-1, 1]. A path may name a channel: `call.wav#2`.
+            them; an array alone is mono float32 at 16 kHz in [-1, 1]. A path may name a channel: `call.wav#2`. Or what
+            a `Listener` with this model heard of one.
         b: the same.
         model: a model file, a run folder, or an encoder (which saves loading it again); None takes the model that the
             environment variable SOUND_GROOVE_MODEL names, else the one in the package, `pretrained`.
@@ -102,78 +102,117 @@ def compare(
         result = compare("a.wav", "b.wav")
         print(result.verdict, result.probability)
     """
-    check_prior(prior)
-    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
     if crops is not None:
         check_kind(crops, CropAveraging, "crops", "CropAveraging(count, frames)")
     if model is not None:
         check_kind(model, (str, os.PathLike, SpeakerEncoder), "the model", "a path, a name or a SpeakerEncoder")
+    check_prior(prior)
+    check_rule(rule)
+
     # What is cheap to refuse comes first: recordings that cannot be read, then a model that cannot.
-    sides = (read(a, "the first recording", channel), read(b, "the second recording", channel))
+    sides = [
+        side if isinstance(side, HeardRecording) else decode(side, name, channel)
+        for side, name in ((a, "the first recording"), (b, "the second recording"))
+    ]
     encoder = (
         model if isinstance(model, SpeakerEncoder) else SpeakerEncoder.load(default_model() if model is None else model)
     )
     with ThreadPoolExecutor(len(sides), thread_name_prefix="listening") as executor:
-        first, second = executor.map(judge, sides)
+        judged = executor.map(lambda side: side if isinstance(side, HeardRecording) else judge(*side), sides)
     # One at a time: an embedding that does not depend on what it is compared with makes the score symmetric to the bit.
-    embeddings = [encoder.embed_heard(side, crops) for side in (first, second)]
-    return compare_heard((first, second), embeddings, encoder.identity, encoder.score_map, prior=prior, rule=rule)
+    listener = Listener(encoder, crops)
+    first, second = (listener.hear(side) for side in judged)
+    return Judge.of(encoder, prior, rule).compare(first, second)
 
 
-def compare_heard(
-    sides: tuple[HeardRecording, HeardRecording],
-    embeddings: Sequence[Embeddings],
-    model: ModelIdentity,
-    score_map: ScoreMap | None,
-    *,
-    prior: float = DEFAULT_PRIOR,
-    rule: DecisionRule = DEFAULT_RULE,
-) -> Comparison:
-    """The same for two recordings that are heard and embedded already, (D,) each."""
-    first, second = sides
-    warnings = [*first.warnings, *second.warnings]
-    if np.array_equal(first.samples, second.samples):
-        message = "the two recordings are the same audio, so that the score says nothing about who is speaking"
-        warnings.append(QualityWarning("same_audio", message))
-    score = cosine(embeddings[0], embeddings[1])
-    return weigh(score, (first.facts, second.facts), warnings, model, score_map, prior=prior, rule=rule)
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What turns scores into answers: the model that scored, its score map, the prior, and the rule of the verdict.
 
-
-def weigh(
-    score: float,
-    facts: tuple[AudioFacts, AudioFacts],
-    warnings: Sequence[QualityWarning],
-    model: ModelIdentity,
-    score_map: ScoreMap | None,
-    *,
-    prior: float = DEFAULT_PRIOR,
-    rule: DecisionRule = DEFAULT_RULE,
-) -> Comparison:
-    """The answer that a score gives.
-
-    Args:
-        score: cosine of two embeddings.
-        facts: of the recordings on the two sides.
-        warnings: of both; some leave no verdict (`audio.listening.NO_VERDICT`).
+    Attributes:
         model: which made the embeddings.
-        score_map: of this model; None leaves it without a verdict.
-        prior: probability of the same speaker before listening, in (0, 1).
+        score_map: of this model; None leaves scores without a verdict.
+        prior: probability of the same speaker, or of somebody enrolled, before listening, in (0, 1).
         rule: how sure a verdict must be.
     """
-    allowed = all(side.allows_verdict for side in facts) and allow_verdict(warnings)
-    llr, chance, threshold = _evidence(score, score_map, prior, facts)
-    return Comparison(
-        score=score,
-        llr=llr,
-        probability=chance,
-        prior=prior,
-        threshold=threshold,
-        limits=rule.limits(prior),
-        verdict="inconclusive" if llr is None or not allowed else rule.decide(llr, prior),
-        model=model,
-        warnings=(*warnings, *doubts(score_map, measures_of(facts))),
-        audio=facts,
-    )
+
+    model: ModelIdentity
+    score_map: ScoreMap | None
+    prior: float = DEFAULT_PRIOR
+    rule: DecisionRule = DEFAULT_RULE
+
+    @classmethod
+    def of(cls, encoder: SpeakerEncoder, prior: float = DEFAULT_PRIOR, rule: DecisionRule = DEFAULT_RULE) -> "Judge":
+        """The judge of what a model embeds.
+
+        Raises:
+            UsageError: the prior is out of range, or an argument is of another kind.
+        """
+        check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+        return cls(encoder.identity, encoder.score_map, check_prior(prior), check_rule(rule))
+
+    def compare(self, first: HeardRecording, second: HeardRecording) -> Comparison:
+        """The answer for two recordings that the model embedded."""
+        warnings = [*first.warnings, *second.warnings]
+        if first.digest == second.digest:
+            message = "the two recordings are the same audio, so that the score says nothing about who is speaking"
+            warnings.append(QualityWarning("same_audio", message))
+        return self.weigh(cosine(first.embedding, second.embedding), (first.facts, second.facts), warnings)
+
+    def weigh(
+        self, score: float, facts: tuple[AudioFacts, AudioFacts], warnings: Sequence[QualityWarning]
+    ) -> Comparison:
+        """The answer that a score gives.
+
+        Args:
+            score: cosine of two embeddings.
+            facts: of the recordings on the two sides.
+            warnings: of both; some leave no verdict (`audio.listening.NO_VERDICT`).
+        """
+        allowed = all(side.allows_verdict for side in facts) and allow_verdict(warnings)
+        llr, chance, threshold = self.evidence(score, facts)
+        return Comparison(
+            score=score,
+            llr=llr,
+            probability=chance,
+            prior=self.prior,
+            threshold=threshold,
+            limits=self.rule.limits(self.prior),
+            verdict="inconclusive" if llr is None or not allowed else self.rule.decide(llr, self.prior),
+            model=self.model,
+            warnings=(*warnings, *self.doubts(measures_of(facts))),
+            audio=facts,
+        )
+
+    def evidence(
+        self, score: float, facts: tuple[AudioFacts, AudioFacts]
+    ) -> tuple[float | None, float | None, float | None]:
+        """Log-likelihood ratio, probability and threshold of a score; all None without a score map."""
+        if self.score_map is None:
+            return None, None, None
+        scale, offset = (float(value) for value in self.score_map.line(measures_of(facts)))
+        llr = scale * score + offset
+        # A flat map says that the model's scores tell nothing: every score has the prior's probability.
+        threshold = (-logit(self.prior) - offset) / scale if scale > 0 else None
+        return llr, probability(llr, self.prior), threshold
+
+    def doubts(self, measures: Mapping[str, Scores]) -> tuple[QualityWarning, ...]:
+        """Why the probability of a trial with these measures, one each, is not to be relied on."""
+        score_map = self.score_map
+        if score_map is None:
+            message = "the model carries no map from score to probability, so there is a score and no verdict"
+            return (QualityWarning("uncalibrated", message),)
+        if not score_map.calibrated:
+            message = (
+                "the probability is uncalibrated: its map was fitted on the validation speakers that also chose the "
+                "checkpoint; fit one on speakers of your own with 'sound-groove calibrate'"
+            )
+            return (QualityWarning("uncalibrated", message),)
+        lacking = [_LACKING[term.measure] for term in score_map.terms if measures[term.measure].item() < term.low]
+        if not lacking:
+            return ()
+        message = f"the two have {' and '.join(lacking)} than the model was calibrated on; it may be too sure of them"
+        return (QualityWarning("outside_calibration", message),)
 
 
 def check_prior(prior: float) -> float:
@@ -187,40 +226,20 @@ def check_prior(prior: float) -> float:
     return prior
 
 
-def _evidence(
-    score: float, score_map: ScoreMap | None, prior: float, facts: tuple[AudioFacts, AudioFacts]
-) -> tuple[float | None, float | None, float | None]:
-    """Log-likelihood ratio, probability and threshold; all None without a score map."""
-    if score_map is None:
-        return None, None, None
-    scale, offset = (float(value) for value in score_map.line(measures_of(facts)))
-    llr = scale * score + offset
-    # A flat map says that the model's scores tell nothing: every score has the prior's probability.
-    return llr, probability(llr, prior), (-logit(prior) - offset) / scale if scale > 0 else None
+def check_rule(rule: DecisionRule) -> DecisionRule:
+    """The rule itself, when it is one.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    return rule
 
 
 def measures_of(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
     """Of the two recordings, as a score map takes them."""
     first, second = ({"speech_s": side.speech_s, "snr_db": side.snr_db} for side in facts)
     return trial_measures(first, second)
-
-
-def doubts(score_map: ScoreMap | None, measures: Mapping[str, Scores]) -> tuple[QualityWarning, ...]:
-    """Why the probability of a trial with these measures, one each, is not to be relied on."""
-    if score_map is None:
-        message = "the model carries no map from score to probability, so there is a score and no verdict"
-        return (QualityWarning("uncalibrated", message),)
-    if not score_map.calibrated:
-        message = (
-            "the probability is uncalibrated: its map was fitted on the validation speakers that also chose the "
-            "checkpoint; fit one on speakers of your own with 'sound-groove calibrate'"
-        )
-        return (QualityWarning("uncalibrated", message),)
-    lacking = [_LACKING[term.measure] for term in score_map.terms if measures[term.measure].item() < term.low]
-    if not lacking:
-        return ()
-    message = f"the two have {' and '.join(lacking)} than the model was calibrated on; it may be too sure of them"
-    return (QualityWarning("outside_calibration", message),)
 
 
 _LACKING = {"speech": "less speech", "snr": "more noise"}

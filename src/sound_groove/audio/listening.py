@@ -1,20 +1,26 @@
-"""One recording, heard: its samples, what is known of them, and what makes them less trustworthy."""
+"""One recording, heard: what is known of it, what makes it less trustworthy, and its embedding once it has one."""
 
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
 
 from sound_groove.audio.given import STANDARD_INPUT, AnyRecording
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.quality import Quality, assess, seconds_text
 from sound_groove.audio.reading import SAMPLE_RATE, read_recording
 from sound_groove.errors import AudioError, printable
-from sound_groove.types import ChannelFacts, QualityWarning, Samples
+from sound_groove.types import ChannelFacts, Embeddings, ModelIdentity, QualityWarning, Recording, Samples
 
 MINIMUM_SPEECH_S = 0.5  # with less speech than this a recording gives no verdict
 NO_VERDICT = frozenset({"too_little_speech", "channels_differ"})  # codes of warnings that leave no verdict
-ONE_CHANNEL = ChannelFacts(1)
+
+
+def _nothing() -> Samples:
+    return np.empty(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,52 +45,37 @@ class AudioFacts:
         return self.speech_s >= MINIMUM_SPEECH_S
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRecording:
-    """A recording that was decoded.
-
-    Attributes:
-        name: what warnings call it.
-        samples: (samples,) mono at 16 kHz.
-        sample_rate: the file's own, in Hz.
-        channels: the file's own, and what became of them.
-        warnings: what is doubtful about where the samples come from.
-    """
-
-    name: str
-    samples: Samples
-    sample_rate: int
-    channels: ChannelFacts = ONE_CHANNEL
-    warnings: tuple[QualityWarning, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class HeardRecording:
-    """A recording that was decoded and judged.
+    """What was heard of a recording: one record from the decoder to the verdict.
+
+    Whoever decodes it (`hear`, or a worker of the service) fills in all but its embedding and its model; a
+    `sound_groove.encoder.listener.Listener` embeds it, and keeps its samples only where somebody asks for them.
 
     Attributes:
         name: what warnings call it.
-        samples: (samples,) mono at 16 kHz.
         facts: its length, speech, noise and rate.
         warnings: what makes it less trustworthy, each with the recording's name.
-        speech: the stretches of speech in the samples.
+        digest: SHA-256 of its samples (hexadecimal): the same for the same audio in another lossless file.
+        speech: the stretches of speech in it, first sample and the one after the last.
+        samples: (samples,) mono at 16 kHz; empty where they were not kept.
+        embedding: (D,) of unit length; empty until it is embedded.
+        model: which embedded it; None until then.
     """
 
     name: str
-    samples: Samples
     facts: AudioFacts
     warnings: tuple[QualityWarning, ...]
+    digest: str
     speech: tuple[Span, ...] = ()
+    samples: Samples = field(default_factory=_nothing, repr=False)
+    embedding: Embeddings = field(default_factory=_nothing, repr=False)
+    model: ModelIdentity | None = None
 
     @property
     def allows_verdict(self) -> bool:
         """There is enough speech in it, and its channels, if they were averaged, carry one sound."""
         return self.facts.allows_verdict and allow_verdict(self.warnings)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its samples (hexadecimal): the same for the same audio in another lossless file."""
-        return digest_of(self.samples)
 
 
 def digest_of(samples: Samples) -> str:
@@ -112,7 +103,7 @@ def allow_verdict(warnings: Sequence[QualityWarning]) -> bool:
 
 
 def hear(recording: AnyRecording, name: str = "the recording", channel: int | None = None) -> HeardRecording:
-    """Decode and judge a recording.
+    """Decode and judge a recording, all of it in memory.
 
     Args:
         recording: as `audio.reading.load_audio` takes it.
@@ -122,37 +113,56 @@ def hear(recording: AnyRecording, name: str = "the recording", channel: int | No
     Raises:
         AudioError: it cannot be used.
     """
-    return judge(read(recording, name, channel))
+    return judge(*decode(recording, name, channel))
 
 
-def read(recording: AnyRecording, name: str, channel: int | None = None) -> ReadRecording:
-    """Decode a recording; arguments and errors are those of `hear`."""
+def decode(recording: AnyRecording, name: str, channel: int | None = None) -> tuple[Recording, str]:
+    """A recording that is decoded, and what warnings call it; arguments and errors are those of `hear`."""
     try:
-        loaded = read_recording(recording, channel)
+        decoded = read_recording(recording, channel)
     except AudioError as error:
         raise error.named(name) from error.__cause__
-    if loaded.path is not None:
-        given = isinstance(recording, str | os.PathLike) and recording != STANDARD_INPUT
-        name = printable(os.fsdecode(recording) if given else str(loaded.path))  # type: ignore[arg-type]
-    return ReadRecording(name, loaded.samples, loaded.source_sample_rate, loaded.channels, loaded.warnings)
+    return decoded, called(recording, decoded.path, name)
 
 
-def judge(recording: ReadRecording) -> HeardRecording:
-    """Judge a recording: the quality's warnings under its name, and one more where it allows no verdict."""
-    return judged(recording, assess(recording.samples, recording.sample_rate))
+def judge(decoded: Recording, name: str) -> HeardRecording:
+    """The record of a recording that was decoded, and is judged now."""
+    return heard_of(decoded, assess(decoded.samples, decoded.source_sample_rate), name)
 
 
-def judged(recording: ReadRecording, quality: Quality) -> HeardRecording:
-    """The same where the quality was found already, as by another process."""
-    facts = AudioFacts(len(recording.samples) / SAMPLE_RATE, quality.speech_s, quality.snr_db, recording.sample_rate)
-    found = (*recording.channels.warnings, *recording.warnings, *quality.warnings)
-    named = [QualityWarning(warning.code, f"{recording.name}: {warning.message}") for warning in found]
-    heard = HeardRecording(recording.name, recording.samples, facts, tuple(named), quality.speech)
+def judge_samples(samples: Samples, name: str = "samples") -> HeardRecording:
+    """The record of samples (samples,) that were made here and, other than those of a file, may be silent."""
+    return judge(Recording(None, samples, SAMPLE_RATE, ChannelFacts(1)), name)
+
+
+def called(recording: object, path: Path | None, name: str) -> str:
+    """What warnings call a recording: its path as it was given, else that which was found, else the name."""
+    if path is None:
+        return name
+    is_given = isinstance(recording, str | os.PathLike) and recording != STANDARD_INPUT
+    return printable(os.fsdecode(recording) if is_given else str(path))  # type: ignore[arg-type]
+
+
+def heard_of(decoded: Recording, quality: Quality, name: str) -> HeardRecording:
+    """The record of a recording that was decoded and judged, here or by another process.
+
+    Args:
+        decoded: its samples, and what is known of the file.
+        quality: what `audio.quality.assess` found in the samples.
+        name: what warnings call it.
+    """
+    facts = AudioFacts(decoded.duration_s, quality.speech_s, quality.snr_db, decoded.source_sample_rate)
+    warnings = warnings_of(name, facts, (*decoded.channels.warnings, *decoded.warnings, *quality.warnings))
+    return HeardRecording(name, facts, warnings, digest_of(decoded.samples), quality.speech, decoded.samples)
+
+
+def warnings_of(name: str, facts: AudioFacts, found: Sequence[QualityWarning]) -> tuple[QualityWarning, ...]:
+    """What was found, under the recording's name, and one warning more where it has too little speech for a verdict."""
+    named = [QualityWarning(warning.code, f"{name}: {warning.message}") for warning in found]
     if facts.allows_verdict:
-        return heard
+        return tuple(named)
     amount = f"only {seconds_text(facts.speech_s)} of speech was" if facts.speech_s > 0 else "no speech was"
-    reason = f"{recording.name}: {amount} found, and a verdict needs {MINIMUM_SPEECH_S} s; give a longer recording"
+    reason = f"{name}: {amount} found, and a verdict needs {MINIMUM_SPEECH_S} s; give a longer recording"
     # It says what little_speech says, and what follows from it.
     others = [warning for warning in named if warning.code != "little_speech"]
-    warnings = (QualityWarning("too_little_speech", reason), *others)
-    return replace(heard, warnings=warnings)
+    return (QualityWarning("too_little_speech", reason), *others)

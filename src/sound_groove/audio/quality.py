@@ -8,7 +8,9 @@ clipped on purpose.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -88,6 +90,31 @@ def assess(samples: Samples, source_sample_rate: int) -> Quality:
     snr_db = signal_to_noise_db(chunks.powers, is_speech)
     warnings = tuple(warning for warning in found if warning is not None)
     return Quality(speech_s, snr_db, warnings, tuple(speech_spans(is_speech, len(samples))))
+
+
+def joint_quality(parts: Sequence[Quality], lengths: Sequence[int]) -> Quality:
+    """The quality of a recording that was judged part by part.
+
+    Args:
+        parts: of each part, at least one.
+        lengths: samples of each part.
+
+    Returns:
+        The seconds of speech in all parts; how far it lies above the noise, the mean over all speech; and of each kind
+        of warning the first, with the minute at which the part begins that it speaks of.
+    """
+    speech_s = sum(part.speech_s for part in parts)
+    snr_db = sum(part.speech_s * part.snr_db for part in parts) / speech_s if speech_s > 0 else SNR_RANGE[0]
+    little = _judge_speech(speech_s)
+    found: dict[str, QualityWarning] = {} if little is None else {little.code: little}
+    speech: list[Span] = []
+    for start, part in zip(accumulate(lengths, initial=0), parts, strict=False):
+        speech += [(start + first, start + end) for first, end in part.speech]
+        for warning in part.warnings:
+            if warning.code != "little_speech":
+                about = f"from {start // (60 * SAMPLE_RATE)} min on: {warning.message}"
+                found.setdefault(warning.code, QualityWarning(warning.code, about))
+    return Quality(speech_s, snr_db, tuple(found.values()), tuple(speech))
 
 
 def _judge_speech(speech_s: float) -> QualityWarning | None:

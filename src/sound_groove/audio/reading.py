@@ -41,7 +41,7 @@ from sound_groove.audio.limits import (
 from sound_groove.audio.opening import open_decoder
 from sound_groove.audio.plain_wav import read_plain
 from sound_groove.errors import AudioError
-from sound_groove.types import QualityWarning, Recording, Samples
+from sound_groove.types import ChannelFacts, QualityWarning, Recording, Samples
 
 __all__ = [
     "MAXIMUM_CHANNELS",
@@ -215,42 +215,60 @@ def read_spans(
 
 
 @contextmanager
-def open_recording(recording: AnyRecording, channel: int | None = None) -> Iterator["OpenRecording"]:
+def open_recording(
+    recording: AnyRecording, channel: int | None = None, compared: bool = False
+) -> Iterator["OpenRecording"]:
     """A recording that is read more than once, also one that comes through a pipe.
 
     Args:
         recording: as in `load_audio`.
         channel: as in `load_audio`.
+        compared: find out, the first time that it is read, whether channels that are averaged carry the same sound.
 
     Raises:
         AudioError, UsageError: as in `load_audio`.
     """
     with _opened(recording, channel) as (path, source, header, chosen):
-        yield OpenRecording(path, source, _counted(path, source, header), chosen)
+        yield OpenRecording(path, source, _counted(path, source, header), chosen, compared)
 
 
 class OpenRecording:
     """A recording from which parts are read, as often as they are wanted.
 
     Attributes:
+        path: where it is read from; None for what came from memory.
         samples: how many there are at 16 kHz.
+        source_sample_rate: the file's own rate, in Hz.
+        warnings: what is doubtful about the file, such as its length.
+        channels: the file's own, and, once it was read, what became of them.
     """
 
-    def __init__(self, path: Path | None, source: Decoder, header: AudioHeader, chosen: int | None) -> None:
-        self.samples = header.samples
-        self._mixdown = Mixdown(path, header.sample_rate, header.channels, chosen, compared=False)
-        self._path, self._source, self._header = path, source, header
+    def __init__(
+        self, path: Path | None, source: Decoder, header: AudioHeader, chosen: int | None, compared: bool
+    ) -> None:
+        self.path, self.samples = path, header.samples
+        self.source_sample_rate, self.warnings = header.sample_rate, header.warnings
+        self.channels = ChannelFacts(header.channels, chosen)
+        self._source, self._header = source, header
+        self._chosen, self._compared = chosen, compared
         self._is_new = True
+
+    def whole(self) -> Recording:
+        """All of it, in memory; errors are those of `load_audio`."""
+        (samples,) = self.parts([(0, self.samples)])
+        return Recording(self.path, samples, self.source_sample_rate, self.channels, self.warnings)
 
     def parts(self, spans: Sequence[tuple[int, int]]) -> Iterator[Samples]:
         """Parts in one pass; arguments and errors are those of `read_spans`."""
+        compared = self._compared and self._is_new
         if not self._is_new:
-            _seek(self._path, self._source, 0)
+            _seek(self.path, self._source, 0)
         self._is_new = False
-        levels = _Levels(self._path)
+        levels = _Levels(self.path)
+        mixdown = Mixdown(self.path, self.source_sample_rate, self.channels.count, self._chosen, compared)
         waiting = deque(spans)
         held, first = np.empty(0, np.float32), 0  # the samples from `first` on
-        blocks = _mono_blocks(self._path, self._source, self._header, levels, self._mixdown)
+        blocks = _mono_blocks(self.path, self._source, self._header, levels, mixdown)
         for block in _resampled(blocks, self._header.sample_rate):
             held = np.concatenate((held, block))
             while waiting and waiting[0][1] <= first + len(held):
@@ -259,7 +277,9 @@ class OpenRecording:
             needed = waiting[0][0] if waiting else first + len(held)
             passed = min(needed - first, len(held))
             held, first = held[passed:], first + passed
-        levels.check()
+        if compared:
+            self.channels = mixdown.facts()
+        levels.check(self.channels.cancel)
 
 
 def probe(recording: AnyRecording, channel: int | None = None) -> AudioHeader:

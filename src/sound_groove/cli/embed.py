@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     ready_for_computing()
     from tqdm import tqdm
 
-    from sound_groove.encoder.bulk import Files, embed_all, in_threads, mixed_recordings
+    from sound_groove.encoder.bulk import embed_all, in_threads
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
     from sound_groove.errors import UsageError, printable
     from sound_groove.provenance import available_cores
@@ -116,8 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     left_out = f"; {len(done.failures):,} left out, listed in {done.file}.failed.tsv" if done.failures else ""
     earlier = f", {done.earlier:,} of them by an earlier run" if done.earlier else ""
     count = "1 recording" if done.embedded == 1 else f"{done.embedded:,} recordings"
-    threads = arguments.workers or available_cores()
-    mixed = mixed_recordings(recordings, threads) if isinstance(recordings, Files) else ()
+    mixed = done.mixed
     for mixture, why in mixed[:MOST_NAMED]:
         say(f"warning: {printable(mixture)}: {why}")
     if len(mixed) > MOST_NAMED:

@@ -8,28 +8,29 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.given import AnyRecording, split_name
-from sound_groove.audio.reading import probe, read_recording
+from sound_groove.audio.given import AnyRecording
+from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError, OutputError, UsageError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
-from sound_groove.types import CropAveraging, Embeddings
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning
 
 CHUNK = 512  # recordings; what a run that is killed has to do again at most
 ABOUT = "about.json"
+COLUMNS = ("heard", EMBEDDINGS, "reason")  # of an outcome
+KEPT = ("name", "facts", "warnings", "digest", "model")  # of what was heard, beside the embedding
 
-Outcome = NDArray[np.float32] | str  # an embedding (D,), or why there is none
+Outcome = HeardRecording | AudioError
 
 
 class Recordings(Protocol):
@@ -93,12 +94,14 @@ class BulkResult:
         embedded: how many recordings it holds.
         earlier: how many of all had been dealt with by a run before.
         failures: name and reason of each that is not in it.
+        mixed: name and reason of each whose embedding is that of several sounds, averaged over its channels.
     """
 
     file: Path
     embedded: int
     earlier: int
     failures: tuple[tuple[str, str], ...]
+    mixed: tuple[tuple[str, str], ...]
 
 
 def open_arrays(path: Path) -> Arrays:
@@ -116,40 +119,12 @@ def open_arrays(path: Path) -> Arrays:
 
 def in_threads(encoder: SpeakerEncoder, crops: CropAveraging | None, threads: int) -> Embed:
     """Embed with an encoder that computes one recording in one thread, in several threads at a time."""
+    listener = Listener(encoder, crops)
 
     def embed(recordings: Recordings, names: Sequence[str]) -> Iterator[Outcome]:
-        with ThreadPoolExecutor(threads, thread_name_prefix="embedding") as executor:
-            yield from executor.map(lambda name: embed_one(encoder, recordings, name, crops), names)
+        return listener.hear_all(names, lambda name: listener.hear_in_parts(recordings.open(name), name), threads)
 
     return embed
-
-
-def embed_one(encoder: SpeakerEncoder, recordings: Recordings, name: str, crops: CropAveraging | None) -> Outcome:
-    """The embedding (D,) of one recording, or what is wrong with it."""
-    try:
-        embedding: NDArray[np.float32] = encoder.embed([recordings.open(name)], crops)[0]
-    except AudioError as error:
-        return error.reason
-    return embedding
-
-
-def mixed_recordings(files: Files, threads: int) -> tuple[tuple[str, str], ...]:
-    """Name and reason of the recordings whose embedding is that of several sounds, averaged over their channels.
-
-    What cannot be read is passed over.
-    """
-
-    def judge(name: str) -> tuple[tuple[str, str], ...]:
-        recording = files.open(name)
-        try:
-            if not split_name(recording)[0].is_file() or probe(recording).channels < 2:  # a pipe was read already
-                return ()
-            return tuple((name, warning.message) for warning in read_recording(recording).channels.warnings)
-        except AudioError:
-            return ()
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="channels") as executor:
-        return tuple(chain.from_iterable(executor.map(judge, files.names)))
 
 
 def embed_all(
@@ -191,12 +166,13 @@ def embed_all(
         raise OutputError(f"{printable(str(out))}: is there already; choose another --out, or replace it with --force")
     parts = _Parts(out, {**about, "recordings": hashlib.sha256("\n".join(names).encode()).hexdigest()}, force)
     failures: dict[str, str] = {}
+    mixed: dict[str, str] = {}
     chunks: list[Embeddings] = []
     earlier = 0
     for number, start in enumerate(range(0, len(names), CHUNK)):
         chunk = names[start : start + CHUNK]
         done = parts.read(number)
-        todo = [name for name in chunk if isinstance(done.get(name, ""), str)]  # new, or failed before
+        todo = [name for name in chunk if not isinstance(done.get(name), HeardRecording)]  # new, or failed before
         earlier += len(chunk) - len(todo)
         progress(len(chunk) - len(todo))
         if todo:
@@ -205,8 +181,12 @@ def embed_all(
                 progress(1)
             parts.write(number, done)
         found = [done[name] for name in chunk]
-        failures |= {name: outcome for name, outcome in zip(chunk, found, strict=True) if isinstance(outcome, str)}
-        chunks.append(np.array([outcome for outcome in found if not isinstance(outcome, str)], np.float32))
+        for name, outcome in zip(chunk, found, strict=True):
+            if isinstance(outcome, AudioError):
+                failures[name] = outcome.reason
+            elif differing := [w.message for w in outcome.warnings if w.code == "channels_differ"]:
+                mixed[name] = differing[0].removeprefix(f"{outcome.name}: ")
+        chunks.append(np.array([one.embedding for one in found if isinstance(one, HeardRecording)], np.float32))
     if failures:
         listed = out.with_name(out.name + ".failed.tsv")
         write_text(listed, "".join(f"{printable(name)}\t{printable(reason)}\n" for name, reason in failures.items()))
@@ -225,7 +205,43 @@ def embed_all(
     with writing(out), replaced_bytes(out) as file:
         np.savez(file, allow_pickle=False, **arrays)
     parts.remove()
-    return BulkResult(out, len(kept), earlier, tuple(failures.items()))
+    return BulkResult(out, len(kept), earlier, tuple(failures.items()), tuple(mixed.items()))
+
+
+def packed(outcomes: Sequence[Outcome], size: int = 0) -> dict[str, NDArray[Any]]:
+    """Outcomes as arrays, which a file keeps and a cluster sends: COLUMNS, one row each.
+
+    Args:
+        outcomes: of some recordings.
+        size: of an embedding, where it matters that outcomes without any have it too.
+    """
+    size = max((len(one.embedding) for one in outcomes if isinstance(one, HeardRecording)), default=size)
+    heard, embeddings, reasons = [], np.zeros((len(outcomes), size), np.float32), []
+    for row, outcome in enumerate(outcomes):
+        if isinstance(outcome, AudioError):
+            heard.append("")
+            reasons.append(outcome.reason)
+            continue
+        embeddings[row] = outcome.embedding
+        known = {name: getattr(outcome, name) for name in KEPT}
+        heard.append(json.dumps(known, default=asdict))
+        reasons.append("")
+    return dict(zip(COLUMNS, (np.array(heard), embeddings, np.array(reasons)), strict=True))
+
+
+def unpacked(heard: str | bytes, embedding: NDArray[np.float32], reason: str) -> Outcome:
+    """The outcome that a row of `packed` holds."""
+    if reason:
+        return AudioError(None, str(reason))
+    known = json.loads(heard)
+    return HeardRecording(
+        name=known["name"],
+        facts=AudioFacts(**known["facts"]),
+        warnings=tuple(QualityWarning(**warning) for warning in known["warnings"]),
+        digest=known["digest"],
+        embedding=embedding,
+        model=ModelIdentity(**known["model"]),
+    )
 
 
 class _Parts:
@@ -247,31 +263,21 @@ class _Parts:
             )
 
     def read(self, number: int) -> dict[str, Outcome]:
-        """What a chunk gave, by name; nothing when it was not done."""
+        """What a chunk gave, by name; nothing when it was not done, or by a version that kept less of it."""
         try:
             with np.load(self._path(number), allow_pickle=False) as stored:
-                rows = iter(stored[EMBEDDINGS])
-                reasons = stored["reason"].tolist()
-                return {
-                    name: reason or next(rows) for name, reason in zip(stored[PATHS].tolist(), reasons, strict=True)
-                }
+                rows = zip(*(stored[name] for name in (PATHS, *COLUMNS)), strict=True)
+                return {str(name): unpacked(*row) for name, *row in rows}
         except (OSError, ValueError, KeyError, BadZipFile, EOFError):
             return {}
 
     def write(self, number: int, done: dict[str, Outcome]) -> None:
         """Keep what a chunk gave."""
-        embeddings = [outcome for outcome in done.values() if not isinstance(outcome, str)]
         path = self._path(number)
         with writing(path), replaced_bytes(path) as file:
-            np.savez(
-                file,
-                allow_pickle=False,
-                **{
-                    PATHS: np.array(list(done)),
-                    EMBEDDINGS: np.array(embeddings, np.float32),
-                    "reason": np.array([outcome if isinstance(outcome, str) else "" for outcome in done.values()]),
-                },
-            )
+            columns = packed(list(done.values()))
+            columns["heard"] = columns["heard"].astype(np.bytes_)  # a quarter of the size; JSON is ASCII
+            np.savez(file, allow_pickle=False, **{PATHS: np.array(list(done)), **columns})
 
     def remove(self) -> None:
         """The work is done."""

@@ -25,7 +25,6 @@ torch is imported when it is loaded. The package carries one, under the name `pr
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -36,12 +35,11 @@ from sound_groove.arguments import check_integer, check_kind, check_number
 from sound_groove.audio.channels import check_chosen
 from sound_groove.audio.filterbank import FRAME_SHIFT, samples_of
 from sound_groove.audio.given import AnyRecording, described, is_recording, list_of
-from sound_groove.audio.level import frame_energies, level_of, level_of_features, level_of_samples, level_spans
-from sound_groove.audio.listening import HeardRecording
-from sound_groove.audio.pauses import assembled, kept_spans, with_silence, within, without_pauses
+from sound_groove.audio.level import level_of_features, level_of_samples
+from sound_groove.audio.pauses import with_silence, without_pauses
 from sound_groove.audio.pieces import Array, Span, batches, repeated, spans
-from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording, open_recording
-from sound_groove.audio.speech import find_speech, speech_spans
+from sound_groove.audio.reading import SAMPLE_RATE, open_recording
+from sound_groove.audio.voices import LongVoice, Piece, Voice, is_long, long_voice
 from sound_groove.encoder.proof import Place, Proof, prove
 from sound_groove.encoder.runtimes import ONNXRUNTIME, OPENVINO
 from sound_groove.errors import AudioError, CheckpointError, UsageError, printable, require_extra
@@ -56,10 +54,7 @@ if TYPE_CHECKING:
 MODEL_VARIABLE = "SOUND_GROOVE_MODEL"  # names the model to use when none is given
 MINIMUM_FRAMES = 198  # the whole frames of 2 s, about what the recipes train on
 LONGEST_FRAMES = 6000  # 60 s
-LISTENED_SAMPLES = 600 * SAMPLE_RATE  # of a recording that are listened to at a time: 38 MB
 HELD_SECONDS = 600.0  # of pieces that wait to be put into batches of similar length: 38 MB
-
-Piece = tuple[Array, float]  # and the level of the recording that it is a part of; 0 where it is the whole
 
 
 class Backend(Protocol):
@@ -247,22 +242,48 @@ class SpeakerEncoder:
             single: Embeddings = self.embed(one, crops, batch_seconds, channel, keep_pauses)[0]
             return single
         several = list_of(recordings)
-        cut = _cutter(crops, samples_of)
-        find_level = level_of_samples if self._backend.has_floor else _no_level
         share = None if keep_pauses else self._backend.silence_share
-        pieces = (_pieces_of(recording, *cut, find_level, channel, keep_pauses, share) for recording in several)
-        most = self._most(batch_seconds)
-        return self._average(pieces, len(several), self._backend.embed_waveforms, most, SAMPLE_RATE)
+        voices = _voices(several, channel, keep_pauses)
+        return self._embed(voices, len(several), share, crops, batch_seconds)
 
-    def embed_heard(self, heard: HeardRecording, crops: CropAveraging | None = None) -> Embeddings:
-        """(D,) of a recording that was listened to: what `embed` gives of its samples; errors are those of `embed`."""
-        share = self._backend.silence_share
+    def embed_voices(
+        self, voices: Sequence[Voice], crops: CropAveraging | None = None, batch_seconds: float | None = None
+    ) -> Embeddings:
+        """Embed recordings that were listened to.
+
+        Args:
+            voices: of each, its speech with short pauses: (samples,) as `without_pauses` gives it, or a `LongVoice`.
+            crops: as in `embed`.
+            batch_seconds: as in `embed`.
+
+        Returns:
+            (N, D) float32 of unit length: what `embed` gives of the recordings.
+
+        Raises:
+            AudioError, CheckpointError, UsageError: as `embed`.
+        """
+        return self._embed(voices, len(voices), self._backend.silence_share, crops, batch_seconds)
+
+    def _embed(
+        self,
+        voices: Iterable[Voice],
+        count: int,
+        silence_share: float | None,
+        crops: CropAveraging | None,
+        batch_seconds: float | None,
+    ) -> Embeddings:
         least, cut = _cutter(crops, samples_of)
-        find_level = level_of_samples if self._backend.has_floor else _no_level
-        pieces = _pieces_in(without_pauses(heard.samples, heard.speech), least, cut, find_level, share)
-        found = self._average([pieces], 1, self._backend.embed_waveforms, self._most(None), SAMPLE_RATE)
-        single: Embeddings = found[0]
-        return single
+        has_floor = self._backend.has_floor
+
+        def pieces_of(voice: Voice) -> Iterator[Piece]:
+            if isinstance(voice, LongVoice):
+                found = voice.pieces(least, cut, has_floor)
+            else:
+                found = _pieces_in(voice, least, cut, level_of_samples if has_floor else _no_level)
+            return ((with_silence(piece, silence_share), level) for piece, level in found)
+
+        most = self._most(batch_seconds)
+        return self._average(map(pieces_of, voices), count, self._backend.embed_waveforms, most, SAMPLE_RATE)
 
     def embed_features(
         self, features: Sequence[Array], crops: CropAveraging | None = None, batch_seconds: float | None = None
@@ -368,77 +389,33 @@ def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tup
     return least, lambda total: spans(total, longest, crops, least)
 
 
-def _pieces_of(
-    recording: AnyRecording,
-    least: int,
-    cut: Callable[[int], list[Span]],
-    find_level: Callable[[Samples], float],
-    channel: int | None,
-    keep_pauses: bool,
-    silence_share: float | None,
-) -> Iterator[Piece]:
-    """The pieces of a file or of samples, one after the other."""
-
-    def of_samples(samples: Samples) -> Iterator[Piece]:
-        voice = samples if keep_pauses else without_pauses(samples)
-        return _pieces_in(voice, least, cut, find_level, silence_share)
-
-    if isinstance(recording, np.ndarray):
-        if recording.ndim != 1 or recording.dtype.kind != "f":
-            raise AudioError(
-                None, f"has shape {recording.shape} and type {recording.dtype}; samples are one row of floating point"
-            )
-        check_chosen(None, channel, 1)
-        yield from of_samples(cast(Samples, recording))
-        return
-    with open_recording(recording, channel) as whole:
-        if whole.samples <= LISTENED_SAMPLES:
-            (samples,) = whole.parts([(0, whole.samples)])
-            yield from of_samples(samples)
-            return
-        kept, level = [(0, whole.samples)], 0.0
-        if not keep_pauses:
-            kept, level = _listen(whole, find_level)
-        elif find_level is not _no_level:
-            level = _level_of(whole)
-        total = sum(end - start for start, end in kept)
-        pieces = cut(total) if total >= least else [(0, total)]
-        for piece in assembled(whole.parts, [within(kept, piece) for piece in pieces]):
-            yield with_silence(repeated(piece, least), silence_share), level if len(pieces) > 1 else 0.0
-
-
-def _listen(recording: OpenRecording, find_level: Callable[[Samples], float]) -> tuple[list[Span], float]:
-    """What is kept of a long recording, which is listened to part by part, and the level of that."""
-    edges = [*range(0, recording.samples, LISTENED_SAMPLES), recording.samples]
-    parts, speech, energies = list(pairwise(edges)), list[Span](), list[NDArray[np.float64]]()
-    for (start, _), part in zip(parts, recording.parts(parts), strict=True):
-        spoken = speech_spans(find_speech(part), len(part))
-        speech += [(start + first, start + end) for first, end in spoken]
-        if find_level is not _no_level:
-            energies += [frame_energies(part[first:end]) for first, end in spoken]
-    kept = kept_spans(speech, recording.samples)
-    if find_level is _no_level:
-        return kept, 0.0
-    return kept, _level_of(recording) if kept == [(0, recording.samples)] else level_of(np.concatenate(energies))
+def _voices(recordings: Sequence[AnyRecording], channel: int | None, keep_pauses: bool) -> Iterator[Voice]:
+    """What is embedded of each recording; a long one stays open until the next is asked for."""
+    for recording in recordings:
+        if isinstance(recording, np.ndarray):
+            if recording.ndim != 1 or recording.dtype.kind != "f":
+                shape = f"has shape {recording.shape} and type {recording.dtype}"
+                raise AudioError(None, f"{shape}; samples are one row of floating point")
+            check_chosen(None, channel, 1)
+            samples = cast(Samples, recording)
+            yield samples if keep_pauses else without_pauses(samples)
+            continue
+        with open_recording(recording, channel) as whole:
+            if is_long(whole):
+                yield LongVoice(whole, [(0, whole.samples)]) if keep_pauses else long_voice(whole)
+            else:
+                samples = whole.whole().samples
+                yield samples if keep_pauses else without_pauses(samples)
 
 
 def _pieces_in(
-    item: Array,
-    least: int,
-    cut: Callable[[int], list[Span]],
-    find_level: Callable[[Array], float],
-    silence_share: float | None = None,
+    item: Array, least: int, cut: Callable[[int], list[Span]], find_level: Callable[[Array], float]
 ) -> Iterator[Piece]:
+    """The pieces of samples or of features."""
     item = repeated(item, least)
     pieces = cut(len(item))
     level = find_level(item) if len(pieces) > 1 else 0.0
-    return ((with_silence(item[start:end], silence_share), level) for start, end in pieces)
-
-
-def _level_of(recording: OpenRecording) -> float:
-    """The level of a recording, read from its beginning to its end in bounded memory."""
-    parts = recording.parts(level_spans(recording.samples))
-    return level_of(np.concatenate([frame_energies(part) for part in parts]))
+    return ((item[start:end], level) for start, end in pieces)
 
 
 def _no_level(item: Array) -> float:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sound_groove.encoder.bulk import Embed, Outcome, Recordings, embed_one
+from sound_groove.audio.listening import HeardRecording
+from sound_groove.encoder.bulk import COLUMNS, Embed, Outcome, Recordings, packed, unpacked
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.errors import UsageError, require_extra
 from sound_groove.types import CropAveraging
 
@@ -23,16 +23,14 @@ class _Embedder:
 
     def __init__(self, model: str, device: str, crops: CropAveraging | None, recordings: Recordings) -> None:
         self._encoder = SpeakerEncoder.load(model, device, threads=1)
-        self._crops, self._recordings = crops, recordings
+        self._listener, self._recordings = Listener(self._encoder, crops), recordings
+
+    def _hear(self, name: str) -> HeardRecording:
+        return self._listener.hear_in_parts(self._recordings.open(name), name)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        found = [embed_one(self._encoder, self._recordings, str(name), self._crops) for name in batch["name"]]
-        nothing = np.zeros(self._encoder.embedding_size, np.float32)
-        return {
-            "place": batch["place"],
-            "reason": np.array([outcome if isinstance(outcome, str) else "" for outcome in found]),
-            "embedding": np.array([nothing if isinstance(outcome, str) else outcome for outcome in found]),
-        }
+        found = list(self._listener.hear_all(map(str, batch["name"]), self._hear))
+        return {"place": batch["place"], **packed(found, self._encoder.embedding_size)}
 
 
 def on_ray(
@@ -76,6 +74,6 @@ def on_ray(
             num_gpus=1 if resource == "GPU" else 0,
         )
         for row in sorted(found.iter_rows(), key=lambda row: int(row["place"])):
-            yield str(row["reason"]) or np.asarray(row["embedding"], dtype=np.float32)
+            yield unpacked(*(row[column] for column in COLUMNS))
 
     return embed

@@ -6,21 +6,21 @@ speakers are divided into folds, and trials within a fold are judged by a map th
 """
 
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sound_groove.audio.listening import MINIMUM_SPEECH_S
-from sound_groove.audio.quality import Quality, assess
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.listening import MINIMUM_SPEECH_S, HeardRecording, judge_samples
+from sound_groove.audio.reading import load_audio
 from sound_groove.comparison import check_prior
+from sound_groove.encoder.listener import Listener
 from sound_groove.errors import CheckpointError, MetricError, TrialError, UsageError, printable
+from sound_groove.evaluation.embedding import Encoder
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.trials.known_speakers import find_known_speakers
@@ -31,7 +31,7 @@ from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.scoring.calibration import ScoreMap, fit_score_map, trial_measures
 from sound_groove.scoring.cosine import score_trials
 from sound_groove.scoring.decision import DecisionRule
-from sound_groove.types import Embeddings, ModelIdentity, Samples, Scores
+from sound_groove.types import Embeddings, Samples, Scores
 
 SHORTEST_S, LONGEST_S = 0.3, 600.0  # that recordings can be cut to
 MOST_NAMES = 2_000  # recordings that are used; of more, so many are drawn
@@ -41,18 +41,6 @@ FOLDS = 5
 FEWEST_SPEAKERS = 10  # two in each fold
 TALKERS = 6  # recordings that are kept for babble
 BATCH_S = 120.0  # of audio embedded at a time
-
-
-class Encoder(Protocol):
-    """What calibration needs of a model."""
-
-    identity: ModelIdentity
-    score_map: ScoreMap | None
-    trained_speakers: frozenset[str]
-
-    def embed(self, recordings: Sequence[Samples]) -> Embeddings:
-        """(N, D) unit-length embeddings of recordings at 16 kHz."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,44 +230,40 @@ def _chosen(encoder: Encoder, trial_set: TrialSet, settings: CalibrationSettings
 
 
 def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: CalibrationSettings) -> _Versions:
-    """Make, embed and judge the versions of all recordings; those with too little speech for a verdict are left out."""
+    """Make and hear the versions of all recordings; those with too little speech for a verdict are left out."""
     wanted, seed = conditions(settings.durations_s), settings.seed
     names = np.unique(np.concatenate((trials.enrolments, trials.tests))).tolist()
     owners: list[int] = []
     kinds: list[int] = []
-    waiting: list[Samples] = []
-    embeddings: list[Embeddings] = []
-    qualities: list[Quality] = []
-    heard: deque[tuple[int, Samples]] = deque(maxlen=TALKERS)  # speakers and recordings, for babble
+    talked: deque[tuple[int, Samples]] = deque(maxlen=TALKERS)  # speakers and recordings, for babble
 
-    def embed_waiting(executor: ThreadPoolExecutor) -> None:
-        judged = executor.map(lambda samples: assess(samples, SAMPLE_RATE), waiting)
-        embeddings.append(encoder.embed(waiting))
-        qualities.extend(judged)
-        waiting.clear()
-
-    order = np.random.default_rng(seed).permutation(names).tolist()  # so that neighbours are different people
-    with ThreadPoolExecutor(settings.threads, thread_name_prefix="judge") as executor:
+    def versions() -> Iterator[Samples]:
+        order = np.random.default_rng(seed).permutation(names).tolist()  # so that neighbours are different people
         for name in tqdm(order, desc="cutting and embedding", unit="recording", disable=None):
             samples, speaker = _read(trial_set, name), int(trial_set.speakers[name])
-            others = [other for talker, other in heard if talker != speaker]
+            others = [other for talker, other in talked if talker != speaker]
             for condition, version in make_versions(samples, wanted, others, seed=seed * 1_000_003 + name):
                 owners.append(name)
                 kinds.append(wanted.index(condition))
-                waiting.append(version)
-            heard.append((speaker, samples))
-            if sum(map(len, waiting)) >= BATCH_S * SAMPLE_RATE:
-                embed_waiting(executor)
-        if waiting:
-            embed_waiting(executor)
-    speech_s = np.array([quality.speech_s for quality in qualities])
-    snr_db = np.array([quality.snr_db for quality in qualities])
-    rows = np.flatnonzero(speech_s >= MINIMUM_SPEECH_S)
-    rows = rows[np.argsort(np.array(owners)[rows], kind="stable")]
-    if len(rows) == 0:
+                yield version
+            talked.append((speaker, samples))
+
+    heard = Listener(encoder).hear_all(versions(), judge_samples, settings.threads, BATCH_S)
+    rows, kept = [], []
+    for row, one in enumerate(heard):
+        if isinstance(one, HeardRecording) and one.facts.allows_verdict:
+            rows.append(row)
+            kept.append(one)
+    if not kept:
         raise TrialError(f"no recording has {MINIMUM_SPEECH_S} s of speech, which a verdict needs")
-    vectors = np.concatenate(embeddings)[rows]
-    return _Versions(np.array(owners)[rows], np.array(kinds)[rows], vectors, speech_s[rows], snr_db[rows])
+    order = np.argsort(np.array(owners)[rows], kind="stable")
+    return _Versions(
+        names=np.array(owners)[rows][order],
+        kinds=np.array(kinds)[rows][order],
+        embeddings=np.array([one.embedding for one in kept])[order],
+        speech_s=np.array([one.facts.speech_s for one in kept])[order],
+        snr_db=np.array([one.facts.snr_db for one in kept])[order],
+    )
 
 
 def _read(trial_set: TrialSet, name: int) -> Samples:

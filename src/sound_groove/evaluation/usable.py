@@ -23,7 +23,7 @@ class Usable:
     Attributes:
         embeddings: (ids, D) one for each name; zero where there is a problem.
         durations_s: (ids,) length of what each name stands for, all recordings together; zero likewise.
-        speech_s: (ids,) seconds of speech in it; zero where the score map does not ask for it.
+        speech_s: (ids,) seconds of speech in it; zero likewise.
         snr_db: (ids,) how far that lies above the noise, the mean over its recordings; zero likewise.
         reasons: by name's index, why it cannot be used.
         problems: by file or name, why, and the indices of the names that it costs.
@@ -82,7 +82,6 @@ def embed_names(
         threads,
         allow_failures=allow_missing,
         reading_only=unfound and not allow_missing,
-        judged=encoder.score_map is not None and bool(encoder.score_map.terms),
     )
     vectors = np.zeros((len(trial_set.sources), encoder.embedding_size), dtype=np.float32)
     audio_s = float(embedded.samples.sum()) / SAMPLE_RATE

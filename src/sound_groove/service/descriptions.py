@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from sound_groove.audio.reading import MAXIMUM_CHANNELS
+from sound_groove.scoring.decision import DEFAULT_COSTS
 from sound_groove.service.answers import ErrorAnswer
 from sound_groove.service.uploads import FALSE, TRUE, FormShape
 from sound_groove.voiceprints.identification import TOP, WEIGHED
@@ -120,6 +121,36 @@ def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
             "exclusiveMaximum": 1,
             "default": 0.5,
             "description": "Probability of the same speaker before listening.",
+        },
+        "false_accept": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": DEFAULT_COSTS[0],
+            "description": "Cost of calling different speakers the same.",
+        },
+        "false_reject": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": DEFAULT_COSTS[1],
+            "description": "Cost of calling one speaker different.",
+        },
+        "inconclusive": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": DEFAULT_COSTS[2],
+            "description": "Cost of no verdict.",
+        },
+        "max_false_accept": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "exclusiveMaximum": 1,
+            "description": "Largest share of comparisons of different speakers to call the same.",
+        },
+        "max_false_reject": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "exclusiveMaximum": 1,
+            "description": "Largest share of comparisons of one speaker to call different.",
         },
         "channel": {
             "type": "integer",

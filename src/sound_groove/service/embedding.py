@@ -7,14 +7,15 @@ else is being asked keeps answers the same to the bit.
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.errors import CheckpointError
 from sound_groove.pretrained import model_path
 from sound_groove.service.workers import unusable
-from sound_groove.types import Embeddings
 
 
 class Embedder:
@@ -30,6 +31,7 @@ class Embedder:
 
     def __init__(self, encoder: SpeakerEncoder, threads: int) -> None:
         self.encoder = encoder
+        self._listener = Listener(encoder)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="embedding")
 
     @classmethod
@@ -42,16 +44,17 @@ class Embedder:
             return cls(SpeakerEncoder.load(model, threads=1), threads)
         return cls(SpeakerEncoder.load(model, threads=threads), 1)
 
-    async def embed(self, heard: HeardRecording, name: str) -> Embeddings:
-        """The embedding (D,) of a recording.
+    async def embed(self, heard: HeardRecording, keep_samples: bool = False) -> HeardRecording:
+        """A recording that a worker heard, with its embedding, and its samples where they are asked for.
 
         Raises:
-            RequestError: 422: the model gives none of it.
+            RequestError: 422: the model gives no embedding of it.
         """
+        work = partial(self._listener.hear, heard, keep_samples=keep_samples)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self.encoder.embed_heard, heard)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         except CheckpointError:
-            raise unusable(name, "the model gives no embedding of it; record it again") from None
+            raise unusable(heard.name, "the model gives no embedding of it; record it again") from None
 
     def close(self) -> None:
         """Wait for what is being embedded, and end the threads."""

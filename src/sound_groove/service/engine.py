@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sound_groove.audio.listening import HeardRecording
-from sound_groove.comparison import Comparison, compare_heard
+from sound_groove.comparison import Comparison, Judge
 from sound_groove.errors import (
     EnrolmentError,
     OtherModelError,
@@ -24,13 +24,12 @@ from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
 from sound_groove.service.uploads import malformed
 from sound_groove.service.workers import DecodeWorkers, unusable
-from sound_groove.types import Embeddings
-from sound_groove.voiceprints.enrolment import Candidate, Enrolment, enroll_heard
+from sound_groove.voiceprints.enrolment import Enrolment, enroll
 from sound_groove.voiceprints.gallery import open_gallery
-from sound_groove.voiceprints.identification import Identification, identify_heard
+from sound_groove.voiceprints.identification import Identification, identify
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.records import Erasure, Voiceprint
-from sound_groove.voiceprints.verification import verify_heard
+from sound_groove.voiceprints.verification import verify_speaker
 
 STORE_THREADS = 4
 Result = TypeVar("Result")
@@ -43,14 +42,6 @@ class Clip:
     content: bytes | bytearray
     name: str
     channel: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A recording that was heard, and its embedding (D,)."""
-
-    heard: HeardRecording
-    embedding: Embeddings
 
 
 class Engine:
@@ -121,7 +112,7 @@ class Engine:
         """What some work with the store gives, done beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._store_threads, work)
 
-    async def know(self, clips: Sequence[Clip]) -> list[Known]:
+    async def hear(self, clips: Sequence[Clip], keep_samples: bool = False) -> list[HeardRecording]:
         """Decode, judge and embed recordings; all problems are told together.
 
         Raises:
@@ -134,16 +125,16 @@ class Engine:
             if total_s > most:
                 raise unusable(clip.name, f"all recordings together may last {most:g} s, and they last longer")
 
-        async def know(clip: Clip) -> Known:
+        async def hear(clip: Clip) -> HeardRecording:
             nonlocal total_s
             async with places:
                 check_total(clip)
                 heard = await self.workers.hear(clip.content, clip.name, clip.channel)
                 total_s += heard.facts.duration_s
             check_total(clip)
-            return Known(heard, await self.embedder.embed(heard, clip.name))
+            return await self.embedder.embed(heard, keep_samples)
 
-        results = await asyncio.gather(*map(know, clips), return_exceptions=True)
+        results = await asyncio.gather(*map(hear, clips), return_exceptions=True)
         problems = [result for result in results if isinstance(result, BaseException)]
         for problem in problems:
             if not (isinstance(problem, RequestError) and problem.status == 422):
@@ -151,47 +142,40 @@ class Engine:
         if problems:
             sentences = [str(problem) for problem in problems]
             raise RequestError(422, "unusable_recording", "; ".join(sentences), sentences)
-        return [result for result in results if isinstance(result, Known)]
+        return [result for result in results if isinstance(result, HeardRecording)]
 
-    async def compare(self, first: Clip, second: Clip, prior: float) -> tuple[Comparison, list[Known]]:
+    async def compare(self, first: Clip, second: Clip, judge: Judge) -> tuple[Comparison, list[HeardRecording]]:
         """Compare two recordings, and what was heard."""
-        known = await self.know((first, second))
-        one, other = known
-        encoder = self.embedder.encoder
-        comparison = compare_heard(
-            (one.heard, other.heard),
-            (one.embedding, other.embedding),
-            encoder.identity,
-            encoder.score_map,
-            prior=prior,
-        )
-        return comparison, known
+        one, other = await self.hear((first, second))
+        return judge.compare(one, other), [one, other]
 
-    async def verify(self, name: str, clip: Clip, prior: float) -> tuple[Comparison, list[Known]]:
+    async def verify(self, name: str, clip: Clip, judge: Judge) -> tuple[Comparison, list[HeardRecording]]:
         """Compare a speaker with a recording, and what was heard.
 
         Raises:
             RequestError: 404: nobody has this name; 409: another model enrolled the speaker.
         """
-        voiceprint = await self.voiceprint(name)
+        await self.voiceprint(name)  # nothing is decoded for a name that nobody has
+        (heard,) = await self.hear([clip])
         encoder = self.embedder.encoder
-        (known,) = await self.know([clip])
         try:
-            comparison = verify_heard(
-                voiceprint, known.heard, known.embedding, encoder.identity, encoder.score_map, prior=prior
+            comparison = await self.in_store(
+                lambda: verify_speaker(self.store, name, heard, encoder, prior=judge.prior, rule=judge.rule)
             )
         except OtherModelError as error:
             raise RequestError(409, "other_model", str(error)) from None
-        return comparison, [known]
+        except UnknownSpeakerError:  # removed since
+            raise unknown_speaker(name) from None
+        return comparison, [heard]
 
-    async def identify(self, clip: Clip, top: int, prior: float) -> tuple[Identification, list[Known]]:
+    async def identify(self, clip: Clip, top: int, judge: Judge) -> tuple[Identification, list[HeardRecording]]:
         """Who of those enrolled is in a recording, and what was heard."""
-        (known,) = await self.know([clip])
-        score_map = self.embedder.encoder.score_map
+        (heard,) = await self.hear([clip])
+        encoder = self.embedder.encoder
         found = await self.in_store(
-            lambda: identify_heard(self.gallery, known.heard, known.embedding, score_map, top=top, prior=prior)
+            lambda: identify(self.gallery, heard, encoder, top=top, prior=judge.prior, rule=judge.rule)
         )
-        return found, [known]
+        return found, [heard]
 
     async def voiceprint(self, name: str) -> Voiceprint:
         """All that is kept of a speaker.
@@ -206,30 +190,20 @@ class Engine:
 
     async def enrol(
         self, name: str, clips: Sequence[Clip], force: bool, keep_audio: bool, actor: str
-    ) -> tuple[Enrolment, list[Known]]:
+    ) -> tuple[Enrolment, list[HeardRecording]]:
         """Enrol a speaker or add recordings, and what was heard.
 
         Raises:
             RequestError: 409: another model, or others change the speaker all the time; 422: recordings were refused.
         """
-        known = await self.know(clips)
+        heard = await self.hear(clips, keep_audio)
         encoder = self.embedder.encoder
-        candidates = [Candidate(one.heard, one.embedding) for one in known]
 
         def add() -> Enrolment:
-            return enroll_heard(
-                self.store,
-                name,
-                candidates,
-                encoder.identity,
-                encoder.score_map,
-                force=force,
-                keep_audio=keep_audio,
-                actor=actor,
-            )
+            return enroll(self.store, name, heard, encoder, force=force, keep_audio=keep_audio, actor=actor)
 
         try:
-            return await self.in_store(add), known
+            return await self.in_store(add), heard
         except EnrolmentError as error:
             # The library tells how the command line does it.
             problems = [problem.replace("with --force", "with force=true") for problem in error.problems]
@@ -251,11 +225,11 @@ class Engine:
         except UnknownSpeakerError:
             raise unknown_speaker(name) from None
 
-    async def embed(self, clip: Clip) -> tuple[Embedded, list[Known]]:
+    async def embed(self, clip: Clip) -> tuple[Embedded, list[HeardRecording]]:
         """The embedding of a recording, and what was heard."""
-        (known,) = await self.know([clip])
-        values = [float(value) for value in known.embedding]
-        return Embedded(values, self.embedder.encoder.identity, known.heard.facts, known.heard.warnings), [known]
+        (heard,) = await self.hear([clip])
+        values = [float(value) for value in heard.embedding]
+        return Embedded(values, self.embedder.encoder.identity, heard.facts, heard.warnings), [heard]
 
 
 def unknown_speaker(name: str) -> RequestError:

@@ -1,6 +1,7 @@
 """What every route needs: who asks, and what they send."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -8,15 +9,18 @@ from urllib.parse import unquote
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 
+from sound_groove.audio.listening import HeardRecording
 from sound_groove.audio.reading import MAXIMUM_CHANNELS
-from sound_groove.comparison import DEFAULT_PRIOR, check_prior
-from sound_groove.service.engine import Clip, Engine, Known, checked
+from sound_groove.comparison import DEFAULT_PRIOR, Judge
+from sound_groove.scoring.decision import DecisionRule
+from sound_groove.service.engine import Clip, Engine, checked
 from sound_groove.service.guard import Guard
 from sound_groove.service.keys import Key, Scope
 from sound_groove.service.logs import RequestRecord
 from sound_groove.service.uploads import Form, FormShape, malformed, read_form
 from sound_groove.voiceprints.store.names import checked_name
 
+RULE = tuple(field.name for field in fields(DecisionRule))  # fields of a form that say how sure a verdict must be
 BEARER = Depends(HTTPBearer(auto_error=False, description="An API key, where the service has keys."))
 Name = Annotated[
     str, Path(description="Of the speaker, percent-encoded; a slash in it is sent as %2F.", examples=["Kim"])
@@ -43,15 +47,28 @@ class Forms:
         return key
 
     async def with_form(
-        self, request: Request, shape: FormShape, answer: Callable[[Form], Awaitable[tuple[Any, Sequence[Known]]]]
+        self,
+        request: Request,
+        shape: FormShape,
+        answer: Callable[[Form], Awaitable[tuple[Any, Sequence[HeardRecording]]]],
     ) -> Any:
         """What becomes of a form, when there is a place inside for it."""
         with self.engine.admission.entered() as holding:
             form = await read_form(dict(request.headers), request.stream(), shape, self.engine.limits, holding)
             async with self.engine.admission.working():
-                result, known = await answer(form)
-        record_of(request).audio_s = sum(one.heard.facts.duration_s for one in known)
+                result, heard = await answer(form)
+        record_of(request).audio_s = sum(one.facts.duration_s for one in heard)
         return result
+
+    def judge(self, form: Form) -> Judge:
+        """Who judges as a form asks: at its prior, costs and error rates, or the usual ones.
+
+        Raises:
+            RequestError: 400: one of them is out of range.
+        """
+        prior = form.number("prior", DEFAULT_PRIOR)
+        given = {name: form.number(name, 0.0) for name in RULE if form.text(name) is not None}
+        return checked(lambda: Judge.of(self.engine.embedder.encoder, prior, DecisionRule(**given)))
 
 
 def record_of(request: Request) -> RequestRecord:
@@ -90,8 +107,3 @@ def channel(form: Form) -> int | None:
     if not 1 <= number <= MAXIMUM_CHANNELS:
         raise malformed(f"the field 'channel' is counted from 1 to {MAXIMUM_CHANNELS}; {number} was given")
     return number
-
-
-def prior(form: Form) -> float:
-    """The prior that was sent, or the usual one."""
-    return checked(partial(check_prior, form.number("prior", DEFAULT_PRIOR)))

@@ -10,9 +10,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from sound_groove.audio.listening import HeardRecording
 from sound_groove.service.answers import LARGEST_PAGE, SpeakerDetail, SpeakerPage, json_answer
 from sound_groove.service.descriptions import CALLED, SPEAKER, UPLOADED, example, form, refusals
-from sound_groove.service.engine import Clip, Known
+from sound_groove.service.engine import Clip
 from sound_groove.service.forms import Forms, Name, channel, speaker_name
 from sound_groove.service.uploads import Form, FormShape
 from sound_groove.voiceprints.enrolment import Enrolment
@@ -75,7 +76,7 @@ def add_speakers(router: APIRouter, forms: Forms) -> None:
         key = forms.caller(request, "enrol")
         speaker = speaker_name(name)
 
-        async def answer(sent: Form) -> tuple[Enrolment, Sequence[Known]]:
+        async def answer(sent: Form) -> tuple[Enrolment, Sequence[HeardRecording]]:
             clips = [
                 Clip(part.content, part.file_name or f"recording {number}", channel(sent))
                 for number, part in enumerate(sent.recordings("audio"), start=1)

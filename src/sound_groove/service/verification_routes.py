@@ -6,19 +6,20 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from sound_groove.audio.listening import HeardRecording
 from sound_groove.comparison import Comparison
 from sound_groove.service.answers import Embedded, json_answer
 from sound_groove.service.descriptions import COMPARISON, IDENTIFICATION, UPLOADED, example, form, refusals
-from sound_groove.service.engine import Known, checked
-from sound_groove.service.forms import Forms, clip, prior
+from sound_groove.service.engine import checked
+from sound_groove.service.forms import RULE, Forms, clip
 from sound_groove.service.uploads import Form, FormShape, malformed
 from sound_groove.voiceprints.identification import TOP, WEIGHED, Identification
 from sound_groove.voiceprints.store.names import checked_name
 
-PAIR = FormShape({"a": 1, "b": 1}, ("prior", "channel"))
+PAIR = FormShape({"a": 1, "b": 1}, ("prior", *RULE, "channel"))
 ONE = FormShape({"audio": 1}, ("channel",))
-SOUGHT = FormShape({"audio": 1}, ("top", "prior", "channel"))
-CLAIM = FormShape({"audio": 1}, ("name", "prior", "channel"))
+SOUGHT = FormShape({"audio": 1}, ("top", "prior", *RULE, "channel"))
+CLAIM = FormShape({"audio": 1}, ("name", "prior", *RULE, "channel"))
 
 
 def add_verification(router: APIRouter, forms: Forms) -> None:
@@ -38,8 +39,8 @@ def add_verification(router: APIRouter, forms: Forms) -> None:
         """Needs scope read. Without enough speech or evidence the verdict is 'inconclusive'."""
         forms.caller(request, "read")
 
-        async def answer(sent: Form) -> tuple[Comparison, Sequence[Known]]:
-            return await engine.compare(clip(sent, "a"), clip(sent, "b"), prior(sent))
+        async def answer(sent: Form) -> tuple[Comparison, Sequence[HeardRecording]]:
+            return await engine.compare(clip(sent, "a"), clip(sent, "b"), forms.judge(sent))
 
         return json_answer((await forms.with_form(request, PAIR, answer)).as_dict())
 
@@ -56,7 +57,7 @@ def add_verification(router: APIRouter, forms: Forms) -> None:
         """Needs scope read. The cosine of two embeddings is the score; those of another model cannot be compared."""
         forms.caller(request, "read")
 
-        async def answer(sent: Form) -> tuple[Embedded, Sequence[Known]]:
+        async def answer(sent: Form) -> tuple[Embedded, Sequence[HeardRecording]]:
             return await engine.embed(clip(sent, "audio"))
 
         return json_answer(await forms.with_form(request, ONE, answer))
@@ -74,12 +75,12 @@ def add_verification(router: APIRouter, forms: Forms) -> None:
         """Needs scope read. The first of the two in the answer is the mean of what is enrolled."""
         forms.caller(request, "read")
 
-        async def answer(sent: Form) -> tuple[Comparison, Sequence[Known]]:
+        async def answer(sent: Form) -> tuple[Comparison, Sequence[HeardRecording]]:
             given = sent.text("name")
             if given is None:
                 raise malformed("the form has no field 'name': who is it claimed to be?")
             name = checked(partial(checked_name, given))
-            return await engine.verify(name, clip(sent, "audio"), prior(sent))
+            return await engine.verify(name, clip(sent, "audio"), forms.judge(sent))
 
         return json_answer((await forms.with_form(request, CLAIM, answer)).as_dict())
 
@@ -96,10 +97,10 @@ def add_verification(router: APIRouter, forms: Forms) -> None:
         """Needs scope read. The prior is that of somebody enrolled; 'nobody' is an answer."""
         forms.caller(request, "read")
 
-        async def answer(sent: Form) -> tuple[Identification, Sequence[Known]]:
+        async def answer(sent: Form) -> tuple[Identification, Sequence[HeardRecording]]:
             top = sent.integer("top", TOP)
             if not 1 <= top <= WEIGHED:
                 raise malformed(f"the field 'top' lies between 1 and {WEIGHED}; {top} was given")
-            return await engine.identify(clip(sent, "audio"), top, prior(sent))
+            return await engine.identify(clip(sent, "audio"), top, forms.judge(sent))
 
         return json_answer((await forms.with_form(request, SOUGHT, answer)).as_dict())

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from sound_groove.audio.listening import HeardRecording, ReadRecording, judged
+from sound_groove.audio.listening import HeardRecording, heard_of
 from sound_groove.audio.quality import Quality
 from sound_groove.errors import RequestError, ServiceError
 from sound_groove.service.decoding import FRAME
 from sound_groove.service.limits import Limits
-from sound_groove.types import ChannelFacts, QualityWarning, Samples
+from sound_groove.types import ChannelFacts, QualityWarning, Recording, Samples
 
 PROGRAM = "sound_groove.service.decoding"
 STARTING_S = 60.0  # a busy machine may take long to import numpy
@@ -227,7 +227,7 @@ class DecodeWorkers:
         quality = Quality(found["speech_s"], found["snr_db"], warnings, speech)
         channels = answer.fields["channels"]
         facts = ChannelFacts(**{**channels, "differing": channels["differing"] and tuple(channels["differing"])})
-        return judged(ReadRecording(name, samples, answer.fields["sample_rate"], facts), quality)
+        return heard_of(Recording(None, samples, answer.fields["sample_rate"], facts), quality, name)
 
     def _give_back(self, worker: _Worker) -> None:
         """Let the next recording have a worker; one that is down or worn is renewed first, while others work."""

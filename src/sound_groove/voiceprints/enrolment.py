@@ -10,7 +10,7 @@ half done.
 import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,8 +22,9 @@ from sound_groove.audio.given import AnyRecording, list_of
 from sound_groove.audio.listening import NO_VERDICT, AudioFacts, HeardRecording, hear, joint_facts
 from sound_groove.audio.quality import LITTLE_SPEECH_S, seconds_text
 from sound_groove.audio.reading import SAMPLE_RATE
-from sound_groove.comparison import measures_of
+from sound_groove.comparison import Judge, measures_of
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.errors import (
     AudioError,
     EnrolmentError,
@@ -33,7 +34,7 @@ from sound_groove.errors import (
 )
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.cosine import cosine
-from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples
+from sound_groove.types import Embeddings, QualityWarning, Samples
 from sound_groove.voiceprints.store.changing import other_model
 from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
 from sound_groove.voiceprints.store.names import checked_name
@@ -62,18 +63,10 @@ class Enrolment:
     warnings: tuple[QualityWarning, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A recording that is to be enrolled: what was heard, and its embedding (D,)."""
-
-    heard: HeardRecording
-    embedding: Embeddings
-
-
 def enroll(
     store: VoiceprintStore,
     name: str,
-    recordings: AnyRecording | Sequence[AnyRecording],
+    recordings: AnyRecording | HeardRecording | Sequence[AnyRecording | HeardRecording],
     encoder: SpeakerEncoder,
     *,
     force: bool = False,
@@ -86,7 +79,8 @@ def enroll(
     Args:
         store: where to keep them.
         name: of the speaker, up to 200 printable characters.
-        recordings: at least one, each as `compare` takes it; or one of these.
+        recordings: at least one, each as `compare` takes it, or what a `Listener` with this model heard of it;
+            or one of these. To keep the audio, the samples must be in what was heard.
         encoder: makes the embeddings; a speaker has those of one model only.
         force: enrol recordings with little speech, and those that do not sound like the others.
         keep_audio: keep the samples as well, so that another model can embed them later.
@@ -100,70 +94,22 @@ def enroll(
         UsageError: there is no recording, or the name is none.
     """
     check_kind(name, str, "the speaker's name", "text")
-    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
+    judge = Judge.of(encoder)
     check_has(store, "voiceprint", "the store", "what open_store gives")
     name = checked_name(name)
-    several = list_of(recordings)
-    if not several:
-        raise UsageError(f"to enrol '{printable(name)}', name at least one recording")
-    heard: list[HeardRecording] = []
-    problems: list[str] = []
-    for number, recording in enumerate(several, start=1):
-        try:
-            heard.append(hear(recording, f"recording {number}", channel))
-        except AudioError as error:
-            problems.append(str(error))
-    if problems:
-        raise EnrolmentError(name, problems)
-    # One at a time: a recording's embedding does not depend on what it is enrolled with.
-    candidates = [Candidate(item, encoder.embed_heard(item)) for item in heard]
-    return enroll_heard(
-        store,
-        name,
-        candidates,
-        encoder.identity,
-        encoder.score_map,
-        force=force,
-        keep_audio=keep_audio,
-        actor=actor,
-    )
-
-
-def enroll_heard(
-    store: VoiceprintStore,
-    name: str,
-    candidates: Sequence[Candidate],
-    model: ModelIdentity,
-    score_map: ScoreMap | None,
-    *,
-    force: bool = False,
-    keep_audio: bool = False,
-    actor: str = "python",
-) -> Enrolment:
-    """Enrol recordings that are heard and embedded already; otherwise as `enroll`.
-
-    Args:
-        store: where to keep them.
-        name: of the speaker.
-        candidates: at least one.
-        model: which made the embeddings.
-        score_map: of this model; without one nobody can say whether recordings sound alike, and a warning says so.
-        force: as in `enroll`.
-        keep_audio: as in `enroll`.
-        actor: as in `enroll`.
-    """
-    new = [_enrolled(candidate, keep_audio) for candidate in candidates]
+    heard = _hear(name, recordings, encoder, channel, keep_audio)
+    new = [_enrolled(one, keep_audio) for one in heard]
 
     def attempt() -> Enrolment:
         earlier = find_voiceprint(store, name)
-        if earlier is not None and earlier.speaker.model.hash != model.hash:
-            raise other_model(earlier.speaker, model)
+        if earlier is not None and earlier.speaker.model.hash != judge.model.hash:
+            raise other_model(earlier.speaker, judge.model)
         kept = () if earlier is None else earlier.recordings
-        agreement = _check(name, candidates, kept, score_map, force)
-        warnings = [warning for candidate in candidates for warning in candidate.heard.warnings]
-        warnings += _elsewhere(store, checked_name(name), candidates, new)
-        entry = store.add(name, new, model, None if earlier is None else earlier.speaker.version, actor)
-        if score_map is None and len(new) + len(kept) > 1:
+        agreement = _check(name, heard, kept, judge.score_map, force)
+        warnings = [warning for one in heard for warning in one.warnings]
+        warnings += _elsewhere(store, name, heard)
+        entry = store.add(name, new, judge.model, None if earlier is None else earlier.speaker.version, actor)
+        if judge.score_map is None and len(new) + len(kept) > 1:
             message = "the model carries no map from score to probability, so nobody checked that these sound alike"
             warnings.append(QualityWarning("cohesion_unchecked", message))
         return Enrolment(entry, len(new), agreement, tuple(warnings))
@@ -171,19 +117,45 @@ def enroll_heard(
     return _persevere(name, attempt)
 
 
-def _elsewhere(
-    store: VoiceprintStore, name: str, candidates: Sequence[Candidate], new: Sequence[EnrolledRecording]
-) -> list[QualityWarning]:
+def _hear(
+    name: str,
+    recordings: AnyRecording | HeardRecording | Sequence[AnyRecording | HeardRecording],
+    encoder: SpeakerEncoder,
+    channel: int | None,
+    keep_samples: bool,
+) -> list[HeardRecording]:
+    """What is heard of the recordings of a speaker; those that cannot be used are all named before any is embedded."""
+    several = [recordings] if isinstance(recordings, HeardRecording) else list_of(recordings)
+    if not several:
+        raise UsageError(f"to enrol '{printable(name)}', name at least one recording")
+    listened: list[HeardRecording] = []
+    problems: list[str] = []
+    for number, recording in enumerate(several, start=1):
+        try:
+            is_heard = isinstance(recording, HeardRecording)
+            listened.append(recording if is_heard else hear(recording, f"recording {number}", channel))
+        except AudioError as error:
+            problems.append(str(error))
+    if problems:
+        raise EnrolmentError(name, problems)
+    if bare := [one.name for one in listened if keep_samples and len(one.samples) == 0]:
+        raise UsageError(
+            f"{bare[0]}: its samples were not kept, so that its audio cannot be; hear it with keep_samples"
+        )
+    listener = Listener(encoder)
+    # One at a time: a recording's embedding does not depend on what it is enrolled with.
+    return [listener.hear(one, keep_samples=keep_samples) for one in listened]
+
+
+def _elsewhere(store: VoiceprintStore, name: str, heard: Sequence[HeardRecording]) -> list[QualityWarning]:
     """That the audio of recordings is enrolled under another name as well: one of the two is not who it is called."""
-    names = store.enrolled_as([recording.digest for recording in new])
+    names = store.enrolled_as([one.digest for one in heard])
     found = []
-    for candidate, recording in zip(candidates, new, strict=True):
-        others = [printable(other) for other in names.get(recording.digest, ()) if other != name]
+    for one in heard:
+        others = [printable(other) for other in names.get(one.digest, ()) if other != name]
         if others:
             shown = f"'{others[0]}'" + (f" and {len(others) - 1:,} more" if len(others) > 1 else "")
-            message = (
-                f"{candidate.heard.name}: this audio is enrolled as {shown} too; remove it where it does not belong"
-            )
+            message = f"{one.name}: this audio is enrolled as {shown} too; remove it where it does not belong"
             found.append(QualityWarning("enrolled_elsewhere", message))
     return found
 
@@ -195,6 +167,8 @@ def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: 
         EnrolmentError: the audio of a recording was not kept; nothing was changed.
         UnknownSpeakerError: nobody has this name.
     """
+
+    listener = Listener(encoder)
 
     def attempt() -> SpeakerEntry:
         voiceprint = store.voiceprint(name)
@@ -208,7 +182,7 @@ def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: 
         if lacking:
             raise EnrolmentError(name, lacking)
         again = [
-            _with_embedding(recording, encoder.embed(kept_samples(recording))) for recording in voiceprint.recordings
+            _with_embedding(recording, listener.hear(recording.audio).embedding) for recording in voiceprint.recordings
         ]
         return store.replace(name, again, encoder.identity, voiceprint.speaker.version, actor)
 
@@ -227,29 +201,18 @@ def _persevere(name: str, attempt: Callable[[], Result]) -> Result:
     raise StaleVoiceprintError(f"'{printable(name)}' is being changed by others all the time; try again")
 
 
-def kept_samples(recording: EnrolledRecording) -> Samples:
-    """The samples (samples,) at 16 kHz of a recording whose audio was kept."""
-    samples: Samples
-    samples, _ = soundfile.read(io.BytesIO(recording.audio), dtype="float32")
-    return samples
-
-
 def _with_embedding(recording: EnrolledRecording, embedding: Embeddings) -> EnrolledRecording:
     """The recording under a new id, which the old embedding's seal does not fit."""
     return replace(recording, id=new_id(), embedding=embedding)
 
 
-def _enrolled(candidate: Candidate, keep_audio: bool) -> EnrolledRecording:
-    heard = candidate.heard
+def _enrolled(heard: HeardRecording, keep_audio: bool) -> EnrolledRecording:
     return EnrolledRecording(
         id=new_id(),
-        embedding=candidate.embedding,
+        embedding=heard.embedding,
         source=Path(heard.name).name,
         digest=heard.digest,
-        duration_s=heard.facts.duration_s,
-        speech_s=heard.facts.speech_s,
-        snr_db=heard.facts.snr_db,
-        sample_rate=heard.facts.sample_rate,
+        **asdict(heard.facts),
         enrolled_at=timestamp(),
         audio=_flac(heard.samples) if keep_audio else b"",
     )
@@ -265,7 +228,7 @@ def _flac(samples: Samples) -> bytes:
 
 def _check(
     name: str,
-    candidates: Sequence[Candidate],
+    heard: Sequence[HeardRecording],
     kept: Sequence[EnrolledRecording],
     score_map: ScoreMap | None,
     force: bool,
@@ -275,13 +238,13 @@ def _check(
     Raises:
         EnrolmentError: it names all that are refused.
     """
-    problems = [*_repeated(candidates, kept), *_unheard(candidates, force)]
+    problems = [*_repeated(heard, kept), *_unheard(heard, force)]
     known = [(recording.embedding, recording.facts) for recording in kept]
-    new = [(candidate.embedding, candidate.heard.facts) for candidate in candidates]
+    new = [(one.embedding, one.facts) for one in heard]
     if not problems and score_map is not None and not force:
         odd = strangers(known, new, score_map)
         problems += [
-            f"{candidates[index].heard.name}: does not sound like the others (score {score:.3f}, llr {llr:.2f})"
+            f"{heard[index].name}: does not sound like the others (score {score:.3f}, llr {llr:.2f})"
             for index, score, llr in odd
         ]
         if odd:
@@ -297,29 +260,28 @@ def _agreement(embedding: Embeddings, others: Sequence[Embeddings]) -> float:
     return float(np.mean([cosine(embedding, other) for other in others]))
 
 
-def _repeated(candidates: Sequence[Candidate], kept: Sequence[EnrolledRecording]) -> list[str]:
+def _repeated(heard: Sequence[HeardRecording], kept: Sequence[EnrolledRecording]) -> list[str]:
     """Recordings that are enrolled already, or named twice: they would count double and say nothing new."""
     seen = {recording.digest for recording in kept}
     problems = []
-    for candidate in candidates:
-        if candidate.heard.digest in seen:
-            problems.append(f"{candidate.heard.name}: this audio is enrolled already; leave it out")
-        seen.add(candidate.heard.digest)
+    for one in heard:
+        if one.digest in seen:
+            problems.append(f"{one.name}: this audio is enrolled already; leave it out")
+        seen.add(one.digest)
     return problems
 
 
-def _unheard(candidates: Sequence[Candidate], force: bool) -> list[str]:
+def _unheard(heard: Sequence[HeardRecording], force: bool) -> list[str]:
     """Recordings with too little speech to tell a voice by, and averages of different sounds."""
     problems = []
-    for candidate in candidates:
-        speech_s, shown = candidate.heard.facts.speech_s, candidate.heard.name
-        bars = [warning.message for warning in candidate.heard.warnings if warning.code in NO_VERDICT]
+    for one in heard:
+        bars = [warning.message for warning in one.warnings if warning.code in NO_VERDICT]
         if bars:
             problems += bars
-        elif speech_s < LITTLE_SPEECH_S and not force:
+        elif one.facts.speech_s < LITTLE_SPEECH_S and not force:
             problems.append(
-                f"{shown}: has {seconds_text(speech_s)} of speech, and an enrolment wants {LITTLE_SPEECH_S:.0f} s; "
-                "give a longer one, or enrol it all the same with --force"
+                f"{one.name}: has {seconds_text(one.facts.speech_s)} of speech, and an enrolment wants "
+                f"{LITTLE_SPEECH_S:.0f} s; give a longer one, or enrol it all the same with --force"
             )
     return problems
 

@@ -10,20 +10,22 @@ gives none, nor does a recording with too little speech.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from sound_groove.arguments import check_has, check_integer, check_kind
+from sound_groove.arguments import check_has, check_integer
 from sound_groove.audio.given import AnyRecording
-from sound_groove.audio.listening import AudioFacts, HeardRecording, hear
-from sound_groove.comparison import DEFAULT_PRIOR, DEFAULT_RULE, check_prior, doubts
+from sound_groove.audio.listening import AudioFacts, HeardRecording
+from sound_groove.comparison import DEFAULT_PRIOR, DEFAULT_RULE, Judge
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.errors import OtherModelError, UsageError
 from sound_groove.scoring.calibration import ScoreMap, trial_measures
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.scoring.open_set import OpenSetAnswer, OpenSetVerdict, answer
-from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Scores
+from sound_groove.types import ModelIdentity, QualityWarning, Scores
 from sound_groove.voiceprints.gallery import Gallery, Neighbour
 
 TOP = 5
@@ -93,7 +95,7 @@ class Identification:
 
 def identify(
     gallery: Gallery,
-    recording: AnyRecording,
+    recording: AnyRecording | HeardRecording,
     encoder: SpeakerEncoder,
     *,
     top: int = TOP,
@@ -105,8 +107,8 @@ def identify(
 
     Args:
         gallery: who is enrolled (`voiceprints.gallery.open_gallery`).
-        recording: as `compare` takes it.
-        encoder: the gallery's model.
+        recording: as `compare` takes it; or what a `Listener` with this model heard of it.
+        encoder: the gallery's model; without a score map there are scores and no verdict.
         top: how many candidates to show, 1 to WEIGHED.
         prior: probability that somebody enrolled speaks, before listening, in (0, 1).
         rule: how sure a verdict must be. `false_accept` is a wrong name, `false_reject` a 'nobody' for somebody
@@ -120,41 +122,19 @@ def identify(
         UsageError: `top` or the prior is out of range.
     """
     check_has(gallery, "nearest", "the gallery", "what open_gallery gives")
-    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
-    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
-    check_prior(prior)
-    check_integer(top, "the number of candidates")
-    if gallery.model.hash != encoder.identity.hash:
+    judge = Judge.of(encoder, prior, rule)
+    if not 1 <= check_integer(top, "the number of candidates") <= WEIGHED:
+        raise UsageError(f"the number of candidates to show must lie between 1 and {WEIGHED}; {top} was given")
+    if gallery.model.hash != judge.model.hash:
         raise OtherModelError(
             f"the gallery is of model {gallery.model.label}, and the recording would be "
-            f"embedded by {encoder.identity.label}; open a gallery of that one"
+            f"embedded by {judge.model.label}; open a gallery of that one"
         )
-    heard = hear(recording, channel=channel)
-    embedding = encoder.embed_heard(heard)
-    return identify_heard(gallery, heard, embedding, encoder.score_map, top=top, prior=prior, rule=rule)
-
-
-def identify_heard(
-    gallery: Gallery,
-    heard: HeardRecording,
-    embedding: Embeddings,
-    score_map: ScoreMap | None,
-    *,
-    top: int = TOP,
-    prior: float = DEFAULT_PRIOR,
-    rule: DecisionRule = DEFAULT_RULE,
-) -> Identification:
-    """The same for a recording that is heard and embedded already, (D,), by the gallery's model.
-
-    Without a score map of that model there are scores and no verdict.
-    """
-    check_prior(prior)
-    if not 1 <= top <= WEIGHED:
-        raise UsageError(f"the number of candidates to show must lie between 1 and {WEIGHED}; {top} was given")
-    near = gallery.nearest(embedding, WEIGHED)
+    heard = Listener(encoder).hear(recording, channel=channel)
+    near = gallery.nearest(heard.embedding, WEIGHED)
     # Another process may change the store between the questions.
     enrolled, others = max(gallery.count(), len(near)), gallery.others()
-    doubted = doubts(score_map, _measures(near[:1], heard.facts)) if near else ()
+    doubted = judge.doubts(_measures(near[:1], heard.facts)) if near else ()
     unweighed = Identification(
         verdict="inconclusive" if near else "nobody",
         speaker=None,
@@ -170,9 +150,10 @@ def identify_heard(
         warnings=(*heard.warnings, *_not_compared(enrolled, others), *doubted),
         audio=heard.facts,
     )
-    if score_map is None or not near:
+    if judge.score_map is None or not near:
         return unweighed
-    return _weighed(unweighed, near, lambda: gallery.cohort(embedding), score_map, rule, heard.allows_verdict, top)
+    drawn = partial(gallery.cohort, heard.embedding)
+    return _weighed(unweighed, near, drawn, judge.score_map, rule, heard.allows_verdict, top)
 
 
 def _weighed(

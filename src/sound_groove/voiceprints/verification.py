@@ -1,26 +1,25 @@
 """Verification: is this recording of the speaker who is enrolled under a name?
 
-recording -> embedding -> score (mean cosine with what is enrolled) -> `comparison.weigh`
+recording -> embedding -> score (mean cosine with what is enrolled) -> `comparison.Judge`
 """
 
 from sound_groove.arguments import check_has, check_kind
 from sound_groove.audio.given import AnyRecording
-from sound_groove.audio.listening import HeardRecording, hear, joint_facts
-from sound_groove.comparison import DEFAULT_PRIOR, DEFAULT_RULE, Comparison, check_prior, weigh
+from sound_groove.audio.listening import HeardRecording, joint_facts
+from sound_groove.comparison import DEFAULT_PRIOR, DEFAULT_RULE, Comparison, Judge
 from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.encoder.listener import Listener
 from sound_groove.scoring.cosine import cosine
 from sound_groove.scoring.decision import DecisionRule
-from sound_groove.types import Embeddings, ModelIdentity, QualityWarning
+from sound_groove.types import QualityWarning
 from sound_groove.voiceprints.store.changing import other_model
 from sound_groove.voiceprints.store.interface import VoiceprintStore
-from sound_groove.voiceprints.store.records import Voiceprint
 
 
 def verify_speaker(
     store: VoiceprintStore,
     name: str,
-    recording: AnyRecording,
+    recording: AnyRecording | HeardRecording,
     encoder: SpeakerEncoder,
     *,
     prior: float = DEFAULT_PRIOR,
@@ -32,7 +31,7 @@ def verify_speaker(
     Args:
         store: where the speaker is enrolled.
         name: of the speaker.
-        recording: as `compare` takes it.
+        recording: as `compare` takes it; or what a `Listener` with this model heard of it.
         encoder: the model that the speaker was enrolled with.
         prior: probability of the same speaker before listening, in (0, 1).
         rule: how sure a verdict must be.
@@ -47,36 +46,19 @@ def verify_speaker(
         AudioError: the recording cannot be used.
         OtherModelError: the speaker was enrolled with another model.
         UnknownSpeakerError: nobody has this name.
-        UsageError: the prior is out of range.
+        UsageError: the prior is out of range, or an argument is of another kind.
     """
-    check_prior(prior)
-    check_kind(rule, DecisionRule, "rule", "a DecisionRule")
+    judge = Judge.of(encoder, prior, rule)
     check_kind(name, str, "the speaker's name", "text")
-    check_kind(encoder, SpeakerEncoder, "the encoder", "a SpeakerEncoder")
     check_has(store, "voiceprint", "the store", "what open_store gives")
     voiceprint = store.voiceprint(name)
-    heard = hear(recording, channel=channel)
-    embedding = encoder.embed_heard(heard)
-    return verify_heard(voiceprint, heard, embedding, encoder.identity, encoder.score_map, prior=prior, rule=rule)
-
-
-def verify_heard(
-    voiceprint: Voiceprint,
-    heard: HeardRecording,
-    embedding: Embeddings,
-    model: ModelIdentity,
-    score_map: ScoreMap | None,
-    *,
-    prior: float = DEFAULT_PRIOR,
-    rule: DecisionRule = DEFAULT_RULE,
-) -> Comparison:
-    """The same for a recording that is heard and embedded already, (D,), and a voiceprint at hand."""
-    if voiceprint.speaker.model.hash != model.hash:
-        raise other_model(voiceprint.speaker, model)
-    facts = (joint_facts([recording.facts for recording in voiceprint.recordings]), heard.facts)
+    if voiceprint.speaker.model.hash != judge.model.hash:
+        raise other_model(voiceprint.speaker, judge.model)
+    heard = Listener(encoder).hear(recording, channel=channel)
     warnings = list(heard.warnings)
     if heard.digest in {recording.digest for recording in voiceprint.recordings}:
         message = f"{heard.name}: this very recording is enrolled, so that its score says nothing about who is speaking"
         warnings.append(QualityWarning("enrolled_recording", message))
-    score = cosine(voiceprint.centroid, embedding) * voiceprint.speaker.coherence
-    return weigh(score, facts, warnings, model, score_map, prior=prior, rule=rule)
+    score = cosine(voiceprint.centroid, heard.embedding) * voiceprint.speaker.coherence
+    enrolled = joint_facts([recording.facts for recording in voiceprint.recordings])
+    return judge.weigh(score, (enrolled, heard.facts), warnings)

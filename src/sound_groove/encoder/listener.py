@@ -1,0 +1,220 @@
+"""The listener: recordings in, what was heard of them out, singly or in bulk.
+
+    recording -> decoded and judged (`audio.listening.hear`, or another decoder) -> voice -> embedding
+
+All that a recording goes through on its way to a verdict is in one record, `audio.listening.HeardRecording`, and all of
+them are made here: for `compare`, enrolment, verification and identification, for `embed` in bulk, for trials and
+calibrations, and for the service, whose recordings other processes decode.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from sound_groove.audio.given import AnyRecording
+from sound_groove.audio.listening import AudioFacts, HeardRecording, called, hear, judge, warnings_of
+from sound_groove.audio.pauses import without_pauses
+from sound_groove.audio.pieces import Span
+from sound_groove.audio.quality import Quality, assess, joint_quality
+from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording, open_recording
+from sound_groove.audio.voices import Voice, is_long, long_voice
+from sound_groove.errors import AudioError, OtherModelError
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
+
+READ_AHEAD = 4  # recordings that each reading thread may be ahead
+
+Given = TypeVar("Given")
+
+
+class Encoder(Protocol):
+    """What a listener needs of a model; `sound_groove.encoder.encoder.SpeakerEncoder` is one."""
+
+    identity: ModelIdentity
+
+    def embed_voices(self, voices: Sequence[Voice], crops: CropAveraging | None = None) -> Embeddings:
+        """(N, D) unit-length embeddings of speech without long pauses, (samples,) each, or of long recordings."""
+        ...
+
+
+class Listener:
+    """Hears recordings: decodes them, judges how far they can be trusted, and embeds their speech.
+
+    Args:
+        encoder: embeds.
+        crops: average evenly spaced crops; None embeds whole recordings.
+
+    Example:
+        listener = Listener(SpeakerEncoder.load("pretrained"))
+        mine = listener.hear("mine.wav")
+        verdicts = [compare(mine, other, listener.encoder).verdict for other in others]
+    """
+
+    def __init__(self, encoder: Encoder, crops: CropAveraging | None = None) -> None:
+        self.encoder = encoder
+        self.crops = crops
+
+    def hear(
+        self,
+        recording: AnyRecording | HeardRecording,
+        name: str = "the recording",
+        channel: int | None = None,
+        *,
+        keep_samples: bool = False,
+    ) -> HeardRecording:
+        """Hear one recording; its embedding does not depend on any other.
+
+        Args:
+            recording: as `audio.reading.load_audio` takes it; or what was heard of one, which is embedded if it is not
+                yet.
+            name: what warnings call what has no path.
+            channel: which one to listen to, counted from 1; None averages all.
+            keep_samples: leave the samples in the record.
+
+        Raises:
+            AudioError: it cannot be used.
+            CheckpointError: the model gives no embedding of it.
+            OtherModelError: it was embedded by another model.
+        """
+        heard = recording if isinstance(recording, HeardRecording) else hear(recording, name, channel)
+        return self._embedded([heard], keep_samples)[0]
+
+    def hear_in_parts(
+        self, recording: AnyRecording, name: str = "the recording", channel: int | None = None
+    ) -> HeardRecording:
+        """Hear a recording of any length in bounded memory: one of more than ten minutes is read and judged in parts.
+
+        Arguments and errors are those of `hear`; the samples are not kept.
+        """
+        try:
+            with open_recording(recording, channel, compared=True) as opened:
+                name = called(recording, opened.path, name)
+                if is_long(opened):
+                    return self._long(opened, name)
+                decoded = opened.whole()
+        except AudioError as error:
+            raise error.named(name) from error.__cause__
+        return self.hear(judge(decoded, name))
+
+    def hear_all(
+        self,
+        recordings: Iterable[Given],
+        listen: Callable[[Given], HeardRecording],
+        threads: int = 1,
+        window_s: float = 0.0,
+        go_on: bool = True,
+        embeds: bool = True,
+    ) -> Iterator[HeardRecording | AudioError]:
+        """Hear many recordings, in bounded memory.
+
+        Args:
+            recordings: whatever `listen` takes; they are asked for one at a time.
+            listen: hears one, in one of the threads: decodes and judges it (`audio.listening.hear`), or embeds it too
+                (`hear_in_parts`).
+            threads: that listen.
+            window_s: audio that is given to the encoder at a time where `listen` does not embed, from which it makes
+                batches of similar length.
+            go_on: embed recordings also after one that cannot be used.
+            embeds: embed them at all; else they are decoded and judged, which finds those that cannot be used.
+
+        Yields:
+            What was heard of each, without its samples, or why it cannot be used, in the order of the recordings. What
+            comes after a failure that ended the embedding has no embedding.
+        """
+        waiting: list[HeardRecording | AudioError] = []
+        held = 0
+        with closing(_ahead(recordings, listen, threads)) as outcomes:
+            for outcome in outcomes:
+                embeds = embeds and (go_on or not isinstance(outcome, AudioError))
+                waiting.append(outcome)
+                held += 0 if isinstance(outcome, AudioError) else len(outcome.samples)
+                if held == 0 or held >= window_s * SAMPLE_RATE:
+                    yield from self._window(waiting, embeds)
+                    waiting, held = [], 0
+        yield from self._window(waiting, embeds)
+
+    def _window(
+        self, waiting: list[HeardRecording | AudioError], embeds: bool
+    ) -> Iterator[HeardRecording | AudioError]:
+        """Recordings that waited, embedded together."""
+        heard = [one for one in waiting if isinstance(one, HeardRecording)]
+        done = iter(self._embedded(heard) if embeds else [_without_samples(one) for one in heard])
+        for one in waiting:
+            yield one if isinstance(one, AudioError) else next(done)
+
+    def _embedded(self, heard: list[HeardRecording], keep_samples: bool = False) -> list[HeardRecording]:
+        """Recordings with their embeddings, made in one go of those that have none yet."""
+        identity = self.encoder.identity
+        for one in heard:
+            if one.model is not None and one.model.hash != identity.hash:
+                raise OtherModelError(
+                    f"{one.name}: was embedded by model {one.model.label}, and this is {identity.label}; hear it again"
+                )
+        new = [one for one in heard if one.model is None]
+        voices: list[Voice] = [without_pauses(one.samples, one.speech) for one in new]
+        found = iter(self.encoder.embed_voices(voices, self.crops) if new else ())
+        done = [one if one.model else replace(one, embedding=next(found), model=identity) for one in heard]
+        return done if keep_samples else list(map(_without_samples, done))
+
+    def _long(self, recording: OpenRecording, name: str) -> HeardRecording:
+        """A recording that is read part by part, twice: to be judged, and to be embedded."""
+        parts: list[Quality] = []
+        lengths: list[int] = []
+        digest = hashlib.sha256()
+
+        def listen(part: Samples) -> tuple[Span, ...]:
+            digest.update(part.astype("<f4", copy=False).tobytes())
+            lengths.append(len(part))
+            parts.append(assess(part, recording.source_sample_rate))
+            return parts[-1].speech
+
+        voice = long_voice(recording, listen)
+        quality = joint_quality(parts, lengths)
+        duration_s = recording.samples / SAMPLE_RATE
+        facts = AudioFacts(duration_s, quality.speech_s, quality.snr_db, recording.source_sample_rate)
+        found = (*recording.channels.warnings, *recording.warnings, *quality.warnings)
+        warnings = warnings_of(name, facts, found)
+        embedding = self.encoder.embed_voices([voice], self.crops)[0]
+        return HeardRecording(
+            name,
+            facts,
+            warnings,
+            digest.hexdigest(),
+            quality.speech,
+            embedding=embedding,
+            model=self.encoder.identity,
+        )
+
+
+def _without_samples(heard: HeardRecording) -> HeardRecording:
+    return replace(heard, samples=np.empty(0, np.float32))
+
+
+def _ahead(
+    recordings: Iterable[Given], listen: Callable[[Given], HeardRecording], threads: int
+) -> Generator[HeardRecording | AudioError, None, None]:
+    """What each recording gives, in order, a bounded number of them heard in advance."""
+
+    def attempt(recording: Given) -> HeardRecording | AudioError:
+        try:
+            return listen(recording)
+        except AudioError as error:
+            return error
+
+    waiting: deque[Future[HeardRecording | AudioError]] = deque()
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="listening")
+    remaining = iter(recordings)
+    try:
+        waiting.extend(executor.submit(attempt, item) for item in islice(remaining, threads * READ_AHEAD))
+        while waiting:
+            outcome = waiting.popleft().result()
+            waiting.extend(executor.submit(attempt, item) for item in islice(remaining, 1))
+            yield outcome
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
