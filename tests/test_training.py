@@ -452,6 +452,28 @@ def test_the_command_can_be_killed_from_outside_and_interrupted_from_the_keyboar
     assert load_checkpoint(folder / "last.safetensors").header.training["step"] > killed_at
 
 
+def test_an_interrupt_while_the_log_is_written_leaves_each_step_in_it_once(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = recipe.model_copy(update={"training": recipe.training.model_copy(update={"checkpoint_every": 2})})
+    calls = []
+
+    def interrupted(path: Path, rows: list[dict[str, Any]]) -> None:
+        append_rows(path, rows)
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt  # as Python raises it after the call of the system that it arrived in
+
+    monkeypatch.setattr(log, "append_rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(often, tmp_path / "run")
+    assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4]
+    # The state is older than the log: what it will do again is cut off.
+    assert load_checkpoint(tmp_path / "run" / "last.safetensors").header.training["step"] == 2
+    train(often, tmp_path / "run", resume=True)
+    assert steps_text(tmp_path / "run") == steps_text(finished[0].folder)
+
+
 def test_a_finished_run_can_be_resumed_and_stays_as_it_is(
     finished: tuple[TrainingResult, list[str]], recipe: Recipe
 ) -> None:

@@ -117,8 +117,9 @@ class RunLog:
 
     def flush(self) -> None:
         """Put the steps so far on the disk."""
-        append_rows(self._folder.steps, self._rows)
-        self._rows = []
+        # Taken first: an interrupt may come when they are written already, and `close` would write them once more.
+        rows, self._rows = self._rows, []
+        append_rows(self._folder.steps, rows)
         with writing(self._folder.tensorboard):
             self._events.flush()
 
