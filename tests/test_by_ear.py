@@ -262,6 +262,22 @@ def _make(recipe: Recipe, folder: Path) -> None:
     make_crops_of(recipe, folder)
 
 
+def test_maker_and_training_may_begin_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, fsync, calls = CropPool(tmp_path / "crops", 4), os.fsync, []
+
+    def meanwhile(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 1:  # what the first has written has no name yet
+            pool.begin({"seed": 1})
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    pool.begin({"seed": 1})
+    assert len(calls) == 2 and [path.name for path in pool.folder.iterdir()] == ["crops.json"]
+    with pytest.raises(TrainingError, match="another seed"):
+        pool.begin({"seed": 2})
+
+
 def test_maker_and_training_are_two_processes_and_the_maker_may_be_killed(
     prepared: Path, teacher: Path, tmp_path: Path
 ) -> None:

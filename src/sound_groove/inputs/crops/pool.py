@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +72,11 @@ class CropPool:
             self.folder.mkdir(parents=True, exist_ok=True)
         path, content = self.folder / CROPS_NAME, json.loads(json.dumps(made_by))
         if not path.exists():
-            write_json(path, content)
-            return
+            # Maker and training may begin at the same moment, so each writes a file of its own first.
+            own = path.with_name(f"{CROPS_NAME}.{uuid4().hex}")
+            write_json(own, content)
+            with writing(path):
+                own.replace(path)
         before = read_json(path)
         different = sorted(name for name in before.keys() | content.keys() if before.get(name) != content.get(name))
         if different:
