@@ -94,7 +94,7 @@ class Setting:
 
     def inputs(self) -> StageInputs:
         """What reads crops and makes features of them, as the trainer has it."""
-        return StageInputs(self.recipe, self.plan.stages[0], self.plan, SharedBatch(0, 1, lambda own: own, CPU), CPU)
+        return StageInputs(self.plan.stages[0], self.plan, SharedBatch(0, 1, lambda own: own, CPU), CPU)
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def train_in_double(recipe_path: Path, out: Path) -> None:
     folder = RunFolder(out.with_suffix(""))
     plan = preflight(recipe, folder, resume=False, force=False)
     with InDouble(), _accelerator(plan) as accelerator:
-        trainer = Trainer(recipe, plan, folder, accelerator, command="", say=lambda line: None)
+        trainer = Trainer(plan, folder, accelerator, command="", say=lambda line: None)
         if plan.teacher is not None:
             trainer.teaching = trainer._teaching(plan.teacher)
         rows = []
@@ -51,8 +51,8 @@ def train_in_double(recipe_path: Path, out: Path) -> None:
             with closing(trainer._batches(epoch + 1)) as batches:
                 rows += [trainer._step(replace(batch, inputs=batch.inputs.double())) for batch in batches]
             trainer.progress = trainer.progress.after_epoch()
-        assert {parameter.dtype for parameter in trainer.modules.parameters()} == {torch.float64}
-        weights = {name: tensor.numpy() for name, tensor in trainer.modules.state_dict().items()}
+        assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float64}
+        weights = {name: tensor.numpy() for name, tensor in trainer.model.state_dict().items()}
         if accelerator.is_main_process:
             columns = {f"step.{name}": np.array([row[name] for row in rows]) for name in rows[0]}
             np.savez(out, **columns, **weights)

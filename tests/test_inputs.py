@@ -36,13 +36,13 @@ def planned(folder: Path) -> tuple[Recipe, TrainingPlan]:
     return recipe, preflight(recipe, RunFolder(folder / "run"), resume=False, force=False)
 
 
-def inputs_of(recipe: Recipe, plan: TrainingPlan, processes: int = 1) -> StageInputs:
-    return StageInputs(recipe, plan.stages[0], plan, SharedBatch(0, processes, lambda own: own, CPU), CPU)
+def inputs_of(plan: TrainingPlan, processes: int = 1) -> StageInputs:
+    return StageInputs(plan.stages[0], plan, SharedBatch(0, processes, lambda own: own, CPU), CPU)
 
 
 def test_reading_processes_make_the_features_that_the_training_process_would(tmp_path: Path) -> None:
-    recipe, plan = planned(tmp_path)
-    inputs, sampler = inputs_of(recipe, plan), plan.stages[0].sampler
+    _, plan = planned(tmp_path)
+    inputs, sampler = inputs_of(plan), plan.stages[0].sampler
     here, there = (
         list(training_batches(inputs.source(workers), sampler, range(2), workers=workers)) for workers in (0, 2)
     )
@@ -56,14 +56,14 @@ def test_reading_processes_make_the_features_that_the_training_process_would(tmp
 
 
 def test_one_of_several_processes_makes_its_features_itself(tmp_path: Path) -> None:
-    inputs = inputs_of(*planned(tmp_path), processes=2)
+    inputs = inputs_of(planned(tmp_path)[1], processes=2)
     assert inputs.source(2) is inputs.reader
 
 
 def test_a_floor_is_laid_below_the_level_of_each_crop(tmp_path: Path) -> None:
     recipe = tiny_recipe(prepare_corpus(tmp_path / "corpus"), network__floor_db=40.0)
     plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
-    inputs = inputs_of(recipe, plan)
+    inputs = inputs_of(plan)
     batch = next(iter(training_batches(inputs.source(0), plan.stages[0].sampler, range(1), workers=0))).to(CPU)
     expected = Normalization(40.0)(KaldiFbank()(batch.inputs))
     assert torch.allclose(inputs.features(batch, 0, 0), expected, atol=1e-3)

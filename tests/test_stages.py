@@ -145,9 +145,9 @@ def test_a_stage_reads_crops_of_its_own_length_and_draws_only_its_own_speeds(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, tuple[int, ...], set[int]]] = []
-    gradient = Trainer._gradient
+    step = Trainer._step
 
-    def noting(self: Trainer, batch: Any) -> tuple[float, float]:
+    def noting(self: Trainer, batch: Any) -> dict[str, Any]:
         seen.append(
             (
                 self.stage.number,
@@ -155,9 +155,9 @@ def test_a_stage_reads_crops_of_its_own_length_and_draws_only_its_own_speeds(
                 set((batch.labels // 8).tolist()),
             )
         )
-        return gradient(self, batch)
+        return step(self, batch)
 
-    monkeypatch.setattr(Trainer, "_gradient", noting)
+    monkeypatch.setattr(Trainer, "_step", noting)
     train(staged(prepared, SECOND), tmp_path / "run")
     assert {shape for stage, shape, _ in seen if stage == 1} == {(8, 50)}
     assert {shape for stage, shape, _ in seen if stage == 2} == {(4, 80)}
@@ -178,8 +178,8 @@ def test_a_stage_starts_from_the_mean_of_the_last_epochs_with_a_fresh_optimiser(
     after_epoch = Trainer._validate
 
     def noting(self: Trainer) -> Any:
-        named = {f"{NETWORK}{name}": tensor for name, tensor in self.network.state_dict().items()}
-        named |= {f"{HEAD}{name}": tensor for name, tensor in self.head.state_dict().items()}
+        named = {f"{NETWORK}{name}": tensor for name, tensor in self.model.network.state_dict().items()}
+        named |= {f"{HEAD}{name}": tensor for name, tensor in self.model.head.state_dict().items()}
         weights.append({name: tensor.clone() for name, tensor in named.items()})
         return after_epoch(self)
 

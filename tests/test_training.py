@@ -280,12 +280,13 @@ def test_parts_of_a_batch_add_up_to_its_gradient(prepared: Path, tmp_path: Path)
         recipe = tiny_recipe(prepared, training__gradient_accumulation=parts)
         plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
         with _accelerator(plan) as accelerator:
-            trainer = Trainer(recipe, plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
+            trainer = Trainer(plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
             half = torch.randn(4, 8240, generator=torch.Generator().manual_seed(1)) * 0.1
             labels = torch.arange(4)
-            trainer.model.train()
-            loss, *_ = trainer._gradient(Batch(half.repeat(2, 1), labels.repeat(2), torch.zeros(8), torch.zeros(8)))
-            gradients.append((loss, [p.grad.clone() for p in trainer.network.parameters() if p.grad is not None]))
+            trainer.optimizer.zero_grad = lambda: None
+            row = trainer._step(Batch(half.repeat(2, 1), labels.repeat(2), torch.zeros(8), torch.zeros(8)))
+            network = trainer.model.network
+            gradients.append((row["loss"], [p.grad.clone() for p in network.parameters() if p.grad is not None]))
     (whole_loss, whole), (parts_loss, parts_sum) = gradients
     assert parts_loss == pytest.approx(whole_loss, rel=1e-5)
     for one, other in zip(whole, parts_sum, strict=True):
@@ -300,16 +301,16 @@ def test_margin_penalty_and_scale_rise_together_and_follow_the_accuracy_where_th
     recipe = tiny_recipe(prepared, loss={"margin": rise, "top_k": 3, "penalty": 0.08, "scale": scale})
     plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
     with _accelerator(plan) as accelerator:
-        trainer = Trainer(recipe, plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
+        trainer = Trainer(plan, RunFolder(tmp_path / "run"), accelerator, "", lambda line: None)
         margins = []
         for accuracy in [1.0] * 80 + [0.0] * 150:
-            trainer.modules.follow(trainer.settings, 0.0, trainer.progress)
-            margins.append(trainer.head.margin)
-            assert trainer.head.penalty == pytest.approx(0.08 * trainer.head.margin / 0.2)
+            trainer.model.follow(trainer.recipe, 0.0, trainer.progress)
+            margins.append(trainer.model.head.margin)
+            assert trainer.model.head.penalty == pytest.approx(0.08 * trainer.model.head.margin / 0.2)
             trainer.progress = trainer.progress.after_batch(1.0, accuracy)
-            assert trainer.head.scale == pytest.approx(10 + 100 * trainer.head.margin)
-            trainer.progress = trainer.progress.adapted(trainer.settings.loss, 0.0, batches=5)
-        assert trainer.head.top_k == 3
+            assert trainer.model.head.scale == pytest.approx(10 + 100 * trainer.model.head.margin)
+            trainer.progress = trainer.progress.adapted(trainer.recipe.loss, 0.0, batches=5)
+        assert trainer.model.head.top_k == 3
     # The whole way takes 2 epochs of 5 batches. It begins when 1 - 0.99^n reaches 0.5, which is after 69 right batches.
     assert margins[:69] == pytest.approx([0.1] * 69)
     assert margins[69:79] == pytest.approx([0.11 + 0.01 * number for number in range(10)])
@@ -703,8 +704,8 @@ def test_every_speed_of_every_speaker_is_a_class(prepared: Path, tmp_path: Path)
     recipe = tiny_recipe(prepared, augmentation={"speeds": [0.9, 1.0, 1.1]}, training__epochs=1)
     plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
     assert (plan.speakers, plan.classes, plan.head_parameters) == (8, 24, 24 * recipe.network.embedding_size)
-    assert "8 speakers (24 classes, by speed), 24 utterances" in plan.summary(recipe)
-    assert "8 speakers, 24 utterances" in replace(plan, classes=8).summary(recipe)
+    assert "8 speakers (24 classes, by speed), 24 utterances" in plan.summary()
+    assert "8 speakers, 24 utterances" in replace(plan, classes=8).summary()
     train(recipe, tmp_path / "run")
     head = load_checkpoint(tmp_path / "run" / "last.safetensors", (HEAD,)).group(HEAD)
     assert head["weight"].shape == (24, recipe.network.embedding_size)
@@ -778,7 +779,7 @@ def test_a_run_folder_that_cannot_be_written_stops_the_run_in_one_sentence(
 def spoil_best(recipe: Recipe, folder: Path, spoil: Any) -> None:
     plan = preflight(recipe, RunFolder(folder), resume=False, force=False)
     with _accelerator(plan) as accelerator:
-        trainer = Trainer(recipe, plan, RunFolder(folder), accelerator, "", lambda line: None)
+        trainer = Trainer(plan, RunFolder(folder), accelerator, "", lambda line: None)
         trainer.folder.start(recipe, trainer.facts)
         spoil("epoch")
         trainer._validate()

@@ -43,7 +43,7 @@ def begun_run(recipe: Recipe, folder: Path, **facts: str) -> RunFolder:
     """A run folder as the start of a run leaves it, with other facts."""
     run = RunFolder(folder)
     plan = planned(recipe, folder)
-    run.start(recipe, run_facts(recipe, plan, {}, "", 1) | facts)
+    run.start(recipe, run_facts(plan, {}, "", 1) | facts)
     return run
 
 
@@ -52,7 +52,7 @@ def planned(recipe: Recipe, folder: Path, resume: bool = False) -> TrainingPlan:
 
 
 def said_of_device(recipe: Recipe, folder: Path, resume: bool = False) -> str:
-    return planned(recipe, folder, resume).summary(recipe).splitlines()[-1].removeprefix("device     ")
+    return planned(recipe, folder, resume).summary().splitlines()[-1].removeprefix("device     ")
 
 
 def problem_of_resuming(recipe: Recipe, folder: Path) -> str:
@@ -226,4 +226,4 @@ def test_a_gpu_without_the_instructions_is_slow_too(
     recipe = short_recipe(prepared, "bf16")
     plan = replace(planned(recipe, tmp_path / "run"), device=torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    assert "bf16 (slow: this GPU has no instructions for it, " in plan.summary(recipe)
+    assert "bf16 (slow: this GPU has no instructions for it, " in plan.summary()

@@ -17,18 +17,16 @@ from sound_groove.training.state import Progress
 from sound_groove.training.validation import Validation
 
 
-def run_facts(
-    recipe: Recipe, plan: TrainingPlan, host: Mapping[str, Any], command: str, processes: int
-) -> dict[str, Any]:
+def run_facts(plan: TrainingPlan, host: Mapping[str, Any], command: str, processes: int) -> dict[str, Any]:
     """What run.json holds when the run starts.
 
     Args:
-        recipe: what is trained.
-        plan: what the preflight made of it.
+        plan: what the preflight made of the recipe.
         host: processor, system, versions and commit.
         command: the command line.
         processes: that share the run.
     """
+    recipe = plan.recipe
     return {
         "name": recipe.name,
         "command": command,

@@ -23,7 +23,6 @@ from sound_groove.inputs.masking import mask_features
 from sound_groove.inputs.speed import play
 from sound_groove.networks.features import KaldiFbank, Normalization
 from sound_groove.networks.torch_threads import torch_threads
-from sound_groove.recipe.schema import Recipe
 from sound_groove.synthesis.batch_draws import SharedBatch
 from sound_groove.synthesis.draws import Draw
 from sound_groove.training.plan import TrainingPlan
@@ -36,33 +35,29 @@ class StageInputs:
     """The reader of a stage's crops, and what makes features of them.
 
     Args:
-        recipe: of the whole run, which has the classes' speeds.
         stage: the one.
-        plan: what the preflight made of them.
+        plan: of the whole run, which has the classes' speeds.
         shared: which items of a batch this process has.
         device: to compute on.
     """
 
-    def __init__(
-        self, recipe: Recipe, stage: Stage, plan: TrainingPlan, shared: SharedBatch, device: torch.device
-    ) -> None:
-        settings = stage.recipe
-        speeds = recipe.augmentation.speeds
+    def __init__(self, stage: Stage, plan: TrainingPlan, shared: SharedBatch, device: torch.device) -> None:
+        recipe, speeds = stage.recipe, plan.recipe.augmentation.speeds
         self.reader = CropReader(
             plan.read,
             plan.read_labels,
-            settings.data.crop_frames,
+            recipe.data.crop_frames,
             recipe.seed,
             recipe.data.input == "features",
             speeds,
-            tuple(speeds.index(speed) for speed in settings.augmentation.speeds),
+            tuple(speeds.index(speed) for speed in recipe.augmentation.speeds),
             stage.surroundings,
         )
         self._seed, self._shared = recipe.seed, shared
-        self._augmentation = Augmentation(settings.augmentation)
+        self._augmentation = Augmentation(recipe.augmentation)
         self._silence_share = recipe.network.silence_share or 0.0
-        self._masking = settings.augmentation.masking
-        self._front_end = KaldiFbank(recipe.network.feature_size, settings.training.dither).to(device)
+        self._masking = recipe.augmentation.masking
+        self._front_end = KaldiFbank(recipe.network.feature_size, recipe.training.dither).to(device)
         self._normalization = Normalization(recipe.network.floor_db, recipe.network.feature_size).to(device)
 
     def source(self, workers: int) -> BatchSource:

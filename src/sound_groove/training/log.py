@@ -32,6 +32,21 @@ class EpochDone:
     crops_per_second: float
     waiting: float
 
+    @classmethod
+    def of(cls, progress: Progress, batches: int, crops: int, elapsed_s: float, waited_s: float) -> "EpochDone":
+        """What came of an epoch whose last batch has just been done.
+
+        Args:
+            progress: after that batch.
+            batches: of the whole epoch.
+            crops: that were trained on since the process began with it.
+            elapsed_s: in which that was done.
+            waited_s: of that, for crops.
+        """
+        elapsed_s = max(elapsed_s, 1e-9)
+        means = progress.loss_sum / batches, progress.correct_sum / batches
+        return cls(*means, crops_per_second=crops / elapsed_s, waiting=waited_s / elapsed_s)
+
 
 class RunLog:
     """The open log of a run.

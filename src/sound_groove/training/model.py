@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, restore_network
 from sound_groove.networks.losses import AamSoftmax
@@ -14,6 +15,7 @@ from sound_groove.recipe.schema import OptimizerConfiguration, Recipe
 from sound_groove.training.distillation import Lesson, Pupil
 from sound_groove.training.schedule import risen
 from sound_groove.training.state import Progress
+from sound_groove.types import ModelIdentity
 
 
 class BatchResult(NamedTuple):
@@ -116,6 +118,19 @@ def make_modules(
         network, head = build_network(recipe.network), make_head(recipe, classes)
         pupil = None if teacher_size is None else Pupil(recipe.network.embedding_size, teacher_size)
         return network, head, pupil
+
+
+def encoder_around(network: nn.Module, recipe: Recipe) -> SpeakerEncoder:
+    """An encoder that embeds with a network in training, on the device where it lies, as the model file will."""
+    settings = recipe.network
+    return SpeakerEncoder.of_network(
+        network,
+        ModelIdentity(recipe.name, ""),
+        settings.embedding_size,
+        settings.feature_size,
+        floor_db=settings.floor_db,
+        silence_share=settings.silence_share,
+    )
 
 
 def make_optimizer(

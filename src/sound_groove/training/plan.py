@@ -21,6 +21,7 @@ class TrainingPlan:
     """What is about to be trained.
 
     Attributes:
+        recipe: as it was asked for, its stages included.
         utterances: of the training speakers.
         labels: (utterances,) speaker of each.
         speakers: number of training speakers.
@@ -39,6 +40,7 @@ class TrainingPlan:
         resumes: whether it goes on with a run.
     """
 
+    recipe: Recipe
     utterances: Sequence[Utterance]
     labels: NDArray[np.int64]
     speakers: int
@@ -94,8 +96,14 @@ class TrainingPlan:
         """The stage that is under way when so many epochs are done; None when all are."""
         return next((stage for stage in self.stages if epoch < stage.end_epoch), None)
 
-    def summary(self, recipe: Recipe) -> str:
+    @property
+    def plain_speed(self) -> int:
+        """Index of the speed 1 among those that make classes."""
+        return self.recipe.augmentation.speeds.index(1.0)
+
+    def summary(self) -> str:
         """What is about to be trained, in a few lines for people."""
+        recipe = self.recipe
         at_speeds = f" ({self.classes:,} classes, by speed)" if self.classes > self.speakers else ""
         held_out = len({utterance.speaker for utterance in self.validation})
         return "\n".join(

@@ -104,6 +104,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         raise ConfigurationError(recipe.name, list(dict.fromkeys(problems)))  # stages share most of their mistakes
     classes = len(speaker_ids) * len(recipe.augmentation.speeds)
     return TrainingPlan(
+        recipe=recipe,
         utterances=training,
         labels=labels.astype(np.int64),
         speakers=len(speaker_ids),

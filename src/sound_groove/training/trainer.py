@@ -10,7 +10,7 @@ losses of the run that was not, bit for bit.
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -24,14 +24,12 @@ from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.errors import CheckpointError, OutputError, TrainingError
-from sound_groove.files import read_json, write_json
+from sound_groove.errors import CheckpointError, TrainingError
+from sound_groove.files import write_json
 from sound_groove.inputs.dataset import DEAD_WORKER, Batch, training_batches
 from sound_groove.inputs.mining import SPARE, HardSampler, find_neighbours
 from sound_groove.inputs.sampler import MixedSampler, Sampler, ShuffledSampler
-from sound_groove.networks.checkpoint import GROUPS, load_checkpoint, save_checkpoint
-from sound_groove.networks.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
+from sound_groove.networks.checkpoint import Checkpoint
 from sound_groove.provenance import host
 from sound_groove.recipe.schema import Recipe
 from sound_groove.synthesis.batch_draws import SharedBatch
@@ -42,20 +40,19 @@ from sound_groove.training.by_ear.plan import plan_by_ear
 from sound_groove.training.by_ear.trainer import train_by_ear
 from sound_groove.training.device import check_agreement
 from sound_groove.training.distillation import Lesson, Teaching
-from sound_groove.training.facts import failure_report, model_header, run_facts
+from sound_groove.training.facts import failure_report, run_facts
 from sound_groove.training.imprinting import class_means, imprint
 from sound_groove.training.inputs import StageInputs
-from sound_groove.training.log import EpochDone, RunLog
-from sound_groove.training.model import Shares, TrainingModel, make_modules, make_optimizer, set_rate, start_network
+from sound_groove.training.log import EpochDone
+from sound_groove.training.model import Shares, TrainingModel, encoder_around, make_modules, make_optimizer, set_rate
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.preflight import preflight
 from sound_groove.training.result import TrainingResult
+from sound_groove.training.run import TrainingRun
 from sound_groove.training.run_folder import RunFolder, run_folder
 from sound_groove.training.schedule import learning_rate
 from sound_groove.training.stages import Stage
 from sound_groove.training.state import (
-    Progress,
-    centre_tensors,
     mean_tensors,
     mining_tensors,
     model_tensors,
@@ -67,7 +64,6 @@ from sound_groove.training.state import (
 from sound_groove.training.teacher import Teacher, ask, centred
 from sound_groove.training.validation import Validation, find_centre, validate
 from sound_groove.training.watching import Watched
-from sound_groove.types import ModelIdentity
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -102,12 +98,7 @@ def train(
     plan = preflight(recipe, run, resume, force)
     try:
         with _accelerator(plan) as accelerator:
-            trainer = Trainer(recipe, plan, run, accelerator, command, say)
-            try:
-                return trainer.run(resume)
-            except KeyboardInterrupt:
-                trainer.say(f"stopped after step {trainer.progress.step}; --resume goes on from the last checkpoint")
-                raise
+            return Trainer(plan, run, accelerator, command, say).run(resume)
     except RuntimeError as error:  # torch's signal handler raises it wherever the program is, the clearing away too
         if "DataLoader worker" not in str(error):
             raise
@@ -119,109 +110,75 @@ def check(recipe: Recipe, folder: str | Path | None = None, resume: bool = False
     run = run_folder(recipe, folder)
     if recipe.distillation.of == "crop":
         return plan_by_ear(recipe, run, resume, force).summary()
-    return preflight(recipe, run, resume, force).summary(recipe)
+    return preflight(recipe, run, resume, force).summary()
 
 
-class Trainer:
-    """One run in progress; `train` is the way in.
+class Trainer(TrainingRun):
+    """One run in progress, over its stages; `train` is the way in.
 
     Args:
-        recipe: what to train.
-        plan: what the preflight made of it.
+        plan: what the preflight made of the recipe.
         folder: where to.
         accelerator: device, precision and processes.
         command: kept with the run.
         say: talks to a person.
+
+    Attributes:
+        stage: under way.
+        recipe: the one in force, which is the stage's.
+        inputs: what the network is given in the stage.
+        model: network, classes and what a teacher needs: what is saved, averaged and judged.
+        shared_model: the same, as the processes that share the run call it in a step.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
         plan: TrainingPlan,
         folder: RunFolder,
         accelerator: Accelerator,
         command: str,
         say: Callable[[str], None],
     ) -> None:
-        self.recipe, self.plan, self.folder, self.accelerator = recipe, plan, folder, accelerator
-        self.command, self.say = command, say if accelerator.is_main_process else lambda line: None
+        facts = run_facts(plan, host(), command, accelerator.num_processes)
+        super().__init__(plan.recipe, folder, facts, plan.speaker_digests, say, accelerator.is_main_process)
+        self.plan, self.accelerator = plan, accelerator
         check_agreement(gather_object([plan.precision]))
         teacher_size = None if plan.teacher is None else plan.teacher.embedding_size
-        self.network, self.head, self.pupil = make_modules(recipe, plan.classes, teacher_size)
+        network, head, pupil = make_modules(plan.recipe, plan.classes, teacher_size)
         if accelerator.num_processes > 1:
-            self.network = share_batch_norm(self.network, accelerator.device)
-        optimizer = make_optimizer(recipe.optimizer, self.network, self.head, self.pupil)
-        if recipe.training.compile:
-            self.network.compile()
-        self.modules = TrainingModel(self.network, self.head, self.pupil)
-        self.model, self.optimizer = accelerator.prepare(self.modules, optimizer)
-        self.encoder = SpeakerEncoder.of_network(
-            self.network,
-            ModelIdentity(recipe.name, ""),
-            recipe.network.embedding_size,
-            recipe.network.feature_size,
-            floor_db=recipe.network.floor_db,
-            silence_share=recipe.network.silence_share,
-        )
-        self.shared = SharedBatch(
-            accelerator.process_index, accelerator.num_processes, accelerator.gather, accelerator.device
-        )
-        self.facts = run_facts(recipe, plan, host(), command, accelerator.num_processes)
-        self.speakers = plan.speaker_digests  # and, once they are known, those of the model that this one starts from
-        self.progress = Progress()
+            network = share_batch_norm(network, accelerator.device)
+        optimizer = make_optimizer(plan.recipe.optimizer, network, head, pupil)
+        if plan.recipe.training.compile:
+            network.compile()
+        self.model = TrainingModel(network, head, pupil)
+        self.shared_model, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.encoder = encoder_around(network, plan.recipe)
         self.mean = WeightMean()
         self.neighbours: NDArray[np.int64] | None = None  # of each speaker, where hard negatives are mined
         self.teaching: Teaching | None = None  # where there is a teacher
         self._set_stage(plan.stages[0])
-        self.log: RunLog | None = None  # of the main process
 
-    def run(self, resume: bool) -> TrainingResult:
-        """Train from the start, or from where the run folder's state leaves off, to the end."""
-        self.say(self.plan.summary(self.recipe))
-        if resume:
-            self._resume()
+    def _begin(self, resume: bool) -> None:
+        self.say(self.plan.summary())
+        if (state := self._newest_state(resume)) is not None:
+            self._restore(state)
         else:
-            self._start_from()
-            if self.accelerator.is_main_process:
-                self.folder.start(self.recipe, self.facts)
+            self._start()
+        self._open_folder(resume)
         self.accelerator.wait_for_everyone()
         if self.plan.teacher is not None:
             self.teaching = self._teaching(self.plan.teacher)
-        with self._logging():
-            while (stage := self.plan.stage_at(self.progress.epoch)) is not None:
-                self._enter(stage)
-                # Where hard negatives are mined, the reading processes can only know the epoch that is about to begin.
-                mines = isinstance(stage.sampler, HardSampler)
-                while self.progress.epoch < stage.end_epoch:
-                    end = self.progress.epoch + 1 if mines else stage.end_epoch
-                    with closing(self._batches(end)) as batches:
-                        while self.progress.epoch < end:
-                            self._epoch(batches)
-        if self.progress.best_eer is None:
-            raise TrainingError(f"{self.folder.path}: the run ended without a validation")
-        return TrainingResult(
-            self.folder.path,
-            self.folder.best,
-            self.progress.best_eer,
-            self.progress.best_epoch,
-            self.progress.step,
-            self.accelerator.is_main_process,
-        )
 
-    def _set_stage(self, stage: Stage) -> None:
-        """Read, augment and schedule as the stage says."""
-        self.stage, self.settings = stage, stage.recipe
-        self.inputs = StageInputs(self.recipe, stage, self.plan, self.shared, self.accelerator.device)
-
-    def _enter(self, stage: Stage) -> None:
-        """Go on in a stage, or begin it: from the mean of the weights, if there is one, with a fresh optimiser."""
-        self._set_stage(stage)
-        if stage.number > 1 and (self.progress.epoch, self.progress.batch) == (stage.first_epoch, 0):
-            self.say(f"stage {stage.number}, steps {stage.summary()}")
-            if self.mean.count:
-                self.mean.load_into(self.accelerator.unwrap_model(self.model))
-            self.mean, self.progress = WeightMean(), self.progress.in_new_stage()
-            self.optimizer.optimizer.state.clear()
+    def _train(self) -> None:
+        while (stage := self.plan.stage_at(self.progress.epoch)) is not None:
+            self._enter(stage)
+            # Where hard negatives are mined, the reading processes can only know the epoch that is about to begin.
+            mines = isinstance(stage.sampler, HardSampler)
+            while self.progress.epoch < stage.end_epoch:
+                end = self.progress.epoch + 1 if mines else stage.end_epoch
+                with closing(self._batches(end)) as batches:
+                    while self.progress.epoch < end:
+                        self._epoch(batches)
 
     def _epoch(self, source: Iterator[Batch]) -> None:
         """One epoch: its batches, its validation, its line in the log, its checkpoints."""
@@ -234,21 +191,15 @@ class Trainer:
             total=batches,
             unit="batch",
             leave=False,
-            disable=None if self.accelerator.is_main_process else True,
+            disable=None if self.is_main else True,
         ) as bar:
             for batch in bar:
                 row = self._step(batch)
                 bar.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{100 * row['accuracy']:.0f}%", refresh=False)
-                every = self.recipe.training.checkpoint_every
-                if every and self.progress.step % every == 0 and self.progress.batch < batches:
+                if self._is_checkpoint_due() and self.progress.batch < batches:
                     self._save_last()
-        elapsed_s = max(time.monotonic() - started, 1e-9)
-        done = EpochDone(
-            loss=self.progress.loss_sum / batches,
-            accuracy=self.progress.correct_sum / batches,
-            crops_per_second=(batches - first) * self.settings.items_per_batch / elapsed_s,
-            waiting=watched.waited_s / elapsed_s,
-        )
+        crops = (batches - first) * self.recipe.items_per_batch
+        done = EpochDone.of(self.progress, batches, crops, time.monotonic() - started, watched.waited_s)
         self.progress = self.progress.after_epoch()
         self._add_to_mean()
         judged = self._validate()
@@ -257,84 +208,41 @@ class Trainer:
             self.say(self.log.add_epoch(self.progress, done, judged, judged_mean, self.mean.count))
         self._save_last()
 
-    def _add_to_mean(self) -> None:
-        """Add the weights to the mean, if this is one of the stage's last epochs that it is made of."""
-        wanted = self.settings.training.average_epochs
-        if wanted and self.progress.epoch > self.stage.end_epoch - wanted:
-            self.mean.add(self.accelerator.unwrap_model(self.model))
-
-    def _batches(self, end_epoch: int) -> Generator[Batch, None, None]:
-        """This process's share of all the batches from where the progress stands to the end of an epoch."""
-        workers = self.recipe.data.workers
-        return training_batches(
-            self.inputs.source(workers),
-            self._sampler(),
-            range(self.progress.epoch, end_epoch),
-            first_batch=self.progress.batch,
-            workers=workers,
-            rank=self.accelerator.process_index,
-            processes=self.accelerator.num_processes,
-            pin_memory=self.accelerator.device.type == "cuda",
-        )
-
-    def _teaching(self, teacher: Teacher) -> Teaching:
-        """What the teacher says of all that is read."""
-        embeddings = ask(teacher, self.plan.read, self.folder.teacher, self.shared)
-        known = int(embeddings.any(axis=1).sum())
-        self.say(f"the teacher knows {known:,} of {len(embeddings):,} utterances")
-        if self.recipe.distillation.centred:
-            embeddings = centred(embeddings)
-        targets = torch.from_numpy(embeddings).half()
-        return Teaching(targets, self.recipe.augmentation.speeds.index(1.0), self.accelerator.device)
-
-    def _sampler(self) -> Sampler:
-        """What draws the batches of the stage from here on."""
-        sampler, count = self._labelled_sampler(), self.recipe.distillation.unlabelled_items
-        if not count:
-            return sampler
-        batches, draw = sampler.batches_per_epoch, Draw.UNLABELLED_ORDER
-        unlabelled = ShuffledSampler(len(self.plan.unlabelled), count, self.recipe.seed, batches, draw)
-        return MixedSampler(sampler, unlabelled, first=len(self.plan.utterances))
-
-    def _labelled_sampler(self) -> Sampler:
-        """The stage's sampler; one of hard negatives with what the classes say at the beginning of this epoch."""
-        sampler = self.stage.sampler
-        if not isinstance(sampler, HardSampler):
-            return sampler
-        if self.progress.batch == 0:
-            block = self.recipe.augmentation.speeds.index(1.0) * self.plan.speakers
-            centres = self.head.centres()[block : block + self.plan.speakers]  # those of the speed 1
-            self.neighbours = find_neighbours(centres, SPARE * sampler.companions)
-        if self.neighbours is None:
-            raise CheckpointError(f"{self.folder.last}: does not say which speakers this epoch's batches are made of")
-        return sampler.knowing(self.neighbours)
-
     def _step(self, batch: Batch) -> dict[str, Any]:
-        """One optimiser step on one total batch; returns its row for the log."""
-        settings = self.settings
-        place = self.stage.place(self.progress.epoch, self.progress.batch)
+        """One optimiser step on one total batch, its gradient computed part by part; returns its row for the log."""
+        recipe, progress, count = self.recipe, self.progress, self.recipe.training.gradient_accumulation
+        place = self.stage.place(progress.epoch, progress.batch)
         # The rate is that of the step's end, so that the first step moves, and the last is last.
-        next_place = self.stage.place(self.progress.epoch, self.progress.batch + 1)
-        total_batch = settings.data.sampler.total_batch
-        rate = learning_rate(settings.learning_rate, next_place, settings.training.epochs, total_batch)
-        frozen = self.progress.step < settings.training.frozen_steps
-        set_rate(self.optimizer.optimizer, self.recipe.optimizer, rate, frozen)
-        self.modules.follow(settings, place, self.progress)
-        self.model.train()
-        self.network.train(not frozen)  # frozen, its normalisation keeps the statistics that it has
+        next_place = self.stage.place(progress.epoch, progress.batch + 1)
+        rate = learning_rate(recipe.learning_rate, next_place, recipe.training.epochs, recipe.data.sampler.total_batch)
+        is_frozen = progress.step < recipe.training.frozen_steps
+        set_rate(self.optimizer.optimizer, recipe.optimizer, rate, is_frozen)
+        self.model.follow(recipe, place, progress)
+        self.shared_model.train()
+        self.model.network.train(not is_frozen)  # frozen, its normalisation keeps the statistics that it has
+
         batch = batch.to(self.accelerator.device)
-        loss, accuracy, distance = self._gradient(batch)
-        clip = settings.training.gradient_clip or math.inf
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
+        features = self.inputs.features(batch, progress.epoch, progress.batch)  # (B, T, F)
+        lessons, shares = self._lessons(batch, count)
+        sums = torch.zeros(3, device=self.accelerator.device)
+        parts = replace(batch, inputs=features).split(count)
+        for number, (part, lesson) in enumerate(zip(parts, lessons, strict=True), start=1):
+            with self.accelerator.no_sync(self.shared_model) if number < count else nullcontext():
+                outcome = self.shared_model(part.inputs, part.labels, shares, lesson)  # network, then the losses
+                self.accelerator.backward(outcome.loss / count)
+            sums += torch.stack([value.detach() for value in outcome]) / count
+        loss, accuracy, distance = self.accelerator.reduce(sums, reduction="mean").tolist()
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), recipe.training.gradient_clip or math.inf)
+
         row = {
-            "step": self.progress.step + 1,
-            "epoch": self.progress.epoch + 1,
+            "step": progress.step + 1,
+            "epoch": progress.epoch + 1,
             "place": self.stage.first_epoch + next_place,
             "loss": loss,
             "accuracy": accuracy,
             "learning_rate": rate,
-            "margin": self.head.margin,
-            "scale": self.head.scale,
+            "margin": self.model.head.margin,
+            "scale": self.model.head.scale,
             "gradient_norm": float(norm),
         }
         if self.teaching is not None:
@@ -342,37 +250,21 @@ class Trainer:
         self._check_finite(row, batch)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.progress = self.progress.after_batch(loss, accuracy)
-        self.progress = self.progress.adapted(settings.loss, place, self.stage.sampler.batches_per_epoch)
-        if self.log is not None and self.progress.step % self.recipe.training.log_every == 0:
+        progress = progress.after_batch(loss, accuracy)
+        self.progress = progress.adapted(recipe.loss, place, self.stage.sampler.batches_per_epoch)
+        if self.log is not None and self.progress.step % recipe.training.log_every == 0:
             self.log.add_step(row)
         return row
 
-    def _gradient(self, batch: Batch) -> tuple[float, float, float]:
-        """Compute the gradient of a total batch, part by part.
-
-        Returns:
-            Its mean loss, its accuracy, and its mean distance from the teacher's embeddings (0 without one).
-        """
-        features = self.inputs.features(batch, self.progress.epoch, self.progress.batch)
-        count = self.settings.training.gradient_accumulation
-        parts = replace(batch, inputs=features).split(count)
-        lessons: Sequence[Lesson | None] = [None] * len(parts)
-        shared_by = count * self.accelerator.num_processes
-        shares = Shares(self.settings.data.sampler.total_batch / shared_by)
-        if self.teaching is not None:
-            lesson = self.teaching.lesson(batch)
-            taught = self.accelerator.reduce(lesson.taught.sum().float(), reduction="sum")
-            lessons, shares = lesson.split(count), replace(shares, taught=float(taught) / shared_by)
-        sums = torch.zeros(3, device=self.accelerator.device)
-        for index, (part, part_lesson) in enumerate(zip(parts, lessons, strict=True)):
-            last = index == len(parts) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.model):
-                outcome = self.model(part.inputs, part.labels, shares, part_lesson)
-                self.accelerator.backward(outcome.loss / len(parts))
-            sums += torch.stack([value.detach() for value in outcome]) / len(parts)
-        loss, accuracy, distance = self.accelerator.reduce(sums, reduction="mean").tolist()
-        return loss, accuracy, distance
+    def _lessons(self, batch: Batch, parts: int) -> tuple[Sequence[Lesson | None], Shares]:
+        """What the teacher says of each part of a batch, and how many items of each kind such a part has on average."""
+        shared_by = parts * self.accelerator.num_processes
+        labelled = self.recipe.data.sampler.total_batch / shared_by
+        if self.teaching is None:
+            return [None] * parts, Shares(labelled)
+        lesson = self.teaching.lesson(batch)
+        taught = self.accelerator.reduce(lesson.taught.sum().float(), reduction="sum")
+        return lesson.split(parts), Shares(labelled, float(taught) / shared_by)
 
     def _check_finite(self, row: dict[str, Any], batch: Batch) -> None:
         """Stop before a loss or gradient that is not a number reaches the weights, and say what led to it.
@@ -392,6 +284,78 @@ class Trainer:
             "a lower learning_rate.peak, a longer warm-up or training.gradient_clip may help"
         )
 
+    def _set_stage(self, stage: Stage) -> None:
+        """Let a stage's recipe be in force."""
+        self.stage, self.recipe = stage, stage.recipe
+        self.inputs = StageInputs(stage, self.plan, self._shared_batch(), self.accelerator.device)
+
+    def _shared_batch(self) -> SharedBatch:
+        """Which items of every total batch this process has."""
+        of = self.accelerator
+        return SharedBatch(of.process_index, of.num_processes, of.gather, of.device)
+
+    def _enter(self, stage: Stage) -> None:
+        """Go on in a stage, or begin it: from the mean of the weights, if there is one, with a fresh optimiser."""
+        if stage is not self.stage:
+            self._set_stage(stage)
+        if stage.number > 1 and (self.progress.epoch, self.progress.batch) == (stage.first_epoch, 0):
+            self.say(f"stage {stage.number}, steps {stage.summary()}")
+            if self.mean.count:
+                self.mean.load_into(self.model)
+            self.mean, self.progress = WeightMean(), self.progress.in_new_stage()
+            self.optimizer.optimizer.state.clear()
+
+    def _batches(self, end_epoch: int) -> Generator[Batch, None, None]:
+        """This process's share of all the batches from where the progress stands to the end of an epoch."""
+        workers = self.recipe.data.workers
+        return training_batches(
+            self.inputs.source(workers),
+            self._sampler(),
+            range(self.progress.epoch, end_epoch),
+            first_batch=self.progress.batch,
+            workers=workers,
+            rank=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+            pin_memory=self.accelerator.device.type == "cuda",
+        )
+
+    def _sampler(self) -> Sampler:
+        """What draws the batches of the stage from here on."""
+        sampler, count = self._labelled_sampler(), self.recipe.distillation.unlabelled_items
+        if not count:
+            return sampler
+        batches, draw = sampler.batches_per_epoch, Draw.UNLABELLED_ORDER
+        unlabelled = ShuffledSampler(len(self.plan.unlabelled), count, self.recipe.seed, batches, draw)
+        return MixedSampler(sampler, unlabelled, first=len(self.plan.utterances))
+
+    def _labelled_sampler(self) -> Sampler:
+        """The stage's sampler; one of hard negatives with what the classes say at the beginning of this epoch."""
+        sampler = self.stage.sampler
+        if not isinstance(sampler, HardSampler):
+            return sampler
+        if self.progress.batch == 0:
+            block = self.plan.plain_speed * self.plan.speakers
+            centres = self.model.head.centres()[block : block + self.plan.speakers]  # those of the speed 1
+            self.neighbours = find_neighbours(centres, SPARE * sampler.companions)
+        if self.neighbours is None:
+            raise CheckpointError(f"{self.folder.last}: does not say which speakers this epoch's batches are made of")
+        return sampler.knowing(self.neighbours)
+
+    def _teaching(self, teacher: Teacher) -> Teaching:
+        """What the teacher says of all that is read."""
+        embeddings = ask(teacher, self.plan.read, self.folder.teacher, self._shared_batch())
+        known = int(embeddings.any(axis=1).sum())
+        self.say(f"the teacher knows {known:,} of {len(embeddings):,} utterances")
+        if self.recipe.distillation.centred:
+            embeddings = centred(embeddings)
+        return Teaching(torch.from_numpy(embeddings).half(), self.plan.plain_speed, self.accelerator.device)
+
+    def _add_to_mean(self) -> None:
+        """Add the weights to the mean, if this is one of the stage's last epochs that it is made of."""
+        wanted = self.recipe.training.average_epochs
+        if wanted and self.progress.epoch > self.stage.end_epoch - wanted:
+            self.mean.add(self.model)
+
     def _validate(self) -> Validation | None:
         """Judge the network if it is this epoch's turn, and keep it if it is the best so far."""
         if self.progress.epoch % self.recipe.validation.every_epochs and self.progress.epoch < self.stage.end_epoch:
@@ -402,97 +366,62 @@ class Trainer:
         """At the end of a stage, judge the mean of its last weights in the same way, if there is one."""
         if self.progress.epoch < self.stage.end_epoch or not self.mean.count:
             return None
-        model = self.accelerator.unwrap_model(self.model)
-        weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        self.mean.load_into(model)
+        weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.mean.load_into(self.model)
         judged = self._judge(averaged=self.mean.count)
-        model.load_state_dict(weights)
+        self.model.load_state_dict(weights)
         return judged
 
     def _judge(self, averaged: int = 0) -> Validation | None:
         """Judge the present weights and keep them if they are the best so far; what is found, in the main process."""
         judged = None
-        if self.accelerator.is_main_process:
-            settings = self.recipe.validation
-            stored = self.recipe.data.input == "features"
-            self.encoder.centre = find_centre(self.encoder, self.plan.utterances, settings, stored)
-            judged = validate(self.encoder, self.plan.validation, settings, stored)
-            if self.progress.best_eer is None or judged.eer < self.progress.best_eer:
-                self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=self.progress.epoch)
-                tensors = model_tensors(self.network, self.head) | centre_tensors(self.encoder.centre)
-                probe = Probe.of(self.encoder.embed(probe_signal(), keep_pauses=True), LEAST_TRAINED_COSINE)
-                header = model_header(self.recipe, self.facts, self.speakers, self.progress, judged, averaged, probe)
-                save_checkpoint(self.folder.best, tensors, header)
+        if self.is_main:
+            settings, is_stored = self.recipe.validation, self.recipe.data.input == "features"
+            self.encoder.centre = find_centre(self.encoder, self.plan.utterances, settings, is_stored)
+            judged = validate(self.encoder, self.plan.validation, settings, is_stored)
+            self._keep_if_best(judged, self.encoder, model_tensors(self.model.network, self.model.head), averaged)
         # The other processes wait here, and learn what the first one found.
         best_eer, best_epoch = broadcast_object_list([self.progress.best_eer, self.progress.best_epoch])
         self.progress = replace(self.progress, best_eer=best_eer, best_epoch=best_epoch)
         return judged
 
     def _save_last(self) -> None:
-        """Write the state from which the run can go on, its log first."""
-        if self.log is not None:
-            self.log.flush()
+        """Write the state from which the run can go on; the other processes wait for it."""
+        if self.is_main:
             scaler = self.accelerator.scaler
             scaled = None if scaler is None else scaler.state_dict()
             self.progress = replace(self.progress, scaler=scaled, averaged=self.mean.count)
-            tensors = model_tensors(self.network, self.head, self.pupil)
+            tensors = model_tensors(self.model.network, self.model.head, self.model.pupil)
             tensors.update(optimizer_tensors(self.optimizer.optimizer))
-            tensors.update(mean_tensors(self.mean) | mining_tensors(self.neighbours))
-            header = model_header(self.recipe, self.facts, self.speakers, self.progress, None)
-            save_checkpoint(self.folder.last, tensors, header)
+            self._keep_last(tensors | mean_tensors(self.mean) | mining_tensors(self.neighbours))
         self.accelerator.wait_for_everyone()
 
-    def _start_from(self) -> None:
-        """Give the network the weights that the recipe names, if it names any."""
-        if self.recipe.training.start_from is not None:
-            base = start_network(self.network, self.recipe.training.start_from)
-            origin = {"file": str(base.path), "name": base.identity.name, "hash": base.hash}
-            self.facts = {**self.facts, "start_from": origin}
-            self.speakers |= base.trained_speakers
-            self.say(f"started from {base.identity.name} ({base.hash[:12]}), with a new head")
-            if self.recipe.training.new_head == "means":
-                self._imprint()
-            if not base.trained_speakers:
-                self.say("that model does not say whom it was trained on, so this one will list its own speakers only")
+    def _restore(self, state: Checkpoint) -> None:
+        """Go back to a state of this run."""
+        model = self.model
+        progress = restore(state, model.network, model.head, model.pupil, self.optimizer.optimizer)
+        self.mean = restore_mean(state, progress, model)
+        self.neighbours = restore_neighbours(state)
+        if progress.scaler is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(progress.scaler)
+        self._go_on_from(state, progress)
+
+    def _start(self) -> None:
+        """Give the network the weights of the model that the recipe names, if it names any."""
+        base = self._start_from_model(self.model.network, ", with a new head")
+        if base is None:
+            return
+        if self.recipe.training.new_head == "means":
+            self._imprint()
+        if not base.trained_speakers:
+            self.say("that model does not say whom it was trained on, so this one will list its own speakers only")
 
     def _imprint(self) -> None:
         """Let the new head begin at what the network says of the speakers."""
         self.encoder.centre = None
-        speeds, stored = self.recipe.augmentation.speeds, self.recipe.data.input == "features"
-        imprint(self.head, class_means(self.encoder, self.plan.utterances, self.plan.labels, speeds, stored))
-
-    def _resume(self) -> None:
-        """Go back to the newest state; a run that was killed before its first one begins again."""
-        if not self.folder.last.exists():
-            self.say("the run has no checkpoint yet: it begins again")
-            self._start_from()
-        else:
-            checkpoint = load_checkpoint(self.folder.last, GROUPS)
-            self.progress = restore(checkpoint, self.network, self.head, self.pupil, self.optimizer.optimizer)
-            self.mean = restore_mean(checkpoint, self.progress, self.accelerator.unwrap_model(self.model))
-            self.neighbours = restore_neighbours(checkpoint)
-            self.speakers |= checkpoint.trained_speakers
-            self.facts = {**self.facts, "start_from": read_json(self.folder.facts).get("start_from")}
-            if self.progress.scaler is not None and self.accelerator.scaler is not None:
-                self.accelerator.scaler.load_state_dict(self.progress.scaler)
-            self.say(f"resumed after step {self.progress.step} (epoch {self.progress.epoch + 1})")
-        if self.accelerator.is_main_process:
-            self.folder.resume(self.progress.step, self.progress.epoch)
-
-    @contextmanager
-    def _logging(self) -> Iterator[None]:
-        """The log, open in the main process while the block runs."""
-        if not self.accelerator.is_main_process:
-            yield
-            return
-        self.log = RunLog(self.folder, self.recipe.name, self.progress.step)
-        try:
-            yield
-        except BaseException:
-            with suppress(OutputError):  # the first error is the one to report
-                self.log.close()
-            raise
-        self.log.close()
+        speeds, is_stored = self.recipe.augmentation.speeds, self.recipe.data.input == "features"
+        means = class_means(self.encoder, self.plan.utterances, self.plan.labels, speeds, is_stored)
+        imprint(self.model.head, means)
 
 
 @contextmanager

@@ -10,9 +10,7 @@ maker is behind.
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,16 +18,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.errors import CheckpointError, OutputError, TrainingError
-from sound_groove.files import read_json
+from sound_groove.errors import CheckpointError, TrainingError
 from sound_groove.inputs.crops.pool import CropPool, CropShard
 from sound_groove.inputs.crops.visits import EpochVisits, Visit
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import GROUPS, MEAN, NETWORK, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import MEAN, NETWORK, Checkpoint
 from sound_groove.networks.features import KaldiFbank, Normalization
 from sound_groove.networks.losses import AamSoftmax
-from sound_groove.networks.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
 from sound_groove.provenance import host
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.averaging import MovingMean
@@ -37,21 +32,18 @@ from sound_groove.training.by_ear.loss import HearingLoss
 from sound_groove.training.by_ear.maker import ShardMaker
 from sound_groove.training.by_ear.plan import ByEarPlan, plan_by_ear
 from sound_groove.training.by_ear.teacher import open_hearing_teacher
-from sound_groove.training.facts import model_header
-from sound_groove.training.log import EpochDone, RunLog
-from sound_groove.training.model import make_head, make_optimizer, set_rate, start_network
+from sound_groove.training.log import EpochDone
+from sound_groove.training.model import encoder_around, make_head, make_optimizer, set_rate
 from sound_groove.training.result import TrainingResult
+from sound_groove.training.run import TrainingRun
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.schedule import learning_rate, risen
 from sound_groove.training.state import (
-    Progress,
-    centre_tensors,
     model_tensors,
     optimizer_tensors,
     restore,
 )
 from sound_groove.training.validation import Validation, find_centre, validate
-from sound_groove.types import ModelIdentity
 
 LOOK_S = 1.0  # between two looks for a shard that is not there yet
 
@@ -74,15 +66,10 @@ def train_by_ear(
     recipe: Recipe, run: RunFolder, resume: bool, force: bool, command: str, say: Callable[[str], None]
 ) -> TrainingResult:
     """Train a recipe with `distillation.of: crop`; arguments and errors as for `training.trainer.train`."""
-    trainer = ByEarTrainer(plan_by_ear(recipe, run, resume, force), run, command, say)
-    try:
-        return trainer.run(resume)
-    except KeyboardInterrupt:
-        say(f"stopped after step {trainer.progress.step}; --resume goes on from the last checkpoint")
-        raise
+    return ByEarTrainer(plan_by_ear(recipe, run, resume, force), run, command, say).run(resume)
 
 
-class ByEarTrainer:
+class ByEarTrainer(TrainingRun):
     """One run in progress; `train_by_ear` is the way in.
 
     Args:
@@ -94,7 +81,8 @@ class ByEarTrainer:
 
     def __init__(self, plan: ByEarPlan, folder: RunFolder, command: str, say: Callable[[str], None]) -> None:
         recipe = plan.recipe
-        self.plan, self.recipe, self.folder, self.command, self.say = plan, recipe, folder, command, say
+        super().__init__(recipe, folder, _facts(plan, command), plan.speaker_digests, say)
+        self.plan, self.recipe = plan, recipe
         self.pool = CropPool(plan.crops_folder, recipe.distillation.crops.kept)
         self.model = _make_model(recipe, plan.classes, self._teacher_size()).to(plan.device)
         if recipe.training.compile:
@@ -105,27 +93,21 @@ class ByEarTrainer:
         self.normalization = Normalization(recipe.network.floor_db, recipe.network.feature_size).to(plan.device)
         self.mean = MovingMean(recipe.training.moving_average)
         self.maker: ShardMaker | None = None  # where crops are made in this loop
-        self.facts = _facts(plan, command)
-        self.speakers = plan.speaker_digests
-        self.progress = Progress()
-        self.log: RunLog | None = None
 
-    def run(self, resume: bool) -> TrainingResult:
-        """Train from the start, or from where the run folder's state leaves off, to the end."""
+    def _begin(self, resume: bool) -> None:
         self.say(self.plan.summary())
         self.pool.begin(self.plan.made_by)
-        if resume:
-            self._resume()
+        if (state := self._newest_state(resume)) is not None:
+            self._restore(state)
         else:
-            self._begin()
-        with self._logging():
-            while self.progress.epoch < self.recipe.training.epochs:
-                self._epoch()
-        if self.progress.best_eer is None:
-            raise TrainingError(f"{self.folder.path}: the run ended without a validation")
-        return TrainingResult(
-            self.folder.path, self.folder.best, self.progress.best_eer, self.progress.best_epoch, self.progress.step
-        )
+            self._start_from_model(self.model.network)
+        self._open_folder(resume)
+        if state is None:
+            self._begin_loss()
+
+    def _train(self) -> None:
+        while self.progress.epoch < self.recipe.training.epochs:
+            self._epoch()
 
     def _epoch(self) -> None:
         """One epoch: its visits, its validation where it is its turn, its line in the log, its checkpoint."""
@@ -151,16 +133,10 @@ class ByEarTrainer:
                 row = self._step(visits.batch(number), number / total, (number + 1) / total)
                 bar.update()
                 bar.set_postfix(distance=f"{row['teacher_distance']:.3f}", refresh=False)
-                every = self.recipe.training.checkpoint_every
-                if every and self.progress.step % every == 0 and self.progress.batch < total:
+                if self._is_checkpoint_due() and self.progress.batch < total:
                     self._save_last()
-        elapsed_s = max(time.monotonic() - started, 1e-9)
-        done = EpochDone(
-            loss=self.progress.loss_sum / total,
-            accuracy=self.progress.correct_sum / total,
-            crops_per_second=(total - first) * self.recipe.data.sampler.total_batch / elapsed_s,
-            waiting=waited_s / elapsed_s,
-        )
+        crops = (total - first) * recipe.data.sampler.total_batch
+        done = EpochDone.of(self.progress, total, crops, time.monotonic() - started, waited_s)
         self.progress = self.progress.after_epoch()
         self._finish(done)
 
@@ -280,14 +256,7 @@ class ByEarTrainer:
         network = build_network(self.recipe.network).to(self.plan.device)
         network.load_state_dict(self.mean.weights, strict=True)
         network.eval()
-        encoder = SpeakerEncoder.of_network(
-            network,
-            ModelIdentity(self.recipe.name, ""),
-            self.recipe.network.embedding_size,
-            self.recipe.network.feature_size,
-            floor_db=self.recipe.network.floor_db,
-            silence_share=self.recipe.network.silence_share,
-        )
+        encoder = encoder_around(network, self.recipe)
         settings, labels = self.recipe.validation, self.plan.labels
         labelled = [utterance for utterance, label in zip(self.plan.utterances, labels, strict=True) if label >= 0]
         encoder.centre = find_centre(encoder, labelled, settings, False)
@@ -298,39 +267,38 @@ class ByEarTrainer:
             targets = sum(int(of_list.labels.sum()) for of_list in trials)
             nontargets = sum(len(of_list) for of_list in trials) - targets
             judged = Validation(float(np.mean(list(rates.values()))), targets, nontargets, None, rates)
-        if self.progress.best_eer is None or judged.eer < self.progress.best_eer:
-            self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=self.progress.epoch)
-            tensors = {f"{NETWORK}{name}": tensor for name, tensor in self.mean.weights.items()}
-            probe = Probe.of(encoder.embed(probe_signal(), keep_pauses=True), LEAST_TRAINED_COSINE)
-            header = model_header(self.recipe, self.facts, self.speakers, self.progress, judged, probe=probe)
-            save_checkpoint(self.folder.best, tensors | centre_tensors(encoder.centre), header)
+        tensors = {f"{NETWORK}{name}": tensor for name, tensor in self.mean.weights.items()}
+        self._keep_if_best(judged, encoder, tensors)
         return judged
 
     def _save_last(self) -> None:
-        """Write the state from which the run can go on, its log first."""
-        if self.log is not None:
-            self.log.flush()
-        head = nn.ModuleList([] if self.model.head is None else [self.model.head])
-        tensors = model_tensors(self.model.network, head, self.model.loss)
+        """Write the state from which the run can go on."""
+        tensors = model_tensors(self.model.network, self._heads(), self.model.loss)
         tensors.update(optimizer_tensors(self.optimizer))
         tensors.update({f"{MEAN}{name}": tensor for name, tensor in self.mean.weights.items()})
-        header = model_header(self.recipe, self.facts, self.speakers, self.progress, None)
-        save_checkpoint(self.folder.last, tensors, header)
+        self._keep_last(tensors)
 
-    def _begin(self) -> None:
-        """A new run: weights to start from, the mean of the teacher's embeddings, and the first state."""
-        self.folder.start(self.recipe, self.facts)
+    def _restore(self, state: Checkpoint) -> None:
+        """Go back to a state of this run."""
+        progress = restore(state, self.model.network, self._heads(), self.model.loss, self.optimizer)
+        weights = state.group(MEAN)
+        if weights.keys() != self.model.network.state_dict().keys():
+            raise CheckpointError(f"{state.path}: the mean of the weights is missing or not whole")
+        self.mean = MovingMean(
+            self.recipe.training.moving_average, {name: t.to(self.plan.device) for name, t in weights.items()}
+        )
+        self._go_on_from(state, progress)
+
+    def _heads(self) -> nn.ModuleList:
+        """The head, or nothing, as a module."""
+        return nn.ModuleList([] if self.model.head is None else [self.model.head])
+
+    def _begin_loss(self) -> None:
+        """Tell the loss what it must know before the first step, and begin the mean of the weights.
+
+        That is the mean of the teacher's embeddings and what norms the network gives its own.
+        """
         self.pool.need_from(0, self.recipe.training.epochs - 1)
-        self._start()
-
-    def _start(self) -> None:
-        """The weights that the recipe names, and what the loss must know before the first step."""
-        if self.recipe.training.start_from is not None:
-            base = start_network(self.model.network, self.recipe.training.start_from)
-            origin = {"file": str(base.path), "name": base.identity.name, "hash": base.hash}
-            self.facts = {**self.facts, "start_from": origin}
-            self.speakers |= base.trained_speakers
-            self.say(f"started from {base.identity.name} ({base.hash[:12]})")
         shard, _ = self._shard(0)
         targets = torch.from_numpy(np.concatenate(list(shard.targets.values())))
         crops = self.recipe.distillation.crops
@@ -343,43 +311,11 @@ class ByEarTrainer:
         self.model.loss.begin(mean.to(self.plan.device), norms)
         self.mean.follow(self.model.network, 0)
 
-    def _resume(self) -> None:
-        """Go back to the newest state; a run that was killed before its first one begins again."""
-        if not self.folder.last.exists():
-            self.say("the run has no checkpoint yet: it begins again")
-            self._start()
-        else:
-            checkpoint = load_checkpoint(self.folder.last, GROUPS)
-            head = nn.ModuleList([] if self.model.head is None else [self.model.head])
-            self.progress = restore(checkpoint, self.model.network, head, self.model.loss, self.optimizer)
-            weights = checkpoint.group(MEAN)
-            if weights.keys() != self.model.network.state_dict().keys():
-                raise CheckpointError(f"{checkpoint.path}: the mean of the weights is missing or not whole")
-            self.mean = MovingMean(
-                self.recipe.training.moving_average, {name: t.to(self.plan.device) for name, t in weights.items()}
-            )
-            self.speakers |= checkpoint.trained_speakers
-            self.facts = {**self.facts, "start_from": read_json(self.folder.facts).get("start_from")}
-            self.say(f"resumed after step {self.progress.step} (epoch {self.progress.epoch + 1})")
-        self.folder.resume(self.progress.step, self.progress.epoch)
-
     def _teacher_size(self) -> int:
         """Values in an embedding of the teacher's."""
         path = self.recipe.distillation.teacher
         assert path is not None
         return open_hearing_teacher(path, torch.device("cpu")).embedding_size
-
-    @contextmanager
-    def _logging(self) -> Iterator[None]:
-        """The log, open while the block runs."""
-        self.log = RunLog(self.folder, self.recipe.name, self.progress.step)
-        try:
-            yield
-        except BaseException:
-            with suppress(OutputError):  # the first error is the one to report
-                self.log.close()
-            raise
-        self.log.close()
 
 
 def _make_model(recipe: Recipe, classes: int, teacher_size: int) -> ByEarModel:
