@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sound_groove.evaluation.against import COMPARED, compare
 from sound_groove.evaluation.figures import measure
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.other_scores import OtherScores
 from sound_groove.evaluation.trials.trial_list import TrialList
 
@@ -36,11 +37,12 @@ def main() -> None:
     figures: dict[str, list[tuple[float, float, float]]] = {}
     for seed in range(arguments.evaluations):
         this, other = simulate(trials, who, np.random.default_rng(seed))
-        metrics = measure(trials, this, 2 * this - 2, who, arguments.resamples)
+        judged = JudgedList(trials, this, 2 * this - 2, who, arguments.resamples)
+        metrics = measure(judged)
         for name in ("eer", "min_dcf", "min_dcf_05", "cllr", "min_cllr", "calibration_loss"):
             figures.setdefault(name, []).append(tuple(metrics[name][key] for key in ("low", "value", "high")))
         others = OtherScores(Path(), "", other, 2 * other - 2, np.zeros(len(trials), dtype=np.bool_), ())
-        against = compare(trials, this, 2 * this - 2, who, others, arguments.resamples)["figures"]
+        against = compare(judged, others)["figures"]
         for name in COMPARED:
             difference = against[name]["difference"]
             key = f"difference of {name}"

@@ -53,6 +53,7 @@ from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError, SoundGrooveError, TrialError, UsageError, printable
 from sound_groove.evaluation.cohort import Cohort, choose_cohort
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.scorings import Scoring, ScoringPlan, score_all
 from sound_groove.evaluation.trials.trial_list import TrialList, file_sha256
 from sound_groove.files import locked_folder, write_json, write_text, writing
@@ -221,7 +222,7 @@ def figures(embedded: Embedded, contest: Contest, scoring: Scoring, resamples: i
         own = embedded.embeddings[embedded.rows(trials.ids)]
         scores = score_all(plan, own, trials, contest.cohort)[scoring].scores
         speakers = np.unique(speakers_of(trials), return_inverse=True)[1].astype(np.int64)
-        found[name] = measure(trials, scores, None, speakers, resamples)
+        found[name] = measure(JudgedList(trials, scores, None, speakers, resamples))
     return found
 
 

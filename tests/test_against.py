@@ -11,6 +11,7 @@ import soundfile
 from sound_groove.cli import main
 from sound_groove.errors import TrialError
 from sound_groove.evaluation.against import compare, describe_comparison
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.other_scores import OtherScores, read_other_scores
 from sound_groove.evaluation.results import write_scores
 from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
@@ -52,7 +53,7 @@ def random_trials(seed: int, speakers: int = 6, trials: int = 200) -> tuple[Tria
 
 def test_a_system_differs_from_itself_by_exactly_nothing() -> None:
     trials, scores, _ = random_trials(0)
-    against = compare(trials, scores, 2 * scores, np.arange(6), by_hand(list(scores), list(2 * scores)), resamples=50)
+    against = compare(JudgedList(trials, scores, 2 * scores, np.arange(6), 50), by_hand(list(scores), list(2 * scores)))
     nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
     assert list(against["figures"]) == ["eer", "min_dcf", "min_dcf_05", "cllr"]
     assert all(figure["difference"] == nothing for figure in against["figures"].values())
@@ -66,7 +67,7 @@ def test_one_swapped_trial_by_hand() -> None:
     sides = np.array([[0, 0, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1, 1]], dtype=np.int32)
     trials = TrialList(("a", "b"), *sides, sides[0] == sides[1], np.arange(1, 9, dtype=np.int32), 0)
     this, other = [8.0, 7, 6, 5, 4, 3, 2, 1], [8.0, 7, 6, 4, 5, 3, 2, 1]
-    figures = compare(trials, np.array(this), None, np.arange(2), by_hand(other), resamples=20)["figures"]
+    figures = compare(JudgedList(trials, np.array(this), None, np.arange(2), 20), by_hand(other))["figures"]
     for name in ("eer", "min_dcf", "min_dcf_05"):
         assert figures[name] == {
             "this": 0.0,
@@ -74,18 +75,20 @@ def test_one_swapped_trial_by_hand() -> None:
             "difference": {"value": -0.25, "low": -0.25, "high": -0.25},
         }
     assert figures["cllr"] is None
-    turned = compare(trials, np.array(other), None, np.arange(2), by_hand(this), resamples=0)["figures"]
+    turned = compare(JudgedList(trials, np.array(other), None, np.arange(2), 0), by_hand(this))["figures"]
     assert turned["eer"]["difference"] == {"value": 0.25, "low": None, "high": None}
 
 
 def test_cllr_is_compared_where_both_have_llrs() -> None:
     trials, scores, _ = random_trials(1)
     silent, sure = np.zeros(len(scores)), np.where(trials.labels, np.log(3), -np.log(3))
-    figures = compare(trials, scores, silent, np.arange(6), by_hand(list(scores), list(sure)), resamples=10)["figures"]
+    figures = compare(JudgedList(trials, scores, silent, np.arange(6), 10), by_hand(list(scores), list(sure)))[
+        "figures"
+    ]
     expected = 1 - np.log2(4 / 3)  # of llr = 0, less that of llr = +-ln 3 on the right side, whoever is drawn
     assert figures["cllr"]["difference"] == pytest.approx({"value": expected, "low": expected, "high": expected})
     for ours, theirs in ((None, list(sure)), (silent, None)):
-        figures = compare(trials, scores, ours, np.arange(6), by_hand(list(scores), theirs), resamples=2)["figures"]
+        figures = compare(JudgedList(trials, scores, ours, np.arange(6), 2), by_hand(list(scores), theirs))["figures"]
         assert figures["cllr"] is None and figures["eer"] is not None
 
 
@@ -93,7 +96,7 @@ def test_cllr_is_compared_where_both_have_llrs() -> None:
 def test_both_systems_are_measured_on_the_same_draws(seed: int) -> None:
     trials, scores, others = random_trials(seed)
     first, second, labels = trials.enrolments, trials.tests, trials.labels
-    against = compare(trials, scores, scores, np.arange(6), by_hand(list(others), list(others)), 30, seed)
+    against = compare(JudgedList(trials, scores, scores, np.arange(6), 30, seed), by_hand(list(others), list(others)))
     rng = np.random.default_rng(seed)
     differences = []
     while len(differences) < 30:  # trials of the drawn speakers, written down as often as they were drawn
@@ -121,8 +124,8 @@ def test_what_both_share_cancels_in_the_interval_of_the_difference() -> None:
     trials = TrialList(tuple(map(str, range(20))), *sides, labels, np.arange(1, 30_001, dtype=np.int32), 0)
     common = rng.normal(size=30_000) + np.where(labels, 1 + hard[sides[0]], 0)
     other = common + rng.normal(0, 0.5, 30_000)
-    against = compare(trials, common, None, np.arange(20), by_hand(list(other)), resamples=200)
-    alone = compare(trials, common, None, np.arange(20), by_hand(list(np.zeros(30_000))), resamples=200)
+    against = compare(JudgedList(trials, common, None, np.arange(20), 200), by_hand(list(other)))
+    alone = compare(JudgedList(trials, common, None, np.arange(20), 200), by_hand(list(np.zeros(30_000))))
     (paired, single) = (what["figures"]["eer"]["difference"] for what in (against, alone))
     assert single["high"] - single["low"] > 3 * (paired["high"] - paired["low"])
     assert paired["high"] < 0
@@ -178,7 +181,7 @@ def test_our_own_scores_are_read_as_they_were_written(calibrated: bool, tmp_path
     pairs = np.minimum(trials.enrolments, trials.tests) * 6 + np.maximum(trials.enrolments, trials.tests)
     scores = np.round(scores[np.unique(pairs, return_index=True)[1]], 8)[np.unique(pairs, return_inverse=True)[1]]
     llrs = np.round(2 * scores - 1, 6) if calibrated else None
-    write_scores(tmp_path / "scores.tsv", trials, scores, llrs)
+    write_scores(tmp_path / "scores.tsv", JudgedList(trials, scores, llrs, np.arange(len(trials.ids))))
     other = read_other_scores(tmp_path / "scores.tsv", trials)
     assert np.array_equal(other.scores, scores)
     assert other.llrs is None if llrs is None else np.array_equal(other.llrs, llrs)
@@ -189,7 +192,7 @@ def test_the_order_of_lines_changes_nothing(tmp_path: Path) -> None:
     unique = np.unique(trials.enrolments * 6 + trials.tests, return_index=True)[1]
     columns = {name: getattr(trials, name)[unique] for name in ("enrolments", "tests", "labels", "lines")}
     trials = replace(trials, **columns)
-    write_scores(tmp_path / "scores.tsv", trials, others[unique], None)
+    write_scores(tmp_path / "scores.tsv", JudgedList(trials, others[unique], None, np.arange(len(trials.ids))))
     header, *lines = (tmp_path / "scores.tsv").read_text().splitlines(keepends=True)
     ordered = read(tmp_path, header + "".join(lines), trials)
     for seed in range(5):
@@ -236,7 +239,7 @@ def test_trials_that_lack_are_left_out_where_that_is_allowed(tmp_path: Path) -> 
     assert other.notes == (note,)
     kept = other.only(np.array([True, True, False, True]))
     assert kept.lacking.tolist() == [True, False, False] and kept.scores[1:].tolist() == [0.1, 0.8]
-    against = compare(trials, np.array([0.0, 1, 1, 2]), None, np.array([0, 0, 1, 1]), other, resamples=3)
+    against = compare(JudgedList(trials, np.array([0.0, 1, 1, 2]), None, np.array([0, 0, 1, 1]), 3), other)
     assert against["trials"] == 3 and against["figures"]["eer"]["this"] == 0.0
     with pytest.raises(TrialError, match="has trials of one kind only"):
         read(tmp_path, "a1 a2 0.9\nb2 b1 0.8\n", trials, allow_missing=True)

@@ -14,6 +14,7 @@ from sound_groove.errors import TrialError, UsageError
 from sound_groove.evaluation.breakdown import find_traits, measure_groups
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.grouping import NO_GROUP, Grouping, by_column, by_duration, by_genre, by_session, by_values
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.trials.metadata import read_metadata
 from sound_groove.evaluation.trials.places import Place, find_places, read_place
 from sound_groove.evaluation.trials.sources import Source
@@ -177,8 +178,8 @@ def random_trials(count: int = 2000, speakers: int = 30) -> tuple[TrialList, np.
 def test_a_group_of_all_trials_has_the_figures_of_all_trials() -> None:
     trials, scores, speakers = random_trials()
     everything = Grouping("all", "all", (("all",),), "groups", np.zeros(len(trials), dtype=np.int64))
-    (group,) = measure_groups(everything, trials, scores, speakers, 0.8, 40, 7)
-    expected = measure(trials, scores, None, speakers, 40, 7)
+    (group,) = measure_groups(everything, JudgedList(trials, scores, None, speakers, 40, 7), 0.8)
+    expected = measure(JudgedList(trials, scores, None, speakers, 40, 7))
     assert group["eer"] == {key: expected["eer"][key] for key in ("value", "low", "high")}
     assert [group[kind] for kind in ("trials", "targets", "nontargets")] == [
         expected[kind] for kind in ("trials", "targets", "nontargets")
@@ -191,7 +192,8 @@ def test_each_group_is_measured_on_its_own_trials() -> None:
     trials, scores, speakers = random_trials()
     codes = np.random.default_rng(1).integers(-1, 3, len(trials))
     names = (("x",), ("y",), ("z",), ("nobody",))
-    groups = measure_groups(Grouping("g", "g", names, "groups", codes), trials, scores, speakers, 0.0, 0, 0)
+    judged = JudgedList(trials, scores, None, speakers, resamples=0)
+    groups = measure_groups(Grouping("g", "g", names, "groups", codes), judged, 0.0)
     assert [group["name"] for group in groups] == ["x", "y", "z"]
     for code, group in enumerate(groups):
         own = codes == code
@@ -203,7 +205,7 @@ def test_different_speaker_trials_can_be_shared_by_all_groups() -> None:
     trials, scores, speakers = random_trials()
     codes = np.where(trials.labels, np.arange(len(trials)) % 2, NO_GROUP)
     grouping = Grouping("session", "s", (("even",), ("odd",)), "groups", codes, shares_nontargets=True)
-    groups = measure_groups(grouping, trials, scores, speakers, 0.0, 0, 0)
+    groups = measure_groups(grouping, JudgedList(trials, scores, None, speakers, resamples=0), 0.0)
     for code, group in enumerate(groups):
         own = (codes == code) | ~trials.labels
         assert group["eer"]["value"] == eer(scores[own], trials.labels[own])
@@ -224,7 +226,7 @@ def test_too_few_trials_give_a_reason_and_no_rate(targets: int, nontargets: int,
     trials = trial_list(*[(0, 1, 1)] * targets, *[(0, 2, 0)] * nontargets)
     grouping = Grouping("g", "g", (("only",),), "groups", np.zeros(len(trials), dtype=np.int64))
     scores = np.arange(len(trials), dtype=np.float64)
-    (group,) = measure_groups(grouping, trials, scores, np.array([0, 0, 1, 2]), 5.0, 20, 0)
+    (group,) = measure_groups(grouping, JudgedList(trials, scores, None, np.array([0, 0, 1, 2]), 20), 5.0)
     assert group["reason"] == reason and (group["eer"] is None) == (reason is not None)
     # 0 to 4 lie below the threshold and are targets, where there are so many
     assert group["miss_rate"] == (None if targets < 10 else 0.5)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sound_groove.evaluation.figures import measure, measure_recall, values_of
 from sound_groove.evaluation.intervals import SpeakerBootstrap
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import find_speakers
 from sound_groove.scoring.metrics import cllr, eer, min_cllr, min_dcf, query_ranks
@@ -84,7 +85,7 @@ def some_list(seed: int, speakers: int = 30, trials: int = 4000) -> tuple[TrialL
 
 def test_every_figure_has_an_interval_around_it() -> None:
     trials, scores = some_list(0)
-    metrics = measure(trials, scores, 0.5 * scores + 1, np.arange(30), resamples=100)
+    metrics = measure(JudgedList(trials, scores, 0.5 * scores + 1, np.arange(30), resamples=100))
     for name in ("eer", "min_dcf", "min_dcf_05", "cllr", "min_cllr", "calibration_loss"):
         assert metrics[name]["low"] < metrics[name]["value"] < metrics[name]["high"], name
     assert metrics["interval"]["resamples"] == 100
@@ -94,7 +95,7 @@ def test_every_figure_has_an_interval_around_it() -> None:
 
 def test_without_llrs_nothing_is_said_about_calibration() -> None:
     trials, scores = some_list(0)
-    metrics = measure(trials, scores, None, np.arange(30), resamples=3)
+    metrics = measure(JudgedList(trials, scores, None, np.arange(30), resamples=3))
     assert metrics["cllr"] is None and metrics["calibration_loss"] is None
     assert metrics["min_cllr"]["low"] is not None
 

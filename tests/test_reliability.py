@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.report.plots import plot_reliability
 from sound_groove.evaluation.trials.trial_list import TrialList
@@ -31,7 +32,7 @@ def test_bins_by_hand() -> None:
     labels = np.array([True, False, True, False])
     trials, speakers = listed(labels)
     llrs = np.log(np.array([0.95 / 0.05, 0.05 / 0.95, 0.15 / 0.85, 0.92 / 0.08]))  # at a prior of one half
-    found = measure_reliability(trials, llrs, speakers, resamples=0)
+    found = measure_reliability(JudgedList(trials, llrs, llrs, speakers, resamples=0))
     assert found["prior"] == 0.5
     assert [(b["low"], b["high"], b["trials"], b["observed"]) for b in found["reliability"]] == [
         (0.0, 0.1, 1, 0.0), (0.1, 0.2, 1, 1.0), (0.9, 1.0, 2, 0.5)
@@ -44,18 +45,18 @@ def test_bins_by_hand() -> None:
 def test_true_llrs_come_true_at_the_prior_of_the_list(share: float) -> None:
     llrs, labels = normal_llrs(share)
     trials, speakers = listed(labels)
-    right = measure_reliability(trials, llrs, speakers, resamples=200)["reliability"]
+    right = measure_reliability(JudgedList(trials, llrs, llrs, speakers, resamples=200))["reliability"]
     inside = [b["observed_low"] <= b["predicted"] <= b["observed_high"] for b in right]
     assert len(right) == 10 and sum(inside) >= 8  # 95 % intervals: one or two may miss
     assert all(abs(b["observed"] - b["predicted"]) < 0.05 for b in right)
     # Twice as sure as the evidence allows: the highest bins promise more than comes true.
-    boastful = measure_reliability(trials, 2 * llrs, speakers, resamples=200)["reliability"]
+    boastful = measure_reliability(JudgedList(trials, llrs, 2 * llrs, speakers, resamples=200))["reliability"]
     assert boastful[8]["predicted"] - boastful[8]["observed"] > 0.05 and boastful[8]["observed_high"] < 0.85
 
 
 def test_the_picture_shows_every_bin(tmp_path: Path) -> None:
     llrs, labels = normal_llrs(0.1)
     trials, speakers = listed(labels)
-    found = measure_reliability(trials, llrs, speakers, resamples=50)
+    found = measure_reliability(JudgedList(trials, llrs, llrs, speakers, resamples=50))
     plot_reliability(tmp_path / "r.png", found["reliability"], found["prior"], "a title")
     assert (tmp_path / "r.png").stat().st_size > 10_000

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation_inputs import RATE, SpectrumEncoder, tone, write_small_list
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.report import excerpts
 from sound_groove.evaluation.trials.sources import Source
 from sound_groove.evaluation.trials.trial_list import TrialList
@@ -32,7 +33,7 @@ def test_the_most_wrong_come_first_on_both_sides() -> None:
     trials = trial_list([(0, 1, True), (2, 3, True), (0, 2, False), (1, 3, False), (4, 5, True)], 6)
     scores = np.array([0.1, 0.9, 0.8, 0.95, -0.2])
     sources = tuple(Source(((Path(f"{i}.wav"), Path(f"{i}b.wav")),)) for i in range(6))
-    worst = find_worst(trials, scores, 2 * scores, sources, 2)
+    worst = find_worst(JudgedList(trials, scores, 2 * scores, np.arange(len(trials.ids))), sources, 2)
     assert worst is not None
     assert [record["line"] for record in worst["false_accepts"]] == [40, 30]
     assert [record["line"] for record in worst["false_rejects"]] == [50, 10]
@@ -45,10 +46,10 @@ def test_the_most_wrong_come_first_on_both_sides() -> None:
         "enrolment_files": ["1.wav", "1b.wav"],
         "test_files": ["3.wav", "3b.wav"],
     }
-    without = find_worst(trials, scores, None, sources, 100)
+    without = find_worst(JudgedList(trials, scores, None, np.arange(len(trials.ids))), sources, 100)
     assert without is not None and without["false_rejects"][0]["llr"] is None
     assert len(without["false_accepts"]) == 2 and len(without["false_rejects"]) == 3
-    assert find_worst(trials, scores, None, sources, 0) is None
+    assert find_worst(JudgedList(trials, scores, None, np.arange(len(trials.ids))), sources, 0) is None
 
 
 def test_one_recording_does_not_fill_the_list_and_a_pair_comes_once() -> None:

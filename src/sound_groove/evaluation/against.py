@@ -5,43 +5,27 @@ hard for the other. Both are therefore measured on the same draws of speakers, a
 difference (Bisani & Ney 2004 for paired draws; Bolle, Ratha & Pankanti 2004 for drawing people instead of trials).
 """
 
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.errors import printable
 from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, number
-from sound_groove.evaluation.figures import values_of, with_intervals
-from sound_groove.evaluation.intervals import SpeakerBootstrap
+from sound_groove.evaluation.figures import values_of
+from sound_groove.evaluation.intervals import with_intervals
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.other_scores import OtherScores
-from sound_groove.evaluation.trials.trial_list import TrialList
-from sound_groove.scoring.metrics import cllr, roc
-from sound_groove.types import Scores
 
 COMPARED = {"eer": "EER", "min_dcf": "minDCF 0.01", "min_dcf_05": "minDCF 0.05", "cllr": "Cllr"}
 
 
-def compare(
-    trials: TrialList,
-    scores: Scores,
-    llrs: Scores | None,
-    speakers: NDArray[np.int64],
-    other: OtherScores,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, Any]:
+def compare(judged: JudgedList, other: OtherScores) -> dict[str, Any]:
     """The figures of two systems and their differences, below 0 where this system errs less.
 
     Args:
-        trials: the trials; those that the other file lacks are left out, for both systems.
-        scores: (trials,) of this system.
-        llrs: (trials,) natural log-likelihood ratios of this system, or None.
-        speakers: (ids,) who speaks in each of the trials' names.
+        judged: the list, judged by this system; trials that the other file lacks are left out, for both systems.
         other: the other system's scores of these trials.
-        resamples: draws of speakers for the intervals, the same for both systems; 0 gives none.
-        seed: of these draws.
 
     Returns:
         What metrics.json holds below `against`. There is a Cllr where both systems have log-likelihood ratios.
@@ -49,21 +33,16 @@ def compare(
     Raises:
         MetricError: the trials that both have scores of are all of one kind.
     """
-    kept = ~other.lacking
-    labels, both_llrs = trials.labels[kept], llrs is not None and other.llrs is not None
-    sides = speakers[trials.enrolments[kept]], speakers[trials.tests[kept]]
-    values, draws = [], []
-    for system, ratios in ((scores, llrs), (other.scores, other.llrs)):
-        used = ratios[kept] if both_llrs and ratios is not None else None
-        bootstrap = SpeakerBootstrap(system[kept], labels, *sides, used)
-        curve = roc(system[kept], labels)
-        values.append(values_of(curve, curve, None if used is None else cllr(used, labels)))
-        draws.append(bootstrap.draw(resamples if bootstrap.speakers > 1 else 0, seed))
-    differences = []
-    with tqdm(total=resamples, desc="comparing", unit="draw", leave=False, disable=None) as progress:
-        for this, another in zip(*draws, strict=True):  # what is drawn hangs on labels, speakers and seed alone
-            differences.append(_less(*(values_of(one.roc, one.roc, one.cllr) for one in (this, another))))
-            progress.update()
+    both_llrs = judged.llrs is not None and other.llrs is not None
+    systems = [
+        replace(judged, scores=scores, llrs=llrs if both_llrs else None).part(~other.lacking)
+        for scores, llrs in ((judged.scores, judged.llrs), (other.scores, other.llrs))
+    ]
+    values = [values_of(system.curve, system.curve, system.cllr) for system in systems]
+    # What is drawn hangs on labels, speakers and seed alone.
+    pairs = zip(*(system.resampled() for system in systems), strict=True)
+    drawn = tqdm(pairs, "comparing", judged.resamples, unit="draw", leave=False, disable=None)
+    differences = [_less(*(values_of(one.roc, one.roc, one.cllr) for one in pair)) for pair in drawn]
     figures = {
         name: {"this": values[0][name], "other": values[1][name], "difference": difference}
         for name, difference in with_intervals(_less(*values), differences).items()
@@ -71,7 +50,7 @@ def compare(
     return {
         "path": str(other.path),
         "sha256": other.sha256,
-        "trials": int(kept.sum()),
+        "trials": len(systems[0]),
         "figures": dict.fromkeys(COMPARED) | figures,
     }
 

@@ -9,7 +9,7 @@ speakers says little, however many trials it has.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sound_groove.evaluation.grouping import Grouping, by_column, by_duration, by_genre, by_session
-from sound_groove.evaluation.intervals import SpeakerBootstrap, bounds
+from sound_groove.evaluation.intervals import bounds
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.trials.metadata import Metadata
 from sound_groove.evaluation.trials.places import Place, find_places, read_enrolments
 from sound_groove.evaluation.trials.sources import Source
-from sound_groove.evaluation.trials.trial_list import CNCELEB, TrialList
-from sound_groove.scoring.metrics import roc
-from sound_groove.types import Scores
+from sound_groove.evaluation.trials.trial_list import CNCELEB
 
 MOST_RESAMPLES = 200  # for each group: bounds of 2.5 % need not be as steady as those of the headline figures
 FEWEST_TRIALS = 10  # of each kind, for a rate to be stated
@@ -68,93 +67,79 @@ def find_traits(
 
 
 def break_down(
-    trials: TrialList,
-    scores: Scores,
-    speakers: NDArray[np.int64],
-    durations_s: NDArray[np.float64],
-    traits: Traits,
-    threshold: float,
-    resamples: int,
-    seed: int,
+    judged: JudgedList, durations_s: NDArray[np.float64], traits: Traits
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The equal error rate in every group that can be told.
 
     Args:
-        trials: the trials.
-        scores: (trials,) higher = more likely the same speaker.
-        speakers: (ids,) who speaks.
+        judged: the list; misses and false alarms are counted at the threshold of its equal error rate, and of its draws
+            of speakers at most MOST_RESAMPLES are made.
         durations_s: (ids,) length of what each name stands for.
         traits: what is known of the names.
-        threshold: that of all trials, at which misses and false alarms are counted.
-        resamples: draws of speakers for the intervals, of which at most MOST_RESAMPLES are made.
-        seed: of these draws.
 
     Returns:
         The breakdowns as metrics.json has them, and what a reader should know.
     """
+    trials, threshold = judged.trials, judged.curve.eer_threshold
+    judged = replace(judged, llrs=None, resamples=min(judged.resamples, MOST_RESAMPLES))
     groupings: list[Grouping | None] = [by_duration(trials, durations_s)]
     if traits.places is not None:
         groupings.append(by_genre(trials, traits.places, traits.ordered))
         groupings.append(by_session(trials, traits.places))
     groupings += [by_column(trials, column, values) for column, values in traits.columns.items()]
     wanted = [grouping for grouping in groupings if grouping is not None]
-    draws = min(resamples, MOST_RESAMPLES)
     measured = [
         {
             "by": grouping.by,
             "title": grouping.title,
             "kind": grouping.kind,
-            "groups": measure_groups(grouping, trials, scores, speakers, threshold, draws, seed),
+            "groups": measure_groups(grouping, judged, threshold),
         }
         for grouping in wanted
     ]
     return measured, [*traits.notes, *(note for grouping in wanted for note in grouping.notes)]
 
 
-def measure_groups(
-    grouping: Grouping,
-    trials: TrialList,
-    scores: Scores,
-    speakers: NDArray[np.int64],
-    threshold: float,
-    resamples: int,
-    seed: int,
-) -> list[dict[str, Any]]:
+def measure_groups(grouping: Grouping, judged: JudgedList, threshold: float) -> list[dict[str, Any]]:
     """Counts and error rates of each group that has trials.
 
     Args:
         grouping: which trials belong together.
-        trials: the trials.
-        scores: (trials,) higher = more likely the same speaker.
-        speakers: (ids,) who speaks.
+        judged: the list.
         threshold: at which misses and false alarms are counted; a score that reaches it is accepted.
-        resamples: draws of speakers for the intervals; 0 gives none.
-        seed: of these draws.
 
     Returns:
         One object a group: `name`, or `pair` where the groups are pairs; `trials`, `targets`, `nontargets`; `eer` with
         `value`, `low` and `high`, or null; `reason` why it is null, or null; `miss_rate` and `false_alarm_rate`.
     """
     order = np.argsort(grouping.codes, kind="stable")
-    bounds = np.searchsorted(grouping.codes[order], np.arange(len(grouping.names) + 1))
-    nontargets = np.flatnonzero(~trials.labels) if grouping.shares_nontargets else order[:0]
-    records = []
-    with tqdm(total=len(grouping.names), desc=f"by {grouping.by}", unit="group", leave=False, disable=None) as progress:
-        for name, start, end in zip(grouping.names, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            progress.update()
-            if start == end:
-                continue
-            own = np.concatenate((order[start:end], nontargets))
-            targets = int(np.count_nonzero(trials.labels[own]))
-            named = {"pair": list(name)} if grouping.kind == "pairs" else {"name": name[0]}
-            counts = {"trials": len(own), "targets": targets, "nontargets": len(own) - targets}
-            eer, reason = None, _too_few(targets, len(own) - targets)
-            if reason is None:
-                eer = _measure_eer(own, trials, scores, speakers, resamples, seed)
-            accepted, labels = scores[own] >= threshold, trials.labels[own]
-            rates = {"miss_rate": _share(~accepted[labels]), "false_alarm_rate": _share(accepted[~labels])}
-            records.append({**named, **counts, "eer": eer, "reason": reason, **rates})
-    return records
+    ends = np.searchsorted(grouping.codes[order], np.arange(len(grouping.names) + 1)).tolist()
+    nontargets = np.flatnonzero(~judged.labels) if grouping.shares_nontargets else order[:0]
+    named = zip(grouping.names, ends[:-1], ends[1:], strict=True)
+    return [
+        ({"pair": list(name)} if grouping.kind == "pairs" else {"name": name[0]})
+        | _measure_group(judged.part(np.concatenate((order[start:end], nontargets))), threshold)
+        for name, start, end in tqdm(
+            named, f"by {grouping.by}", len(grouping.names), unit="group", leave=False, disable=None
+        )
+        if start < end
+    ]
+
+
+def _measure_group(group: JudgedList, threshold: float) -> dict[str, Any]:
+    """What `measure_groups` says of a group beside its name."""
+    labels, accepted = group.labels, group.scores >= threshold
+    targets = int(np.count_nonzero(labels))
+    reason = _too_few(targets, len(group) - targets)
+    return {
+        "trials": len(group),
+        "targets": targets,
+        "nontargets": len(group) - targets,
+        "eer": None if reason else _measure_eer(group),
+        "reason": reason,
+        "miss_rate": _share(~accepted[labels]),
+        "false_alarm_rate": _share(accepted[~labels]),
+    }
 
 
 def _share(errors: NDArray[np.bool_]) -> float | None:
@@ -172,19 +157,9 @@ def _too_few(targets: int, nontargets: int) -> str | None:
     return " and ".join(few) if few else None
 
 
-def _measure_eer(
-    own: NDArray[np.int64],
-    trials: TrialList,
-    scores: Scores,
-    speakers: NDArray[np.int64],
-    resamples: int,
-    seed: int,
-) -> dict[str, float | None]:
-    """Equal error rate of some of the trials, with its interval where their speakers can be drawn."""
-    labels = trials.labels[own]
-    sides = speakers[trials.enrolments[own]], speakers[trials.tests[own]]
-    bootstrap = SpeakerBootstrap(scores[own], labels, *sides)
-    draws = [sample.roc.eer for sample in bootstrap.draw(resamples if bootstrap.speakers > 1 else 0, seed)]
+def _measure_eer(group: JudgedList) -> dict[str, float | None]:
+    """Equal error rate of a group, with its interval where its speakers can be drawn."""
+    draws = [sample.roc.eer for sample in group.resampled()]
     # A group that nearly no draw can measure has no interval to speak of.
-    low, high = bounds(draws if len(draws) == resamples else [])
-    return {"value": roc(scores[own], labels).eer, "low": low, "high": high}
+    low, high = bounds(draws if len(draws) == group.resamples else [])
+    return {"value": group.curve.eer, "low": low, "high": high}

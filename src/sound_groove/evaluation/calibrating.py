@@ -22,6 +22,7 @@ from sound_groove.encoder.listener import Listener
 from sound_groove.errors import CheckpointError, MetricError, TrialError, UsageError, printable
 from sound_groove.evaluation.embedding import Encoder
 from sound_groove.evaluation.figures import measure
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.trials.known_speakers import find_known_speakers
 from sound_groove.evaluation.trials.trial_list import TrialList
@@ -334,7 +335,6 @@ def _judge(
     settings: CalibrationSettings,
 ) -> dict[str, Any]:
     """Figures of the pairs within a fold, by the map that was fitted without it."""
-    drawn = (settings.resamples, settings.seed)
     own = folds[speakers[versions.names]]
     pairs = pairs.kept(own[pairs.first] == own[pairs.second])
     scores, measures = versions.scores(pairs.first, pairs.second), versions.measures(pairs.first, pairs.second)
@@ -345,8 +345,8 @@ def _judge(
     rows = np.arange(len(versions.names)).astype(str)
     indices = (pairs.first.astype(np.int32), pairs.second.astype(np.int32))
     listed = TrialList(tuple(rows.tolist()), *indices, pairs.labels, indices[0], duplicates=0)
-    figures = measure(listed, llrs, llrs, speakers[versions.names], *drawn)
-    figures |= measure_reliability(listed, llrs, speakers[versions.names], *drawn)
+    judged = JudgedList(listed, llrs, llrs, speakers[versions.names], settings.resamples, settings.seed)
+    figures = measure(judged) | measure_reliability(judged)
     low, high = DecisionRule().limits(0.5)
     for kind, mask in (("targets", pairs.labels), ("nontargets", ~pairs.labels)):
         same, different = float((llrs[mask] >= high).mean()), float((llrs[mask] < low).mean())

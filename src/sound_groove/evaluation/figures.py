@@ -1,6 +1,6 @@
 """The figures of scored trials, each with its operating point and its interval, as metrics.json holds them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,69 +9,47 @@ from scipy.optimize import isotonic_regression
 from tqdm import tqdm
 
 from sound_groove.errors import MetricError
-from sound_groove.evaluation.intervals import LEVEL, SpeakerBootstrap, bounds
-from sound_groove.evaluation.trials.trial_list import TrialList
-from sound_groove.scoring.metrics import Roc, cllr, query_ranks, roc
-from sound_groove.types import Embeddings, Scores
+from sound_groove.evaluation.intervals import LEVEL, Resample, with_intervals
+from sound_groove.evaluation.judged import JudgedList
+from sound_groove.scoring.metrics import Roc, query_ranks
+from sound_groove.types import Embeddings
 
 OPERATING_POINTS = (("min_dcf", 0.01), ("min_dcf_05", 0.05))
 NEIGHBOURS = (1, 5, 10)
 FEW_SPEAKERS = 20  # below so many, an interval is itself uncertain
 
 
-def measure(
-    trials: TrialList,
-    scores: Scores,
-    llrs: Scores | None,
-    speakers: NDArray[np.int64],
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, Any]:
+def measure(judged: JudgedList) -> dict[str, Any]:
     """EER, minDCF, Cllr and what of it is loss by calibration, with intervals; how many trials there are of each kind.
 
     The lowest Cllr is that of the llrs where a map looks at more than the score, and puts trials in another order.
 
-    Args:
-        trials: the trials.
-        scores: (trials,) higher = more likely the same speaker.
-        llrs: (trials,) natural log-likelihood ratios; None gives no Cllr.
-        speakers: (ids,) who speaks in each of the trials' names.
-        resamples: draws of speakers for the intervals; 0 gives none.
-        seed: of these draws.
-
     Raises:
         MetricError: the trials are all of one kind.
     """
-    curve = roc(scores, trials.labels)
-    cost = None if llrs is None else cllr(llrs, trials.labels)
-    sides = speakers[trials.enrolments], speakers[trials.tests]
-    bootstrap = SpeakerBootstrap(scores, trials.labels, *sides, llrs)
-    count = resamples if bootstrap.speakers > 1 else 0
-    samples: Iterable[tuple[Roc, Roc, float | None]] = ((s.roc, s.roc, s.cllr) for s in bootstrap.draw(count, seed))
-    evidence = curve
-    if llrs is not None and _are_reordered(scores, llrs):
-        evidence, other = roc(llrs, trials.labels), SpeakerBootstrap(llrs, trials.labels, *sides)
-        pairs = zip(bootstrap.draw(count, seed), other.draw(count, seed), strict=True)  # the same draws
-        samples = ((one.roc, another.roc, one.cllr) for one, another in pairs)
-    draws = [values_of(*sample) for sample in tqdm(samples, "intervals", count, leave=False, unit="draw", disable=None)]
-    figures = with_intervals(values_of(curve, evidence, cost), draws)
-    figures["eer"] |= {"threshold": curve.eer_threshold}
-    for name, p_target in OPERATING_POINTS:
-        figures[name] |= {"p_target": p_target, "c_miss": 1.0, "c_fa": 1.0}
+    evidence = judged.by_evidence
+    samples: Iterable[tuple[Resample, Resample]] = ((one, one) for one in judged.resampled())
+    if evidence is not judged:
+        samples = zip(judged.resampled(), evidence.resampled(), strict=True)  # the same draws
+    drawn = tqdm(samples, "intervals", judged.draws, leave=False, unit="draw", disable=None)
+    draws = [values_of(one.roc, another.roc, one.cllr) for one, another in drawn]
+    figures = with_intervals(values_of(judged.curve, evidence.curve, judged.cllr), draws)
+    points = {name: {"p_target": p_target, "c_miss": 1.0, "c_fa": 1.0} for name, p_target in OPERATING_POINTS}
+    points["eer"] = {"threshold": judged.curve.eer_threshold}
     return {
-        **figures,
+        **{name: figure | points.get(name, {}) for name, figure in figures.items()},
         "cllr": figures.get("cllr"),
         "calibration_loss": figures.get("calibration_loss"),
         "interval": {
             "method": "bootstrap over speakers, percentiles",
             "level": LEVEL,
             "resamples": len(draws),
-            "seed": seed,
-            "speakers": bootstrap.speakers,
+            "seed": judged.seed,
+            "speakers": judged.bootstrap.speakers,
         },
-        "trials": len(trials),
-        "targets": int(trials.labels.sum()),
-        "nontargets": int((~trials.labels).sum()),
+        "trials": len(judged),
+        "targets": int(judged.labels.sum()),
+        "nontargets": int((~judged.labels).sum()),
     }
 
 
@@ -87,21 +65,6 @@ def values_of(curve: Roc, evidence: Roc, cost: float | None) -> dict[str, float]
     least = evidence.min_cllr(_regression)
     values = {"eer": curve.eer, **costs, "min_cllr": least}
     return values if cost is None else values | {"cllr": cost, "calibration_loss": cost - least}
-
-
-def _are_reordered(scores: Scores, llrs: Scores) -> bool:
-    """Whether a trial with a lower score has a higher log-likelihood ratio somewhere."""
-    ranked = llrs[np.lexsort((llrs, scores))]
-    return bool((np.diff(ranked) < 0).any())
-
-
-def with_intervals(values: Mapping[str, float], draws: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    """Each value with the bounds that its draws leave; they are null where nothing was drawn."""
-    figures = {}
-    for name, value in values.items():
-        low, high = bounds([draw[name] for draw in draws])
-        figures[name] = {"value": value, "low": low, "high": high}
-    return figures
 
 
 def measure_recall(

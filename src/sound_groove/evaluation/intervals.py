@@ -8,8 +8,9 @@ Millions of trials stay fast because scores are sorted once. Each draw then cost
 look-up and one running sum per trial; the ROC is kept at its corners only, the thresholds next to a target's score.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +34,15 @@ def bounds(draws: ArrayLike) -> tuple[float | None, float | None]:
         return None, None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
     return low, high
+
+
+def with_intervals(values: Mapping[str, float], draws: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """Each value with the bounds that its draws leave; they are null where nothing was drawn."""
+    figures = {}
+    for name, value in values.items():
+        low, high = bounds([draw[name] for draw in draws])
+        figures[name] = {"value": value, "low": low, "high": high}
+    return figures
 
 
 @dataclass(frozen=True, slots=True)

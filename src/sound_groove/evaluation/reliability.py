@@ -3,45 +3,39 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sound_groove.evaluation.intervals import SpeakerBootstrap, bounds
-from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.errors import MetricError
+from sound_groove.evaluation.intervals import bounds
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.scoring.calibration import logit, sigmoid
-from sound_groove.types import Scores
 
 BINS = 10  # of equal width, from 0 to 1
 
 
-def measure_reliability(
-    trials: TrialList, llrs: Scores, speakers: NDArray[np.int64], resamples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
+def measure_reliability(judged: JudgedList) -> dict[str, Any]:
     """The trials in bins of their stated probability, and the share of same-speaker trials in each.
 
     The probability is stated at the list's own prior, the share of its same-speaker trials, at which it should be that
     share in every bin.
 
     Args:
-        trials: the trials.
-        llrs: (trials,) natural log-likelihood ratios.
-        speakers: (ids,) who speaks in each of the trials' names.
-        resamples: draws of speakers for the intervals; 0 gives none.
-        seed: of these draws.
+        judged: a list with log-likelihood ratios.
 
     Returns:
         `prior`, and `reliability`: for each bin that holds trials `low`, `high`, `trials`, `predicted` (the mean of
         what was stated), `observed`, and the interval's bounds `observed_low` and `observed_high`.
     """
-    prior = float(trials.labels.mean())
-    stated = sigmoid(llrs + logit(prior))
+    if judged.llrs is None:
+        raise MetricError("probabilities need log-likelihood ratios, and this list has none")
+    labels, prior = judged.labels, float(judged.labels.mean())
+    stated = sigmoid(judged.llrs + logit(prior))
     bins = np.minimum((stated * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     predicted = np.bincount(bins, stated, BINS) / np.maximum(counts, 1)
-    observed = np.bincount(bins, trials.labels, BINS) / np.maximum(counts, 1)
+    observed = np.bincount(bins, labels, BINS) / np.maximum(counts, 1)
     ends: list[tuple[float | None, float | None]] = [(None, None)] * BINS
-    if resamples:
-        bootstrap = SpeakerBootstrap(llrs, trials.labels, speakers[trials.enrolments], speakers[trials.tests])
-        draws = np.array(list(bootstrap.draw_shares(bins, resamples if bootstrap.speakers > 1 else 0, seed)))
+    if judged.resamples:
+        draws = np.array(list(judged.resampled_shares(bins)))
         # In some draws a bin has no trials, and so no share.
         ends[: draws.shape[-1]] = [bounds(column[~np.isnan(column)]) for column in draws.T]
     return {

@@ -11,10 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from sound_groove.errors import OutputError, printable
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.scorings import SCORINGS, Scoring
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.files import json_text, replaced
-from sound_groove.types import Scores
 
 METRICS, SCORES, REPORT, FAILED = "metrics.json", "scores.tsv", "report.html", "failed_trials.tsv"
 RELIABILITY, GENRE_PAIRS = "reliability.png", "genre_pairs.png"
@@ -62,8 +62,9 @@ def scores_of(scoring: Scoring) -> str:
     return OTHER_SCORES[SCORINGS.index(scoring)]
 
 
-def write_scores(path: Path, trials: TrialList, scores: Scores, llrs: Scores | None) -> None:
+def write_scores(path: Path, judged: JudgedList) -> None:
     """One line a trial: enrolment, test, score, llr (empty without calibration), label (1 = same speaker)."""
+    trials, scores, llrs = judged.trials, judged.scores, judged.llrs
     names = [printable(name) for name in trials.ids]
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write("enrolment\ttest\tscore\tllr\tlabel\n")

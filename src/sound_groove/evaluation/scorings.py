@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sound_groove.errors import UsageError
 from sound_groove.evaluation.cohort import UTTERANCES, Cohort
 from sound_groove.evaluation.figures import measure
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.scoring.as_norm import TOP, as_norm, cohort_statistics
 from sound_groove.scoring.cosine import centred, score_trials
@@ -99,8 +99,8 @@ def score_all(
         MetricError: the cohort is not fit for a scoring; see `normalization` and `plda`.
     """
     # Names without a trial are left out: some of them could not be embedded.
-    used, sides = np.unique(np.concatenate((trials.enrolments, trials.tests)), return_inverse=True)
-    embeddings, first, second = embeddings[used], sides[: len(trials)], sides[len(trials) :]
+    embeddings = embeddings[trials.used]
+    first, second = (np.searchsorted(trials.used, side) for side in (trials.enrolments, trials.tests))
     cosines = score_trials(embeddings, first, second)
     scored: dict[Scoring, Scored] = {}
     for name in plan.names:
@@ -120,21 +120,16 @@ def score_all(
     return scored
 
 
-def measure_all(
-    scored: Mapping[Scoring, Scored],
-    trials: TrialList,
-    speakers: NDArray[np.int64],
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, Any]:
+def measure_all(judged: Mapping[Scoring, JudgedList]) -> dict[str, Any]:
     """The figures of the first scoring as `figures.measure` gives them, with `scoring` and, of every one, `scorings`.
 
-    All scorings are measured on the same draws of speakers. Arguments and errors as for `figures.measure`.
+    Args:
+        judged: the same trials by each scoring; all are measured on the same draws of speakers.
+
+    Raises:
+        MetricError: the trials are all of one kind.
     """
-    measured = {
-        name: measure(trials, scoring.scores, scoring.llrs, speakers, resamples, seed)
-        for name, scoring in scored.items()
-    }
+    measured = {name: measure(by_scoring) for name, by_scoring in judged.items()}
     main = next(iter(measured))
     compared = {name: {key: figures[key] for key in COMPARED} for name, figures in measured.items()}
     return measured[main] | {"scoring": main, "scorings": compared}

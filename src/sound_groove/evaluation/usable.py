@@ -65,7 +65,7 @@ def embed_names(
     Raises:
         TrialError: not one recording was found.
     """
-    wanted = np.unique(np.concatenate((trial_set.trials.enrolments, trial_set.trials.tests))).tolist()
+    wanted = trial_set.trials.used.tolist()
     rows: dict[Recording, int] = {}
     for index in wanted:
         for recording in trial_set.sources[index].recordings:

@@ -20,6 +20,7 @@ from sound_groove.evaluation.breakdown import break_down, find_traits
 from sound_groove.evaluation.cohort import ChosenCohort, choose_cohort
 from sound_groove.evaluation.embedding import Encoder, describe
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure_recall
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.other_scores import OtherScores
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.report.excerpts import excerpts_of
@@ -32,9 +33,8 @@ from sound_groove.evaluation.trials.trial_sets import TrialSet
 from sound_groove.evaluation.usable import Usable, embed_names
 from sound_groove.evaluation.worst import find_worst
 from sound_groove.provenance import machine
-from sound_groove.scoring.metrics import roc
 from sound_groove.scoring.plda import check_speakers
-from sound_groove.types import CropAveraging, Embeddings, Scores
+from sound_groove.types import CropAveraging, Embeddings
 
 MOST_NAMED = 20  # unusable recordings named on the terminal; the file names all
 MOST_WORST = 100  # of each kind: a page with the voices of more takes tens of megabytes
@@ -133,17 +133,18 @@ def evaluate(
     if chosen is not None:
         cohort = chosen.embed(encoder, settings.crops, settings.threads, settings.allow_missing)
     embedding_s = time.monotonic() - started
-    drawn = (settings.resamples, settings.seed)
     weigh = None if encoder.score_map is None else partial(usable.llrs, encoder.score_map, trials)
-    scored = score_all(settings.scoring, usable.embeddings, trials, cohort, weigh)
-    scores, llrs = scored[settings.scoring.main].scores, scored[settings.scoring.main].llrs
-    metrics = measure_all(scored, trials, trial_set.speakers, *drawn)
+    drawn = (settings.resamples, settings.seed)
+    scored = {
+        name: JudgedList(trials, each.scores, each.llrs, trial_set.speakers, *drawn)
+        for name, each in score_all(settings.scoring, usable.embeddings, trials, cohort, weigh).items()
+    }
+    judged = scored[settings.scoring.main]
+    figures = measure_all(scored)
     other = None if against is None else against.only(~failed)
-    metrics["against"] = other and compare(trials, scores, llrs, trial_set.speakers, other, *drawn)
-    metrics["cohort"] = describe_cohort(settings.scoring, cohort)
-    shown = np.setdiff1d(np.unique(np.concatenate((trials.enrolments, trials.tests))), list(usable.reasons))
-    embeddings, speakers = usable.embeddings[shown], trial_set.speakers[shown]
+    embeddings, speakers = usable.embeddings[trials.used], trial_set.speakers[trials.used]
     recall, no_recall = measure_recall(embeddings, speakers, *drawn)
+    breakdowns, notes_on_groups = break_down(judged, usable.durations_s, traits)
     repeated = describe_same_audio(trials, same_audio(trials, usable.digests))
     notes = [
         *heard.notes(),
@@ -153,33 +154,23 @@ def evaluate(
         *_mixed_notes(usable.mixed),
         *([no_recall] if no_recall else []),
         *(other.notes if other else ()),
+        *_notes_on_size(figures["interval"]["speakers"], failed),
+        *notes_on_groups,
     ]
-    if metrics["interval"]["speakers"] < FEW_SPEAKERS:
-        notes.append(f"there are only {metrics['interval']['speakers']} speakers, so the intervals are rough")
-    if failed.any():
-        notes.append(f"{np.count_nonzero(failed)} of {len(failed)} trials could not be scored and are left out")
-    metrics["breakdowns"], notes_on_groups = break_down(
-        trials,
-        scores,
-        trial_set.speakers,
-        usable.durations_s,
-        traits,
-        metrics["eer"]["threshold"],
-        settings.resamples,
-        settings.seed,
-    )
-    metrics["same_audio"] = repeated
-    metrics["channels_differ"] = {"recordings": len(usable.mixed), "first": list(usable.mixed[:MOST_NAMED])}
-    metrics["worst"] = find_worst(trials, scores, llrs, trial_set.sources, settings.worst)
-    notes += notes_on_groups
-    metrics |= recall | _circumstances(encoder, trial_set, usable, failed, settings)
-    metrics["trained_speakers"] = heard.as_dict()
-    metrics["calibration"] = None
-    if llrs is not None:
-        costs = {"cllr": "cllr", "min_cllr": "min_cllr", "loss": "calibration_loss"}
-        metrics["calibration"] = {name: metrics[key]["value"] for name, key in costs.items()}
-        metrics["calibration"] |= measure_reliability(trials, llrs, trial_set.speakers, *drawn)
-    metrics |= {"command": command, "elapsed_s": {"embedding": round(embedding_s, 2)}, "notes": notes}
+    metrics = {
+        **figures,
+        "against": other and compare(judged, other),
+        "cohort": describe_cohort(settings.scoring, cohort),
+        "breakdowns": breakdowns,
+        "same_audio": repeated,
+        "channels_differ": {"recordings": len(usable.mixed), "first": list(usable.mixed[:MOST_NAMED])},
+        "worst": find_worst(judged, trial_set.sources, settings.worst),
+        **recall,
+        **_circumstances(encoder, trial_set, usable, failed, settings),
+        "trained_speakers": heard.as_dict(),
+        "calibration": _describe_calibration(judged, figures),
+        "command": command,
+    }
     try:
         with results.result_folder(out) as folder:
             say("drawing and writing")
@@ -187,9 +178,10 @@ def evaluate(
                 results.write_failed(folder / results.FAILED, trial_set.trials, usable.reasons)
             for name, each in scored.items():
                 file = results.SCORES if name == settings.scoring.main else results.scores_of(name)
-                results.write_scores(folder / file, trials, each.scores, each.llrs)
-            _draw(folder, trials, scores, embeddings, speakers, metrics)
-            metrics["elapsed_s"]["total"] = round(time.monotonic() - started, 2)
+                results.write_scores(folder / file, each)
+            notes += _draw(folder, judged, embeddings, speakers, metrics)
+            elapsed_s = {"embedding": round(embedding_s, 2), "total": round(time.monotonic() - started, 2)}
+            metrics = {**metrics, "elapsed_s": elapsed_s, "notes": notes}
             from sound_groove.evaluation.report.page import write_report
 
             excerpts = excerpts_of(metrics["worst"]) if settings.audio else {}
@@ -198,6 +190,24 @@ def evaluate(
     except OSError as error:
         raise OutputError(f"{out}: the result cannot be written: {error.strerror or error}") from error
     return metrics
+
+
+def _notes_on_size(speakers: int, failed: NDArray[np.bool_]) -> list[str]:
+    """That there are few speakers, and that trials could not be scored."""
+    notes = []
+    if speakers < FEW_SPEAKERS:
+        notes.append(f"there are only {speakers} speakers, so the intervals are rough")
+    if failed.any():
+        notes.append(f"{np.count_nonzero(failed)} of {len(failed)} trials could not be scored and are left out")
+    return notes
+
+
+def _describe_calibration(judged: JudgedList, figures: dict[str, Any]) -> dict[str, Any] | None:
+    """What the log-likelihood ratios cost, and whether the probabilities are true; None where there are none."""
+    if judged.llrs is None:
+        return None
+    costs = {"cllr": "cllr", "min_cllr": "min_cllr", "loss": "calibration_loss"}
+    return {name: figures[key]["value"] for name, key in costs.items()} | measure_reliability(judged)
 
 
 def _mixed_notes(mixed: Sequence[str]) -> list[str]:
@@ -256,24 +266,22 @@ def _circumstances(
 
 def _draw(
     folder: Path,
-    trials: TrialList,
-    scores: Scores,
+    judged: JudgedList,
     embeddings: Embeddings,
     speakers: NDArray[np.int64],
     metrics: dict[str, Any],
-) -> None:
-    """The pictures; the reason for one that is left out goes into the notes."""
+) -> list[str]:
+    """The pictures; the reason for one that is left out, if one is."""
     from sound_groove.evaluation.report import plots
 
-    curve = plots.corners(roc(scores, trials.labels))
-    title = f"{metrics['model']['name']} on {Path(metrics['trial_list']['path']).name}, {len(trials):,} trials"
+    curve, labels = plots.corners(judged.curve), judged.labels
+    title = f"{metrics['model']['name']} on {Path(metrics['trial_list']['path']).name}, {len(judged):,} trials"
     roc_path, det_path, histogram_path, tsne_path = (folder / name for name in results.PICTURES[:4])
     plots.plot_roc(roc_path, curve, title)
     plots.plot_det(det_path, curve, title, metrics["targets"], metrics["nontargets"])
     threshold = metrics["eer"]["threshold"]
-    plots.plot_histogram(histogram_path, scores, trials.labels, threshold, title, metrics["scoring"])
-    if reason := plots.plot_tsne(tsne_path, embeddings, speakers, title):
-        metrics["notes"].append(reason)
+    plots.plot_histogram(histogram_path, judged.scores, labels, threshold, title, metrics["scoring"])
+    reason = plots.plot_tsne(tsne_path, embeddings, speakers, title)
     if calibration := metrics["calibration"]:
         bins, prior = calibration["reliability"], calibration["prior"]
         plots.plot_reliability(folder / results.RELIABILITY, bins, prior, title)
@@ -283,6 +291,7 @@ def _draw(
                 ("enrolment", "test") if metrics["trial_list"]["format"] == CNCELEB.name else ("one side", "the other")
             )
             plots.plot_pairs(folder / results.GENRE_PAIRS, breakdown["groups"], sides, title)
+    return [reason] if reason else []
 
 
 def _report_problems(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.errors import printable
+from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.trials.sources import Source
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.types import Scores
@@ -18,20 +19,17 @@ MOST_PER_NAME = 2  # so that one bad recording does not fill the list
 CHUNK = 10_000  # trials looked at one by one before names that are in the list often enough are dropped at once
 
 
-def find_worst(
-    trials: TrialList, scores: Scores, llrs: Scores | None, sources: tuple[Source, ...], count: int
-) -> dict[str, list[dict[str, Any]]] | None:
+def find_worst(judged: JudgedList, sources: tuple[Source, ...], count: int) -> dict[str, list[dict[str, Any]]] | None:
     """The trials that are most wrong, as metrics.json has them; None where none are asked for.
 
     Args:
-        trials: the trials.
-        scores: (trials,) higher = more likely the same speaker.
-        llrs: (trials,) natural log-likelihood ratios, or None.
+        judged: the list.
         sources: (ids,) the recordings behind each name.
         count: how many of each kind at most; a name is in at most MOST_PER_NAME of them, and a pair in one.
     """
     if count == 0:
         return None
+    trials, scores, llrs = judged.trials, judged.scores, judged.llrs
     kinds = {"false_accepts": (False, -scores), "false_rejects": (True, scores)}
 
     def record(index: int) -> dict[str, Any]:
@@ -46,12 +44,11 @@ def find_worst(
             "test_files": _files(sources[test]),
         }
 
-    worst = {}
-    for name, (label, order_by) in kinds.items():
+    def ranked(label: bool, order_by: Scores) -> NDArray[np.int64]:
         candidates = np.flatnonzero(trials.labels == label)
-        ranked = candidates[np.argsort(order_by[candidates], kind="stable")]
-        worst[name] = [record(index) for index in choose(trials, ranked, count)]
-    return worst
+        return candidates[np.argsort(order_by[candidates], kind="stable")]
+
+    return {name: [record(index) for index in choose(trials, ranked(*kind), count)] for name, kind in kinds.items()}
 
 
 def choose(trials: TrialList, ranked: NDArray[np.int64], count: int) -> list[int]:

@@ -14,6 +14,7 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -53,7 +54,7 @@ KALDI = ListFormat("Kaldi", "enrolment test target", 2, WORDS)
 FORMATS = (VOXCELEB, CNCELEB, KALDI)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class TrialList:
     """The trials of one list.
 
@@ -76,8 +77,13 @@ class TrialList:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def kept(self, mask: Labels) -> "TrialList":
-        """The trials that a mask (trials,) keeps; the names stay."""
+    @cached_property
+    def used(self) -> NDArray[np.int64]:
+        """(names,) indices of the names that have a trial, in rising order."""
+        return np.unique(np.concatenate((self.enrolments, self.tests))).astype(np.int64)
+
+    def kept(self, mask: Labels | NDArray[np.int64]) -> "TrialList":
+        """The trials that a mask (trials,) keeps, or those at some places (n,); the names stay."""
         return replace(
             self,
             enrolments=self.enrolments[mask],
