@@ -111,7 +111,7 @@ def test_the_card_is_about_this_model(encoder: SpeakerEncoder) -> None:
         assert word in card
 
 
-def test_a_wheel_carries_it_and_the_page_of_the_service(tmp_path: Path) -> None:
+def test_a_wheel_carries_it_the_page_of_the_service_and_the_templates_of_reports(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -122,3 +122,6 @@ def test_a_wheel_carries_it_and_the_page_of_the_service(tmp_path: Path) -> None:
     page = ROOT / "src" / "sound_groove" / "service" / "page"
     assert (page / "index.html").is_file()
     assert {f"sound_groove/service/page/{path.name}" for path in page.iterdir()} <= names
+    templates = ROOT / "src" / "sound_groove" / "evaluation" / "report" / "templates"
+    assert (templates / "page.html").is_file()
+    assert {f"sound_groove/evaluation/report/templates/{path.name}" for path in templates.iterdir()} <= names

@@ -1,10 +1,8 @@
 """How figures, intervals and names are written for people, in the terminal and on the page."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
-from sound_groove.errors import printable
 from sound_groove.percentages import rate_text
 
 PERCENT, PLAIN = "percent", "plain"
@@ -35,12 +33,3 @@ def interval_text(figure: Mapping[str, Any] | float | None, form: str) -> str:
         return ""
     low, high = number(figure["low"], form), number(figure["high"], form)
     return f"[{low.removesuffix(' %')}, {high}]"
-
-
-def html_text(text: object) -> str:
-    """Text that is not ours, such as a name, as it may stand in a page or in the value of an attribute.
-
-    >>> html_text('<a "b">')
-    '&lt;a &quot;b&quot;&gt;'
-    """
-    return escape(printable(str(text)))

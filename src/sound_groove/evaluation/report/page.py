@@ -1,23 +1,24 @@
 """The report of an evaluation: a page that needs no other file, and a table for the terminal."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from sound_groove.errors import printable
 from sound_groove.evaluation.against import describe_comparison
-from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, html_text, interval_text, value_text
-from sound_groove.evaluation.report.sections import (
-    against_section,
-    breakdown_section,
-    calibration_section,
-    picture,
-    scorings_section,
-)
-from sound_groove.evaluation.report.style import STYLE
-from sound_groove.evaluation.report.worst_trials import Excerpts, worst_section
+from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, interval_text, number, value_text
+from sound_groove.evaluation.report.excerpts import EXCERPT_S
+from sound_groove.evaluation.report.pictures import read_picture
 from sound_groove.evaluation.results import GENRE_PAIRS, RELIABILITY
+from sound_groove.evaluation.scorings import COMPARED
+from sound_groove.evaluation.trials.places import without_suffix
+from sound_groove.evaluation.worst import MOST_PER_NAME
+from sound_groove.percentages import probability_text, rate_text
 
+Excerpts = Mapping[tuple[str, ...], str]
 FIGURES = (  # key in metrics.json, name, how it is printed, what it means
     ("eer", "EER", PERCENT, "equal error rate: misses = false alarms"),
     ("min_dcf", "minDCF 0.01", PLAIN, "lowest normalised cost at p_target 0.01"),
@@ -30,6 +31,22 @@ FIGURES = (  # key in metrics.json, name, how it is printed, what it means
     ("recall_at_10", "Recall@10", PERCENT, "one of the nearest 10 is"),
 )
 HEADLINES = ("eer", "min_dcf", "min_dcf_05", "cllr")
+OPTIONAL = ("scorings", "scoring", "against", "calibration", "breakdowns", "worst", "cohort", "metadata")
+PARTS = (  # template, which is also the part's name, and heading
+    ("notes", "To be known when reading this"),
+    ("curves", "Curves and pictures"),
+    ("figures", "All figures"),
+    ("scorings", "Ways of scoring"),
+    ("against", "Against another system"),
+    ("calibration", "Are the probabilities right?"),
+    ("breakdowns", "Where it fails"),
+    ("worst", "The worst trials"),
+    ("origin", "How it was made"),
+)
+WORST = (
+    ("false_accepts", "Different speakers that score highest", "accepted"),
+    ("false_rejects", "Same speaker that scores lowest", "rejected"),
+)
 
 
 def summary(metrics: dict[str, Any]) -> str:
@@ -90,147 +107,84 @@ def write_report(
         pictures: PNG files to put in; those that do not exist are left out.
         excerpts: by the files of a side of the worst trials, its sound as a data: URI.
     """
-    title = f"Speaker verification: {html_text(metrics['model']['name'])}"
-    sections = [
-        (name, heading, content) for name, heading, content in _sections(metrics, pictures, excerpts) if content
-    ]
-    contents = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in sections)
-    body = "\n".join(
-        f'<section aria-labelledby="{name}">\n<h2 id="{name}">{heading}</h2>\n{content}\n</section>'
-        for name, heading, content in sections
-    )
-    path.write_text(
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>{title}</h1>\n"
-        f'{_headlines(metrics)}\n</header>\n<nav aria-label="Contents"><ul>{contents}</ul></nav>\n{body}\n'
-        "</main>\n</body>\n</html>\n",
-        encoding="utf-8",
-    )
-
-
-def _headlines(metrics: dict[str, Any]) -> str:
-    """What was judged on what, and the figures that matter most."""
-    lines = [
-        f'<p class="soft">{html_text(metrics["trial_list"]["path"])} &middot; {metrics["trials"]:,} trials: '
-        f"{metrics['targets']:,} same speaker, {metrics['nontargets']:,} different, of "
-        f"{metrics['interval']['speakers']:,} speakers</p>",
-        _cards(metrics),
-    ]
-    if metrics["interval"]["resamples"]:
-        lines.append(
-            f'<p class="soft" style="margin-top:10px">Ranges: {html_text(_explained(metrics["interval"]))}.</p>'
-        )
-    return "\n".join(lines)
-
-
-def _sections(
-    metrics: dict[str, Any], pictures: Sequence[Path], excerpts: Excerpts | None
-) -> list[tuple[str, str, str]]:
-    """Name, heading and content of every part of the page; the content is empty where there is nothing to show."""
-    by_name = {path.name: path for path in pictures}
-    curves = "".join(picture(path) for name, path in by_name.items() if name not in (RELIABILITY, GENRE_PAIRS))
-    notes = "".join(f"<li>{html_text(note)}</li>" for note in metrics["notes"])
-    eer = metrics["eer"]
-    return [
-        ("notes", "To be known when reading this", f'<ul class="notes">{notes}</ul>' if notes else ""),
-        ("curves", "Curves and pictures", f'<div class="pictures">{curves}</div>' if curves else ""),
-        ("figures", "All figures", f'<div class="table figures"><table>{_figure_rows(metrics)}</table></div>'),
-        ("scorings", "Ways of scoring", scorings_section(metrics.get("scorings"), metrics.get("scoring"))),
-        ("against", "Against another system", against_section(metrics.get("against"))),
-        (
-            "calibration",
-            "Are the probabilities right?",
-            calibration_section(metrics.get("calibration"), by_name.get(RELIABILITY)),
-        ),
-        (
-            "breakdowns",
-            "Where it fails",
-            breakdown_section(metrics.get("breakdowns"), eer["value"], by_name.get(GENRE_PAIRS)),
-        ),
-        ("worst", "The worst trials", worst_section(metrics.get("worst"), eer["threshold"], excerpts or {})),
-        ("origin", "How it was made", f'<div class="table settings"><table>{_setting_rows(metrics)}</table></div>'),
-    ]
-
-
-def _cards(metrics: dict[str, Any]) -> str:
-    cards = []
-    for key, name, form, _ in FIGURES:
-        if key in HEADLINES and metrics[key] is not None:
-            interval = interval_text(metrics[key], form) or "no interval"
-            value = value_text(metrics[key], form)
-            cards.append(
-                f'<div class="card"><div class="name">{name}</div><div class="value">{value}</div>'
-                f'<div class="range">{interval}</div></div>'
-            )
-    return f'<div class="cards">{"".join(cards)}</div>'
-
-
-def _figure_rows(metrics: dict[str, Any]) -> str:
-    return "".join(
-        f'<tr><th>{name}</th><td class="number">{value_text(metrics[key], form)}</td>'
-        f'<td class="number soft">{interval_text(metrics[key], form)}</td><td class="soft meaning">{meaning}</td></tr>'
-        for key, name, form, meaning in FIGURES
-    )
-
-
-def _setting_rows(metrics: dict[str, Any]) -> str:
-    crops, score_map, missing, machine = (metrics[key] for key in ("crops", "score_map", "missing", "machine"))
-    trial_list, cohort, table = metrics["trial_list"], metrics.get("cohort"), metrics.get("metadata")
-    versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
-    rows = {
-        "Command": f"<code>{html_text(metrics['command'])}</code>" if metrics["command"] else "",
-        "Model hash": f"<code>{html_text(metrics['model']['hash'])}</code>",
-        "Trials": f"{html_text(trial_list['format'])}; sha256 <code>{trial_list['sha256']}</code>",
-        "Table": f"{html_text(table['path'])}; sha256 <code>{table['sha256']}</code>" if table else "",
-        "Protocol": html_text(metrics["protocol"]),
-        "Recordings": f"{metrics['recordings']:,}, {metrics['audio_s'] / 60:,.1f} min of audio",
-        "Cut": "whole recordings"
-        if crops is None
-        else f"{crops['count']} evenly spaced crops of {crops['frames']} frames",
-        "Scoring": html_text(metrics.get("scoring") or ""),
-        "Cohort": html_text(
-            f"{cohort['source']}: {cohort['speakers']:,} speakers, {cohort['utterances']:,} utterances, the nearest "
-            f"{cohort['top']:,} of them for each side"
-        )
-        if cohort
-        else "",
-        "EER threshold": f"{metrics['eer']['threshold']:.4f}",
-        "Calibration": _without_map(metrics.get("scoring", "cosine")) if score_map is None else _map(score_map),
-        "Training speakers": _trained(metrics["trained_speakers"]),
-        "Duplicate trials": f"{metrics['duplicates']:,}",
-        "Missing": f"{missing['recordings']:,} recordings, {missing['trials']:,} trials",
-        "Machine": html_text(
-            f"{machine['cpu']} ({machine['instruction_set']}), {machine['cpus']} CPUs, "
-            f"{machine['threads']} reading threads"
-        ),
-        "Software": html_text(versions + (f"; commit {machine['git_commit']}" if machine["git_commit"] else "")),
-        "Time": "{total:,.1f} s, of which embedding {embedding:,.1f} s".format(**metrics["elapsed_s"]),
+    shown = {picture.name: read_picture(picture) for picture in pictures if picture.exists()}
+    reliability, genre_pairs = shown.pop(RELIABILITY, None), shown.pop(GENRE_PAIRS, None)
+    environment = _environment()
+    environment.globals |= {
+        "metrics": dict.fromkeys(OPTIONAL) | metrics,
+        "figures": FIGURES,
+        "headlines": HEADLINES,
+        "compared": [(key, name, form) for key, name, form, _ in FIGURES if key in COMPARED],
+        "measured_by_any": {key for each in (metrics.get("scorings") or {}).values() for key in each if each[key]},
+        "ranges": _explained(metrics["interval"]),
+        "curves": list(shown.values()),
+        "reliability": reliability,
+        "genre_pairs": genre_pairs,
+        "breakdowns": _breakdowns(metrics),
+        "worst": _worst(metrics),
+        "most_per_name": MOST_PER_NAME,
+        "excerpts": excerpts or {},
+        "excerpt_s": EXCERPT_S,
     }
-    return "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows.items() if value)
+    rendered = [(name, heading, environment.get_template(f"{name}.html").render().strip()) for name, heading in PARTS]
+    sections = [(name, heading, Markup(content)) for name, heading, content in rendered if content]
+    path.write_text(environment.get_template("page.html").render(sections=sections) + "\n", encoding="utf-8")
 
 
-def _map(score_map: Mapping[str, Any]) -> str:
-    """The line from score to log-likelihood ratio, what bends it, and where it comes from."""
-    line = f"llr = {score_map['scale']:.3f} x score {score_map['offset']:+.3f}"
-    bent = " and ".join(term["measure"] for term in score_map.get("terms", ()))
-    bent = f", where {bent} of the recordings are 0, and bent by them" if bent else ""
-    origin = "calibrated on" if score_map.get("calibrated") else "provisional, from training:"
-    return f"{line}{bent}; {origin} {html_text(score_map['fitted_on'])}"
+def _environment() -> Environment:
+    """Where the templates are found, and how they write. Whatever they print is made printable, and escaped."""
+    environment = Environment(
+        loader=PackageLoader("sound_groove.evaluation.report"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+    environment.filters |= {
+        "value": value_text,
+        "interval": interval_text,
+        "plain": lambda value: number(value, PLAIN),
+        "rate": lambda value, digits: "-" if value is None else rate_text(value, digits),
+        "probability": probability_text,
+        "thousands": lambda value, digits=0: f"{value:,.{digits}f}",
+        "observed_bounds": _observed_bounds,
+        "tuple": tuple,
+    }
+    environment.tests["file_of"] = lambda file, name: without_suffix(PurePath(file).as_posix()).endswith(
+        without_suffix(name)
+    )
+    return environment
 
 
-def _without_map(scoring: str) -> str:
-    """What scores are that no map of the model turns into log-likelihood ratios."""
-    if scoring == "plda":
-        return "none: scores are the log-likelihood ratios of PLDA, right as far as its model is"
-    return f"none: scores ({html_text(scoring)}) are no probabilities"
+def _worst(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The worst trials of each kind that has some, and how many of them are on the wrong side of the threshold."""
+    kinds, threshold = [], metrics["eer"]["threshold"]
+    for key, title, outcome in WORST:
+        if records := (metrics.get("worst") or {}).get(key):
+            accepted = sum(record["score"] >= threshold for record in records)
+            wrong = accepted if key == "false_accepts" else len(records) - accepted
+            kinds.append({"title": title, "outcome": outcome, "wrong": wrong, "records": records})
+    return kinds
 
 
-def _trained(found: dict[str, Any]) -> str:
-    if not found["checked"]:
-        return "not checked: the model does not say whom it was trained on"
-    told = "guessed from names" if found["guessed"] else "told by name"
-    return f"{found['found']:,} among the trials' speakers, who were {told}"
+def _breakdowns(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The breakdowns that have groups, pairs with the worst first, each with the rate that fills its bars."""
+    shown = []
+    for breakdown in metrics.get("breakdowns") or ():
+        if groups := breakdown["groups"]:
+            rates = [group["eer"][end] for group in groups if group["eer"] for end in ("value", "high")]
+            scale = 1.05 * max([metrics["eer"]["value"], *(rate for rate in rates if rate is not None), 1e-9])
+            if breakdown["kind"] == "pairs":
+                groups = sorted(groups, key=lambda group: -group["eer"]["value"] if group["eer"] else 1.0)
+            shown.append({**breakdown, "groups": groups, "scale": scale})
+    return shown
+
+
+def _observed_bounds(reliability_bin: Mapping[str, Any]) -> str:
+    """The interval of the share of same-speaker trials in a bin of stated probabilities."""
+    low, high = reliability_bin["observed_low"], reliability_bin["observed_high"]
+    return "" if low is None else f"[{rate_text(low, 1).removesuffix(' %')}, {rate_text(high, 1)}]"
 
 
 def _explained(interval: dict[str, Any]) -> str:
