@@ -1,4 +1,5 @@
-# `make demo` runs the main job, `make test` runs lint, types and tests; each makes the virtual environment it needs.
+# `make demo` runs the main job, `make quick` and `make test` run lint, types and tests; each makes the virtual environment
+# it needs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 # Test files are shared out among so many processes, each of which computes on one core.
@@ -6,17 +7,26 @@ WORKERS ?= 2
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types unit clean help
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# What costs time has one of these markers (tests/guards.py).
+QUICK = not slow and not service and not postgres and not browser
+# The tests start many processes: the code is compiled once, and not in each of them.
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: demo test quick lint types unit quick-unit clean help
 
 help:
 	@echo "make demo   the whole way on made-up voices: corpus, training, evaluation, comparison (a few minutes)"
-	@echo "make test   lint, types and tests"
+	@echo "make quick  lint, types, and every test that needs no training, export, server, browser or kill (a minute or two)"
+	@echo "make test   lint, types and all tests (some minutes)"
 	@echo "make clean  remove the virtual environment and the demo's output"
 
 demo: $(VENV)/.train
 	$(BIN)/sound-groove demo --out outputs/demo --force
 
 test: lint types unit
+
+quick: lint types quick-unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -26,7 +36,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(PYTEST)
+
+quick-unit: $(VENV)/.dev
+	$(PYTEST) -m '$(QUICK)'
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -26,7 +26,9 @@ FORMATS = {
 }
 
 
-def encode(samples: NDArray[np.floating], rate: int = RATE, kind: str = "wav", subtype: str | None = None) -> bytes:
+def encode(
+    samples: NDArray[np.floating | np.integer], rate: int = RATE, kind: str = "wav", subtype: str | None = None
+) -> bytes:
     """The bytes of an audio file that holds samples (T,) or (T, C)."""
     file_format, usual = FORMATS[kind]
     stream = io.BytesIO()

@@ -1,21 +1,23 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share. What is heavy is imported where it is used: torch takes seconds."""
 
+import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from hypothesis import settings
 
-from postgres_server import PostgresServer, end_server, make_server
-from service_process import ServiceProcess
+from costs import costs
+from once import Once, trace_once
 from sound_groove.files import CACHE_VARIABLE
-from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
-from sound_groove.recipe.schema import NetworkConfiguration
-from sound_groove.training.trainer import train
-from training_corpus import prepare_corpus, tiny_recipe
+
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
+    from service_process import ServiceProcess
+
+pytest_plugins = ("guards",)
 
 # The same examples in every run, so that a red run is about the change that was tested. To look for new ones:
 # pytest --hypothesis-profile=search
@@ -25,6 +27,9 @@ settings.load_profile("steady")
 
 # Tests import onnxruntime themselves, and need no network.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# A white point, as a PNG file.
+POINT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==")
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
@@ -38,6 +43,30 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """What all processes of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return Once((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once(request: pytest.FixtureRequest, once: Once) -> Iterator[None]:
+    """No network is traced twice in a run, but for the tests that ask for `traced_anew`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if any(item.get_closest_marker("slow") for item in request.session.items):
+            trace_once(once, patch)
+        yield
+
+
+@pytest.fixture
+def traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `export_onnx` trace: the test changes what is traced, or is about the tracing."""
+    from sound_groove.export import onnx_file
+
+    monkeypatch.setattr(onnx_file, "_trace", onnx_file._trace.__wrapped__)  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
 def corpus() -> Path:
     """The folder of real recordings beside the checkout; the test is skipped where it is missing."""
     if not (CORPUS / "manifest.tsv").is_file():
@@ -46,53 +75,56 @@ def corpus() -> Path:
 
 
 @pytest.fixture(scope="session")
-def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_path(once: Once) -> Path:
     """A small network with random weights and a made-up score map, as a model file."""
-    configuration = NetworkConfiguration(channels=16, embedding_size=12)
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(configuration)
-    generator = torch.Generator().manual_seed(1)
-    tensors = {}
-    for name, tensor in network.state_dict().items():
-        values = torch.randn(tensor.shape, generator=generator) * 0.1
-        # batch statistics as after training: not the fresh 0 and 1, and variances above 0
-        tensors[NETWORK + name] = (
-            tensor if not tensor.is_floating_point() else values.abs() if "var" in name else values
-        )
-    path = tmp_path_factory.mktemp("model") / "best.safetensors"
-    score_map = {"scale": 10.0, "offset": -3.0, "fitted_on": "nothing: made up"}
-    facts = {"epoch": 3, "validation_eer": 0.125, "description": "random weights"}
-    save_checkpoint(path, tensors, CheckpointHeader("random", configuration.model_dump(), score_map, facts))
-    return path
+    from small_model import write_model
+
+    return once.folder("model", lambda folder: write_model(folder / "best.safetensors")) / "best.safetensors"
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@costs("slow")
+def tiny_run(once: Once) -> Path:
     """The run folder of a small model, trained for one epoch on made-up voices."""
-    folder = tmp_path_factory.mktemp("run")
-    recipe = tiny_recipe(prepare_corpus(folder), training__epochs=1, description="made-up voices, for tests")
-    return train(recipe, folder / "run").folder
+    from small_model import train_model
+
+    return once.folder("tiny", train_model) / "run"
 
 
 @pytest.fixture(scope="session")
-def exported(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same network as an ONNX file."""
+@costs("slow")
+def exported(model_path: Path, once: Once) -> Path:
+    """The network of `model_path` as an ONNX file."""
     from sound_groove.export.onnx_file import export_onnx
 
-    return export_onnx(model_path, tmp_path_factory.mktemp("exported") / "model.onnx").file
+    return once.folder("exported", lambda folder: export_onnx(model_path, folder / "model.onnx")) / "model.onnx"
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+@costs("service")
+def service(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[ServiceProcess]":
     """A running service without keys, with the model in the package."""
+    from service_process import ServiceProcess
+
     running = ServiceProcess(tmp_path_factory.mktemp("service"), "--workers", "2")
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A real PostgreSQL with pgvector, for this run alone."""
+@costs("postgres")
+def postgres() -> "Iterator[PostgresServer]":
+    """A real PostgreSQL with pgvector, for this process alone."""
+    from postgres_server import end_server, make_server
+
     server = make_server()
     yield server
     end_server(server)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A point in the place of every picture: drawing them takes most of the time of a small evaluation."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(POINT))

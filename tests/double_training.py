@@ -55,7 +55,7 @@ def train_in_double(recipe_path: Path, out: Path) -> None:
         weights = {name: tensor.numpy() for name, tensor in trainer.model.state_dict().items()}
         if accelerator.is_main_process:
             columns = {f"step.{name}": np.array([row[name] for row in rows]) for name in rows[0]}
-            np.savez(out, **columns, **weights)
+            np.savez(out, **columns, **weights)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

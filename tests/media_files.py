@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 TYPES = {"s16": np.int16, "s16p": np.int16, "s32": np.int32, "s32p": np.int32, "fltp": np.float32, "flt": np.float32}
@@ -77,6 +78,7 @@ def encode_media(
         streams = []
         for _ in range(tracks):
             stream = container.add_stream(coding, rate=rate)
+            assert isinstance(stream, AudioStream)
             stream.layout = LAYOUTS[1 if samples.ndim == 1 else samples.shape[1]]
             stream.format = sample_format
             stream.time_base = Fraction(1, rate)
@@ -102,9 +104,9 @@ def quantised(samples: NDArray[np.floating], sample_format: str) -> NDArray[np.g
     """Samples as the encoder gets them."""
     kind = TYPES[sample_format]
     if kind is np.int16:
-        return np.rint(samples * 32767).astype(np.int16)
+        return np.asarray(np.rint(samples * 32767), dtype=np.int16)
     if kind is np.int32:  # 24 bits, in the upper bytes
-        return (np.rint(samples * 8388607).astype(np.int32) * 256).astype(np.int32)
+        return np.asarray(np.rint(samples * 8388607).astype(np.int32) * 256, dtype=np.int32)
     return samples.astype(np.float32)
 
 

@@ -60,7 +60,8 @@ class ServiceProcess:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that decode."""
-        return psutil.Process(self.process.pid).children()
+        children: list[psutil.Process] = psutil.Process(self.process.pid).children()
+        return children
 
     def lines(self) -> list[dict[str, object]]:
         """The log."""

@@ -35,7 +35,8 @@ class Place(Protocol):
         location: for `open_store`.
     """
 
-    location: str
+    @property
+    def location(self) -> str: ...
 
     def open(self, create: bool = True, sealer: Sealer | None = None) -> VoiceprintStore: ...
 

@@ -148,7 +148,8 @@ class Context:
         CALLS.append(("execute_async_v3", stream_handle))
         (given,) = self.engine.session.get_inputs()
         shape = self.shapes[given.name]
-        values = np.frombuffer((ctypes.c_float * int(np.prod(shape))).from_address(self.addresses[given.name]), "f4")
+        kept = (ctypes.c_float * int(np.prod(shape))).from_address(self.addresses[given.name])
+        values = np.frombuffer(memoryview(kept), np.float32)
         (name,) = [value.name for value in self.engine.session.get_outputs()]
         found = self.engine.session.run(None, {given.name: values.reshape(shape)})[0]
         ctypes.memmove(self.addresses[name], np.ascontiguousarray(found, "f4").ctypes.data, found.nbytes)

@@ -15,7 +15,7 @@ from sound_groove.inputs.augment import Augmentation
 from sound_groove.recipe.schema import AugmentationConfiguration
 from sound_groove.synthesis.effects import babble, coloured_noise, limit_band, mix, reverberate, room_responses
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "noise_probability": 1.0,
     "babble_share": 0.5,
     "snr_db": (0.0, 20.0),
@@ -67,7 +67,7 @@ def test_ratios_fill_their_range() -> None:
 
 def test_noise_comes_on_top_of_the_room() -> None:
     """The ratio is that of the reverberated speech to the noise: a listener in the room has no other."""
-    room = {"reverberation_probability": 1.0, "rt60_s": (0.5, 0.5)}
+    room: dict[str, Any] = {"reverberation_probability": 1.0, "rt60_s": (0.5, 0.5)}
     wet = augment(speech_like(), **room)
     noisy = augment(speech_like(), **room, noise_probability=1.0, snr_db=(3.0, 3.0))
     assert torch.allclose(power_db(wet) - power_db(noisy - wet), torch.full((8,), 3.0).double(), atol=0.01)
@@ -172,7 +172,7 @@ def test_coloured_noise_falls_by_every_slope_between_white_and_brown() -> None:
 def test_each_item_draws_for_itself_with_the_probability_that_is_asked_for() -> None:
     speech = speech_like(2000, 400)
     for name in ("noise_probability", "reverberation_probability", "telephone_probability"):
-        changed = (augment(speech, **{name: 0.3}) != speech).any(dim=1)
+        changed = (augment(speech, 0, **{name: 0.3}) != speech).any(dim=1)
         assert changed.float().mean().item() == pytest.approx(0.3, abs=0.04), name
 
 
@@ -191,12 +191,12 @@ def test_what_is_switched_off_changes_nothing() -> None:
 
 def test_the_draws_come_from_the_generator_alone() -> None:
     speech = speech_like()
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
     once, again, other = (augment(speech, seed, **EVERYTHING) for seed in (5, 5, 6))
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
     assert torch.equal(torch.get_rng_state(), torch_state)
-    assert np.array_equal(np.random.get_state()[1], numpy_state)  # type: ignore[union-attr]
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_state)
 
 
 def test_the_waveforms_that_are_given_stay_as_they_are() -> None:

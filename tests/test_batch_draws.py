@@ -1,6 +1,7 @@
 """Draws that do not depend on which process an item is in, and on which other items are asked about."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from signals import batch_draws, draws
 from sound_groove.inputs.augment import Augmentation
 from sound_groove.inputs.masking import mask_features
 from sound_groove.inputs.surroundings import Surroundings
-from sound_groove.recipe.schema import AugmentationConfiguration, MaskingConfiguration
+from sound_groove.recipe.schema import AugmentationConfiguration, MaskingConfiguration, NoiseConfiguration
 from sound_groove.synthesis.batch_draws import BatchDraws, SharedBatch
 from sound_groove.synthesis.draws import Draw
 
@@ -58,7 +59,9 @@ def test_several_processes_augment_as_one_does(processes: int) -> None:
 def test_several_processes_hear_the_babble_of_one_beside_recorded_noise() -> None:
     waveforms = torch.randn(12, 4000, generator=draws(1)) * 0.1
     noise, noisy = torch.randn(12, 4000, generator=draws(2)), torch.arange(12) % 3 == 0
-    settings = AugmentationConfiguration(noise_probability=0.9, babble_share=0.7, noise_folders=[{"folder": "x"}])
+    settings = AugmentationConfiguration(
+        noise_probability=0.9, babble_share=0.7, noise_folders=(NoiseConfiguration(folder=Path("x")),)
+    )
 
     def work(own: Tensor, drawn: BatchDraws, rank: int) -> Tensor:
         processes = 12 // len(own)

@@ -15,16 +15,10 @@ from sound_groove.cli import main
 from sound_groove.encoder.bulk import CHUNK, Arrays, Embed, Files, Outcome, Recordings, embed_all, in_threads
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, OutputError, UsageError
-from sound_groove.export.onnx_file import export_onnx
 from sound_groove.types import ModelIdentity
 
 RATE = 16000
 MODEL = ModelIdentity("made up", "m")
-
-
-@pytest.fixture(scope="module")
-def model(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_onnx(model_path, tmp_path_factory.mktemp("exported") / "model.onnx").file
 
 
 @pytest.fixture
@@ -115,8 +109,8 @@ def test_nothing_is_overwritten_and_names_are_single(tmp_path: Path) -> None:
         embed_all(Files(()), tmp_path / "f.npz", counted()[0], {})
 
 
-def test_threads_give_what_one_after_the_other_gives(model: Path, folder: Path) -> None:
-    encoder = SpeakerEncoder.load(model, threads=1)
+def test_threads_give_what_one_after_the_other_gives(exported: Path, folder: Path) -> None:
+    encoder = SpeakerEncoder.load(exported, threads=1)
     paths = tuple(sorted(str(path) for path in folder.rglob("*.wav")))
     found = list(in_threads(encoder, None, 3)(Files(paths), paths))
     embeddings = [one.embedding for one in found if isinstance(one, HeardRecording)]
@@ -124,7 +118,7 @@ def test_threads_give_what_one_after_the_other_gives(model: Path, folder: Path) 
 
 
 def test_the_command_embeds_folders_lists_and_arrays_alike(
-    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exported: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = sorted(folder.rglob("*.wav"))
     (tmp_path / "list.txt").write_text("".join(f"{path.relative_to(tmp_path)}\tspeaker\n" for path in paths))
@@ -133,11 +127,11 @@ def test_the_command_embeds_folders_lists_and_arrays_alike(
     found = []
     for number, given in enumerate(([folder], [tmp_path / "list.txt"], [tmp_path / "arrays.npz"], paths)):
         out = tmp_path / f"{number}.npz"
-        words = ["embed", *map(str, given), "--model", str(model), "--out", str(out), "--json"]
+        words = ["embed", *map(str, given), "--model", str(exported), "--out", str(out), "--json"]
         assert main(words) == 0
         assert json.loads(capsys.readouterr().out)["embedded"] == 9
         found.append({Path(name).stem: embedding for name, embedding in stored(out).items()})
-    expected = SpeakerEncoder.load(model).embed(paths)
+    expected = SpeakerEncoder.load(exported).embed(paths)
     for one in found:
         assert set(one) == set(samples)
         for path, embedding in zip(paths, expected, strict=True):
@@ -145,11 +139,11 @@ def test_the_command_embeds_folders_lists_and_arrays_alike(
 
 
 def test_a_bad_file_is_named_by_the_command(
-    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exported: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "s0" / "bad.wav").write_bytes(b"no audio")
     out = tmp_path / "e.npz"
-    words = ["embed", str(folder), "--model", str(model), "--out", str(out)]
+    words = ["embed", str(folder), "--model", str(exported), "--out", str(out)]
     assert main(words) == 1 and not out.exists()
     assert "bad.wav" in capsys.readouterr().err
     assert main([*words, "--allow-failures"]) == 0
@@ -167,8 +161,8 @@ def test_wrong_use_is_said_before_anything_is_computed(tmp_path: Path, capsys: p
         assert complaint in capsys.readouterr().err
 
 
-def test_embedding_with_an_onnx_model_needs_no_torch(model: Path, folder: Path, tmp_path: Path) -> None:
-    words = ["embed", str(folder), "--model", str(model), "--out", str(tmp_path / "e.npz")]
+def test_embedding_with_an_onnx_model_needs_no_torch(exported: Path, folder: Path, tmp_path: Path) -> None:
+    words = ["embed", str(folder), "--model", str(exported), "--out", str(tmp_path / "e.npz")]
     code = (
         f"import sys; from sound_groove.cli import main; assert main({words!r}) == 0\n"
         "assert not {'torch', 'onnx', 'pydantic'} & set(sys.modules)"
@@ -176,20 +170,20 @@ def test_embedding_with_an_onnx_model_needs_no_torch(model: Path, folder: Path, 
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_arrays_that_are_no_samples_fail_by_name(model: Path, tmp_path: Path) -> None:
+def test_arrays_that_are_no_samples_fail_by_name(exported: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", allow_pickle=False, whole=np.ones(RATE, np.int16), flat=np.zeros((3, 3), np.float32))
     recordings = Arrays(str(tmp_path / "a.npz"), ("whole", "flat"))
-    whole, flat = in_threads(SpeakerEncoder.load(model), None, 1)(recordings, recordings.names)
+    whole, flat = in_threads(SpeakerEncoder.load(exported), None, 1)(recordings, recordings.names)
     assert isinstance(whole, AudioError) and "int16" in whole.reason
     assert isinstance(flat, AudioError) and "(3, 3)" in flat.reason
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Ray is tested on Linux")
-def test_a_ray_cluster_gives_what_threads_give(model: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_ray_cluster_gives_what_threads_give(exported: Path, folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     (folder / "s0" / "bad.wav").write_bytes(b"no audio")
     for out, more in ((tmp_path / "here.npz", []), (tmp_path / "there.npz", ["--ray"])):
-        words = ["embed", str(folder), "--model", str(model), "--out", str(out), "--allow-failures", *more]
+        words = ["embed", str(folder), "--model", str(exported), "--out", str(out), "--allow-failures", *more]
         # A process of its own: a cluster on this machine lives as long as the process that started it.
         done = subprocess.run(
             [sys.executable, "-m", "sound_groove", *words], capture_output=True, text=True, check=False, timeout=240

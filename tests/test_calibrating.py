@@ -179,7 +179,7 @@ def test_too_few_speakers_say_nothing_about_others(voices: Path, tmp_path: Path)
 # --- the file
 
 
-@pytest.mark.parametrize("kind", ["model_path", "exported"])
+@pytest.mark.parametrize("kind", ["model_path", pytest.param("exported", marks=pytest.mark.slow)])
 def test_the_map_goes_into_the_file_and_nothing_else_changes(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, calibrated: Judged
 ) -> None:

@@ -131,7 +131,7 @@ def test_probability_is_bayes_rule() -> None:
 
 def unit_rows(count: int, size: int = 16) -> np.ndarray:
     rows = np.random.default_rng(3).normal(size=(count, size))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
 def test_trial_scores_are_cosines_whatever_the_chunk() -> None:

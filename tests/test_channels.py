@@ -26,7 +26,7 @@ LENGTH = 6 * RATE
 def voice(number: int) -> Samples:
     """Six seconds of a made-up voice, at one level."""
     samples = speak(made_up_speaker(3, number), number, 7.0)[:LENGTH]
-    return (samples * (0.05 / np.sqrt(np.mean(np.square(samples))))).astype(np.float32)
+    return np.asarray(samples * (0.05 / np.sqrt(np.mean(np.square(samples)))), dtype=np.float32)
 
 
 def noise(seed: int, level: float = 0.05) -> Samples:
@@ -44,7 +44,7 @@ def echo(samples: Samples, seed: int, rt60_s: float = 0.4) -> Samples:
     tail = draw.standard_normal(round(rt60_s * RATE)) * 10 ** (-3 * np.arange(round(rt60_s * RATE)) / (rt60_s * RATE))
     response = 0.3 * tail / np.sqrt(np.sum(np.square(tail)))
     response[draw.integers(0, 80)] += 0.5
-    return fftconvolve(samples, response)[: len(samples)].astype(np.float32)
+    return np.asarray(fftconvolve(samples, response)[: len(samples)], dtype=np.float32)
 
 
 def music(seed: int) -> Samples:
@@ -57,7 +57,7 @@ def music(seed: int) -> Samples:
                 tone = np.exp(-3 * time) * np.sin(2 * np.pi * pitch * partial * time) / partial
                 sound[start : start + RATE] += tone
     sound = sound[:LENGTH]
-    return (sound * (0.05 / np.sqrt(np.mean(np.square(sound))))).astype(np.float32)
+    return np.asarray(sound * (0.05 / np.sqrt(np.mean(np.square(sound)))), dtype=np.float32)
 
 
 def call(first: Samples, second: Samples, hiss: float = 1e-4) -> Frames:

@@ -10,6 +10,7 @@ import resource
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,9 +51,7 @@ def some_tensors() -> dict[str, torch.Tensor]:
     }
 
 
-def model_with(
-    path: Path, target: Path, header: dict[str, object] | None = None, **tensors: torch.Tensor | None
-) -> Path:
+def model_with(path: Path, target: Path, header: dict[str, Any] | None = None, **tensors: torch.Tensor | None) -> Path:
     """The model of `path` written to `target` with some header fields and tensors replaced (None: left out)."""
     checkpoint = load_checkpoint(path)
     changed = {**checkpoint.tensors, **{f"network.{name.replace('__', '.')}": t for name, t in tensors.items()}}
@@ -94,7 +93,7 @@ def test_hash_is_sha256_over_names_types_shapes_and_bytes() -> None:
 
 def test_hash_names_the_weights_and_not_the_file(tmp_path: Path, model_path: Path) -> None:
     original = load_checkpoint(model_path).hash
-    header = {"score_map": None, "name": "other", "training": {}}
+    header: dict[str, Any] = {"score_map": None, "name": "other", "training": {}}
     path = model_with(model_path, tmp_path / "renamed.safetensors", header)
     assert load_checkpoint(path).hash == original
     with_state = {**load_checkpoint(path).tensors, "optimizer.0.step": torch.tensor(1.0)}
@@ -290,7 +289,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, model_path: Path
         ({"surplus": torch.zeros(1)}, "'surplus' is unknown to it"),
     ]
     for tensors, expected in cases:
-        checkpoint = load_checkpoint(model_with(model_path, path, **tensors))
+        checkpoint = load_checkpoint(model_with(model_path, path, None, **tensors))
         with pytest.raises(CheckpointError, match=f"its weights are not those of its network: {expected}"):
             restore_network(checkpoint)
 

@@ -56,10 +56,10 @@ def enough_speech(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def voices(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def voices(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two recordings of made-up voices."""
     folder = tmp_path_factory.mktemp("voices")
-    paths = [folder / "first.wav", folder / "second.flac"]
+    paths = (folder / "first.wav", folder / "second.flac")
     for index, path in enumerate(paths):
         soundfile.write(path, speak(made_up_speaker(1, index), 0, 3.0 + index), 16000)
     return paths
@@ -114,20 +114,20 @@ def test_the_two_recordings_may_change_places(model_path: Path) -> None:
     assert there.audio == back.audio[::-1]
 
 
-def test_a_recording_against_itself_scores_one(model_path: Path, voices: list[Path]) -> None:
+def test_a_recording_against_itself_scores_one(model_path: Path, voices: tuple[Path, Path]) -> None:
     result = compare(voices[0], voices[0], model_path)
     assert result.score == pytest.approx(1.0, abs=1e-6) and result.score <= 1.0
     assert result.verdict == "same"
 
 
-def test_paths_and_samples_give_the_same_answer(model_path: Path, voices: list[Path]) -> None:
+def test_paths_and_samples_give_the_same_answer(model_path: Path, voices: tuple[Path, Path]) -> None:
     by_path = compare(*voices, model_path)
     samples = [soundfile.read(path, dtype="float32")[0] for path in voices]
     assert compare(samples[0], samples[1], model_path).score == by_path.score
     assert compare(str(voices[0]), samples[1], model_path).score == by_path.score
 
 
-def test_without_a_score_map_there_is_a_score_and_no_verdict(voices: list[Path]) -> None:
+def test_without_a_score_map_there_is_a_score_and_no_verdict(voices: tuple[Path, Path]) -> None:
     result = compare(*voices, Scripted(None))
     assert (result.llr, result.probability, result.threshold, result.verdict) == (None, None, None, "inconclusive")
     assert math.isfinite(result.score)
@@ -141,7 +141,7 @@ def test_a_flat_score_map_says_that_nothing_is_known() -> None:
     assert result.probability == pytest.approx(0.3) and result.threshold is None and result.verdict == "inconclusive"
 
 
-def test_every_probability_is_said_to_be_uncalibrated(voices: list[Path], model_path: Path) -> None:
+def test_every_probability_is_said_to_be_uncalibrated(voices: tuple[Path, Path], model_path: Path) -> None:
     codes = {warning.code: warning.message for warning in compare(*voices, model_path).warnings}
     assert "speakers that also chose the checkpoint; fit one on speakers of your own" in codes["uncalibrated"]
 
@@ -174,7 +174,7 @@ def test_noise_without_a_voice_is_inconclusive_rather_than_different(tmp_path: P
     assert f"{path}: no speech was found" in result.warnings[0].message
 
 
-def test_warnings_name_the_file_that_they_speak_of(tmp_path: Path, voices: list[Path], model_path: Path) -> None:
+def test_warnings_name_the_file_that_they_speak_of(tmp_path: Path, voices: tuple[Path, Path], model_path: Path) -> None:
     telephone = tmp_path / "telephone.wav"
     soundfile.write(telephone, speak(made_up_speaker(1, 0), 0, 4.0)[::2], 8000)
     result = compare(voices[0], telephone, model_path)
@@ -183,7 +183,7 @@ def test_warnings_name_the_file_that_they_speak_of(tmp_path: Path, voices: list[
     assert result.audio[1].sample_rate == 8000 and result.audio[0].sample_rate == 16000
 
 
-def test_the_record_is_the_contract_of_the_command_line(voices: list[Path], model_path: Path) -> None:
+def test_the_record_is_the_contract_of_the_command_line(voices: tuple[Path, Path], model_path: Path) -> None:
     record = compare(*voices, model_path).as_dict()
     assert list(record) == [
         "score", "llr", "probability", "prior", "threshold", "limits", "verdict", "model", "warnings", "audio"
@@ -195,7 +195,7 @@ def test_the_record_is_the_contract_of_the_command_line(voices: list[Path], mode
     assert all(list(warning) == ["code", "message"] for warning in record["warnings"])
 
 
-def test_wrong_arguments_are_refused(voices: list[Path]) -> None:
+def test_wrong_arguments_are_refused(voices: tuple[Path, Path]) -> None:
     for prior in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(UsageError, match="the prior must lie between 0 and 1"):
             compare(*voices, Scripted(), prior=prior)
@@ -204,19 +204,19 @@ def test_wrong_arguments_are_refused(voices: list[Path]) -> None:
 
 
 def test_the_model_of_the_environment_is_used_when_none_is_given(
-    voices: list[Path], model_path: Path, monkeypatch: pytest.MonkeyPatch
+    voices: tuple[Path, Path], model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOUND_GROOVE_MODEL", str(model_path.parent))
     assert compare(*voices) == compare(*voices, model_path)
 
 
-def test_a_broken_recording_is_refused_before_the_model_is_loaded(tmp_path: Path, voices: list[Path]) -> None:
+def test_a_broken_recording_is_refused_before_the_model_is_loaded(tmp_path: Path, voices: tuple[Path, Path]) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     with pytest.raises(AudioError, match=r"broken\.wav"):
         compare(voices[0], tmp_path / "broken.wav", tmp_path / "no model here")
 
 
-def test_crops_change_the_answer_and_stay_deterministic(voices: list[Path], model_path: Path) -> None:
+def test_crops_change_the_answer_and_stay_deterministic(voices: tuple[Path, Path], model_path: Path) -> None:
     crops = CropAveraging(count=3, frames=200)
     cropped = compare(*voices, model_path, crops=crops)
     assert cropped == compare(*voices, model_path, crops=crops)
@@ -227,7 +227,7 @@ def test_crops_change_the_answer_and_stay_deterministic(voices: list[Path], mode
 
 
 def test_json_goes_to_stdout_and_warnings_to_stderr(
-    voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]
+    voices: tuple[Path, Path], model_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", *map(str, voices), "--model", str(model_path), "--json"]) == 0
     out, err = capfd.readouterr()
@@ -235,7 +235,9 @@ def test_json_goes_to_stdout_and_warnings_to_stderr(
     assert err.splitlines()[-1].startswith("warning: the probability is uncalibrated")
 
 
-def test_people_get_the_verdict_first(voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_people_get_the_verdict_first(
+    voices: tuple[Path, Path], model_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["compare", *map(str, voices), "--model", str(model_path), "--prior", "0.2", "--crops", "2"]
     assert main(arguments) == 0
     lines = capfd.readouterr().out.splitlines()
@@ -244,7 +246,7 @@ def test_people_get_the_verdict_first(voices: list[Path], model_path: Path, capf
     assert main([*arguments, "--crop-frames", "200"]) == 0
 
 
-def test_another_process_gives_the_same_answer(voices: list[Path], model_path: Path) -> None:
+def test_another_process_gives_the_same_answer(voices: tuple[Path, Path], model_path: Path) -> None:
     command = [sys.executable, "-m", "sound_groove", "compare", *map(str, voices), "--model", str(model_path), "--json"]
     outputs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2)]
     assert outputs[0] == outputs[1]
@@ -252,7 +254,7 @@ def test_another_process_gives_the_same_answer(voices: list[Path], model_path: P
 
 
 def test_wrong_use_exits_with_2_and_one_sentence(
-    voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]
+    voices: tuple[Path, Path], model_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     files = [str(path) for path in voices]
     cases = [
@@ -280,7 +282,7 @@ def status_of(words: list[str]) -> int:
 
 
 def test_a_model_that_cannot_be_used_exits_with_1(
-    tmp_path: Path, voices: list[Path], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, voices: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "model.pt").write_bytes(b"PK\x03\x04" + bytes(100))
     for model in (tmp_path / "model.pt", tmp_path / "nothing", tmp_path):
@@ -290,7 +292,7 @@ def test_a_model_that_cannot_be_used_exits_with_1(
 
 
 def test_every_broken_file_gets_one_line_that_names_it(
-    tmp_path: Path, voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, voices: tuple[Path, Path], model_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     broken = write_broken_files(tmp_path / "broken")
     assert len(broken) >= 100
@@ -311,7 +313,7 @@ def test_the_record_cannot_be_changed() -> None:
 
 
 def test_a_model_without_a_score_map_can_be_compared_with(
-    tmp_path: Path, voices: list[Path], model_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, voices: tuple[Path, Path], model_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = load_checkpoint(model_path)
     save_checkpoint(tmp_path / "m.safetensors", checkpoint.tensors, replace(checkpoint.header, score_map=None))

@@ -214,7 +214,7 @@ def test_an_empty_section_means_its_defaults_and_overriding_one_does_not_touch_i
 def test_a_recipe_cannot_be_changed() -> None:
     recipe = parse_recipe({"name": "mine", "data": {"prepared": "data/mine"}})
     with pytest.raises(Exception, match="frozen"):
-        recipe.seed = 3  # type: ignore[misc]
+        recipe.seed = 3
 
 
 def test_parse_recipe_leaves_what_it_was_given_as_it_was() -> None:

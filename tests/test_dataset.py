@@ -224,11 +224,11 @@ def test_several_processes_together_read_the_crops_that_one_would_read(corpus: l
 
 
 def test_reading_does_not_touch_the_global_generators(corpus: list[Utterance]) -> None:
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
+    before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
     for workers in (0, 1):
         list(training_batches(reader_of(corpus), sampler_of(), range(1), workers=workers))
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1])  # type: ignore[union-attr]
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], before[1])
 
 
 # The reading processes

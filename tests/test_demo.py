@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from costs import costs
 from sound_groove import demo as demo_module
 from sound_groove.cli import build_parser, main
 from sound_groove.cli import demo as verb
@@ -40,6 +41,7 @@ def told() -> list[str]:
 
 
 @pytest.fixture(scope="module")
+@costs("slow")
 def result(tmp_path_factory: pytest.TempPathFactory, told: list[str]) -> DemoResult:
     """A demo of the smallest size, in a folder whose name a shell would split."""
     return demo(tmp_path_factory.mktemp("demo") / "made up", seed=3, size=TINY, command="the test", say=told.append)

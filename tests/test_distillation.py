@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from sound_groove.training.distillation import Lesson, Pupil, Teaching
 from sound_groove.training.model import Shares, TrainingModel
 from sound_groove.training.teacher import StoredTeacher, centred, open_teacher, read_embeddings
 from sound_groove.training.trainer import train
-from training_corpus import prepare_corpus, rows, tiny_recipe, train_until_killed
+from training_corpus import prepare_corpus, rows, tiny_recipe, train_until_killed, training_processes
 
 WEIGHTS = np.random.default_rng(5).normal(size=(80, 12)).astype(np.float32)
 
@@ -95,6 +94,7 @@ def test_the_distance_is_one_minus_the_cosine_of_those_that_are_taught() -> None
     assert Pupil(2, 2)(embeddings, Lesson(lesson.targets, ~lesson.taught)) == pytest.approx(1.0)
     assert list(Pupil(2, 2).parameters()) == []
     projected = Pupil(2, 3).requires_grad_(False)
+    assert isinstance(projected.projection, torch.nn.Linear)
     projected.projection.weight[:] = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
     targets = torch.tensor([[0.0, 0.0, 1.0]])
     assert projected(embeddings[:1], Lesson(targets, torch.tensor([True]))) == pytest.approx(0.2)
@@ -134,7 +134,7 @@ def test_the_parts_of_a_batch_add_up_whatever_they_hold() -> None:
     nobody = model(features[4:6], labels[4:6], Shares(1, 1), Lesson(targets[4:6], taught[4:6] & False))
     assert nobody.loss == 0 and nobody.correct == 0
     nobody.loss.backward()  # gradients are there, and none of them is not a number
-    assert torch.equal(head.weight.grad, torch.zeros_like(head.weight))
+    assert head.weight.grad is not None and torch.equal(head.weight.grad, torch.zeros_like(head.weight))
 
 
 @given(labelled=st.integers(1, 12), items=st.integers(1, 12), count=st.integers(1, 30), batches=st.integers(1, 6))
@@ -250,6 +250,7 @@ def test_a_model_is_asked_about_the_whole_clean_utterance(tmp_path: Path, prepar
         assert np.allclose(waveform_found, expected / np.linalg.norm(expected), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_network_learns_from_a_teacher_alone_with_speech_that_nobody_labelled(
     tmp_path: Path, prepared: Path, unlabelled: Path
 ) -> None:
@@ -289,6 +290,7 @@ def test_what_all_embeddings_have_in_common_is_not_taught() -> None:
     assert not taught[7].any() and np.allclose(np.linalg.norm(np.delete(taught, 7, 0), axis=1), 1.0)
 
 
+@pytest.mark.slow
 def test_labels_and_a_teacher_together_are_the_sum_of_both(tmp_path: Path, prepared: Path) -> None:
     teacher = str(voices(tmp_path / "t.npz", prepared))
     once = {"training__epochs": 1, "training__batches_per_epoch": 1}
@@ -300,6 +302,7 @@ def test_labels_and_a_teacher_together_are_the_sum_of_both(tmp_path: Path, prepa
     assert "teacher_distance" not in labels and sum_of_both["accuracy"] == labels["accuracy"]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_model_as_teacher_is_resumed_exactly_and_asks_it_once(
     tmp_path: Path, prepared: Path, unlabelled: Path
 ) -> None:
@@ -312,7 +315,7 @@ def test_a_run_with_a_model_as_teacher_is_resumed_exactly_and_asks_it_once(
     )
     # All in processes of their own, with one thread each: on several, sums are rounded in another order.
     for folder, resume, moment in (("whole", False, "never"), ("run", False, "step"), ("run", True, "never")):
-        process = get_context("spawn").Process(
+        process = training_processes().Process(
             target=train_until_killed, args=(recipe, str(tmp_path / folder), resume, moment, 7)
         )
         process.start()
@@ -350,6 +353,7 @@ def test_what_does_not_go_together_is_found_before_training(
         train(tiny_recipe(prepared, distillation=settings), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_teacher_that_knows_nobody_and_one_that_was_changed_stop_the_run(tmp_path: Path, prepared: Path) -> None:
     stranger = store(tmp_path / "s.npz", ["nobody/01.wav"], np.eye(1, 16))
     with pytest.raises(TrainingError, match="knows none of the 24 utterances"):

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from costs import costs
 from sound_groove.cli import VERBS, build_parser, main
 from sound_groove.errors import ConfigurationError, SoundGrooveError
 
@@ -191,6 +192,7 @@ def test_every_python_block_is_python(block: Block) -> None:
 
 
 @pytest.fixture(scope="module")
+@costs("slow")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the blocks of docs/python.md ran from top to bottom."""
     folder = tmp_path_factory.mktemp("story")

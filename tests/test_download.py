@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,8 @@ from sound_groove.errors import DownloadError, OutputError, UsageError
 
 QUICK = Patience(stall_s=0.3, attempts=3, wait_s=0.01, longest_wait_s=0.02)
 CONTENT = {f"data/id{n:05d}/singing-01-001.flac": random.Random(n).randbytes(20_000) for n in range(10)}
+Command = Callable[..., tuple[int, str, str]]
+Get = Callable[..., list[str]]
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -76,7 +79,7 @@ def mirror() -> Iterator[Mirror]:
 
 
 @pytest.fixture
-def get(mirror: Mirror, tmp_path: Path) -> Callable[..., list[str]]:
+def get(mirror: Mirror, tmp_path: Path) -> Get:
     """Download from the server (its mirrors being `/a`, `/b`, or the whole); gives what was told."""
 
     def get(archive: Archive = ARCHIVE, *mirrors: str, keep: bool = False) -> list[str]:
@@ -104,37 +107,37 @@ def starts(mirror: Mirror) -> list[int | None]:
 # --- what comes, and what is left ---
 
 
-def test_an_archive_is_fetched_checked_unpacked_and_removed(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_an_archive_is_fetched_checked_unpacked_and_removed(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     assert get() == []
     assert names(tmp_path) == {"musan"} and is_whole(tmp_path / "musan")
     assert starts(mirror) == [None] and mirror.asked[0].sent == LENGTH
 
 
-def test_archives_are_kept_on_request(get, tmp_path: Path) -> None:
+def test_archives_are_kept_on_request(get: Get, tmp_path: Path) -> None:
     get(keep=True)
     assert names(tmp_path) == {"musan", "musan.tar.gz"}
     assert (tmp_path / "musan.tar.gz").read_bytes() == MUSAN
 
 
-def test_what_is_there_is_neither_fetched_nor_touched(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_what_is_there_is_neither_fetched_nor_touched(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     (tmp_path / "musan").mkdir()
     assert get() == [f"{tmp_path / 'musan'} is there already: nothing to do for it"]
     assert mirror.asked == [] and names(tmp_path / "musan") == set()
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(get, tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_refused(get: Get, tmp_path: Path) -> None:
     (tmp_path / "musan").write_text("")
     with pytest.raises(OutputError, match="musan: is a file where the corpus is to lie; move it away"):
         get()
 
 
-def test_an_archive_downloaded_by_hand_is_used(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_an_archive_downloaded_by_hand_is_used(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     (tmp_path / "musan.tar.gz").write_bytes(MUSAN)
     get()
     assert mirror.asked == [] and is_whole(tmp_path / "musan")
 
 
-def test_a_wrong_archive_of_another_hand_is_named_and_not_removed(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_wrong_archive_of_another_hand_is_named_and_not_removed(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     (tmp_path / "musan.tar.gz").write_bytes(WRONG)
     with pytest.raises(DownloadError, match=f"its md5 is {md5(WRONG)}, and {md5(MUSAN)} is expected.*remove it"):
         get()
@@ -144,7 +147,7 @@ def test_a_wrong_archive_of_another_hand_is_named_and_not_removed(mirror: Mirror
 # --- connections that end, stall or never begin ---
 
 
-def test_a_connection_that_drops_again_and_again_is_gone_on_with(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_connection_that_drops_again_and_again_is_gone_on_with(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places[PATH].drops = [50_000, 30_000, 1, 20_000, 7, 40_000]  # more drops than attempts without progress
     assert get() == []
     assert starts(mirror) == [None, 50_000, 80_000, 80_001, 100_001, 100_008, 140_008]
@@ -152,7 +155,7 @@ def test_a_connection_that_drops_again_and_again_is_gone_on_with(mirror: Mirror,
     assert is_whole(tmp_path / "musan")
 
 
-def test_a_second_call_does_not_fetch_the_first_bytes_again(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_second_call_does_not_fetch_the_first_bytes_again(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places[PATH].drops = [70_000, 0, 0, 0]
     with pytest.raises(DownloadError, match=rf"the connection ended after 70,000 of {LENGTH:,} bytes.*\(what came is"):
         get()
@@ -164,7 +167,7 @@ def test_a_second_call_does_not_fetch_the_first_bytes_again(mirror: Mirror, get,
     assert names(tmp_path) == {"musan"} and is_whole(tmp_path / "musan")
 
 
-def test_another_mirror_goes_on_where_one_gave_up(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_another_mirror_goes_on_where_one_gave_up(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places[f"/a{PATH}"] = Place(MUSAN, drops=[60_000, 0, 0, 0], etag='"a"')
     mirror.places[f"/b{PATH}"] = Place(MUSAN, etag='"b"')
     told = get(ARCHIVE, "/a", "/b")
@@ -178,13 +181,13 @@ def test_another_mirror_goes_on_where_one_gave_up(mirror: Mirror, get, tmp_path:
     assert len(told) == 1 and told[0].endswith("trying the next mirror") and is_whole(tmp_path / "musan")
 
 
-def test_a_stall_is_a_drop(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_stall_is_a_drop(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places[PATH].drops, mirror.places[PATH].stalls = [90_000], True
     get()
     assert starts(mirror) == [None, 90_000] and is_whole(tmp_path / "musan")
 
 
-def test_a_mirror_that_always_stalls_is_given_up(mirror: Mirror, get) -> None:
+def test_a_mirror_that_always_stalls_is_given_up(mirror: Mirror, get: Get) -> None:
     mirror.places[PATH].drops, mirror.places[PATH].stalls = [0] * 9, True
     with pytest.raises(DownloadError, match="nothing came for too long"):
         get()
@@ -192,14 +195,14 @@ def test_a_mirror_that_always_stalls_is_given_up(mirror: Mirror, get) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 403, 500, 503])
-def test_an_error_of_a_mirror_leads_to_the_next(mirror: Mirror, get, tmp_path: Path, status: int) -> None:
+def test_an_error_of_a_mirror_leads_to_the_next(mirror: Mirror, get: Get, tmp_path: Path, status: int) -> None:
     mirror.places[f"/a{PATH}"] = Place(status=status)
     told = get(ARCHIVE, "/a", "")
     assert len(told) == 1 and f"/a{PATH}: HTTP {status} " in told[0]
     assert [asked.path for asked in mirror.asked] == [f"/a{PATH}", PATH] and is_whole(tmp_path / "musan")
 
 
-def test_where_no_mirror_has_it_each_is_named_with_its_reason(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_where_no_mirror_has_it_each_is_named_with_its_reason(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places = {f"/b{PATH}": Place(status=503)}
     dead = Mirror()  # bound and never served
     dead._server.server_close()
@@ -214,27 +217,27 @@ def test_where_no_mirror_has_it_each_is_named_with_its_reason(mirror: Mirror, ge
 # --- servers with another idea of the file ---
 
 
-def test_a_server_that_ignores_ranges_starts_over(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_server_that_ignores_ranges_starts_over(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places[PATH] = Place(MUSAN, drops=[70_000, 90_000], heeds_ranges=False)
     get()
     assert [(asked.start, asked.sent) for asked in mirror.asked] == [(None, 70_000), (70_000, 90_000), (90_000, LENGTH)]
     assert is_whole(tmp_path / "musan")
 
 
-def test_a_server_that_starts_over_for_ever_is_given_up(mirror: Mirror, get) -> None:
+def test_a_server_that_starts_over_for_ever_is_given_up(mirror: Mirror, get: Get) -> None:
     mirror.places[PATH] = Place(MUSAN, drops=[70_000] * 20, heeds_ranges=False)
     with pytest.raises(DownloadError, match="ended after 70,000"):
         get()
     assert len(mirror.asked) == 1 + QUICK.attempts
 
 
-def test_a_file_of_another_size_is_noticed_before_it_comes(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_file_of_another_size_is_noticed_before_it_comes(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places[f"/a{PATH}"] = Place(b"<html>not what you wanted</html>")
     told = get(ARCHIVE, "/a", "")
     assert f"its file has 32 bytes, where {LENGTH:,} are expected" in told[0] and is_whole(tmp_path / "musan")
 
 
-def test_a_mirror_with_another_size_does_not_touch_what_came(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_mirror_with_another_size_does_not_touch_what_came(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places[f"/a{PATH}"] = Place(MUSAN, drops=[60_000, 0, 0, 0])
     mirror.places[f"/b{PATH}"] = Place(b"<html>not what you wanted</html>", heeds_ranges=False)
     told = get(archive_of(MUSAN, size_known=False), "/a", "/b", "")
@@ -243,7 +246,9 @@ def test_a_mirror_with_another_size_does_not_touch_what_came(mirror: Mirror, get
 
 
 @pytest.mark.parametrize("changed", ["etag", "size"])
-def test_a_file_that_was_replaced_on_its_server_starts_over(mirror: Mirror, get, tmp_path: Path, changed: str) -> None:
+def test_a_file_that_was_replaced_on_its_server_starts_over(
+    mirror: Mirror, get: Get, tmp_path: Path, changed: str
+) -> None:
     old = bytes(LENGTH) if changed == "etag" else bytes(LENGTH + 5)
     mirror.places[PATH] = Place(old, drops=[80_000, 0, 0, 0], etag='"old"')
     archive = archive_of(MUSAN, size_known=False)
@@ -255,19 +260,21 @@ def test_a_file_that_was_replaced_on_its_server_starts_over(mirror: Mirror, get,
     assert starts(mirror) == [80_000, None] and is_whole(tmp_path / "musan")
 
 
-def test_a_partial_file_longer_than_the_file_starts_over(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_partial_file_longer_than_the_file_starts_over(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     (tmp_path / "musan.tar.gz.partial").write_bytes(bytes(LENGTH + 10))
     get(archive_of(MUSAN, size_known=False))
     assert starts(mirror) == [LENGTH + 10, None] and is_whole(tmp_path / "musan")
 
 
-def test_a_file_that_is_whole_but_of_unknown_size_is_found_out_by_asking(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_file_that_is_whole_but_of_unknown_size_is_found_out_by_asking(
+    mirror: Mirror, get: Get, tmp_path: Path
+) -> None:
     (tmp_path / "musan.tar.gz.partial").write_bytes(MUSAN)
     get(archive_of(MUSAN, size_known=False))
     assert starts(mirror) == [LENGTH] and mirror.asked[0].sent == 0 and is_whole(tmp_path / "musan")
 
 
-def test_a_server_that_says_no_length_is_believed_at_the_end(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_server_that_says_no_length_is_believed_at_the_end(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places[PATH].is_chunked = True
     get(archive_of(MUSAN, size_known=False))
     assert starts(mirror) == [None] and is_whole(tmp_path / "musan")
@@ -286,7 +293,7 @@ def test_a_damaged_note_beside_a_partial_file_is_no_obstacle(tmp_path: Path) -> 
 # --- sums ---
 
 
-def test_a_wrong_byte_is_thrown_away_and_the_next_mirror_asked(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_wrong_byte_is_thrown_away_and_the_next_mirror_asked(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places[f"/a{PATH}"] = Place(WRONG)
     told = get(ARCHIVE, "/a", "")
     assert told == [f"{mirror.url}/a{PATH}: its md5 is {md5(WRONG)}, and {md5(MUSAN)} is expected; it was thrown away"]
@@ -294,7 +301,7 @@ def test_a_wrong_byte_is_thrown_away_and_the_next_mirror_asked(mirror: Mirror, g
     assert names(tmp_path) == {"musan"} and is_whole(tmp_path / "musan")
 
 
-def test_a_wrong_byte_on_every_mirror_leaves_nothing(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_wrong_byte_on_every_mirror_leaves_nothing(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     for name in "ab":
         mirror.places[f"/{name}{PATH}"] = Place(WRONG)
     with pytest.raises(DownloadError) as failure:
@@ -305,13 +312,13 @@ def test_a_wrong_byte_on_every_mirror_leaves_nothing(mirror: Mirror, get, tmp_pa
     assert len(mirror.asked) == 2 and names(tmp_path) == set()
 
 
-def test_wrong_bytes_of_an_earlier_run_do_not_blame_the_mirror(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_wrong_bytes_of_an_earlier_run_do_not_blame_the_mirror(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     (tmp_path / "musan.tar.gz.partial").write_bytes(WRONG[:5000])
     get()
     assert starts(mirror) == [5000, None] and is_whole(tmp_path / "musan")
 
 
-def test_a_mirror_that_started_over_is_blamed_for_all_that_it_sent(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_a_mirror_that_started_over_is_blamed_for_all_that_it_sent(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     (tmp_path / "musan.tar.gz.partial").write_bytes(MUSAN[:5000])
     mirror.places[f"/a{PATH}"] = Place(WRONG, heeds_ranges=False)
     get(ARCHIVE, "/a", "")
@@ -331,13 +338,13 @@ def serve_parts(mirror: Mirror, pieces: list[bytes], prefix: str = "") -> None:
         mirror.places[f"{prefix}/17/{file.name}"] = Place(data)
 
 
-def test_parts_are_joined_without_a_joined_copy(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_parts_are_joined_without_a_joined_copy(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     serve_parts(mirror, PIECES)
     get(PARTS, keep=True)
     assert names(tmp_path) == {"musan", *(file.name for file in PARTS.files)} and is_whole(tmp_path / "musan")
 
 
-def test_only_the_wrong_part_is_fetched_again(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_only_the_wrong_part_is_fetched_again(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     serve_parts(mirror, [PIECES[0], bytes(70_000), PIECES[2]], "/a")
     serve_parts(mirror, PIECES, "/b")
     told = get(PARTS, "/a", "/b")
@@ -349,7 +356,9 @@ def test_only_the_wrong_part_is_fetched_again(mirror: Mirror, get, tmp_path: Pat
 
 
 @pytest.mark.parametrize("hints", [None, "0" * 32])
-def test_without_a_usable_sum_of_each_part_all_are_fetched_again(mirror: Mirror, get, tmp_path: Path, hints) -> None:
+def test_without_a_usable_sum_of_each_part_all_are_fetched_again(
+    mirror: Mirror, get: Get, tmp_path: Path, hints: str | None
+) -> None:
     archive = replace(PARTS, files=tuple(replace(file, md5=hints) for file in PARTS.files))
     serve_parts(mirror, [PIECES[0], bytes(70_000), PIECES[2]], "/a")
     serve_parts(mirror, PIECES, "/b")
@@ -357,13 +366,13 @@ def test_without_a_usable_sum_of_each_part_all_are_fetched_again(mirror: Mirror,
     assert [asked.path[:2] for asked in mirror.asked] == ["/a"] * 3 + ["/b"] * 3 and is_whole(tmp_path / "musan")
 
 
-def test_wrong_sums_of_parts_do_not_matter_where_the_whole_is_right(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_wrong_sums_of_parts_do_not_matter_where_the_whole_is_right(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     serve_parts(mirror, PIECES)
     get(replace(PARTS, files=tuple(replace(file, md5="0" * 32) for file in PARTS.files)))
     assert len(mirror.asked) == 3 and is_whole(tmp_path / "musan")
 
 
-def test_parts_go_on_in_the_middle(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_parts_go_on_in_the_middle(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     serve_parts(mirror, PIECES)
     mirror.places["/17/c.tar.gzab"].drops = [20_000, 0, 0, 0]
     with pytest.raises(DownloadError, match=r"c\.tar\.gzab: no mirror"):
@@ -382,7 +391,7 @@ def limit_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 
 def test_too_small_a_disk_is_refused_before_anything_comes(
-    mirror: Mirror, get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mirror: Mirror, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = replace(ARCHIVE, files=(RemoteFile("musan.tar.gz"),), size=11_090_000_000, unpacked=13_000_000_000)
     limit_disk(monkeypatch, 20_000_000_000)
@@ -395,7 +404,7 @@ def test_too_small_a_disk_is_refused_before_anything_comes(
     assert mirror.asked == [] and names(tmp_path) == set()
 
 
-def test_what_came_already_needs_no_room_again(mirror: Mirror, get, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_came_already_needs_no_room_again(mirror: Mirror, get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror.places[PATH].drops = [150_000, 0, 0, 0]
     with pytest.raises(DownloadError):
         get()
@@ -406,14 +415,18 @@ def test_what_came_already_needs_no_room_again(mirror: Mirror, get, monkeypatch:
     get()
 
 
-def test_the_size_that_the_server_tells_counts(mirror: Mirror, get, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_that_the_server_tells_counts(
+    mirror: Mirror, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     limit_disk(monkeypatch, 200_000 + LENGTH - 1)
     with pytest.raises(OutputError, match=r"left of musan\.tar\.gz"):
         get(replace(archive_of(MUSAN, size_known=False), size=1000))
     assert "musan.tar.gz.partial" not in names(tmp_path) and len(mirror.asked) == 1
 
 
-def test_what_an_interrupted_unpacking_left_makes_room(get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_interrupted_unpacking_left_makes_room(
+    get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left = tmp_path / ".musan.unpacking" / "musan"
     left.mkdir(parents=True)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, 0 if left.exists() else 10**9))
@@ -421,7 +434,9 @@ def test_what_an_interrupted_unpacking_left_makes_room(get, tmp_path: Path, monk
     assert is_whole(tmp_path / "musan")
 
 
-def test_a_zip_tells_itself_what_it_takes(mirror: Mirror, get, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_tells_itself_what_it_takes(
+    mirror: Mirror, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = zip_bytes({"RIRS_NOISES/a.wav": bytes(1_000_000)})
     archive = replace(archive_of(data, "r.zip", "RIRS_NOISES"), unpacked=1000)
     mirror.places["/17/r.zip"] = Place(data)
@@ -435,8 +450,10 @@ def test_a_zip_tells_itself_what_it_takes(mirror: Mirror, get, tmp_path, monkeyp
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_full_disk_is_not_taken_for_a_dropped_connection(mirror: Mirror, get, monkeypatch) -> None:
-    def open_full(self: PartialFile, start: int, origin: Origin):
+def test_a_full_disk_is_not_taken_for_a_dropped_connection(
+    mirror: Mirror, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_full(self: PartialFile, start: int, origin: Origin) -> io.FileIO:
         return Path("/dev/full").open("r+b", buffering=0)
 
     monkeypatch.setattr(PartialFile, "open", open_full)
@@ -466,7 +483,9 @@ def evil(name: str, link: str = "", kind: bytes = tarfile.REGTYPE) -> tarfile.Ta
     ],
     ids=lambda member: f"{member.name} {member.linkname}",
 )
-def test_what_reaches_out_of_a_tar_is_refused(mirror: Mirror, get, tmp_path: Path, member: tarfile.TarInfo) -> None:
+def test_what_reaches_out_of_a_tar_is_refused(
+    mirror: Mirror, get: Get, tmp_path: Path, member: tarfile.TarInfo
+) -> None:
     data = tar_bytes("musan", {"a.wav": b"a"}, member)
     mirror.places[PATH] = Place(data)
     inner = tmp_path / "inner"
@@ -485,7 +504,7 @@ def test_what_reaches_out_of_a_zip_is_refused(mirror: Mirror, tmp_path: Path, na
     assert names(tmp_path) == {"inner"} and names(inner) == {"r.zip"}
 
 
-def test_links_that_stay_inside_are_unpacked(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_links_that_stay_inside_are_unpacked(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     links = evil("musan/soft", "a.wav", tarfile.SYMTYPE), evil("musan/hard", "musan/a.wav", tarfile.LNKTYPE)
     data = tar_bytes("musan", {"a.wav": b"abc"}, *links)
     mirror.places[PATH] = Place(data)
@@ -494,11 +513,11 @@ def test_links_that_stay_inside_are_unpacked(mirror: Mirror, get, tmp_path: Path
 
 
 def test_an_interrupted_unpacking_starts_again_without_a_download(
-    mirror: Mirror, get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mirror: Mirror, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract = tarfile.TarFile.extract
 
-    def interrupt(self, member, *arguments, **options):
+    def interrupt(self: tarfile.TarFile, member: tarfile.TarInfo, *arguments: Any, **options: Any) -> None:
         if "id00005" in member.name:
             raise KeyboardInterrupt
         extract(self, member, *arguments, **options)
@@ -514,7 +533,9 @@ def test_an_interrupted_unpacking_starts_again_without_a_download(
     assert mirror.asked == [] and names(tmp_path) == {"musan"} and is_whole(tmp_path / "musan")
 
 
-def test_an_archive_without_its_folder_is_refused_and_a_renamed_one_is_not(mirror: Mirror, get, tmp_path) -> None:
+def test_an_archive_without_its_folder_is_refused_and_a_renamed_one_is_not(
+    mirror: Mirror, get: Get, tmp_path: Path
+) -> None:
     for content, complaint in (({}, "found nothing"), ({"x/a": b"", "y/a": b""}, "found x, y")):
         data = zip_bytes(content)
         mirror.places["/17/r.zip"] = Place(data)
@@ -529,7 +550,7 @@ def test_an_archive_without_its_folder_is_refused_and_a_renamed_one_is_not(mirro
 
 
 @pytest.mark.parametrize(("name", "folder"), [("musan.tar.gz", "musan"), ("r.zip", "RIRS_NOISES")])
-def test_what_is_no_archive_although_its_sum_is_right_is_said(mirror: Mirror, get, name: str, folder: str) -> None:
+def test_what_is_no_archive_although_its_sum_is_right_is_said(mirror: Mirror, get: Get, name: str, folder: str) -> None:
     mirror.places[f"/17/{name}"] = Place(b"no archive")
     with pytest.raises(DownloadError, match=f"{name}: cannot be unpacked"):
         get(archive_of(b"no archive", name, folder))
@@ -538,7 +559,7 @@ def test_what_is_no_archive_although_its_sum_is_right_is_said(mirror: Mirror, ge
 # --- the rest of the contract ---
 
 
-def test_two_downloads_into_one_folder_do_not_mix(mirror: Mirror, get, tmp_path: Path) -> None:
+def test_two_downloads_into_one_folder_do_not_mix(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     with acquisition._alone(tmp_path), pytest.raises(OutputError, match="another download is writing there"):
         get()
     assert mirror.asked == []
@@ -551,14 +572,14 @@ def test_a_mirror_must_be_a_web_address(tmp_path: Path, url: str) -> None:
 
 
 def test_the_known_archives_are_well_formed() -> None:
-    files = []
+    files: list[RemoteFile] = []
     for collection in COLLECTIONS.values():
         assert [archive.part for archive in collection.archives] == list(range(1, len(collection.archives) + 1))
         for archive in collection.archives:
             files += archive.files
             assert archive.unpacked >= archive.size and len(archive.md5) == 32
             sizes = [file.size for file in archive.files]
-            assert None in sizes or sum(sizes) == archive.size
+            assert None in sizes or sum(size or 0 for size in sizes) == archive.size
             assert archive.is_zip == (archive.folder == "RIRS_NOISES")
     assert len({file.name for file in files}) == len(files) == 6
     assert all(url.startswith("https://") and url.endswith("/resources") for url in MIRRORS)
@@ -571,7 +592,9 @@ CNCELEB = [tar_bytes("CN-Celeb_flac", {"dev/dev.lst": b"id00010\n"}), tar_bytes(
 
 
 @pytest.fixture
-def command(mirror: Mirror, tmp_path: Path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+def command(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
     """Run `sound-groove download ...` with small archives in the place of the real ones, and no other mirror."""
     monkeypatch.setattr(cli, "VERBS", ("download",))
     monkeypatch.setattr("sound_groove.corpora.downloads.MIRRORS", ())
@@ -589,6 +612,7 @@ def command(mirror: Mirror, tmp_path: Path, monkeypatch, capsys) -> Callable[...
         try:
             status = cli.main(["download", *map(str, words)])
         except SystemExit as stop:
+            assert isinstance(stop.code, int)
             status = stop.code
         captured = capsys.readouterr()
         return status, captured.out, captured.err
@@ -596,7 +620,7 @@ def command(mirror: Mirror, tmp_path: Path, monkeypatch, capsys) -> Callable[...
     return run
 
 
-def test_the_command_leaves_both_parts_and_shows_the_licence(command, mirror: Mirror, tmp_path: Path) -> None:
+def test_the_command_leaves_both_parts_and_shows_the_licence(command: Command, mirror: Mirror, tmp_path: Path) -> None:
     out = tmp_path / "raw"
     status, stdout, stderr = command("cnceleb", out, "--mirror", mirror.url + "/nothing", "--mirror", mirror.url)
     assert status == 0 and names(out) == {"CN-Celeb_flac", "CN-Celeb2_flac"}
@@ -607,7 +631,7 @@ def test_the_command_leaves_both_parts_and_shows_the_licence(command, mirror: Mi
     assert "/nothing/82/cn-celeb_v2.tar.gz: HTTP 404 Not Found; trying the next mirror" in lines[1]
 
 
-def test_the_command_fetches_one_part_and_prints_json(command, mirror: Mirror, tmp_path: Path) -> None:
+def test_the_command_fetches_one_part_and_prints_json(command: Command, mirror: Mirror, tmp_path: Path) -> None:
     words = ("cnceleb", tmp_path / "raw", "--part", 2, "--mirror", mirror.url, "--keep", "--json")
     status, stdout, stderr = command(*words)
     answer = json.loads(stdout)
@@ -631,7 +655,7 @@ def test_the_command_fetches_one_part_and_prints_json(command, mirror: Mirror, t
     assert "CN-Celeb2_flac is there already: nothing to do" in stderr and mirror.asked == []
 
 
-def test_the_command_fails_with_one_sentence(command, mirror: Mirror, tmp_path: Path) -> None:
+def test_the_command_fails_with_one_sentence(command: Command, mirror: Mirror, tmp_path: Path) -> None:
     mirror.places["/82/cn-celeb_v2.tar.gz"].data = bytes(300)
     status, stdout, stderr = command("cnceleb", tmp_path, "--part", 1, "--mirror", mirror.url)
     assert status == 1 and stdout == ""
@@ -642,7 +666,7 @@ def test_the_command_fails_with_one_sentence(command, mirror: Mirror, tmp_path: 
     assert sum(line.startswith("error: ") for line in stderr.splitlines()) == 1 and names(tmp_path) == set()
 
 
-def test_wrong_use_exits_with_2(command, tmp_path: Path) -> None:
+def test_wrong_use_exits_with_2(command: Command, tmp_path: Path) -> None:
     for words in (("cnceleb", tmp_path, "--part", "3"), ("musan", tmp_path, "--part", "1"), ("cnceleb", "--json")):
         assert command(*words)[0] == 2
     status, _, stderr = command("cnceleb", tmp_path, "--mirror", "nowhere")

@@ -55,7 +55,7 @@ def noise(duration_s: float, seed: int = 0) -> Samples:
 
 
 def cosines(a: Embeddings, b: Embeddings) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    return np.sum(a.astype(np.float64) * b.astype(np.float64), axis=1)
+    return np.asarray(np.sum(a.astype(np.float64) * b.astype(np.float64), axis=1))
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_a_centre_is_subtracted_from_the_unit_embedding_of_every_piece() -> None
     assert np.allclose(encoder.embed(recordings), expected, atol=1e-6)
     assert not np.allclose(plain, expected, atol=1e-2)
     crops = CropAveraging(2, 200)
-    encoder.centre, centre = None, encoder.centre
+    encoder.centre, centre = None, np.array(encoder.centre)
     pieces = [recordings[1][:32240], recordings[1][-32240:]]  # what two crops of 2 s are
     first, second = encoder.embed(pieces).astype(np.float64) - centre
     mean = first / np.linalg.norm(first) + second / np.linalg.norm(second)

@@ -1,6 +1,7 @@
 """A model as one ONNX file: the same embeddings, or no file."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from costs import costs
 from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, OutputError
@@ -19,11 +21,13 @@ from sound_groove.synthesis.voices import made_up_speaker, speak
 
 
 @pytest.fixture(scope="module")
-def run(tiny_run: Path) -> Path:
-    return tiny_run
+def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, beside which an export may be written."""
+    return Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("export") / "run"))
 
 
 @pytest.fixture(scope="module")
+@costs("slow")
 def exported(run: Path) -> ExportedFile:
     return export_onnx(run)
 
@@ -94,6 +98,13 @@ def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(
     (tmp_path / "old.onnx").write_bytes(b"old")
     export_onnx(run, tmp_path / "old.onnx", force=True)
     assert (tmp_path / "old.onnx").stat().st_size == exported.bytes
+
+
+def test_a_network_that_is_traced_anew_gives_the_same_file(
+    run: Path, exported: ExportedFile, tmp_path: Path, traced_anew: None
+) -> None:
+    # Or it would not do to trace each network once, as these tests do.
+    assert export_onnx(run, tmp_path / "anew.onnx").file.read_bytes() == exported.file.read_bytes()
 
 
 def test_the_command_prints_the_file_and_mistakes_in_one_sentence(

@@ -1,6 +1,7 @@
 """A model for sherpa-onnx: the same embeddings in that program, or nearly."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,14 @@ Array = NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_run: Path) -> ExportedFile:
-    return export_sherpa(tiny_run)
+def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, beside which an export may be written."""
+    return Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("sherpa") / "run"))
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> ExportedFile:
+    return export_sherpa(run)
 
 
 def extractor(file: Path) -> sherpa_onnx.SpeakerEmbeddingExtractor:
@@ -45,8 +52,8 @@ def embed(loaded: sherpa_onnx.SpeakerEmbeddingExtractor, samples: Array) -> Arra
     return np.asarray(loaded.compute(stream), np.float32)
 
 
-def test_sherpa_onnx_gives_our_embeddings_of_made_up_voices(tiny_run: Path, exported: ExportedFile) -> None:
-    loaded, encoder = extractor(exported.file), SpeakerEncoder.load(tiny_run)
+def test_sherpa_onnx_gives_our_embeddings_of_made_up_voices(run: Path, exported: ExportedFile) -> None:
+    loaded, encoder = extractor(exported.file), SpeakerEncoder.load(run)
     assert encoder.centre is not None  # or it would not be seen that the file has it
     assert loaded.dim == encoder.embedding_size
     for duration_s, least in ((1.0, 0.97), (1.7, 0.98), (2.3, 0.99), (5.3, 0.99), (20.0, 0.99)):
@@ -56,9 +63,9 @@ def test_sherpa_onnx_gives_our_embeddings_of_made_up_voices(tiny_run: Path, expo
         assert (found * encoder.embed(voices)).sum(axis=1).min() > least, duration_s
 
 
-def test_the_check_before_writing_sees_what_sherpa_onnx_will_give(tiny_run: Path, exported: ExportedFile) -> None:
+def test_the_check_before_writing_sees_what_sherpa_onnx_will_give(run: Path, exported: ExportedFile) -> None:
     voice = speak(made_up_speaker(9, 7), 1, 3.0)
-    module = sherpa_file.SherpaModel(load_checkpoint(tiny_run)).eval()
+    module = sherpa_file.SherpaModel(load_checkpoint(run)).eval()
     with torch.inference_mode():
         expected = module(sherpa_features(torch.from_numpy(voice)[None]))[0].numpy()
     assert float(embed(extractor(exported.file), voice) @ expected) > 0.99999
@@ -91,7 +98,8 @@ def features_as_embedding(folder: Path) -> Path:
 
 def test_the_map_brings_their_features_to_ours() -> None:
     ours, theirs = KaldiFbank().eval(), OurFeatures()
-    errors, without = [], []
+    errors: list[float] = []
+    without: list[float] = []
     for number in range(6):
         voice = torch.from_numpy(speak(made_up_speaker(5, number), 0, 3.04))[None]
         given = sherpa_features(voice)[:, 1:-1]
@@ -121,35 +129,35 @@ def test_a_seam_hears_the_end_and_the_start() -> None:
     assert not twice[0, :98].any() and not twice[0, 100:].any()
 
 
-def test_the_file_says_what_sherpa_onnx_asks_for(tiny_run: Path, exported: ExportedFile) -> None:
+def test_the_file_says_what_sherpa_onnx_asks_for(run: Path, exported: ExportedFile) -> None:
     model = onnx.load(exported.file)
     onnx.checker.check_model(model)
     said = {entry.key: entry.value for entry in model.metadata_props}
     assert (said["framework"], said["sample_rate"], said["output_dim"]) == ("wespeaker", "16000", "16")
     assert (said["normalize_samples"], said["feature_normalize_type"], said["language"]) == ("0", "", "any")
-    assert said["hash"] == load_checkpoint(tiny_run).hash == exported.hash
+    assert said["hash"] == load_checkpoint(run).hash == exported.hash
     shapes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.input]
     assert shapes == [["batch", "frames", 80]]
     assert model.ir_version == 8
     assert str(Path(sherpa_file.__file__).parent).encode() not in exported.file.read_bytes()
 
 
-def test_a_file_that_disagrees_is_not_written(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_disagrees_is_not_written(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sherpa_file, "repeated", lambda features, least: features[:, 1:-1].flip(2))
     with pytest.raises(CheckpointError, match="disagrees with it"):
-        export_sherpa(tiny_run, tmp_path / "wrong.onnx")
+        export_sherpa(run, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_command_writes_beside_the_model_and_over_nothing(
-    tiny_run: Path, exported: ExportedFile, capsys: pytest.CaptureFixture[str]
+    run: Path, exported: ExportedFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert exported.file == tiny_run / "best.sherpa.onnx"
+    assert exported.file == run / "best.sherpa.onnx"
     with pytest.raises(OutputError, match=r"best\.sherpa\.onnx: is there already"):
-        export_sherpa(tiny_run)
-    assert main(["export", str(tiny_run), "--format", "sherpa-onnx"]) == 1
+        export_sherpa(run)
+    assert main(["export", str(run), "--format", "sherpa-onnx"]) == 1
     assert "--force" in capsys.readouterr().err
-    assert main(["export", str(tiny_run), "--format", "sherpa-onnx", "--precision", "fp16"]) == 2
+    assert main(["export", str(run), "--format", "sherpa-onnx", "--precision", "fp16"]) == 2
     assert "--precision goes with --format onnx, safetensors and tensorrt" in capsys.readouterr().err
 
 
@@ -168,8 +176,8 @@ def test_the_python_of_the_page_runs(
 
 
 @pytest.mark.corpus
-def test_real_speech_gives_our_embeddings_too(corpus: Path, tiny_run: Path, exported: ExportedFile) -> None:
-    loaded, encoder = extractor(exported.file), SpeakerEncoder.load(tiny_run)
+def test_real_speech_gives_our_embeddings_too(corpus: Path, run: Path, exported: ExportedFile) -> None:
+    loaded, encoder = extractor(exported.file), SpeakerEncoder.load(run)
     paths = sorted(corpus.glob("val/*/*.opus"))[::60]
     recordings = [load_audio(path) for path in paths]
     assert len(recordings) > 10

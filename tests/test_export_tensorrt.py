@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import tensorrt_stand_in
+from costs import costs
 from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, MissingExtraError, OutputError, UsageError
@@ -36,6 +37,7 @@ class Stream:
 
 
 @pytest.fixture(scope="module")
+@costs("slow")
 def graphs(tiny_run: Path) -> dict[str, bytes]:
     """The graph in each precision: tracing takes most of the time of an export."""
     checkpoint = load_checkpoint(tiny_run)

@@ -9,9 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from sound_groove.audio.filterbank import FRAME_LENGTH
 from sound_groove.audio.reading import load_audio
 from sound_groove.errors import AudioError, UsageError
-from sound_groove.networks.features import FRAME_LENGTH, KaldiFbank, frame_count, frame_mask, remove_mean
+from sound_groove.networks.features import KaldiFbank, frame_count, frame_mask, remove_mean
 from sound_groove.synthesis.voices import made_up_speaker, speak
 
 RATE = 16000
@@ -253,6 +254,7 @@ def test_the_mask_marks_the_first_frames() -> None:
     assert frame_mask(torch.tensor([0, 2, 3]), 3).tolist() == [[False] * 3, [True, True, False], [True] * 3]
 
 
+@pytest.mark.slow
 def test_it_can_be_exported_for_any_batch_and_length() -> None:
     # Two frames at least: the exporter takes a length of 1 for a constant.
     dynamic = {0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("samples", min=560, max=1_000_000)}

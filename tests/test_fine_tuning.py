@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from costs import costs
 from sound_groove.audio.reading import load_audio
 from sound_groove.cli import main
 from sound_groove.corpora.manifest import read_manifest
@@ -33,6 +34,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+@costs("slow")
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = tiny_recipe(prepared, name="teacher", training__epochs=1)
     return train(recipe, tmp_path_factory.mktemp("runs") / "trained").folder

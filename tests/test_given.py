@@ -391,10 +391,10 @@ def test_a_channel_is_chosen_of_all_that_can_be_given(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_audio(f"{path}#2#t=0.5,1.5", 1), part)
     np.testing.assert_array_equal(load_audio(f"{path}#t=0.5,1.5", 2), part)
     np.testing.assert_array_equal(read_segment(f"{path}#2", 100, 50), wanted[100:150])
-    for given in ((wanted, 16000), wanted):
-        np.testing.assert_array_equal(load_audio(given, 1), wanted)
+    for mono in ((wanted, 16000), wanted):
+        np.testing.assert_array_equal(load_audio(mono, 1), wanted)
         with pytest.raises(AudioError, match=r"there is no channel 2: it has 1"):
-            load_audio(given, 2)
+            load_audio(mono, 2)
 
 
 def test_with_channel_leaves_a_name_that_says_one_already(tmp_path: Path) -> None:

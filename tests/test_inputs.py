@@ -96,4 +96,4 @@ def test_single_draws_are_even_and_do_not_follow_each_other() -> None:
         np.roll(drawn, BLOCK),
     ]
     for other in others:
-        assert abs(np.corrcoef(drawn, other)[0, 1]) < 5 / np.sqrt(len(drawn))
+        assert abs(np.corrcoef(drawn, np.asarray(other))[0, 1]) < 5 / np.sqrt(len(drawn))

@@ -104,7 +104,7 @@ def test_the_interval_of_recall_draws_the_speakers_that_ask_and_leaves_the_crowd
     rng = np.random.default_rng(3)
     speakers = np.repeat(np.arange(8), [1, 2, 3, 4, 5, 6, 7, 1])  # two speakers have one utterance, and do not ask
     embeddings = rng.normal(size=(len(speakers), 6)) + 1.2 * rng.normal(size=(8, 6))[speakers]
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    embeddings = (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32)
     recall, problem = measure_recall(embeddings, speakers, resamples=40, seed=9)
     assert problem is None
     queries, ranks = query_ranks(embeddings, speakers)
@@ -121,9 +121,9 @@ def test_the_interval_of_recall_draws_the_speakers_that_ask_and_leaves_the_crowd
 
 
 def test_recall_of_one_speaker_has_no_interval() -> None:
-    recall, _ = measure_recall(np.eye(3)[[0, 0, 1]], np.array([0, 0, 1]), resamples=10)
+    recall, _ = measure_recall(np.eye(3, dtype=np.float32)[[0, 0, 1]], np.array([0, 0, 1]), resamples=10)
     assert recall["recall_at_1"] == {"value": 1.0, "low": None, "high": None}
-    nothing, problem = measure_recall(np.eye(2), np.array([0, 1]), resamples=10)
+    nothing, problem = measure_recall(np.eye(2, dtype=np.float32), np.array([0, 1]), resamples=10)
     assert set(nothing.values()) == {None} and "no speaker has two utterances" in str(problem)
 
 

@@ -25,6 +25,8 @@ import judged_systems
 from judged_systems import Answer, Condition, System, embed_all, middle, resemblyzer_system
 from judging import kept_to_oneself, main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WHOLE = Condition("clean", None)
 
 

@@ -38,7 +38,7 @@ def spk2utt(folder: Path) -> None:
 
 
 def options(**changes: bool) -> PreparationOptions:
-    return PreparationOptions(validation_speakers=0, **changes)  # type: ignore[arg-type]
+    return PreparationOptions(validation_speakers=0, **changes)
 
 
 def test_a_data_folder_and_its_wav_scp_are_recognised(folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import sherpa_onnx
 import soundfile
 import torch
 
+from costs import costs
 from sound_groove.audio.filterbank import samples_of
 from sound_groove.audio.level import (
     floor_energies,
@@ -55,7 +56,7 @@ def decibels(a: float, b: float) -> float:
 
 
 def cosines(a: Embeddings, b: Embeddings) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    return np.sum(a.astype(np.float64) * b.astype(np.float64), axis=1)
+    return np.asarray(np.sum(a.astype(np.float64) * b.astype(np.float64), axis=1))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,7 @@ def floored(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+@costs("slow")
 def floored_onnx(floored: Path) -> Path:
     return export_onnx(floored).file
 
@@ -215,6 +217,7 @@ def test_every_piece_of_a_long_recording_is_heard_at_the_level_of_the_whole(tmp_
     assert cosines(of_samples, encoder.embed([tmp_path / "long.wav"])).min() > 0.999999
     with (tmp_path / "long.wav").open("rb") as file:  # what can be read once only has a level all the same
         pipe = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
+        assert pipe.stdout is not None
         assert cosines(of_samples, encoder.embed([pipe.stdout])).min() > 0.999999
         assert pipe.wait() == 0
     kept = [KaldiFbank().eval()(torch.from_numpy(recording)[None])[0].numpy()]

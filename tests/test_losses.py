@@ -142,7 +142,7 @@ def test_the_gradient_of_the_penalty_is_finite_on_top_of_a_class_and_opposite_to
     for angle in (0.0, math.pi / 2, math.pi):
         embeddings = at_angle(angle, angle).requires_grad_()
         loss = four_classes(3)
-        loss(embeddings, torch.tensor([0, 1]))[0].backward()  # type: ignore[no-untyped-call]
+        loss(embeddings, torch.tensor([0, 1]))[0].backward()
         assert embeddings.grad is not None and bool(torch.isfinite(embeddings.grad).all())
         assert loss.weight.grad is not None and bool(torch.isfinite(loss.weight.grad).all())
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -29,13 +30,13 @@ PLAIN = Utterance("b/x/001", "b", ("/data/b/x/001.wav",), (8000,), "validation",
 PACKED = replace(JOINED, shard_path="/out/pack/00003-0123456789abcdef.pcm", shard_offset=8_000_000)
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.jsonl", [PLAIN, JOINED, PACKED])
     assert read_manifest(tmp_path) == [PLAIN, JOINED, PACKED]
     assert read_manifest(tmp_path / "manifest.jsonl") == [PLAIN, JOINED, PACKED]
 
 
-def test_a_line_holds_what_the_contract_says(tmp_path):
+def test_a_line_holds_what_the_contract_says(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.jsonl", [JOINED])
     record = json.loads((tmp_path / "manifest.jsonl").read_text(encoding="utf-8"))
     assert list(record) == [
@@ -45,11 +46,11 @@ def test_a_line_holds_what_the_contract_says(tmp_path):
     assert record["duration_s"] == 2.5 == JOINED.duration_s  # 40,000 samples at 16 kHz
 
 
-def test_the_name_is_the_key_without_the_speaker():
+def test_the_name_is_the_key_without_the_speaker() -> None:
     assert PLAIN.name == "x/001"
 
 
-def test_strings_that_utterances_share_exist_once(tmp_path):
+def test_strings_that_utterances_share_exist_once(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.jsonl", [PACKED, PACKED])
     first, second = read_manifest(tmp_path)
     assert first.shard_path is second.shard_path
@@ -57,7 +58,7 @@ def test_strings_that_utterances_share_exist_once(tmp_path):
     assert first.genre is second.genre
 
 
-def test_the_hash_is_that_of_the_file(tmp_path):
+def test_the_hash_is_that_of_the_file(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.jsonl", [PLAIN])
     expected = hashlib.sha256((tmp_path / "manifest.jsonl").read_bytes()).hexdigest()
     assert manifest_hash(tmp_path) == manifest_hash(tmp_path / "manifest.jsonl") == expected
@@ -79,7 +80,7 @@ def test_the_hash_is_that_of_the_file(tmp_path):
         ({"shard_path": "/a.pcm"}, "'shard_offset' is missing"),
     ],
 )
-def test_a_broken_line_is_named(tmp_path, change, complaint):
+def test_a_broken_line_is_named(tmp_path: Path, change: dict[str, object], complaint: str) -> None:
     path = tmp_path / "manifest.jsonl"
     lines = [json.dumps(utterance_record(PLAIN)), json.dumps(utterance_record(JOINED) | change)]
     path.write_text("\n".join(lines))
@@ -87,7 +88,7 @@ def test_a_broken_line_is_named(tmp_path, change, complaint):
         read_manifest(path)
 
 
-def test_a_line_without_a_field_names_the_field(tmp_path):
+def test_a_line_without_a_field_names_the_field(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     path.write_text('{"utterance": "a/b"}\n')
     with pytest.raises(CorpusError, match=r"line 1.*'paths' is missing"):
@@ -95,14 +96,14 @@ def test_a_line_without_a_field_names_the_field(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1, 2]\n", b"\xff\xfe\n", b"null\n"])
-def test_a_file_that_is_no_manifest_is_refused(tmp_path, content):
+def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "manifest.jsonl"
     path.write_bytes(content)
     with pytest.raises(CorpusError, match="line 1"):
         read_manifest(path)
 
 
-def test_a_missing_or_empty_manifest_says_what_to_do(tmp_path):
+def test_a_missing_or_empty_manifest_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="prepare"):
         read_manifest(tmp_path)
     with pytest.raises(CorpusError, match="prepare"):

@@ -412,6 +412,7 @@ def test_voxceleb2_is_prepared_from_its_own_m4a(tmp_path: Path) -> None:
     assert len(load_audio(wav)) == 64000
 
 
+@pytest.mark.service
 def test_the_decoding_worker_reads_them_within_its_memory() -> None:
     from sound_groove.service.limits import Limits
     from test_service_workers import refusal as refused

@@ -42,7 +42,7 @@ def groups(sampler: HardSampler, row: NDArray[np.int64]) -> list[list[int]]:
     """The speakers of a batch: each anchor, then its companions."""
     speakers = sampler.anchors.labels[row].reshape(-1, sampler.anchors.utterances)
     assert (speakers == speakers[:, :1]).all()
-    return speakers[:, 0].reshape(-1, 1 + sampler.companions).tolist()  # type: ignore[no-any-return]
+    return speakers[:, 0].reshape(-1, 1 + sampler.companions).tolist()
 
 
 def test_the_nearest_centres_are_found_nearest_first() -> None:
@@ -112,6 +112,7 @@ def test_the_centre_of_a_class_is_the_mean_direction_of_its_subcentres() -> None
     assert torch.allclose(loss.centres(), torch.tensor([[0.5, 0.5], [-1.0, 0.0]]))
 
 
+@pytest.mark.slow
 def test_training_finds_them_anew_for_each_epoch_and_keeps_them_for_a_resumed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

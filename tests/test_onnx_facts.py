@@ -109,7 +109,7 @@ def test_a_model_that_cannot_be_used_is_described_and_says_why(tmp_path: Path) -
 
 def test_what_json_cannot_say_stays_a_text(tmp_path: Path) -> None:
     entries = {"a": '{"x": NaN}', "b": "[1e999]", "c": "{", "d": "[" * 100_000, "e": "007", "f": "9" * 5000, "g": "12"}
-    facts = describe_onnx(foreign(tmp_path / "odd.onnx", **entries))
+    facts = describe_onnx(foreign(tmp_path / "odd.onnx", False, **entries))
     assert facts["metadata"] == {**entries, "g": 12}
     json.dumps(facts, allow_nan=False)
 
@@ -169,7 +169,9 @@ def test_info_prints_what_is_in_an_onnx_file(exported: Path, capsys: pytest.Capt
 
 
 def test_what_others_wrote_cannot_disturb_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = foreign(tmp_path / "odd.onnx", **{"no\x1bte": "a\x1b[31mb\nc", "list": '["\\u001b", 2]', "book": "x" * 9999})
+    path = foreign(
+        tmp_path / "odd.onnx", False, **{"no\x1bte": "a\x1b[31mb\nc", "list": '["\\u001b", 2]', "book": "x" * 9999}
+    )
     assert main(["info", str(path)]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out and r"a\x1b[31mb c" in out and r"metadata.no\x1bte" in out

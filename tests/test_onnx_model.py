@@ -140,7 +140,7 @@ def test_what_is_no_recording_is_one_sentence(exported: Path, tmp_path: Path) ->
 def test_a_foreign_model_is_given_the_features_that_it_was_trained_on(
     tmp_path: Path, metadata: dict[str, str], bins: int, scale: float, is_centred: bool
 ) -> None:
-    encoder = SpeakerEncoder.load(features_in(tmp_path / "foreign.onnx", bins, **metadata))
+    encoder = SpeakerEncoder.load(features_in(tmp_path / "foreign.onnx", bins, None, **metadata))
     assert encoder.embedding_size == bins and encoder.identity.name == "foreign" and encoder.score_map is None
     samples = noise(2.5)
     features = kaldi(samples, bins, scale).astype(np.float64)

@@ -71,7 +71,7 @@ def test_the_order_of_the_enrolled_changes_nothing(llrs: list[float], prior: flo
     random.shuffle(order)  # type: ignore[attr-defined]
     first, second = answer(llrs, len(llrs), prior, RULE), answer([llrs[i] for i in order], len(llrs), prior, RULE)
     assert second.probabilities == pytest.approx(first.probabilities[order])
-    assert (second.nobody, second.verdict) == (pytest.approx(first.nobody), first.verdict)
+    assert second.nobody == pytest.approx(first.nobody) and second.verdict == first.verdict
 
 
 @pytest.mark.parametrize("rule", [RULE, DecisionRule(max_false_accept=0.01)])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -122,7 +123,7 @@ def test_crops_are_those_of_wav_copies_to_the_bit(speech: Path, tmp_path: Path) 
     write(speech / "s0/high.wav", 0.7, 90, rate=44100)
     write(speech / "s1/loud.wav", 0.4, 91, level=1.4, subtype="FLOAT")
     write(speech / "s2/compressed.ogg", 0.6, 92, rate=8000, subtype="VORBIS")
-    options = {"join_s": 0.45, "validation_speakers": 0}
+    options: dict[str, Any] = {"join_s": 0.45, "validation_speakers": 0}
     copies = prepare(Folder(speech), tmp_path / "wav", PreparationOptions(wav=True, **options), workers=1)
     pack = prepare(Folder(speech), tmp_path / "pack", PreparationOptions(pack=True, **options), workers=1)
     assert pack.joined > 2 and pack.used == 19 and len(shards(pack.out)) > 3
@@ -281,6 +282,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
 def test_a_run_killed_between_shards_goes_on_with_the_next(tmp_path: Path) -> None:
     speech, out = write_speakers(tmp_path / "speech", utterances=40), tmp_path / "out"
@@ -402,13 +404,13 @@ def test_a_damaged_shard_is_found_before_training_and_mended_by_preparing_again(
     for path in speech.rglob("*.flac"):
         path.rename(path.with_suffix(".away"))  # a packed corpus does without its sources
     assert len(preflight(recipe, RunFolder(tmp_path / "run"), False, False).utterances) == 12
-    path = damage(read_manifest(out), cut)
+    damaged = damage(read_manifest(out), cut)
     with pytest.raises(ConfigurationError) as caught:
         preflight(recipe, RunFolder(tmp_path / "run"), False, False)
     (problem,) = caught.value.problems
     state = r"has [\d,]+ of its [\d,]+ bytes" if cut else "is missing or empty"
     count = len(packed(out))
-    assert problem.startswith(f"{out}: 1 of {count} shards are missing or truncated, the first, {path}, ")
+    assert problem.startswith(f"{out}: 1 of {count} shards are missing or truncated, the first, {damaged}, ")
     assert re.search(f"{state}; bring them back, or run 'sound-groove prepare' again$", problem)
     for away in speech.rglob("*.away"):
         away.rename(away.with_suffix(".flac"))
@@ -416,15 +418,16 @@ def test_a_damaged_shard_is_found_before_training_and_mended_by_preparing_again(
     assert preflight(recipe, RunFolder(tmp_path / "run"), False, False).utterances
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_training_on_a_packed_corpus_gives_the_losses_of_its_wav_copies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "draw_curves", draw_nothing)
     audio = prepare_corpus(tmp_path, training=6, validation=2, utterances=4).parent / "audio"
-    logs = []
+    logs: list[list[list[dict[str, Any]]]] = []
     for name in ("wav", "pack"):
-        options = PreparationOptions(**{name: True, "validation_speakers": 2, "join_s": 1.1})
+        options = PreparationOptions(wav=name == "wav", pack=name == "pack", validation_speakers=2, join_s=1.1)
         out = prepare(Folder(audio), tmp_path / name, options, workers=1).out
         recipe = tiny_recipe(out, training__dither=1.0, validation__centre_utterances=4, data__workers=len(logs))
         train(recipe, tmp_path / f"{name}-run")

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from browser import Visit, find_browser, launch, play_to_microphone
+from costs import costs
 from service_process import EXAMPLES, ServiceProcess
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+@costs("browser")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 

@@ -15,7 +15,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def spoken() -> Samples:
     """A loud second, a quiet second, a loud half."""
     draw = np.random.default_rng(0)
-    return (draw.standard_normal(40000) * np.repeat([0.1, 0.001, 0.1], [16000, 16000, 8000])).astype(np.float32)
+    sound = draw.standard_normal(40000) * np.repeat([0.1, 0.001, 0.1], [16000, 16000, 8000])
+    return np.asarray(sound, dtype=np.float32)
 
 
 def test_what_is_quiet_beside_the_voice_is_a_pause_whatever_the_gain() -> None:

@@ -131,7 +131,9 @@ def test_what_the_speakers_are_called_and_their_order_change_nothing() -> None:
     np.testing.assert_allclose(other.within, fitted.within, atol=1e-9)
 
 
-def voices(count: int, each: int, size: int, seed: int, spread: float = 0.5) -> tuple[Matrix, NDArray[np.int64]]:
+def voices(
+    count: int, each: int, size: int, seed: int, spread: float = 0.5
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Unit-length embeddings of speakers who share a mean."""
     rng = np.random.default_rng(seed)
     speakers = np.repeat(np.arange(count), each)

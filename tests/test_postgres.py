@@ -349,7 +349,8 @@ def test_an_encrypted_store_is_searched_by_comparing_with_every_one(
 
 def plan(store: PostgresStore, query: EnrolledRecording, exact: bool) -> str:
     """How the server goes about a search."""
-    execute, plans = store._execute, []
+    execute = store._execute
+    plans: list[str] = []
 
     def explained(statement: str, values: tuple[object, ...] = ()) -> object:
         if "<#>" in statement:

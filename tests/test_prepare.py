@@ -6,29 +6,35 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from broken_audio import write_broken_files
-from cnceleb_tree import build_cnceleb
+from cnceleb_tree import CnCelebTree, build_cnceleb
+from costs import costs
 from processes import heed_interrupts
 from sound_groove import cli
 from sound_groove.audio.reading import load_audio
 from sound_groove.corpora import file_work, preparation
-from sound_groove.corpora.file_work import check_file
+from sound_groove.corpora.file_work import CopyJob, FileJob, FileOutcome, check_file
 from sound_groove.corpora.layouts import CnCeleb, Folder, ListFile
 from sound_groove.corpora.layouts.listing import is_audio, is_hidden
 from sound_groove.corpora.manifest import read_manifest
 from sound_groove.corpora.preparation import prepare
-from sound_groove.corpora.preparation_report import PreparationOptions
+from sound_groove.corpora.preparation_report import PreparationOptions, Report
 from sound_groove.corpora.splitting import choose_validation_speakers
 from sound_groove.corpora.worker_pool import spread
 from sound_groove.errors import CorpusError, MissingExtraError, OutputError, UsageError, printable
 
 LISTS = ("manifest.jsonl", "spk2id.json", "val_meta.jsonl", "report.json", "skipped.tsv")
+
+Run = Callable[..., tuple[int, str, str]]
+Prepared = tuple[Path, Report]
 
 
 def noise(seconds: float, seed: int = 0, rate: int = 16000) -> np.ndarray:
@@ -59,7 +65,7 @@ def skipped_of(out: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `sound-groove prepare ...`; gives exit status, stdout and stderr."""
     monkeypatch.setattr(cli, "VERBS", ("prepare",))  # the other verbs are not under test, and slow to import
 
@@ -67,6 +73,7 @@ def run(monkeypatch, capsys):
         try:
             status = cli.main(["prepare", *map(str, words), "--workers", "1"])
         except SystemExit as stop:
+            assert isinstance(stop.code, int)
             status = stop.code
         captured = capsys.readouterr()
         return status, captured.out, captured.err
@@ -78,19 +85,21 @@ def run(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory):
+def tree(tmp_path_factory: pytest.TempPathFactory) -> CnCelebTree:
     return build_cnceleb(tmp_path_factory.mktemp("cnceleb"))
 
 
 @pytest.fixture(scope="module")
-def prepared(tree, tmp_path_factory):
+def prepared(tree: CnCelebTree, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """Both parts, joined, with features and wav copies."""
     out = tmp_path_factory.mktemp("prepared")
     options = PreparationOptions(join_s=3.0, features=True, wav=True)
     return out, prepare(CnCeleb(tree.cnceleb1, tree.cnceleb2), out, options, workers=2)
 
 
-def test_train_and_validation_share_no_speaker_and_never_hold_eval_speakers(tree, prepared):
+def test_train_and_validation_share_no_speaker_and_never_hold_eval_speakers(
+    tree: CnCelebTree, prepared: Prepared
+) -> None:
     utterances = read_manifest(prepared[0])
     train = {utterance.speaker for utterance in utterances if utterance.split == "train"}
     validation = {utterance.speaker for utterance in utterances if utterance.split == "validation"}
@@ -101,14 +110,14 @@ def test_train_and_validation_share_no_speaker_and_never_hold_eval_speakers(tree
     assert not (train | validation) & set(tree.eval_speakers)
 
 
-def test_every_usable_file_is_in_one_utterance(tree, prepared):
+def test_every_usable_file_is_in_one_utterance(tree: CnCelebTree, prepared: Prepared) -> None:
     _, report = prepared
     assert report.used == tree.dev_files + tree.second_files
     assert report.files == report.used + len(tree.corrupt_files)
     assert report.train.speakers == len(tree.dev_speakers) + len(tree.second_speakers) - 2
 
 
-def test_corrupt_files_and_missing_speakers_are_named_with_a_reason(tree, prepared):
+def test_corrupt_files_and_missing_speakers_are_named_with_a_reason(tree: CnCelebTree, prepared: Prepared) -> None:
     out, report = prepared
     named = skipped_of(out)
     assert set(named) == {path.name for path in tree.corrupt_files} | set(tree.missing_speakers)
@@ -118,7 +127,7 @@ def test_corrupt_files_and_missing_speakers_are_named_with_a_reason(tree, prepar
     assert report.bad == len(tree.corrupt_files) + len(tree.missing_speakers)
 
 
-def test_joined_pieces_stay_within_speaker_and_genre_and_lose_no_sample(tree, tmp_path):
+def test_joined_pieces_stay_within_speaker_and_genre_and_lose_no_sample(tree: CnCelebTree, tmp_path: Path) -> None:
     plain = prepare(CnCeleb(tree.cnceleb1), tmp_path / "plain", workers=1)
     joined = prepare(CnCeleb(tree.cnceleb1), tmp_path / "joined", PreparationOptions(join_s=3.0), workers=1)
     single = {u.paths[0]: u for u in read_manifest(plain.out)}
@@ -135,7 +144,7 @@ def test_joined_pieces_stay_within_speaker_and_genre_and_lose_no_sample(tree, tm
         assert utterance.key == members[0].key + more
 
 
-def test_the_lists_agree_with_the_manifest(prepared):
+def test_the_lists_agree_with_the_manifest(prepared: Prepared) -> None:
     out, _ = prepared
     utterances = read_manifest(out)
     train = [u for u in utterances if u.split == "train"]
@@ -151,14 +160,14 @@ def test_the_lists_agree_with_the_manifest(prepared):
     assert keys == sorted(set(keys))
 
 
-def test_features_are_those_of_the_joined_recording(tree, prepared):
+def test_features_are_those_of_the_joined_recording(tree: CnCelebTree, prepared: Prepared) -> None:
     import torch
 
     from sound_groove.networks.features import KaldiFbank
 
     out, _ = prepared
     utterance = max(read_manifest(out), key=lambda u: u.duration_s)
-    features = torch.load(utterance.feature_path, weights_only=True)
+    features = torch.load(str(utterance.feature_path), weights_only=True)
     samples = load_audio(utterance.paths[0])
     assert features.dtype == torch.float32
     assert features.shape == (1 + (len(samples) - 400) // 160, 80)
@@ -166,7 +175,7 @@ def test_features_are_those_of_the_joined_recording(tree, prepared):
     assert utterance.feature_path == str(out / "fbank_pt" / f"{utterance.key}.pt")
 
 
-def test_wav_copies_are_exact_and_joined_without_a_gap(tree, prepared):
+def test_wav_copies_are_exact_and_joined_without_a_gap(tree: CnCelebTree, prepared: Prepared) -> None:
     for utterance in read_manifest(prepared[0]):
         speaker, _, name = utterance.key.partition("/")
         first, _, more = name.partition("+")
@@ -179,7 +188,7 @@ def test_wav_copies_are_exact_and_joined_without_a_gap(tree, prepared):
         assert (len(copied) > len(expected)) == bool(more)
 
 
-def test_the_licence_is_printed_and_reported(tree, tmp_path, run):
+def test_the_licence_is_printed_and_reported(tree: CnCelebTree, tmp_path: Path, run: Run) -> None:
     status, out, err = run("cnceleb", "--cnceleb1", tree.cnceleb1, "--out", tmp_path / "out")
     assert status == 0
     assert "research only" in err
@@ -191,7 +200,7 @@ def test_the_licence_is_printed_and_reported(tree, tmp_path, run):
 # The command line
 
 
-def test_strict_exits_with_1_when_a_file_is_bad(tmp_path, run):
+def test_strict_exits_with_1_when_a_file_is_bad(tmp_path: Path, run: Run) -> None:
     root = write_speakers(tmp_path / "speech")
     assert run("folder", root, "--out", tmp_path / "good", "--strict")[0] == 0
     (root / "speaker0/bad.wav").write_bytes(b"RIFF")
@@ -202,7 +211,7 @@ def test_strict_exits_with_1_when_a_file_is_bad(tmp_path, run):
     assert "1 cannot be read" in err
 
 
-def test_json_prints_the_report_and_nothing_else(tmp_path, run):
+def test_json_prints_the_report_and_nothing_else(tmp_path: Path, run: Run) -> None:
     status, out, _ = run("folder", write_speakers(tmp_path / "speech"), "--out", tmp_path / "out", "--json")
     assert status == 0
     assert json.loads(out) == json.loads((tmp_path / "out/report.json").read_text())
@@ -220,13 +229,13 @@ def test_json_prints_the_report_and_nothing_else(tmp_path, run):
         ("musan", "x"),
     ],
 )
-def test_wrong_use_exits_with_2_and_one_sentence(words, run):
+def test_wrong_use_exits_with_2_and_one_sentence(words: tuple[object, ...], run: Run) -> None:
     status, out, err = run(*words)
     assert (status, out) == (2, "")
     assert err.startswith("error: ") and err.count("\n") == 1
 
 
-def test_a_wrong_folder_exits_with_1_and_leaves_nothing(tmp_path, run):
+def test_a_wrong_folder_exits_with_1_and_leaves_nothing(tmp_path: Path, run: Run) -> None:
     status, out, err = run("folder", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert (status, out) == (1, "")
     assert err.startswith("error: ") and "no such folder" in err and err.count("\n") == 1
@@ -234,7 +243,7 @@ def test_a_wrong_folder_exits_with_1_and_leaves_nothing(tmp_path, run):
 
 
 @pytest.mark.parametrize("corpus", ["cnceleb", "voxceleb", "folder", "list"])
-def test_help_shows_an_example_that_can_be_parsed(corpus, run):
+def test_help_shows_an_example_that_can_be_parsed(corpus: str, run: Run) -> None:
     status, out, _ = run(corpus, "--help")
     assert status == 0
     example = out.split("example:\n  ")[1].split("\n")[0].split("  ")[0]
@@ -246,7 +255,7 @@ def test_help_shows_an_example_that_can_be_parsed(corpus, run):
 # Options
 
 
-def test_quick_finds_the_lengths_that_decoding_finds(tmp_path):
+def test_quick_finds_the_lengths_that_decoding_finds(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")
     write(root / "speaker0/high.flac", 0.51, rate=44100)
     write(root / "speaker1/low.ogg", 0.5, rate=8000)
@@ -255,7 +264,7 @@ def test_quick_finds_the_lengths_that_decoding_finds(tmp_path):
     assert (full.out / "manifest.jsonl").read_bytes() == (quick.out / "manifest.jsonl").read_bytes()
 
 
-def test_short_files_are_dropped_after_joining_and_named(tmp_path):
+def test_short_files_are_dropped_after_joining_and_named(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")  # 0.3 s each
     write(root / "speaker0/long.wav", 1.0)
     write(root / "lonely/1.wav", 0.4)
@@ -269,7 +278,7 @@ def test_short_files_are_dropped_after_joining_and_named(tmp_path):
     assert "1 speakers have no usable utterance: lonely" in report.notes
 
 
-def test_wav_copies_of_nested_names_and_other_rates_are_readable(tmp_path):
+def test_wav_copies_of_nested_names_and_other_rates_are_readable(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")
     write(root / "speaker0/home/late/high.flac", 0.5, rate=44100)
     out = prepare(Folder(root), tmp_path / "out", PreparationOptions(wav=True), workers=1).out
@@ -279,7 +288,7 @@ def test_wav_copies_of_nested_names_and_other_rates_are_readable(tmp_path):
     assert utterance.session == "home/late"
 
 
-def test_features_without_torch_name_the_extra(tmp_path, monkeypatch):
+def test_features_without_torch_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -288,7 +297,7 @@ def test_features_without_torch_name_the_extra(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_preparing_without_features_never_imports_torch(tmp_path):
+def test_preparing_without_features_never_imports_torch(tmp_path: Path) -> None:
     code = (
         "import sys, sound_groove.cli.prepare, sound_groove.corpora.file_work, sound_groove.corpora.layouts\n"
         "import sound_groove.corpora.preparation\n"
@@ -298,12 +307,12 @@ def test_preparing_without_features_never_imports_torch(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"validation_speakers": 1}, {"join_s": 0.0}, {"minimum_duration_s": float("nan")}])
-def test_options_out_of_range_are_refused(options):
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="must be"):
         PreparationOptions(**options)
 
 
-def test_blocks_of_a_long_recording_give_the_features_of_the_whole(monkeypatch):
+def test_blocks_of_a_long_recording_give_the_features_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     from sound_groove.networks.features import KaldiFbank
@@ -318,7 +327,7 @@ def test_blocks_of_a_long_recording_give_the_features_of_the_whole(monkeypatch):
 # The split
 
 
-def test_validation_speakers_have_two_utterances_and_are_drawn_by_seed():
+def test_validation_speakers_have_two_utterances_and_are_drawn_by_seed() -> None:
     utterances = {f"s{n}": 1 if n < 50 else 5 for n in range(100)}
     chosen = choose_validation_speakers(utterances, None, None, seed=0)
     assert len(chosen) == 5  # 5 % of 100
@@ -328,17 +337,17 @@ def test_validation_speakers_have_two_utterances_and_are_drawn_by_seed():
 
 
 @pytest.mark.parametrize(("speakers", "held_out"), [(4, 2), (30, 2), (100, 5), (797, 40), (2793, 100)])
-def test_about_five_percent_are_held_out(speakers, held_out):
+def test_about_five_percent_are_held_out(speakers: int, held_out: int) -> None:
     utterances = {f"s{n}": 2 for n in range(speakers)}
     assert len(choose_validation_speakers(utterances, None, None, 0)) == held_out
 
 
-def test_the_default_makes_do_with_the_speakers_that_can_be_held_out():
+def test_the_default_makes_do_with_the_speakers_that_can_be_held_out() -> None:
     utterances = {f"s{n}": 2 if n < 3 else 1 for n in range(100)}
     assert choose_validation_speakers(utterances, None, None, 0) == {"s0", "s1", "s2"}
 
 
-def test_one_more_speaker_moves_at_most_one_across_the_split():
+def test_one_more_speaker_moves_at_most_one_across_the_split() -> None:
     utterances = {f"s{n}": 2 for n in range(60)}
     before = choose_validation_speakers(utterances, None, 10, 0)
     after = choose_validation_speakers({**utterances, "new": 2}, None, 10, 0)
@@ -354,12 +363,12 @@ def test_one_more_speaker_moves_at_most_one_across_the_split():
         (5, 7, "7 speakers .* there are 5; add speakers, or pass --validation-speakers 5"),
     ],
 )
-def test_too_few_speakers_are_told_so(speakers, wanted, complaint):
+def test_too_few_speakers_are_told_so(speakers: int, wanted: int | None, complaint: str) -> None:
     with pytest.raises(CorpusError, match=complaint):
         choose_validation_speakers({f"s{n}": 2 for n in range(speakers)}, None, wanted, 0)
 
 
-def test_without_validation_every_speaker_is_trained_on(tmp_path):
+def test_without_validation_every_speaker_is_trained_on(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech", speakers=2, utterances=1)
     report = prepare(Folder(root), tmp_path / "out", PreparationOptions(validation_speakers=0), workers=1)
     assert (report.train.speakers, report.validation.speakers) == (2, 0)
@@ -369,7 +378,7 @@ def test_without_validation_every_speaker_is_trained_on(tmp_path):
 # Bad files
 
 
-def test_no_broken_file_stops_a_preparation(tmp_path):
+def test_no_broken_file_stops_a_preparation(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")
     broken = write_broken_files(root / "speaker0" / "broken")
     report = prepare(Folder(root), tmp_path / "out", workers=2)
@@ -380,7 +389,7 @@ def test_no_broken_file_stops_a_preparation(tmp_path):
     assert all(reason and reason.isprintable() for reason in named.values())
 
 
-def test_a_corpus_of_bad_files_only_says_why(tmp_path):
+def test_a_corpus_of_bad_files_only_says_why(tmp_path: Path) -> None:
     root = tmp_path / "speech"
     for speaker in range(5):
         for name in ("1.wav", "2.wav"):
@@ -392,7 +401,7 @@ def test_a_corpus_of_bad_files_only_says_why(tmp_path):
     assert not (tmp_path / "out/manifest.jsonl").exists()
 
 
-def test_files_that_a_list_names_and_the_disk_has_not_are_bad(tmp_path):
+def test_files_that_a_list_names_and_the_disk_has_not_are_bad(tmp_path: Path) -> None:
     root = write_speakers(tmp_path)
     lines = [f"{path}\t{path.parent.name}" for path in sorted(root.rglob("*.wav"))]
     (tmp_path / "list.tsv").write_text("\n".join([*lines, "gone.wav\tspeaker0"]))
@@ -401,14 +410,17 @@ def test_files_that_a_list_names_and_the_disk_has_not_are_bad(tmp_path):
     assert [(Path(s.path).name, s.kind) for s in report.skipped] == [("gone.wav", "bad")]
 
 
-def dying_check(job):
+def dying_check(job: FileJob) -> FileOutcome:
     """A decoder that crashes on some files (found by name in the worker process)."""
     if "deadly" in job.path:
         os.kill(os.getpid(), signal.SIGSEGV)
     return check_file(job)
 
 
-def test_a_file_that_kills_its_worker_is_named_and_the_run_goes_on(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_file_that_kills_its_worker_is_named_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = write_speakers(tmp_path / "speech", speakers=6, utterances=6)
     write(root / "speaker0/deadly.wav")
     write(root / "speaker5/deadly.wav")
@@ -422,33 +434,34 @@ def test_a_file_that_kills_its_worker_is_named_and_the_run_goes_on(tmp_path, mon
     assert prepare(Folder(root), tmp_path / "out", workers=2).used == 38
 
 
-def double_or_die(number):
+def double_or_die(number: int) -> int:
     if number in (3, 40, 41):
         os.kill(os.getpid(), signal.SIGKILL)
     return 2 * number
 
 
-def test_every_item_gets_one_result_however_many_workers_die():
+@pytest.mark.slow
+def test_every_item_gets_one_result_however_many_workers_die() -> None:
     results = list(spread(double_or_die, range(100), 2, lambda number: -1))
     assert sorted(results) == [(n, -1 if n in (3, 40, 41) else 2 * n) for n in range(100)]
 
 
-def fail_on_three(number):
+def fail_on_three(number: int) -> int:
     if number == 3:
         raise ZeroDivisionError("a mistake in the program")
     return number
 
 
-def test_a_mistake_of_the_program_is_not_taken_for_a_bad_file():
+def test_a_mistake_of_the_program_is_not_taken_for_a_bad_file() -> None:
     with pytest.raises(ZeroDivisionError):
         list(spread(fail_on_three, range(5), 1, lambda number: -1))
 
 
-def full_disk(job):
+def full_disk(job: CopyJob) -> None:
     raise OSError(28, "No space left on device", str(job.wav_path))
 
 
-def test_a_full_disk_ends_the_run_and_blames_no_file(tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_run_and_blames_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "copy_utterance", full_disk)
     with pytest.raises(OSError, match="No space left"):
         prepare(Folder(write_speakers(tmp_path / "speech")), tmp_path / "out", PreparationOptions(wav=True), workers=1)
@@ -460,11 +473,11 @@ def test_a_full_disk_ends_the_run_and_blames_no_file(tmp_path, monkeypatch):
 # Stopping and going on
 
 
-def records_of(out: Path) -> list[list]:
+def records_of(out: Path) -> list[list[Any]]:
     return [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()][1:]
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path):
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech", speakers=6, utterances=8)
     (root / "speaker0/bad.wav").write_bytes(b"no audio")
     options = PreparationOptions(join_s=0.7)
@@ -475,7 +488,9 @@ def test_the_number_of_workers_changes_nothing(tmp_path):
     assert lists[0] == lists[1]
 
 
-def test_a_second_run_decodes_nothing_and_leaves_the_same_bytes(tmp_path, monkeypatch):
+def test_a_second_run_decodes_nothing_and_leaves_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = write_speakers(tmp_path / "speech")
     (root / "speaker0/bad.wav").write_bytes(b"no audio")
     options = PreparationOptions(wav=True)
@@ -487,7 +502,7 @@ def test_a_second_run_decodes_nothing_and_leaves_the_same_bytes(tmp_path, monkey
     assert (out / "journal.jsonl").read_bytes() == journal
 
 
-def test_only_what_changed_is_done_again(tmp_path):
+def test_only_what_changed_is_done_again(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")
     options = PreparationOptions(wav=True)
     out = prepare(Folder(root), tmp_path / "out", options, workers=1).out
@@ -509,7 +524,7 @@ def test_only_what_changed_is_done_again(tmp_path):
     assert samples["speaker0/new"] == (6400,)
 
 
-def test_a_journal_torn_by_a_kill_or_a_power_cut_is_read_up_to_the_tear(tmp_path):
+def test_a_journal_torn_by_a_kill_or_a_power_cut_is_read_up_to_the_tear(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")
     out = prepare(Folder(root), tmp_path / "out", workers=1).out
     before = lists_of(out)
@@ -540,7 +555,8 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def slow(tmp_path):
+@costs("slow")
+def busy(tmp_path: Path) -> list[str]:
     """A corpus that keeps two workers busy for a second or two, and its command line."""
     sound = write(tmp_path / "sound.flac", 6.0)
     for speaker in range(5):
@@ -550,13 +566,13 @@ def slow(tmp_path):
             (folder / f"{utterance:03d}.flac").hardlink_to(sound)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    return [sys.executable, script, "prepare", "folder", tmp_path / "speech", "--workers", "2", "--out"]
+    return [sys.executable, str(script), "prepare", "folder", str(tmp_path / "speech"), "--workers", "2", "--out"]
 
 
-def start_and_wait(command: list, out: Path) -> subprocess.Popen:
+def start_and_wait(command: list[str], out: Path) -> "subprocess.Popen[str]":
     """Start a preparation and come back when it has done some of its files."""
     process = subprocess.Popen(
-        [*map(str, command), str(out)],
+        [*command, str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -572,7 +588,7 @@ def start_and_wait(command: list, out: Path) -> subprocess.Popen:
     return process
 
 
-def session_of(process: subprocess.Popen) -> list[int]:
+def session_of(process: "subprocess.Popen[str]") -> list[int]:
     """Processes of a session that are still running."""
     alive = []
     for status in Path("/proc").glob("[0-9]*/stat"):
@@ -586,8 +602,8 @@ def session_of(process: subprocess.Popen) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-def test_a_run_killed_in_the_middle_goes_on_where_it_stopped(slow, tmp_path):
-    process = start_and_wait(slow, tmp_path / "out")
+def test_a_run_killed_in_the_middle_goes_on_where_it_stopped(busy: list[str], tmp_path: Path) -> None:
+    process = start_and_wait(busy, tmp_path / "out")
     assert len(session_of(process)) > 1
     process.kill()
     process.communicate()
@@ -605,8 +621,8 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_stopped(slow, tmp_path):
     assert (whole.out / "manifest.jsonl").read_bytes() == (tmp_path / "out/manifest.jsonl").read_bytes()
 
 
-def test_ctrl_c_ends_without_a_traceback_and_keeps_what_was_done(slow, tmp_path):
-    process = start_and_wait(slow, tmp_path / "out")
+def test_ctrl_c_ends_without_a_traceback_and_keeps_what_was_done(busy: list[str], tmp_path: Path) -> None:
+    process = start_and_wait(busy, tmp_path / "out")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     out, err = process.communicate(timeout=100)
     assert process.returncode == 128 + signal.SIGINT
@@ -615,8 +631,8 @@ def test_ctrl_c_ends_without_a_traceback_and_keeps_what_was_done(slow, tmp_path)
     assert len(records_of(tmp_path / "out")) >= 20
 
 
-def test_two_preparations_do_not_write_one_folder_at_once(slow, tmp_path):
-    process = start_and_wait(slow, tmp_path / "out")
+def test_two_preparations_do_not_write_one_folder_at_once(busy: list[str], tmp_path: Path) -> None:
+    process = start_and_wait(busy, tmp_path / "out")
     try:
         with pytest.raises(OutputError, match="another preparation is writing there"):
             prepare(Folder(tmp_path / "speech"), tmp_path / "out")
@@ -628,7 +644,7 @@ def test_two_preparations_do_not_write_one_folder_at_once(slow, tmp_path):
 # The output folder
 
 
-def test_other_arguments_into_the_same_folder_are_refused_without_force(tmp_path):
+def test_other_arguments_into_the_same_folder_are_refused_without_force(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")
     out = prepare(Folder(root), tmp_path / "out", PreparationOptions(wav=True), workers=1).out
     before = lists_of(out)
@@ -640,7 +656,7 @@ def test_other_arguments_into_the_same_folder_are_refused_without_force(tmp_path
     assert [kind for kind, *_ in records_of(out)] == ["file"] * 10
 
 
-def test_a_folder_with_files_of_unknown_origin_is_refused_even_with_force(tmp_path):
+def test_a_folder_with_files_of_unknown_origin_is_refused_even_with_force(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")
     (tmp_path / "out/wav").mkdir(parents=True)
     (tmp_path / "out/wav/precious.wav").touch()
@@ -653,7 +669,7 @@ def test_a_folder_with_files_of_unknown_origin_is_refused_even_with_force(tmp_pa
     assert (tmp_path / "journal.jsonl").read_text() == "dear diary\n"
 
 
-def test_writing_into_the_corpus_is_refused(tmp_path):
+def test_writing_into_the_corpus_is_refused(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")
     for out in (root, root / "prepared", root / "speaker0/deep"):
         with pytest.raises(OutputError, match="lies inside"):
@@ -665,7 +681,7 @@ def test_writing_into_the_corpus_is_refused(tmp_path):
         prepare(Folder(root), write(tmp_path / "file.wav"))
 
 
-def test_a_file_with_the_name_of_a_joined_piece_is_refused(tmp_path):
+def test_a_file_with_the_name_of_a_joined_piece_is_refused(tmp_path: Path) -> None:
     root = write_speakers(tmp_path / "speech")
     (root / "speaker0/0.wav").unlink()
     write(root / "speaker0/1!.wav")  # sorts behind 1 and before 1+1
@@ -675,7 +691,7 @@ def test_a_file_with_the_name_of_a_joined_piece_is_refused(tmp_path):
 
 
 @pytest.mark.corpus
-def test_real_recordings_have_the_durations_that_their_list_says(corpus, tmp_path):
+def test_real_recordings_have_the_durations_that_their_list_says(corpus: Path, tmp_path: Path) -> None:
     rows = [line.split("\t") for line in (corpus / "manifest.tsv").read_text().splitlines()[1:]]
     rows = [row for row in rows if row[3] == "dsp"][::15][:60]
     (tmp_path / "list.tsv").write_text("".join(f"{corpus / path}\t{speaker}\n" for _, path, speaker, *_ in rows))

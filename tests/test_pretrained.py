@@ -65,7 +65,7 @@ def test_it_is_what_is_used_when_no_model_is_named(
     files = [str(clip) for clip in clips()[:2]]
     assert main(["compare", *files, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer == compare(*files, "pretrained").as_dict()
+    assert answer == compare(files[0], files[1], "pretrained").as_dict()
     assert answer["model"]["name"] == "pretrained"
     assert main(["info", "pretrained"]) == 0
     assert answer["model"]["hash"] in capsys.readouterr().out

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,6 +26,7 @@ from sound_groove.files import CACHE_VARIABLE, cache_folder
 from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.networks.probe import Probe, probe_signal
 from sound_groove.provenance import instruction_set
+from sound_groove.types import Samples
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How often the probe was made."""
     times: list[int] = []
-    monkeypatch.setattr(proof, "probe_signal", lambda: times.append(1) or probe_signal())
+
+    def counted() -> Samples:
+        times.append(1)
+        return probe_signal()
+
+    monkeypatch.setattr(proof, "probe_signal", counted)
     yield times
 
 
@@ -97,6 +104,7 @@ def test_a_probe_is_written_down_and_restored() -> None:
     assert probe.cosine(np.array([1.0, 0.0, 0.0], np.float32)) == -1.0
     assert probe.cosine(np.array([np.nan, 1.0], np.float32)) == -1.0
     assert Probe.restored({**probe.as_dict(), "rule": 2}) is None  # of a later version
+    wrong: Any
     for wrong in ({}, [], 3, {"rule": 1}, {**probe.as_dict(), "embedding": [5.0]}, {**probe.as_dict(), "embedding": 1}):
         with pytest.raises(MetricError):
             Probe.restored(wrong)
@@ -214,6 +222,7 @@ def test_a_damaged_probe_is_said_to_be_damaged(exported: Path, tmp_path: Path, d
         SpeakerEncoder.load(stripped(exported, tmp_path / "a.onnx", **{PROBE_KEY: damage}))
 
 
+@pytest.mark.slow
 def test_a_calibrated_copy_keeps_its_probe(tiny_run: Path, tmp_path: Path) -> None:
     from sound_groove.export.calibrated_file import write_calibrated
     from sound_groove.scoring.calibration import ScoreMap

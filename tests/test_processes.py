@@ -20,6 +20,8 @@ from sound_groove.training.state import model_tensors
 from sound_groove.training.trainer import train as train_here
 from training_corpus import prepare_corpus, rows, tiny_recipe
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING: dict[str, Any] = {
     "data__sampler": {"kind": "pk", "speakers": 8, "utterances": 4, "companions": 1},
     "augmentation": {
@@ -65,7 +67,7 @@ def launch(launcher: Sequence[str], *words: str) -> str:
     return done.stdout
 
 
-def train(recipe: Path, out: Path, launcher: Sequence[str] = ()) -> None:
+def train(recipe: Path, out: Path, launcher: Sequence[str]) -> None:
     """Run the command, by a launcher."""
     said = launch(launcher, "-m", "sound_groove", "train", str(recipe), "--out", str(out))
     assert said == f"{out / 'best.safetensors'}\n"  # said once
@@ -117,11 +119,14 @@ def test_two_processes_train_as_one_does(with_everything: Path, tmp_path: Path) 
 # gradient nearly cancel, what was rounding becomes a part of the step; and a small network with few items in a batch
 # normalisation, at a high rate, takes that up. It grows tenfold or more with each step: to 5e-4 of the gradient's norm
 # at the third step and 7 % at the fifth. Between two instruction sets in one process it was the same: 4e-4 and 2 %.
-ROUNDED = {"rel": 1e-3, "abs": 1e-5}  # of the first two steps; 8e-6 was the most, 1.2e-4 between instruction sets
+ROUNDED: dict[str, Any] = {
+    "rel": 1e-3,
+    "abs": 1e-5,
+}  # of the first two steps; 8e-6 was the most, 1.2e-4 between instruction sets
 
 
 def test_the_command_in_two_processes_gives_the_run_of_one(with_everything: Path, tmp_path: Path) -> None:
-    train(with_everything, tmp_path / "one")
+    train_here(load_recipe(with_everything), tmp_path / "one")
     train(with_everything, tmp_path / "two", TORCHRUN)
     alone, together = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert len(alone) == len(together) == 10

@@ -22,6 +22,8 @@ from sound_groove.evaluation.verification import VerificationSettings, evaluate
 from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.networks.trained_speakers import speaker_digests
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = VerificationSettings(resamples=0)
 
 
@@ -44,7 +46,7 @@ def scored(trial_set: TrialSet, out: Path, *trained: str, **settings: Any) -> tu
 def embedding(path: Path) -> np.ndarray:
     """The unit embedding of a file whose suffix may differ."""
     found = next(file for file in path.parent.iterdir() if file.stem == path.stem)
-    return SpectrumEncoder().embed([soundfile.read(found, dtype="float32")[0]])[0].astype(np.float64)
+    return np.asarray(SpectrumEncoder().embed([soundfile.read(found, dtype="float32")[0]])[0], dtype=np.float64)
 
 
 def write(folder: Path, name: str, content: str) -> Path:

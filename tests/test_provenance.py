@@ -57,7 +57,7 @@ def of_macos(monkeypatch: pytest.MonkeyPatch, said: str) -> str:
         return subprocess.CompletedProcess(command, 0, stdout=said, stderr="")
 
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(provenance.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     return instruction_set()
 
 
@@ -79,7 +79,7 @@ def test_a_system_that_does_not_tell_is_no_error(monkeypatch: pytest.MonkeyPatch
         raise FileNotFoundError
 
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(provenance.subprocess, "run", missing)
+    monkeypatch.setattr(subprocess, "run", missing)
     assert instruction_set() == NOT_KNOWN
     monkeypatch.setattr(platform, "system", lambda: "Windows")
     monkeypatch.setattr(provenance, "_cpuinfo", lambda key: "")

@@ -55,7 +55,7 @@ def test_the_names_that_others_rely_on_exist() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'sound_groove' has no attribute 'comapre'"):
-        _ = sound_groove.comapre  # type: ignore[attr-defined]
+        _ = sound_groove.comapre
 
 
 def test_importing_the_package_loads_nothing_beside_itself() -> None:

@@ -98,7 +98,7 @@ def test_a_round_draws_each_utterance_equally_often_where_k_divides_their_number
 
 def test_the_last_batch_of_a_pass_is_filled_with_other_speakers() -> None:
     sampler = PkSampler(labels_of([3] * 5), 3, 1, seed=0, batches_per_epoch=2)  # a pass: 2 batches for 5 speakers
-    fillers = Counter()
+    fillers: Counter[int] = Counter()
     for epoch in range(200):
         first, second = (set(row.tolist()) for row in speakers_of(sampler, sampler.plan(epoch)))
         assert first | second == set(range(5)) and len(first) == len(second) == 3
@@ -122,10 +122,10 @@ def test_another_seed_and_another_epoch_give_another_order() -> None:
 
 
 def test_drawing_does_not_touch_numpys_global_generator() -> None:
-    before = np.random.get_state()[1].tobytes()  # type: ignore[union-attr]
+    before = np.random.get_state(legacy=False)["state"]["key"].tobytes()
     PkSampler(labels_of([5] * 20), 8, 4, 0, 10).plan(0)
     ShuffledSampler(100, 8, 0, 13).plan(0)
-    assert np.random.get_state()[1].tobytes() == before  # type: ignore[union-attr]
+    assert np.random.get_state(legacy=False)["state"]["key"].tobytes() == before
 
 
 def test_the_smallest_batches_work() -> None:

@@ -124,7 +124,7 @@ def learn(growth: str, rate: float, noise: float) -> tuple[float, float]:
     for parameter in parameters:
         torch.nn.init.normal_(parameter, std=0.2, generator=generator)
     optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9)
-    rise = MarginConfiguration(final=1.4, start_epoch=0, end_epoch=2, growth=growth, accuracy=0.7)
+    rise = MarginConfiguration(final=1.4, start_epoch=0, end_epoch=2, growth=growth, accuracy=0.7)  # type: ignore[arg-type]
     way, recent, course = 0.0, 0.0, []
     for step in range(400):
         labels = torch.randint(30, (64,), generator=generator)

@@ -27,6 +27,8 @@ from sound_groove.scoring.metrics import cllr, eer, min_cllr, min_dcf
 from sound_groove.synthesis.voices import write_corpus
 from sound_groove.types import ModelIdentity
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SPEAKERS, EACH = 8, 3
 
 
@@ -84,7 +86,7 @@ def test_all_scorings_stand_side_by_side(voices: Path, tmp_path: Path) -> None:
     assert metrics["scoring"] == "cosine" and list(metrics["scorings"]) == list(SCORINGS)
     assert metrics["cohort"] == {"source": str(voices), "speakers": 7, "utterances": 21, "top": 7}
     assert any("cohort: 21 recordings of 7 speakers" in line for line in said)
-    written = {}
+    written: dict[str, Any] = {}
     for name in SCORINGS:
         file = "scores.tsv" if name == "cosine" else f"scores-{name}.tsv"
         cells, scores, labels = read_scores(tmp_path / "out" / file)
@@ -296,6 +298,7 @@ def test_plans_that_make_no_sense_are_refused(tmp_path: Path) -> None:
 
 def test_cohorts_that_cannot_be_used_are_refused_before_anything_is_embedded(voices: Path, tmp_path: Path) -> None:
     utterances = [u for u in manifest(voices) if u.split == "train"]
+    names: tuple[Scoring, ...]
     for kept, names, error, complaint in (
         (utterances[:EACH], SCORINGS, CorpusError, "a cohort needs at least 2 speakers; there is 1"),
         (manifest(voices)[-EACH:], SCORINGS, CorpusError, "a cohort needs at least 2 speakers; there are 0"),
@@ -306,7 +309,7 @@ def test_cohorts_that_cannot_be_used_are_refused_before_anything_is_embedded(voi
         if kept is not None:
             write_manifest(tmp_path / "manifest.jsonl", kept)
         encoder = SpectrumEncoder()
-        settings = VerificationSettings(resamples=0, scoring=ScoringPlan(tuple(names), tmp_path))
+        settings = VerificationSettings(resamples=0, scoring=ScoringPlan(names, tmp_path))
         with pytest.raises(SoundGrooveError, match=complaint) as caught:
             evaluate(encoder, the_trials(voices), tmp_path / "out", settings)
         assert type(caught.value) is error and not encoder.lengths and not (tmp_path / "out").exists()

@@ -267,7 +267,7 @@ def test_what_is_no_embedding_is_refused_and_changes_nothing(
 
 def test_one_embedding_that_is_none_is_refused() -> None:
     index, stored = filled(unit_rows(20))
-    for wrong in (unit_rows(1, 9)[0], unit_rows(1), np.float32(1.0)):
+    for wrong in (unit_rows(1, 9)[0], unit_rows(1), np.array(1.0, np.float32)):
         with pytest.raises(MetricError, match=r"the embedding of 'a' must have the shape \(8,\), not"):
             index.put("a", wrong)
         with pytest.raises(MetricError, match=r"the embedding to search for must have the shape \(8,\), not"):

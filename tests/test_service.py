@@ -24,6 +24,8 @@ from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.service.keys import add_key, remove_key
 
+pytestmark = pytest.mark.service
+
 NAMES = ["a/recordings", "a/../c", "%", "%2F", "?x=1", "日本", 'O\'Neil "x"', "a b+#;", "Zoë", "a" * 200]
 
 

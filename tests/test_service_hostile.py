@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import schemathesis
 
 from broken_audio import encode, hum
 from service_process import EXAMPLES, ServiceProcess, clip, until
@@ -25,6 +24,8 @@ from hostile_names import NAMES, crowd, send_names  # noqa: E402
 from hostile_siege import Siege  # noqa: E402
 from hostile_sockets import requests  # noqa: E402
 from hostile_sockets import talk as talk_to  # noqa: E402
+
+pytestmark = pytest.mark.service
 
 QUICK = ("methods", "addresses", "hosts", "headers", "forms", "boundaries", "TLS", "HTTP/2", "pipelined")
 HEAD = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=XX\r\n"
@@ -231,6 +232,8 @@ def test_a_small_siege_finds_nothing_wrong(tmp_path: Path) -> None:
 
 
 def test_what_is_answered_to_recordings_is_what_the_description_promises(besieged: ServiceProcess) -> None:
+    import schemathesis  # takes seconds
+
     described = schemathesis.openapi.from_url(f"{besieged.address}/openapi.json")
     recordings = {"audio": clip("awb-1")}
     with besieged.client() as client:

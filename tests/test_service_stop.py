@@ -20,6 +20,8 @@ from sound_groove.errors import MissingExtraError
 from sound_groove.service.keys import add_key
 from sound_groove.voiceprints.store.opening import open_store
 
+pytestmark = pytest.mark.service
+
 
 class Enrollers:
     """Clients that enrol one speaker after the other until the service is gone.

@@ -24,6 +24,8 @@ from sound_groove.service.decoding import answer, held
 from sound_groove.service.limits import Limits
 from sound_groove.service.workers import DecodeWorkers
 
+pytestmark = pytest.mark.service
+
 GOOD = (EXAMPLES / "awb-1.flac").read_bytes()
 
 

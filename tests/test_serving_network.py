@@ -58,10 +58,11 @@ def network(negative: bool = False, sharp: bool = False) -> EcapaTdnn:
     with torch.no_grad():
         for module in made.modules():
             if negative and isinstance(module, nn.BatchNorm1d):
-                module.weight *= torch.where(torch.rand(len(module.weight), generator=generator) < 0.3, -1.0, 1.0)
+                module.weight.mul_(torch.where(torch.rand(len(module.weight), generator=generator) < 0.3, -1.0, 1.0))
                 module.weight[0] = 0.0
         if sharp:
             made.pooling.scores.weight *= 60.0
+            assert made.pooling.scores.bias is not None
             made.pooling.scores.bias += 200.0
     return made
 

@@ -69,6 +69,7 @@ def test_training_lists_its_speakers_and_not_those_held_out(tiny_run: Path) -> N
     assert check_unheard(trained, training | held_out) == sorted(training) and held_out
 
 
+@pytest.mark.slow
 def test_fine_tuning_unites_old_speakers_and_new_and_resuming_keeps_both(tiny_run: Path, tmp_path: Path) -> None:
     base = renamed(tiny_run / "best.safetensors", tmp_path / "b.safetensors", {"speaker_digests": by_hand({"anna"})})
     prepared = prepare_corpus(tmp_path, training=4, validation=2)
@@ -84,6 +85,7 @@ def test_fine_tuning_unites_old_speakers_and_new_and_resuming_keeps_both(tiny_ru
     assert load_checkpoint(tmp_path / "run/last.safetensors").header.training["speaker_digests"] == both
 
 
+@pytest.mark.slow
 def test_it_is_said_when_the_model_to_start_from_does_not_know_its_speakers(tiny_run: Path, tmp_path: Path) -> None:
     base = renamed(tiny_run / "best.safetensors", tmp_path / "b.safetensors", {"speaker_digests": []})
     recipe = tiny_recipe(tiny_run.parent / "prepared", training__start_from=str(base), training__epochs=1)
@@ -92,6 +94,7 @@ def test_it_is_said_when_the_model_to_start_from_does_not_know_its_speakers(tiny
     assert any("does not say whom it was trained on" in line for line in said)
 
 
+@pytest.mark.slow
 def test_an_exported_file_carries_them_along(tiny_run: Path, tmp_path: Path, exported: Path, model_path: Path) -> None:
     file = export_onnx(tiny_run, tmp_path / "model.onnx").file
     trained = SpeakerEncoder.load(file, threads=1).trained_speakers

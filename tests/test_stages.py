@@ -121,6 +121,7 @@ def test_stages_follow_each_other_and_count_their_own_epochs(prepared: Path) -> 
 # How they are trained
 
 
+@pytest.mark.slow
 def test_each_stage_follows_its_own_schedule(prepared: Path, tmp_path: Path) -> None:
     recipe = staged(prepared, SECOND)
     said: list[str] = []
@@ -141,6 +142,7 @@ def test_each_stage_follows_its_own_schedule(prepared: Path, tmp_path: Path) -> 
     assert said[3].startswith("stage 2, steps 4 = ")
 
 
+@pytest.mark.slow
 def test_a_stage_reads_crops_of_its_own_length_and_draws_only_its_own_speeds(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +173,7 @@ def parameters(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in checkpoint.tensors.items() if not name.endswith(running)}
 
 
+@pytest.mark.slow
 def test_a_stage_starts_from_the_mean_of_the_last_epochs_with_a_fresh_optimiser(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +194,7 @@ def test_a_stage_starts_from_the_mean_of_the_last_epochs_with_a_fresh_optimiser(
     assert {int(tensor) for name, tensor in last.tensors.items() if name.endswith(".step")} == {1}  # of AdamW
     for name, tensor in parameters(last).items():
         if not name.startswith("optimizer."):
-            mean = sum(epoch[name].double() for epoch in weights[1:4]) / 3
+            mean = torch.stack([epoch[name].double() for epoch in weights[1:4]]).mean(dim=0)
             assert torch.allclose(tensor.double(), mean, atol=1e-6), name
     epochs = rows(tmp_path / "run", "epochs")
     assert [row["mean_validation_eer"] is not None for row in epochs] == [False, False, False, True, True]
@@ -199,6 +202,7 @@ def test_a_stage_starts_from_the_mean_of_the_last_epochs_with_a_fresh_optimiser(
     assert result.best_eer == min(judged)
 
 
+@pytest.mark.slow
 def test_the_mean_is_kept_when_it_is_the_best(prepared: Path, tmp_path: Path) -> None:
     """At a rate that makes single epochs jump about, their mean is nearly always better; here it must be kept if so."""
     recipe = tiny_recipe(prepared, training__epochs=4, training__average_epochs=2)
@@ -218,7 +222,9 @@ def test_the_mean_is_kept_when_it_is_the_best(prepared: Path, tmp_path: Path) ->
 
 
 def test_a_mean_is_that_of_numbers_and_the_last_of_counters() -> None:
-    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    normalisation = nn.BatchNorm1d(3)
+    model = nn.Sequential(nn.Linear(2, 3), normalisation)
+    assert normalisation.num_batches_tracked is not None
     mean, added = WeightMean(), []
     generator = torch.Generator().manual_seed(0)
     for count in range(1, 4):
@@ -226,19 +232,20 @@ def test_a_mean_is_that_of_numbers_and_the_last_of_counters() -> None:
             for tensor in model.state_dict().values():
                 if tensor.is_floating_point():
                     tensor.copy_(torch.rand(tensor.shape, generator=generator))
-            model[1].num_batches_tracked.fill_(count)
+            normalisation.num_batches_tracked.fill_(count)
         added.append({name: tensor.clone().numpy() for name, tensor in model.state_dict().items()})
         mean.add(model)
     mean.load_into(model)
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point():
             assert np.allclose(tensor, np.mean([weights[name] for weights in added], axis=0), atol=1e-6)
-    assert int(model[1].num_batches_tracked) == 3
+    assert int(normalisation.num_batches_tracked) == 3
     again = WeightMean(mean.sums, mean.count)
     again.add(model)
     assert again.count == 4 and mean.count == 3 and not torch.equal(again.sums["0.weight"], mean.sums["0.weight"])
 
 
+@pytest.mark.slow
 def test_a_state_without_the_mean_that_it_should_have_is_refused(prepared: Path, tmp_path: Path) -> None:
     from sound_groove.networks.checkpoint import OPTIMIZER, save_checkpoint
 

@@ -38,7 +38,7 @@ ODD_NAMES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
+@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgres)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "SQLite":
         return SqlitePlace(tmp_path / "voiceprints.db")
@@ -341,6 +341,7 @@ def test_of_threads_that_add_to_one_name_exactly_one_wins(store: VoiceprintStore
     assert len(store.voiceprint("Kim").recordings) == 5
 
 
+@pytest.mark.slow
 def test_processes_change_a_store_together_and_no_change_is_missed(place: Place) -> None:
     children = [child(f"contend({place.location!r}, {prefix!r}, 12)") for prefix in "ABC"]  # they make it, too
     store, mirror, seen = place.open(), Mirror(), 0
@@ -364,6 +365,7 @@ def test_processes_change_a_store_together_and_no_change_is_missed(place: Place)
     store.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_loses_no_enrolment_that_it_acknowledged_and_leaves_no_half_one(place: Place) -> None:
     draws = random.Random(1)
     acknowledged: list[str] = []

@@ -165,7 +165,7 @@ def test_a_room_begins_with_its_direct_path(tmp_path: Path) -> None:
         reverberation_probability=0.5,
     ).read([(0, place) for place in range(200)], SAMPLES)
     assert 70 < len(around.room_items) < 130
-    assert around.room_items.unique().tolist() == around.room_items.tolist()
+    assert torch.unique(around.room_items).tolist() == around.room_items.tolist()
     assert torch.allclose(around.rooms[0], torch.from_numpy(response[40:] / -0.5).float(), atol=1e-6)
 
 
@@ -189,9 +189,9 @@ def test_recorded_noise_is_added_at_its_ratio_behind_the_recorded_room() -> None
     settings = AugmentationConfiguration(
         noise_probability=0.5,
         babble_share=0.0,
-        noise_folders=[{"folder": "noise"}],
+        noise_folders=(NoiseConfiguration(folder=Path("noise")),),
         reverberation_probability=0.5,
-        room_folder="rooms",
+        room_folder=Path("rooms"),
     )
     generator = torch.Generator().manual_seed(0)
     clean = torch.randn(4, SAMPLES, generator=generator) * 0.1
@@ -214,7 +214,10 @@ def test_recorded_noise_is_added_at_its_ratio_behind_the_recorded_room() -> None
 
 def test_babble_of_the_batch_keeps_its_share_beside_recorded_noise() -> None:
     settings = AugmentationConfiguration(
-        noise_probability=0.6, babble_share=0.5, snr_db=(5.0, 5.0), noise_folders=[{"folder": "noise"}]
+        noise_probability=0.6,
+        babble_share=0.5,
+        snr_db=(5.0, 5.0),
+        noise_folders=(NoiseConfiguration(folder=Path("noise")),),
     )
     generator = torch.Generator().manual_seed(0)
     clean = torch.randn(4000, 160, generator=generator)
@@ -235,7 +238,7 @@ def test_coloured_noise_takes_its_share_beside_recorded_noise_and_babble() -> No
         babble_share=0.25,
         coloured_share=0.25,
         snr_db=(5.0, 5.0),
-        noise_folders=[{"folder": "noise"}],
+        noise_folders=(NoiseConfiguration(folder=Path("noise")),),
     )
     # Voices are tones: babble is a sum of them, and coloured noise is anything else.
     voices = torch.sin(torch.arange(800.0) * torch.linspace(0.5, 1.0, 3000).unsqueeze(1))
@@ -272,6 +275,7 @@ def test_short_recordings_of_noise_are_decoded_once_and_heard_to_the_bit(tmp_pat
         assert np.allclose(heard, part / np.sqrt(np.mean(part**2)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_recipe_with_recorded_noise_and_rooms_trains_and_says_what_it_found(tmp_path: Path, musan: Path) -> None:
     write(tmp_path / "rooms" / "a.wav", np.concatenate([[1.0], 0.1 * np.ones(1999)]))
     prepared = prepare_corpus(tmp_path / "corpus", training=4, validation=2, utterances=2)

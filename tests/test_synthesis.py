@@ -35,7 +35,7 @@ def frames_of(samples: Samples) -> NDArray[np.float64]:
     """The louder half of the 40 ms frames of an utterance: (frames, 640)."""
     frames = samples[: len(samples) // 640 * 640].reshape(-1, 640).astype(np.float64)
     energy = np.square(frames).sum(axis=1)
-    return frames[energy > np.median(energy)]
+    return np.asarray(frames[energy > np.median(energy)])
 
 
 def measured_pitch_hz(samples: Samples) -> float:
@@ -56,7 +56,7 @@ def long_term_spectrum(samples: Samples) -> NDArray[np.float64]:
     power = np.square(np.abs(np.fft.rfft(frames_of(samples) * np.hanning(640))))
     bands = power[:, :320].reshape(len(power), 64, 5).mean(axis=2)
     spectrum = np.log(bands + 1e-9).mean(axis=0)
-    return spectrum - spectrum.mean()
+    return np.asarray(spectrum - spectrum.mean())
 
 
 @pytest.mark.parametrize("pitch_hz", [90.0, 130.0, 220.0])

@@ -38,6 +38,7 @@ class StandIn:
     embedding_size = 2
     pads = False
     has_floor = False
+    silence_share: float | None = None
     batch_seconds = 30.0
 
     def __init__(self, clock: Clock, threads: int, slowdown: Sequence[float] = (1.0,)) -> None:

@@ -21,6 +21,7 @@ from accelerate.state import AcceleratorState, PartialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
+from costs import costs
 from processes import heed_interrupts
 from sound_groove.audio.reading import load_audio
 from sound_groove.cli import main
@@ -37,12 +38,21 @@ from sound_groove.recipe.schema import Recipe, ValidationConfiguration
 from sound_groove.training import log
 from sound_groove.training.curves import draw_curves
 from sound_groove.training.preflight import preflight
+from sound_groove.training.result import TrainingResult
 from sound_groove.training.run_folder import RunFolder, append_rows, read_rows, truncate_rows
 from sound_groove.training.schedule import learning_rate, risen
-from sound_groove.training.trainer import Trainer, TrainingResult, _accelerator, train
+from sound_groove.training.trainer import Trainer, _accelerator, train
 from sound_groove.training.validation import can_be_paired, choose_utterances, find_centre, validate
 from sound_groove.types import ModelIdentity
-from training_corpus import draw_nothing, prepare_corpus, rows, tiny_recipe, train_until_killed, write_prepared
+from training_corpus import (
+    draw_nothing,
+    prepare_corpus,
+    rows,
+    tiny_recipe,
+    train_until_killed,
+    training_processes,
+    write_prepared,
+)
 
 RANDOM_PARTS: dict[str, Any] = {  # everything that draws
     "augmentation": {
@@ -81,6 +91,7 @@ def recipe(prepared: Path) -> Recipe:
 
 
 @pytest.fixture(scope="module")
+@costs("slow")
 def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, list[str]]:
     """A run that came to its end, and what it said."""
     said: list[str] = []
@@ -210,6 +221,7 @@ def _parameters(state: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
     return [(name, tensor) for name, tensor in state.items() if not name.endswith(statistics)]
 
 
+@pytest.mark.slow
 def test_made_up_voices_are_learnt(tmp_path: Path) -> None:
     """Enough to see that it learns: utterances that were held out are given to their voices, one of eight.
 
@@ -255,9 +267,10 @@ def test_the_number_of_workers_changes_no_loss(
     assert steps_text(tmp_path / "run") == steps_text(finished[0].folder)
 
 
+@pytest.mark.slow
 def test_training_touches_no_global_state_and_precisions_may_follow_each_other(prepared: Path, tmp_path: Path) -> None:
     def state() -> list[object]:
-        numpy_state = np.random.get_state()[1].tobytes()  # type: ignore[union-attr]
+        numpy_state = np.random.get_state(legacy=False)["state"]["key"].tobytes()
         settings = (torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled())
         return [torch.get_rng_state().tolist(), numpy_state, random.getstate(), dict(os.environ), *settings]
 
@@ -320,6 +333,7 @@ def test_margin_penalty_and_scale_rise_together_and_follow_the_accuracy_where_th
     assert margins[123:] == pytest.approx([0.1] * len(margins[123:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -345,6 +359,7 @@ def test_other_recipes_train_as_well(prepared: Path, tmp_path: Path, changes: di
 # Killed and resumed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "moments"),
     [
@@ -388,8 +403,7 @@ def test_a_run_that_was_killed_many_times_gives_the_losses_of_one_that_was_not(
 ) -> None:
     recipe = tiny_recipe(prepared, **RANDOM_PARTS, **changes, training__checkpoint_every=3)
     whole = train(recipe, tmp_path / "whole")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sound_groove.training.trainer"])
+    context = training_processes()
     folder = tmp_path / "killed"
     for moment, count in (*moments, ("never", 1)):
         process = context.Process(
@@ -409,6 +423,7 @@ def test_a_run_that_was_killed_many_times_gives_the_losses_of_one_that_was_not(
     assert len(json.loads((folder / "run.json").read_text(encoding="utf-8"))["started"]) > 2
 
 
+@pytest.mark.slow
 def test_the_command_can_be_killed_from_outside_and_interrupted_from_the_keyboard(
     prepared: Path, tmp_path: Path
 ) -> None:
@@ -548,6 +563,7 @@ def poison_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Augmentation, "__call__", poisoned)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_a_number_stops_the_run_and_leaves_the_last_good_checkpoint(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -576,6 +592,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_leaves_the_last_good_chec
     assert not (folder / "failure.json").exists()
 
 
+@pytest.mark.slow
 def test_weights_that_run_away_stop_the_run(prepared: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(
         prepared,
@@ -700,6 +717,7 @@ def test_a_damaged_speaker_table_is_refused(prepared: Path, tmp_path: Path, cont
     assert "spk2id.json: cannot be read (No such file" in problems_of(recipe, tmp_path / "run")[0]
 
 
+@pytest.mark.slow
 def test_every_speed_of_every_speaker_is_a_class(prepared: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(prepared, augmentation={"speeds": [0.9, 1.0, 1.1]}, training__epochs=1)
     plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
@@ -722,6 +740,7 @@ def test_a_speaker_of_whom_all_utterances_are_too_short_gets_no_class(prepared: 
     assert gone not in {u.speaker for u in plan.utterances}
 
 
+@pytest.mark.slow
 def test_an_earlier_run_is_replaced_only_when_asked_and_nothing_else_with_it(prepared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     recipe = tiny_recipe(prepared, training__epochs=1, training__batches_per_epoch=1)
@@ -752,6 +771,7 @@ def test_a_folder_that_is_no_run_is_never_written_into(prepared: Path, tmp_path:
 # What goes wrong on the way
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["steps.jsonl", "epochs.jsonl", "curves.png", "last.safetensors", "best.safetensors"])
 def test_a_run_folder_that_cannot_be_written_stops_the_run_in_one_sentence(
     prepared: Path, tmp_path: Path, name: str
@@ -785,6 +805,7 @@ def spoil_best(recipe: Recipe, folder: Path, spoil: Any) -> None:
         trainer._validate()
 
 
+@pytest.mark.slow
 def test_a_reading_process_that_dies_is_a_sentence(prepared: Path, tmp_path: Path) -> None:
     def kill_a_worker(line: str) -> None:
         if line.startswith("epoch"):
@@ -796,6 +817,7 @@ def test_a_reading_process_that_dies_is_a_sentence(prepared: Path, tmp_path: Pat
         train(recipe, tmp_path / "run", say=kill_a_worker)
 
 
+@pytest.mark.slow
 def test_a_file_that_vanishes_on_the_way_stops_the_run_and_names_itself(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -816,6 +838,7 @@ def test_a_file_that_vanishes_on_the_way_stops_the_run_and_names_itself(
 # The command line
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_prints_where_the_model_lies(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def test_both_the_processor_and_its_library_must_know_bf16(
     assert cpu_computes_bf16() == (there and torch._C._has_mkldnn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there", [True, False])
 def test_what_was_chosen_is_written_down_and_used(
     there: bool, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -160,6 +161,7 @@ def test_what_was_chosen_is_written_down_and_used(
     assert losses["auto"] == losses[chosen]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("began_with", [True, False])
 def test_a_resumed_run_keeps_its_precision_on_another_processor(
     began_with: bool, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

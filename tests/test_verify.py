@@ -75,6 +75,7 @@ def test_the_result_folder_holds_what_the_contract_says(tree: CnCelebTree, tmp_p
     assert metrics["trial_list"]["format"] == "CN-Celeb" and len(metrics["trial_list"]["sha256"]) == 64
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_each_recording_is_embedded_once_and_short_ones_are_not_dropped(tree: CnCelebTree, tmp_path: Path) -> None:
     encoder = SpectrumEncoder()
     trial_set = trials_from_list(tree.lists / "trials.lst", tree.cnceleb1 / "eval")
@@ -85,10 +86,11 @@ def test_each_recording_is_embedded_once_and_short_ones_are_not_dropped(tree: Cn
     assert all(row[3] == "" for row in read_scores(tmp_path / "out/scores.tsv")[0])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_two_enrolment_protocols_are_what_they_say(tree: CnCelebTree, tmp_path: Path) -> None:
     scores = {}
     for protocol in ("concatenated", "average"):
-        trial_set = trials_from_list(tree.lists / "trials.lst", tree.cnceleb1 / "eval", protocol)  # type: ignore[arg-type]
+        trial_set = trials_from_list(tree.lists / "trials.lst", tree.cnceleb1 / "eval", protocol)
         metrics = evaluate(SpectrumEncoder(), trial_set, tmp_path / protocol, QUICK)
         assert metrics["protocol"] == protocol
         scores[protocol] = read_scores(tmp_path / protocol / "scores.tsv")
@@ -99,7 +101,7 @@ def test_the_two_enrolment_protocols_are_what_they_say(tree: CnCelebTree, tmp_pa
 
     def embedding(folder: Path, name: str) -> np.ndarray:
         path = next(path for path in folder.iterdir() if path.stem == Path(name).stem)
-        return encoder.embed([soundfile.read(path, dtype="float32")[0]])[0].astype(np.float64)
+        return np.asarray(encoder.embed([soundfile.read(path, dtype="float32")[0]])[0], dtype=np.float64)
 
     mean = sum(embedding(tree.cnceleb1 / "data" / speaker, name) for name in names)
     test = embedding(tree.cnceleb1 / "eval/test", scores["average"][0][0][1])
@@ -120,6 +122,7 @@ def test_the_same_run_gives_the_same_files(small: Path) -> None:
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_crops_reach_the_encoder_and_the_record(small: Path) -> None:
     encoder = SpectrumEncoder()
     trial_set = trials_from_list(small / "trials.txt", small / "wav")
@@ -130,6 +133,7 @@ def test_crops_reach_the_encoder_and_the_record(small: Path) -> None:
     assert metrics["eer"]["low"] is None and metrics["interval"]["resamples"] == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_too_few_recordings_leave_out_the_picture_and_say_so(small: Path) -> None:
     metrics, _ = run_small(small)
     assert not (small / "out/tsne.png").exists()
@@ -137,6 +141,7 @@ def test_too_few_recordings_leave_out_the_picture_and_say_so(small: Path) -> Non
     assert any("only 2 speakers" in note for note in metrics["notes"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_duplicates_are_scored_and_reported(small: Path) -> None:
     content = (small / "trials.txt").read_text()
     (small / "trials.txt").write_bytes(("\ufeff" + content + content).replace("\n", "\r\n").encode())
@@ -145,6 +150,7 @@ def test_duplicates_are_scored_and_reported(small: Path) -> None:
     assert "6 trials repeat an earlier one; all were scored, as listed" in metrics["notes"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_joined_files_of_a_validation_set_are_one_utterance(small: Path) -> None:
     lines = [
         {"speaker": n[0], "utterance": f"{n[0]}/{n}", "paths": [f"wav/{n}.wav"], "feature_path": None}
@@ -178,6 +184,7 @@ def spoil(folder: Path) -> None:
         file.write("1 a1.wav a3.wav\n1 a2.wav short.wav\n0 a1.wav c1.wav\n")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_trial_that_a_bad_file_costs_is_named(small: Path) -> None:
     spoil(small)
     encoder, said = SpectrumEncoder(), list[str]()
@@ -197,6 +204,7 @@ def test_every_trial_that_a_bad_file_costs_is_named(small: Path) -> None:
     assert any("short.wav" in line and "costs 1 trial (line 8)" in line for line in said)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_rest_is_scored_when_that_is_allowed(small: Path) -> None:
     spoil(small)
     said: list[str] = []
@@ -211,6 +219,7 @@ def test_the_rest_is_scored_when_that_is_allowed(small: Path) -> None:
     assert len(said) >= 3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_unreadable_file_found_late_ends_the_embedding_but_not_the_search(small: Path) -> None:
     for name in ("b1", "b2"):
         (small / f"wav/{name}.wav").write_text("no audio\n")
@@ -221,6 +230,7 @@ def test_an_unreadable_file_found_late_ends_the_embedding_but_not_the_search(sma
     assert len(said) == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_wrong_audio_root_is_told_in_one_sentence(small: Path) -> None:
     (small / "empty").mkdir()
     trial_set = trials_from_list(small / "trials.txt", small / "empty")
@@ -229,6 +239,7 @@ def test_a_wrong_audio_root_is_told_in_one_sentence(small: Path) -> None:
     assert not (small / "out").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_left_to_measure_is_an_error_even_when_missing_is_allowed(small: Path) -> None:
     for path in (small / "wav").iterdir():
         path.write_bytes(b"")
@@ -237,6 +248,7 @@ def test_nothing_left_to_measure_is_an_error_even_when_missing_is_allowed(small:
     assert not (small / "out").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_kind_of_trial_is_refused_before_the_work(small: Path) -> None:
     (small / "trials.txt").write_text("1 a1.wav a2.wav\n1 b1.wav b2.wav\n")
     with pytest.raises(MetricError, match="all 2 trials are same-speaker trials"):
@@ -246,6 +258,7 @@ def test_one_kind_of_trial_is_refused_before_the_work(small: Path) -> None:
 # --- the folder
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_earlier_result_is_replaced_only_by_force(small: Path) -> None:
     run_small(small)
     (small / "out/mine.txt").write_text("not a result")
@@ -260,6 +273,7 @@ def test_an_earlier_result_is_replaced_only_by_force(small: Path) -> None:
     assert (small / "out/mine.txt").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_fails_while_writing_leaves_the_earlier_result(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_small(small)
     before = {path.name: path.read_bytes() for path in (small / "out").iterdir()}
@@ -275,6 +289,7 @@ def test_a_run_that_fails_while_writing_leaves_the_earlier_result(small: Path, m
     assert not list(small.glob(".out*"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_file_in_the_way_is_refused(small: Path) -> None:
     (small / "out").write_text("a file")
     with pytest.raises(OutputError, match="is a file, not a folder"):
@@ -284,6 +299,7 @@ def test_a_file_in_the_way_is_refused(small: Path) -> None:
 # --- embedding
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_windows_and_threads_change_nothing(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recordings = [(path,) for path in sorted((small / "wav").iterdir())]
     expected = embed_recordings(SpectrumEncoder(), recordings).embeddings
@@ -300,6 +316,7 @@ def verify(*words: object) -> int:
     return main(["verify", *map(str, words)])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_line_prints_a_table_or_json(
     small: Path, model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -316,6 +333,7 @@ def test_the_command_line_prints_a_table_or_json(
     assert printed.out == "" and printed.err.startswith("error: ") and "--force" in printed.err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_line_refuses_wrong_use_with_2(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trials = ("--model", "m", "--trials", small / "trials.txt")
     for words, message in (
@@ -328,12 +346,13 @@ def test_the_command_line_refuses_wrong_use_with_2(small: Path, capsys: pytest.C
     ):
         assert verify(*words) == 2
         assert message in capsys.readouterr().err
-    for words in ((), ("--trials", "a", "--val-meta", "b"), (*trials, "--enrollment", "both")):
+    for wrong in ((), ("--trials", "a", "--val-meta", "b"), (*trials, "--enrollment", "both")):
         with pytest.raises(SystemExit) as caught:
-            verify(*words)
+            verify(*wrong)
         assert caught.value.code == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_bad_file_ends_the_command_with_1_and_one_sentence_for_each(
     small: Path, model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -346,6 +365,7 @@ def test_a_bad_file_ends_the_command_with_1_and_one_sentence_for_each(
     assert verify(*words, "--out", small / "out", "--allow-missing") == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.corpus
 def test_the_stand_in_does_better_than_chance_on_real_voices(corpus: Path, tmp_path: Path) -> None:
     trial_set = trials_from_list(corpus / "val_trials/dsp.txt", corpus)

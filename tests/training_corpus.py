@@ -5,6 +5,8 @@ import os
 import signal
 from collections.abc import Callable
 from copy import deepcopy
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,14 @@ def draw_nothing(path: Path, steps: list[Any], epochs: list[Any], title: str) ->
     partial.replace(path)
 
 
+def training_processes() -> ForkServerContext:
+    """What starts processes that train: they begin with everything loaded, which takes longer than a tiny training."""
+    context = get_context("forkserver")
+    # an optimiser loads torch._dynamo at its first step
+    context.set_forkserver_preload(["sound_groove.training.trainer", "torch._dynamo"])
+    return context
+
+
 def train_until_killed(recipe: Recipe, folder: str, resume: bool, moment: str, count: int) -> None:
     """Train in this process, and kill it (SIGKILL, to itself) at a moment; to be run in a process of its own.
 
@@ -137,7 +147,7 @@ def train_until_killed(recipe: Recipe, folder: str, resume: bool, moment: str, c
         count: at which of these moments, from 1.
     """
     torch.set_num_threads(1)
-    log.draw_curves = draw_nothing  # type: ignore[assignment]
+    log.draw_curves = draw_nothing  # type: ignore[attr-defined]
     left = [count]
 
     def deadly(function: Callable[..., Any], after: bool) -> Callable[..., Any]:
@@ -155,5 +165,5 @@ def train_until_killed(recipe: Recipe, folder: str, resume: bool, moment: str, c
     elif moment == "write":
         os.fsync = deadly(os.fsync, after=False)
     elif moment == "validation":
-        validation.read_crop = deadly(validation.read_crop, after=True)
+        validation.read_crop = deadly(validation.read_crop, after=True)  # type: ignore[attr-defined]
     trainer.train(recipe, folder, resume=resume)

@@ -1,0 +1,35 @@
+"""A small model of random weights, and one that was trained, for whoever needs any model."""
+
+from pathlib import Path
+
+import torch
+
+from sound_groove.networks.architectures import build_network
+from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
+from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.training.trainer import train
+from training_corpus import prepare_corpus, tiny_recipe
+
+
+def write_model(path: Path) -> None:
+    """A network with random weights and a made-up score map, as a model file."""
+    configuration = NetworkConfiguration(channels=16, embedding_size=12)
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(configuration)
+    generator = torch.Generator().manual_seed(1)
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        values = torch.randn(tensor.shape, generator=generator) * 0.1
+        # batch statistics as after training: not the fresh 0 and 1, and variances above 0
+        tensors[NETWORK + name] = (
+            tensor if not tensor.is_floating_point() else values.abs() if "var" in name else values
+        )
+    score_map = {"scale": 10.0, "offset": -3.0, "fitted_on": "nothing: made up"}
+    facts = {"epoch": 3, "validation_eer": 0.125, "description": "random weights"}
+    save_checkpoint(path, tensors, CheckpointHeader("random", configuration.model_dump(), score_map, facts))
+
+
+def train_model(folder: Path) -> None:
+    """One epoch on made-up voices; the run lies in `run`."""
+    recipe = tiny_recipe(prepare_corpus(folder), training__epochs=1, description="made-up voices, for tests")
+    train(recipe, folder / "run")
