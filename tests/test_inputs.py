@@ -74,7 +74,7 @@ def test_a_floor_is_laid_below_the_level_of_each_crop(tmp_path: Path) -> None:
 def test_silence_lies_behind_each_crop_as_behind_each_recording(tmp_path: Path) -> None:
     recipe = tiny_recipe(prepare_corpus(tmp_path / "corpus"), network__floor_db=40.0, network__silence_share=0.5)
     plan = preflight(recipe, RunFolder(tmp_path / "run"), resume=False, force=False)
-    inputs = inputs_of(recipe, plan)
+    inputs = inputs_of(plan)
     batch = next(iter(training_batches(inputs.source(0), plan.stages[0].sampler, range(1), workers=0))).to(CPU)
     crops, samples = batch.inputs.shape
     padded = torch.cat((batch.inputs, torch.zeros(crops, round(0.5 * samples))), dim=1)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_what_was_heard_takes_the_place_of_the_recording(
         enroll(store, "a", [first], encoder, force=True)
         enroll(store, "b", second, encoder, force=True)
         gallery = open_gallery(store, encoder.identity)
-        answers = [compare(first, third, encoder), verify_speaker(store, "a", third, encoder),
+        answers: list[Any] = [compare(first, third, encoder), verify_speaker(store, "a", third, encoder),
                    identify(gallery, third, encoder)]  # fmt: skip
         assert len(counted) == 3  # nothing is listened to again
         assert [one.as_dict() for one in answers] == [
@@ -147,11 +148,11 @@ def test_files_of_several_channels_are_decoded_once_and_told_of_after_a_restart(
 ) -> None:
     monkeypatch.setattr(bulk, "CHUNK", 1)
     opened: list[str] = []
-    open_recording = listener_module.open_recording
+    open_recording = vars(listener_module)["open_recording"]
 
     def count(recording: str, *others: object, **options: object) -> object:
         opened.append(recording)
-        return open_recording(recording, *others, **options)  # type: ignore[arg-type]
+        return open_recording(recording, *others, **options)
 
     monkeypatch.setattr(listener_module, "open_recording", count)
     monkeypatch.setattr(listening, "read_recording", lambda *_: pytest.fail("it was read a second time"))
