@@ -251,6 +251,7 @@ def huge(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [endless, huge])
 def test_a_strange_file_costs_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path]
