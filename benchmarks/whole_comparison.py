@@ -8,7 +8,7 @@ that. In seconds for the two recordings, the shortest of several turns, the part
 
     decode    reading the files
     detect    judging them: speech, noise, clipping, band
-    network   their embeddings from the samples, and nothing else
+    network   their embeddings from the samples of their speech, and nothing else
     whole     `sound_groove.compare` with the encoder at hand
     ratio     whole / network
 """
@@ -24,6 +24,7 @@ import numpy as np
 import soundfile
 
 from sound_groove import SpeakerEncoder, compare, load_audio
+from sound_groove.audio.pauses import without_pauses
 from sound_groove.audio.quality import assess
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.provenance import machine
@@ -59,10 +60,11 @@ def measure(folder: Path, seconds: int, encoder: SpeakerEncoder, turns: int) -> 
         if not path.exists():
             soundfile.write(path, recording(speaker, seconds), SAMPLE_RATE)
     sides = [load_audio(path) for path in paths]
+    voices = [without_pauses(side) for side in sides]
     calls: dict[str, Callable[[], object]] = {
         "decode": lambda: [load_audio(path) for path in paths],
         "detect": lambda: [assess(side, SAMPLE_RATE) for side in sides],
-        "network": lambda: [encoder.embed([side]) for side in sides],
+        "network": lambda: [encoder.embed_voices([voice]) for voice in voices],
         "whole": lambda: compare(paths[0], paths[1], encoder),
     }
     return shortest(calls, 1 if seconds > LONG_S else turns)
