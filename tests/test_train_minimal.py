@@ -9,6 +9,7 @@ import torch
 SCRIPT = Path(__file__).parents[1] / "examples" / "train_minimal.py"
 
 
+@pytest.mark.slow
 def test_the_smallest_training_learns(capsys: pytest.CaptureFixture[str]) -> None:
     state = torch.get_rng_state()
     untrained, trained = runpy.run_path(str(SCRIPT))["train"](steps=60)
