@@ -23,6 +23,15 @@ from sound_groove.types import Samples
 
 TIME_S = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
 
+OFF = UnheardConfiguration(
+    gate_probability=0,
+    padding_probability=0,
+    loss_probability=0,
+    comfort_probability=0,
+    cut_probability=0,
+    gain_db=(0, 0),
+)
+
 
 def voice(duration_s: float = 2.0) -> Samples:
     return speak(made_up_speaker(4, 1), 0, duration_s)[: int(duration_s * SAMPLE_RATE)]
@@ -163,14 +172,7 @@ def test_padding_is_zeros_around_or_the_crop_repeated() -> None:
 
 
 def test_pauses_that_are_cut_out_are_gone_and_the_speech_fills_the_crop() -> None:
-    only_cut = UnheardConfiguration(
-        gate_probability=0,
-        padding_probability=0,
-        loss_probability=0,
-        comfort_probability=0,
-        cut_probability=1,
-        gain_db=(0, 0),
-    )
+    only_cut = OFF.model_copy(update={"cut_probability": 1.0})
     speech = voice()
     samples = np.concatenate((speech, np.zeros(3 * SAMPLE_RATE, np.float32)))
     cut = unheard(samples, only_cut, np.random.default_rng(3))
@@ -179,16 +181,8 @@ def test_pauses_that_are_cut_out_are_gone_and_the_speech_fills_the_crop() -> Non
 
 
 def test_what_is_off_changes_nothing() -> None:
-    off = UnheardConfiguration(
-        gate_probability=0,
-        padding_probability=0,
-        loss_probability=0,
-        comfort_probability=0,
-        cut_probability=0,
-        gain_db=(0, 0),
-    )
     samples = voice()
-    assert np.array_equal(unheard(samples, off, np.random.default_rng(3)), samples)
+    assert np.array_equal(unheard(samples, OFF, np.random.default_rng(3)), samples)
 
 
 def shard_of(number: int, crops: int = 8) -> CropShard:

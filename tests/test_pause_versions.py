@@ -74,5 +74,4 @@ def test_a_recording_shorter_than_a_frame_has_no_pause() -> None:
 
 def hear_only(monkeypatch: pytest.MonkeyPatch, speech: list[tuple[int, int]]) -> None:
     """Let the detector find these stretches."""
-    monkeypatch.setattr("sound_groove.synthesis.treated_pauses.find_speech", lambda samples: np.empty(0, np.bool_))
-    monkeypatch.setattr("sound_groove.synthesis.treated_pauses.speech_spans", lambda flags, total: speech)
+    monkeypatch.setattr("sound_groove.synthesis.treated_pauses.speech_in", lambda samples: speech)

@@ -15,7 +15,7 @@ import numpy as np
 
 from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import Span
-from sound_groove.audio.speech import find_speech, speech_spans
+from sound_groove.audio.speech import speech_in
 from sound_groove.types import Samples
 
 AROUND_S = 0.5  # kept before and after speech: with less, single words were told apart less well
@@ -31,7 +31,7 @@ def without_pauses(samples: Samples, speech: Sequence[Span] | None = None, aroun
         speech: stretches of speech in it, where they are known.
         around_s: what is kept before and after each.
     """
-    spoken = speech_spans(find_speech(samples), len(samples)) if speech is None else speech
+    spoken = speech_in(samples) if speech is None else speech
     return joined([samples[start:end] for start, end in kept_spans(spoken, len(samples), around_s)])
 
 

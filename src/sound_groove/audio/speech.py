@@ -96,6 +96,11 @@ def speech_spans(is_speech: Flags, total: int) -> list[Span]:
     return [(begin * CHUNK, min(end * CHUNK, total)) for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
 
+def speech_in(samples: Samples) -> list[Span]:
+    """The stretches of speech in samples (samples,) at 16 kHz."""
+    return speech_spans(find_speech(samples), len(samples))
+
+
 def runs(flags: Flags) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """First index of each run of True, and the index after its last."""
     edges = np.diff(np.concatenate(([0], flags.view(np.int8), [0])))

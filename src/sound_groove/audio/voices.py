@@ -16,7 +16,7 @@ from sound_groove.audio.level import frame_energies, level_of, level_spans
 from sound_groove.audio.pauses import assembled, kept_spans, within
 from sound_groove.audio.pieces import Array, Span, repeated
 from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording
-from sound_groove.audio.speech import find_speech, speech_spans
+from sound_groove.audio.speech import speech_in
 from sound_groove.types import Samples
 
 LISTENED_SAMPLES = 600 * SAMPLE_RATE  # of a recording that are listened to at a time: 38 MB
@@ -66,11 +66,6 @@ Voice: TypeAlias = Samples | LongVoice
 def is_long(recording: OpenRecording) -> bool:
     """Whether a recording is to be listened to part by part."""
     return recording.samples > LISTENED_SAMPLES
-
-
-def speech_in(samples: Samples) -> list[Span]:
-    """The stretches of speech in samples (samples,) at 16 kHz."""
-    return speech_spans(find_speech(samples), len(samples))
 
 
 def long_voice(recording: OpenRecording, listen: Callable[[Samples], Sequence[Span]] = speech_in) -> LongVoice:

@@ -215,9 +215,8 @@ class SpeakerEncoder:
         """Embed one recording or several.
 
         What is embedded of a recording is its speech, with pauses of a second at most, and as much silence behind it as
-        the model asks for (`sound_groove.audio.pauses`). Hours of
-        audio take no more memory than minutes: a recording of more than ten minutes is listened to part by part, and
-        then decoded again.
+        the model asks for (`sound_groove.audio.pauses`). Hours of audio take no more memory than minutes: a recording
+        of more than ten minutes is listened to part by part, and then decoded again.
 
         Args:
             recordings: each as `audio.reading.load_audio` takes it: a path, which may name a channel (`call.wav#2`),

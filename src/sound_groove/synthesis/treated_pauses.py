@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio.reading import SAMPLE_RATE
-from sound_groove.audio.speech import find_speech, speech_spans
+from sound_groove.audio.speech import speech_in
 from sound_groove.types import Samples
 
 FRAME = SAMPLE_RATE // 50
@@ -55,7 +55,7 @@ def treated(samples: Samples, treatment: Treatment, rng: np.random.Generator) ->
 def pauses(samples: Samples) -> NDArray[np.bool_]:
     """Which samples (samples,) the speech detector finds no speech in; none where it finds no speech at all."""
     is_pause = np.ones(len(samples), np.bool_)
-    for start, end in speech_spans(find_speech(samples), len(samples)):
+    for start, end in speech_in(samples):
         is_pause[start:end] = False
     return is_pause & ~is_pause.all()
 
