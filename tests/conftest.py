@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from costs import costs
-from once import Once, trace_once
+from once import Once, open_once, trace_once
 from sound_groove.files import CACHE_VARIABLE
 
 if TYPE_CHECKING:
@@ -55,6 +55,14 @@ def traced_once(request: pytest.FixtureRequest, once: Once) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if any(item.get_closest_marker("slow") for item in request.session.items):
             trace_once(once, patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def opened_once() -> Iterator[None]:
+    """No model file is opened by onnxruntime twice in a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        open_once(patch)
         yield
 
 
@@ -125,6 +133,11 @@ def postgres() -> "Iterator[PostgresServer]":
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A point in the place of every picture: drawing them takes most of the time of a small evaluation."""
-    from matplotlib.figure import Figure
+    from sound_groove.evaluation.report import plots
 
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(POINT))
+    def point(path: Path, *_: object) -> str:
+        path.write_bytes(POINT)
+        return ""
+
+    for name in [name for name in vars(plots) if name.startswith("plot_")]:
+        monkeypatch.setattr(plots, name, point)

@@ -5,7 +5,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import onnx
 
     from sound_groove.networks.checkpoint import Checkpoint
+
+
+MOST_OPEN = 8  # models that a process keeps, of some 40 MB each
 
 
 class Once:
@@ -59,3 +62,23 @@ def trace_once(once: Once, patch: pytest.MonkeyPatch) -> None:
         return onnx.load(once.folder(f"graph-{checkpoint.hash}", make) / "graph.onnx")
 
     patch.setattr(onnx_file, "_trace", remembered)
+
+
+def open_once(patch: pytest.MonkeyPatch) -> None:
+    """Let onnxruntime open each file once in a process: it takes longer than a short recording's embedding."""
+    from sound_groove.encoder import runtimes
+
+    opened: dict[tuple[object, ...], runtimes.OpenedModel] = {}
+    opening = runtimes._in_onnxruntime
+
+    @functools.wraps(opening)
+    def remembered(path: Path, *how: Any) -> runtimes.OpenedModel:
+        facts = path.stat()
+        key = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, *how)
+        if key not in opened:
+            while len(opened) >= MOST_OPEN:
+                del opened[next(iter(opened))]
+            opened[key] = opening(path, *how)
+        return opened[key]
+
+    patch.setattr(runtimes, "_in_onnxruntime", remembered)

@@ -1,10 +1,11 @@
 """The report of an evaluation: a page that needs no other file, and a table for the terminal."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from sound_groove.errors import printable
@@ -109,8 +110,7 @@ def write_report(
     """
     shown = {picture.name: read_picture(picture) for picture in pictures if picture.exists()}
     reliability, genre_pairs = shown.pop(RELIABILITY, None), shown.pop(GENRE_PAIRS, None)
-    environment = _environment()
-    environment.globals |= {
+    names = {
         "metrics": dict.fromkeys(OPTIONAL) | metrics,
         "figures": FIGURES,
         "headlines": HEADLINES,
@@ -126,13 +126,21 @@ def write_report(
         "excerpts": excerpts or {},
         "excerpt_s": EXCERPT_S,
     }
-    rendered = [(name, heading, environment.get_template(f"{name}.html").render().strip()) for name, heading in PARTS]
+    rendered = [(name, heading, _template(name).render(names).strip()) for name, heading in PARTS]
     sections = [(name, heading, Markup(content)) for name, heading, content in rendered if content]
-    path.write_text(environment.get_template("page.html").render(sections=sections) + "\n", encoding="utf-8")
+    path.write_text(_template("page").render(names, sections=sections) + "\n", encoding="utf-8")
 
 
+def _template(name: str) -> Template:
+    return _environment().get_template(f"{name}.html")
+
+
+@cache
 def _environment() -> Environment:
-    """Where the templates are found, and how they write. Whatever they print is made printable, and escaped."""
+    """Where the templates are found, and how they write. Whatever they print is made printable, and escaped.
+
+    There is one for a process, as it keeps the templates that it has compiled.
+    """
     environment = Environment(
         loader=PackageLoader("sound_groove.evaluation.report"),
         undefined=StrictUndefined,
