@@ -1,6 +1,6 @@
 """A store of a million speakers in a file: how long it takes to open, what memory it takes, how fast it identifies.
 
-    python benchmarks/gallery.py [--speakers 1000000] [--queries 100] [--threads 2]
+    python benchmarks/gallery.py [--speakers 1000000] [--queries 100] [--threads 2] [--encrypted]
 
 The speakers are made up: one recording each, an embedding of 192 values in a random direction. They are written into
 the tables of a store in one go, which the product never does; from then on everything is what `identify` and the
@@ -8,7 +8,6 @@ service do. An identification is everything but decoding and embedding: the sear
 """
 
 import argparse
-import sqlite3
 import tempfile
 import time
 from contextlib import closing
@@ -28,16 +27,11 @@ from sound_groove.voiceprints.gallery import open_gallery
 from sound_groove.voiceprints.identification import identify
 from sound_groove.voiceprints.store.changing import changed_entry
 from sound_groove.voiceprints.store.interface import VoiceprintStore
-from sound_groove.voiceprints.store.opening import open_store
 from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, timestamp
-from sound_groove.voiceprints.store.rows import (
-    RECORDING_COLUMNS,
-    SPEAKER_COLUMNS,
-    entry_row,
-    recording_row,
-    sealed_embedding,
-)
-from sound_groove.voiceprints.store.sealing import PlainSealer
+from sound_groove.voiceprints.store.rows import RECORDING_COLUMNS, WRITTEN_COLUMNS, recording_row
+from sound_groove.voiceprints.store.sealing import AesSealer, PlainSealer, Sealer
+from sound_groove.voiceprints.store.sqlite import SqliteStore
+from sound_groove.voiceprints.store.tally import tally_of
 
 SIZE, PART = 192, 10_000
 MODEL = ModelIdentity("made up", "0" * 64)
@@ -59,38 +53,45 @@ def main() -> None:
     parser.add_argument("--speakers", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--encrypted", action="store_true")
     arguments = parser.parse_args()
     print(machine(arguments.threads))
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "voices.db"
-        fill(path, arguments.speakers, generator)
+        sealer = AesSealer(bytes(range(32))) if arguments.encrypted else PlainSealer()
+        start = time.perf_counter()
+        fill(path, arguments.speakers, generator, sealer)
+        print(f"written in {time.perf_counter() - start:.0f} s")
         print(f"{arguments.speakers:,} speakers, a file of {path.stat().st_size / 1e9:.2f} GB")
-        with closing(open_store(path)) as store:
+        with closing(SqliteStore(path, False, sealer)) as store:
             measure(store, arguments.queries, generator)
 
 
-def fill(path: Path, count: int, generator: np.random.Generator) -> None:
-    """Write so many speakers into a new store."""
-    open_store(path, create=True).close()
-    places = ", ".join("?" * 13)
-    with closing(sqlite3.connect(path)) as database, tqdm(total=count, desc="writing", disable=None) as bar:
-        database.execute("PRAGMA synchronous = OFF")
+def fill(path: Path, count: int, generator: np.random.Generator, sealer: Sealer) -> None:
+    """Write so many speakers into a new store, in names that are in no order."""
+    places = ", ".join("?" * len(WRITTEN_COLUMNS.split(", ")))
+    order = generator.permutation(count)
+    with closing(SqliteStore(path, True, sealer)) as store, tqdm(total=count, desc="writing", disable=None) as bar:
+        store._database.execute("PRAGMA synchronous = OFF")
         for start in range(0, count, PART):
             speakers, recordings, events = [], [], []
             for number in range(start, min(start + PART, count)):
                 recording = made_up(number, directions(1, generator)[0])
-                entry = changed_entry(f"speaker {number}", None, [recording], MODEL, number + 1)
-                centroid = sealed_embedding(recording.embedding, entry.id, PlainSealer())
-                speakers.append((*entry_row(entry), centroid))
-                recordings.append((*recording_row(recording, PlainSealer()), entry.id))
+                entry = changed_entry(f"speaker {order[number]}", None, [recording], MODEL, number + 1)
+                speakers.append(store._written_row(entry, [recording]))
+                recordings.append((*recording_row(recording, store._sealer), entry.id))
                 events.append((number + 1, timestamp(), "enrolled", entry.id, 1, MODEL.hash, "benchmark"))
-            database.executemany(f"INSERT INTO speakers ({SPEAKER_COLUMNS}, centroid) VALUES ({places})", speakers)
-            statement = f"INSERT INTO recordings ({RECORDING_COLUMNS}, speaker) VALUES ({', '.join('?' * 11)})"
-            database.executemany(statement, recordings)
-            database.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", events)
-            database.commit()
+            with store._changing():
+                store._execute_many(f"INSERT INTO speakers ({WRITTEN_COLUMNS}) VALUES ({places})", speakers)
+                statement = f"INSERT INTO recordings ({RECORDING_COLUMNS}, speaker) VALUES ({', '.join('?' * 11)})"
+                store._execute_many(statement, recordings)
+                store._execute_many("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", events)
             bar.update(len(speakers))
+        if sealer.encrypts:
+            with store._changing():
+                marks = (row[0] for row in store._execute("SELECT seal FROM speakers"))
+                store._remember_tally(tally_of(count, marks, store._sealer))
 
 
 def measure(store: VoiceprintStore, queries: int, generator: np.random.Generator) -> None:
@@ -112,9 +113,10 @@ def measure(store: VoiceprintStore, queries: int, generator: np.random.Generator
     added_s = time.perf_counter() - start
     assert gallery.count() == count + 1
     print(f"one more enrolled in {1000 * added_s:.0f} ms, in the gallery {1000 * (time.perf_counter() - start):.0f} ms")
-    start = time.perf_counter()
-    erasure = store.remove("one more", "benchmark")
-    print(f"removed for good in {time.perf_counter() - start:.1f} s (complete: {erasure.complete})")
+    for name in ("one more", "speaker 7", "speaker 77", "speaker 777"):
+        start = time.perf_counter()
+        erasure = store.remove(name, "benchmark")
+        print(f"{name} removed for good in {time.perf_counter() - start:.2f} s (complete: {erasure.complete})")
 
 
 def directions(count: int, generator: np.random.Generator) -> Embeddings:

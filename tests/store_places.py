@@ -38,7 +38,7 @@ class Place(Protocol):
     @property
     def location(self) -> str: ...
 
-    def open(self, create: bool = True, sealer: Sealer | None = None) -> VoiceprintStore: ...
+    def open(self, create: bool = True, sealer: Sealer | None = None, take_over: bool = False) -> VoiceprintStore: ...
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """What a statement gives that bypasses the store."""
@@ -61,10 +61,10 @@ class SqlitePlace:
     def location(self) -> str:
         return str(self.path)
 
-    def open(self, create: bool = True, sealer: Sealer | None = None) -> VoiceprintStore:
+    def open(self, create: bool = True, sealer: Sealer | None = None, take_over: bool = False) -> VoiceprintStore:
         from sound_groove.voiceprints.store.sqlite import SqliteStore
 
-        return SqliteStore(self.path, create, sealer or PlainSealer())
+        return SqliteStore(self.path, create, sealer or PlainSealer(), take_over)
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         database = sqlite3.connect(self.path, isolation_level=None)
@@ -93,10 +93,10 @@ class PostgresPlace:
     def location(self) -> str:
         return self.server.url(self.database)
 
-    def open(self, create: bool = True, sealer: Sealer | None = None) -> VoiceprintStore:
+    def open(self, create: bool = True, sealer: Sealer | None = None, take_over: bool = False) -> VoiceprintStore:
         from sound_groove.voiceprints.store.postgres import PostgresStore
 
-        return PostgresStore(self.location, create, sealer or PlainSealer())
+        return PostgresStore(self.location, create, sealer or PlainSealer(), take_over)
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         return self.server.execute(f"SET search_path TO sound_groove, public; {statement}", self.database)
@@ -115,6 +115,19 @@ class PostgresPlace:
         # A snapshot alone, without a lock on the tables.
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute("SELECT 1")
         return connection
+
+
+def age(place: Place) -> None:
+    """Make a store one of the first version, which had no marks."""
+    for column in ("contents", "seal", "skeleton"):
+        if column == "skeleton":
+            place.execute("DROP INDEX speakers_by_skeleton")
+        place.execute(f"ALTER TABLE speakers DROP COLUMN {column}")
+    place.execute("DELETE FROM facts WHERE key NOT IN ('schema', 'key check')")
+    one = "CAST('1' AS BLOB)" if isinstance(place, SqlitePlace) else "'1'"
+    place.execute(f"UPDATE facts SET value = {one} WHERE key = 'schema'")
+    if isinstance(place, SqlitePlace):
+        place.execute("PRAGMA user_version = 1")
 
 
 def present(place: Place, traces: list[bytes]) -> list[bytes]:

@@ -41,7 +41,7 @@ class Scripted(SpeakerEncoder):
     """An encoder that gives a recording of n samples the unit vector at (n % 1000) degrees."""
 
     def __init__(self, name: str = "scripted", score_map: ScoreMap | None = MAP, turn: int = 0) -> None:
-        self.identity = ModelIdentity(name, name[0] * 64)
+        self.identity = ModelIdentity(name, f"{ord(name[0]):02x}" * 32)
         self.embedding_size = 2
         self.score_map = score_map
         self.turn = turn
@@ -354,3 +354,20 @@ def test_an_import_tells_of_audio_under_two_names(
         enroll(other, "ben", [at_degrees(0)], Scripted())
         done = import_voiceprints(other, read_voiceprints(tmp_path / "all.npz"), "test")
         assert (done.recordings, done.repeated, done.elsewhere) == (2, 1, (("anna", "ben"),))
+
+
+def test_a_new_name_that_looks_like_an_enrolled_one_is_warned_of(
+    store: VoiceprintStore, tmp_path: Path, speech: dict[int, float]
+) -> None:
+    speech.update({32_000 + angle: 2.0 for angle in (0, 20, 21, 90)})  # no more than they last
+    assert enroll(store, "Anna", [at_degrees(0)], Scripted(), force=True).warnings == ()
+    ((warning),) = enroll(store, "Аnnа", [at_degrees(20)], Scripted(), force=True).warnings
+    assert warning.code == "look_alike" and "'Аnnа' looks like 'Anna', who is enrolled too" in warning.message
+    more = enroll(store, "Аnnа", [at_degrees(21)], Scripted(), force=True)  # who has the name already was told
+    assert more.warnings == () and more.speaker.recordings == 2
+    export_voiceprints(store, tmp_path / "all.npz")
+    with closing(open_store(tmp_path / "other.db", create=True)) as other:
+        enroll(other, "Anna", [at_degrees(90)], Scripted(), force=True)
+        assert import_voiceprints(other, read_voiceprints(tmp_path / "all.npz"), "test").look_alikes == (
+            ("Аnnа", "Anna"),
+        )

@@ -13,7 +13,7 @@ from sound_groove.types import ModelIdentity
 from sound_groove.voiceprints.gallery import Gallery, MemoryGallery, ServerGallery
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.postgres import PostgresStore
-from sound_groove.voiceprints.store.sealing import PlainSealer
+from sound_groove.voiceprints.store.sealing import AesSealer, PlainSealer
 from store_places import MODEL, OTHER_MODEL, PostgresPlace, SqlitePlace, recording
 
 
@@ -209,3 +209,101 @@ def test_a_server_draws_the_cohort_that_memory_draws(postgres: PostgresServer, m
         query = recording(1).embedding
         scores = [{item.speaker.id: item.score for item in gallery.cohort(query)} for gallery in (memory, server)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+
+
+# What may stand in a row of a store that others can write to, or that has rotted; it disables nobody else.
+BAD = {
+    "another size": "UPDATE speakers SET centroid = zeroblob(32)",
+    "not a number": "UPDATE speakers SET centroid = CAST(x'0000c07f' || substr(centroid, 5) AS BLOB)",
+    "another length": "UPDATE speakers SET centroid = CAST(x'00007f43' || substr(centroid, 5) AS BLOB)",
+    "text for an embedding": "UPDATE speakers SET centroid = 'anna'",
+    "no embedding": "UPDATE speakers SET centroid = ''",
+    "speech without end": "UPDATE speakers SET speech_s = 9e999",
+    "coherence": "UPDATE speakers SET coherence = 9",
+    "text for a figure": "UPDATE speakers SET coherence = 'x'",
+    "bytes for a name": "UPDATE speakers SET name = x'ff00'",
+    "a name that is no text": "UPDATE speakers SET name = CAST(x'61ff62' AS TEXT)",
+    "a count": "UPDATE speakers SET recordings = -1",
+    "a version of later": "UPDATE speakers SET version = 9000000000",
+    "a version of never": "UPDATE speakers SET version = 0",
+    "a version that is none": "UPDATE speakers SET version = 'x'",
+    "a wrong mark": "UPDATE speakers SET seal = x'00'",
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_row_is_left_out_and_told_of_and_the_others_are_found(tmp_path: Path, bad: str) -> None:
+    place = SqlitePlace(tmp_path / "voiceprints.db")
+    with closing(place.open()) as store:
+        for number, name in enumerate(("anna", "ben", "cleo")):
+            enrol(store, name, number)
+        speaker = store.voiceprint("anna").speaker.id
+        place.execute(f"{BAD[bad]} WHERE name = 'anna'")
+        gallery = MemoryGallery(store, MODEL, threads=1)
+        assert names(gallery, 1)[0] == "ben" and sorted(names(gallery, 1)) == ["ben", "cleo"]
+        assert gallery.count() == 2 and [one.id for one in gallery.left_out()] == [speaker]
+        assert gallery.left_out()[0].name.isprintable() and gallery.left_out()[0].reason
+        enrol(store, "dora", 7)
+        assert names(gallery, 7)[0] == "dora" and len(gallery.left_out()) == 1
+        assert store.discard(speaker, "me").complete
+        assert gallery.left_out() == [] and gallery.count() == 3
+
+
+def test_a_speaker_who_goes_bad_later_is_left_out_when_that_is_read_and_comes_back_when_enrolled_anew(
+    tmp_path: Path,
+) -> None:
+    place = SqlitePlace(tmp_path / "voiceprints.db")
+    with closing(place.open()) as store:
+        enrol(store, "anna", 1)
+        enrol(store, "ben", 2)
+        gallery = MemoryGallery(store, MODEL, threads=1)
+        assert gallery.count() == 2
+        enrol(store, "anna", 3)
+        place.execute("UPDATE speakers SET coherence = 9 WHERE name = 'anna'")
+        assert names(gallery, 1) == ["ben"] and len(gallery.left_out()) == 1
+        store.remove("anna", "me")
+        enrol(store, "anna", 1)
+        assert names(gallery, 1) == ["anna", "ben"] and gallery.left_out() == []
+
+
+@pytest.mark.parametrize("size", [None, 192])
+def test_embeddings_of_another_size_are_left_out_even_if_they_come_first(
+    store: VoiceprintStore, size: int | None
+) -> None:
+    store.add("odd", [recording(1, 8)], MODEL, None, "me")
+    enrol(store, "anna", 2)
+    enrol(store, "ben", 3)
+    gallery = MemoryGallery(store, MODEL, threads=1, size=size)
+    assert names(gallery, 2) == ["anna", "ben"]
+    assert [one.reason for one in gallery.left_out()] == ["its embeddings have 8 values, and those of the model 192"]
+
+
+def test_a_store_that_was_put_back_in_part_is_told_of(tmp_path: Path) -> None:
+    place = SqlitePlace(tmp_path / "voiceprints.db")
+    with closing(place.open(sealer=AesSealer(bytes(32)))) as store:
+        enrol(store, "anna", 1)
+        enrol(store, "ben", 2)
+        assert MemoryGallery(store, MODEL, threads=1).is_whole()
+        place.execute("DELETE FROM recordings WHERE number = 1")
+        place.execute("DELETE FROM speakers WHERE name = 'anna'")
+        gallery = MemoryGallery(store, MODEL, threads=1)
+        assert not gallery.is_whole() and names(gallery, 1) == ["ben"]
+
+
+def test_bad_rows_on_a_server_are_left_out_and_told_of(postgres: PostgresServer) -> None:
+    postgres.clear()
+    place = PostgresPlace(postgres, "postgres")
+    with closing(PostgresStore(place.location, True, PlainSealer())) as store:
+        for number in range(6):
+            enrol(store, f"speaker {number}", number)
+        query = recording(1).embedding
+        long = "(SELECT array_agg(10) FROM generate_series(1, 192))::vector"
+        place.execute(f"UPDATE speakers SET centroid = {long} WHERE name = 'speaker 2'")
+        place.execute("UPDATE speakers SET centroid = '[1,0,0,0,0,0,0,0]' WHERE name = 'speaker 3'")
+        place.execute("UPDATE speakers SET coherence = 9 WHERE name = 'speaker 4'")
+        place.execute("UPDATE speakers SET snr_db = 30 WHERE name = 'speaker 5'")  # which a checksum alone tells
+        gallery = ServerGallery(store, MODEL, size=192)
+        assert sorted(names(gallery, 1)) == ["speaker 0", "speaker 1"]
+        assert {one.name for one in gallery.left_out()} == {"speaker 2", "speaker 3", "speaker 4"}
+        assert gallery.nearest(query, 1)[0].speaker.name == "speaker 1"
+        assert len(gallery.cohort(query)) == 2 and len(store.damaged()) == 4

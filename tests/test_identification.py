@@ -20,7 +20,7 @@ from sound_groove.voiceprints.enrolment import enroll
 from sound_groove.voiceprints.gallery import COHORT, MemoryGallery, Neighbour, open_gallery
 from sound_groove.voiceprints.identification import WEIGHED, Identification, identify
 from sound_groove.voiceprints.store.opening import open_store
-from sound_groove.voiceprints.store.records import SpeakerEntry
+from sound_groove.voiceprints.store.records import DamagedVoiceprint, SpeakerEntry
 from store_places import MODEL, OTHER_MODEL, SqlitePlace, recording
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -52,6 +52,12 @@ class Made:
 
     def others(self) -> int:
         return self.elsewhere
+
+    def left_out(self) -> list[DamagedVoiceprint]:
+        return []
+
+    def is_whole(self) -> bool:
+        return True
 
     def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
         return sorted(self._all(), key=lambda item: -item.score)[:count]

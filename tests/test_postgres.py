@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -11,10 +11,12 @@ from postgres_server import PostgresServer
 from sound_groove.errors import StoreError, UsageError
 from sound_groove.scoring.cosine import cosine
 from sound_groove.voiceprints.store import postgres as module
+from sound_groove.voiceprints.store.changing import changed_entry
 from sound_groove.voiceprints.store.interface import SearchingStore
 from sound_groove.voiceprints.store.opening import open_store
 from sound_groove.voiceprints.store.postgres import PostgresStore
 from sound_groove.voiceprints.store.records import EnrolledRecording
+from sound_groove.voiceprints.store.rows import WRITTEN_COLUMNS
 from sound_groove.voiceprints.store.sealing import AesSealer, PlainSealer
 from store_places import MODEL, OTHER_MODEL, PostgresPlace, present, recording
 
@@ -50,6 +52,17 @@ def clustered(count: int, size: int, seed: int = 0) -> list[EnrolledRecording]:
     points = groups[np.arange(count) // 5] + 0.5 * generator.standard_normal((count, size))
     points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
     return [EnrolledRecording(f"{seed}-{i}", p, "", "", 1, 1, 20, 16_000, "") for i, p in enumerate(points)]
+
+
+def fill(store: PostgresStore, recordings: Sequence[EnrolledRecording]) -> None:
+    """Speakers of one recording each, in one go and without the recordings themselves."""
+    rows = []
+    for number, each in enumerate(recordings):
+        entry = changed_entry(f"Filler {number}", None, [each], MODEL, 1)
+        rows.append(store._written_row(entry, [each]))
+    places = ", ".join("?" * len(rows[0]))
+    with store._changing():
+        store._execute_many(f"INSERT INTO speakers ({WRITTEN_COLUMNS}) VALUES ({places})", rows)
 
 
 def end_sessions(server: PostgresServer) -> None:
@@ -127,14 +140,14 @@ def test_a_change_that_loses_its_server_half_way_did_not_happen(
     postgres: PostgresServer, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.add("Kim", [recording(1)], MODEL, None, "me")
-    record = store._record
+    record = store._insert_event
 
     def interrupted(*values: object) -> None:
         end_sessions(postgres)
         record(*values)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "_record", interrupted)
+        patched.setattr(store, "_insert_event", interrupted)
         for call in (
             lambda: store.add("Lee", [recording(1)], MODEL, None, "me"),
             lambda: store.replace("Kim", [recording(1), recording(2)], MODEL, 1, "me"),
@@ -302,7 +315,7 @@ def test_large_tables_are_vacuumed_and_not_called_clear(
 def test_a_table_that_others_use_is_waited_for_no_longer_than_allowed(
     place: PostgresPlace, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ERASING_S", 1)
+    monkeypatch.setattr("sound_groove.voiceprints.store.tables.ERASING_S", 1)
     store.add("Kim", [recording(1)], MODEL, None, "me")
     reader = place.hold()
     reader.execute("SELECT count(*) FROM sound_groove.speakers")  # with a lock on the table
@@ -373,12 +386,7 @@ def test_the_index_of_a_model_is_used_and_finds_nearly_all_and_who_comes_later(
     kept = clustered(100, 24)
     for number, each in enumerate(kept):
         store.add(f"Speaker {number}", [each], MODEL, None, "me")
-    for start in range(0, 4000, 1000):  # so many that the planner finds the index worth it
-        place.execute(
-            f"INSERT INTO speakers SELECT 'f' || n, 'Filler ' || n, 'small', '{MODEL.hash}', 1, 0, 1, 1, 1, '', '', 0, "
-            "l2_normalize((SELECT array_agg(random() - 0.5 + k * 0) FROM generate_series(n * 0 + 1, 24) k)::vector) "
-            f"FROM generate_series({start}, {start + 999}) n"
-        )
+    fill(store, clustered(4000, 24, seed=9))  # so many that the planner finds the index worth it
     for _ in range(2):  # anew, too
         store.build_index(MODEL.hash)
     queries = clustered(40, 24, seed=2)

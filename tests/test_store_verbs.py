@@ -1,9 +1,11 @@
 """The verbs around a store of voiceprints, as a user types them."""
 
 import json
+import sqlite3
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -138,9 +140,23 @@ def test_export_and_import_move_voiceprints_and_can_be_repeated(here: Path, caps
     assert file.speakers == ("anna", "anna", "ben")
     assert run(capsys, "speakers", "export", "v.npz")[0] == 1  # is there already
     _, out, _ = run(capsys, "speakers", "import", "v.npz", "--store", "other.db", "--json")
-    assert json.loads(out) == {"speakers": 2, "recordings": 3, "known": 0, "repeated": 0, "elsewhere": []}
+    assert json.loads(out) == {
+        "speakers": 2,
+        "recordings": 3,
+        "known": 0,
+        "repeated": 0,
+        "elsewhere": [],
+        "look_alikes": [],
+    }
     _, out, _ = run(capsys, "speakers", "import", "v.npz", "--store", "other.db", "--json")
-    assert json.loads(out) == {"speakers": 0, "recordings": 0, "known": 3, "repeated": 0, "elsewhere": []}
+    assert json.loads(out) == {
+        "speakers": 0,
+        "recordings": 0,
+        "known": 3,
+        "repeated": 0,
+        "elsewhere": [],
+        "look_alikes": [],
+    }
     here_store, other = open_store("voiceprints.db"), open_store("other.db")
     for name in ("anna", "ben"):
         first, second = here_store.voiceprint(name), other.voiceprint(name)
@@ -176,7 +192,8 @@ def test_an_import_of_another_model_is_refused_before_anything_is_enrolled(
 @pytest.mark.parametrize(
     ("field", "change", "said"),
     [
-        ("emb", lambda emb: 0.0 * emb, "embeddings of nothing but zeros"),
+        ("emb", lambda emb: 0.0 * emb, "not of unit length, such as those of nothing but zeros"),
+        ("emb", lambda emb: 1.1 * emb, "not of unit length"),
         ("emb", lambda emb: np.where(np.arange(emb.shape[1]) == 0, np.nan, emb), "not finite"),
         ("emb", lambda emb: np.eye(len(emb), 8, dtype=np.float32), "have 192 values there, and those of the file 8"),
         ("speech_s", lambda speech_s: speech_s + 1e308, "'speech_s' has values that no recording has"),
@@ -186,6 +203,9 @@ def test_an_import_of_another_model_is_refused_before_anything_is_enrolled(
         ("sample_rate", lambda rate: 0 * rate, "'sample_rate' has values that no recording has"),
         ("enrolled_at", lambda times: np.full_like(times, "yesterday"), "are no times as ISO 8601 writes them"),
         ("speaker", lambda names: np.full_like(names, "a\u3164"), "U+3164 in it is not seen"),
+        ("digest", lambda digests: np.full_like(digests, "1"), "'digest' has values that are no SHA-256"),
+        ("model", lambda _: np.array("1f"), "'model' is not the hash of a model"),
+        ("model_name", lambda _: np.array("a\x1b[2Jb"), "'model_name' is not the name of a model"),
     ],
 )
 def test_an_import_of_what_no_recording_is_changes_nothing(
@@ -199,13 +219,53 @@ def test_an_import_of_what_no_recording_is_changes_nothing(
     run(capsys, "speakers", "export", "v.npz")
     with np.load("v.npz") as stored:
         arrays = dict(stored)
-    arrays[field], arrays["digest"] = change(arrays[field]), np.array(["1" * 64])
+    arrays["digest"] = np.array(["1" * 64])  # another recording than the one that is enrolled
+    arrays[field] = change(arrays[field])
     np.savez("w.npz", **arrays)
     revision = open_store("voiceprints.db").revision()
     status, out, err = run(capsys, "speakers", "import", "w.npz")
     assert status in (1, 2) and out == "" and said in err and "bug" not in err
     assert open_store("voiceprints.db").revision() == revision
     assert run(capsys, "identify", clip("slt-2"))[0] == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_a_name_that_looks_like_another_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "enroll", "anna", clip("slt-1"))
+    status, _, err = run(capsys, "enroll", "аnnа", clip("rms-1"))  # with Cyrillic letters
+    assert status == 0 and err.startswith("warning: 'аnnа' looks like 'anna', who is enrolled too")
+
+
+def test_a_bad_voiceprint_is_named_and_disables_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "enroll", "anna", clip("slt-1"))
+    run(capsys, "enroll", "ben", clip("rms-1"))
+    with closing(sqlite3.connect(here / "voiceprints.db")) as database, database:
+        database.execute("UPDATE speakers SET speech_s = 1e308, name = 'anna\x1b[2J' WHERE name = 'anna'")
+    status, out, err = run(capsys, "identify", clip("rms-2"), "--json")
+    answer = json.loads(out)
+    assert (status, answer["speaker"], answer["enrolled"], answer["left_out"]) == (0, "ben", 1, 1)
+    assert [warning["code"] for warning in answer["warnings"]] == ["damaged_voiceprint"]
+    assert "1 voiceprint is left out" in err and "'anna\\x1b[2J' (speaker " in err
+    status, out, err = run(capsys, "speakers", "list")
+    assert status == 0 and out.startswith("ben") and "anna" not in out and "is left out: " in err
+    status, _, err = run(capsys, "speakers", "export", "v.npz")
+    assert status == 0 and "1 speaker exported" in err and "is left out: " in err
+    with closing(sqlite3.connect(here / "voiceprints.db")) as database, database:
+        database.execute("UPDATE speakers SET name = 'anna' WHERE name <> 'ben'")
+        (number,) = database.execute("SELECT id FROM speakers WHERE name = 'anna'").fetchone()
+    for words in (
+        ("verify-speaker", "anna", clip("slt-2")),
+        ("enroll", "anna", clip("slt-2")),
+        ("speakers", "show", "anna"),
+    ):
+        status, out, err = run(capsys, *words)
+        assert (status, out) == (1, "") and err.count("\n") == 1 and "bug" not in err
+        assert "the voiceprint of 'anna' cannot be used" in err and "'sound-groove speakers remove'" in err
+    status, out, _ = run(capsys, "speakers", "remove", "--id", number)
+    assert status == 0 and out == f"speaker {number} is erased for good\n"
+    assert run(capsys, "speakers", "list")[2] == "1 speaker\n"
+    assert run(capsys, "speakers", "remove", "--id", number)[0] == 1
+    assert run(capsys, "speakers", "remove")[0] == 2
 
 
 @pytest.mark.usefixtures("here")
@@ -243,6 +303,7 @@ def test_an_encrypted_store_needs_its_key(capsys: pytest.CaptureFixture[str], mo
     assert "warning: the file is not encrypted" in run(capsys, "speakers", "export", "v.npz")[2]
     monkeypatch.setenv("SOUND_GROOVE_STORE_KEY", "0e" * 32)
     assert "another key" in run(capsys, "verify-speaker", "anna", clip("slt-2"))[2]
+    assert "another key" in run(capsys, "speakers", "upgrade")[2]
     monkeypatch.delenv("SOUND_GROOVE_STORE_KEY")
     assert "is encrypted; give its key" in run(capsys, "speakers", "list")[2]
     monkeypatch.setenv("SOUND_GROOVE_STORE_KEY", "secret")

@@ -13,6 +13,7 @@
     ├── StoreError            a store of voiceprints that cannot be used, or not for this
     │   ├── UnknownSpeakerError   a name that nobody is enrolled under
     │   ├── OtherModelError       a voiceprint made by another model than the one at hand
+    │   ├── DamagedVoiceprintError  a voiceprint that is not what the store wrote, or cannot be
     │   └── StaleVoiceprintError  a voiceprint that has changed since it was looked at
     ├── EnrolmentError        recordings that may not be enrolled, all of them at once
     ├── ServiceError          a service that cannot be started, or whose file of API keys cannot be used
@@ -129,6 +130,10 @@ class UnknownSpeakerError(StoreError):
 
 class OtherModelError(StoreError):
     """A voiceprint was made by another model than the one at hand, so that the two cannot be compared."""
+
+
+class DamagedVoiceprintError(StoreError):
+    """What a store keeps of a speaker is not what it wrote, or cannot be; the other speakers are as they were."""
 
 
 class StaleVoiceprintError(StoreError):

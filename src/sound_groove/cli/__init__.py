@@ -4,8 +4,8 @@ Each verb is a module of this package with two functions: `register(verbs)` adds
 the work and returns the exit status. Modules of the library are imported inside `run`, so that `--help` and a wrong
 option answer at once.
 
-The contract: data to stdout, talk and progress to stderr; exit 0 = done, 1 = could not, 2 = wrong use; an error is one
-sentence, and a traceback appears only with `--debug`.
+The contract: data to stdout, talk and progress to stderr; exit 0 = done, 1 = could not, 2 = wrong use, 3 = removed, but
+not yet erased (`speakers remove`); an error is one sentence, and a traceback appears only with `--debug`.
 """
 
 import argparse
@@ -122,8 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; those of the process when None.
 
     Returns:
-        The exit status: 0 = done, 1 = could not, 2 = wrong use, 130 = interrupted. What the parser itself refuses
-        (2), and `--help` (0), leave by SystemExit.
+        The exit status: 0 = done, 1 = could not, 2 = wrong use, 3 = removed but not yet erased, 130 = interrupted. What
+        the parser itself refuses (2), and `--help` (0), leave by SystemExit.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words  # accepted after the verb too

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     with opened_store(arguments) as store:
         encoder = SpeakerEncoder.load(arguments.model or default_model())
         found = identify(
-            open_gallery(store, encoder.identity),
+            open_gallery(store, encoder.identity, encoder.embedding_size),
             arguments.recording,
             encoder,
             top=arguments.top,

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.options import add_model_option
-from sound_groove.cli.store_options import ACTOR, add_store_option, opened_store
+from sound_groove.cli.store_options import ACTOR, add_store_option, opened_store, show_damaged
 from sound_groove.cli.verb import add_verb, say
 from sound_groove.errors import SoundGrooveError, printable
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
-    from sound_groove.voiceprints.store.records import SpeakerEntry
+    from sound_groove.voiceprints.store.records import Erasure, SpeakerEntry
 
 EXAMPLES = {
     "list": "sound-groove speakers list --store office.db",
@@ -24,12 +24,19 @@ EXAMPLES = {
     "export": "sound-groove speakers export voiceprints.npz",
     "import": "sound-groove speakers import voiceprints.npz --store other.db",
     "re-embed": "sound-groove speakers re-embed --model new.onnx     all whose audio was kept",
+    "upgrade": "sound-groove speakers upgrade                       an encrypted store of an earlier version",
     "index": "sound-groove speakers index --store postgresql://db/voices",
     "history": "sound-groove speakers history                       enrolments and removals, without names",
 }
-REMOVAL = """A removed speaker is gone for good: name, embeddings and audio are overwritten, the file is written anew
-without them, and its log is emptied. What a disk, snapshots, backups or exports keep is beyond this command.
+REMOVAL = """A removed speaker is gone for good: name, embeddings and audio are overwritten where they are, and the log
+is emptied. Where another process was reading meanwhile, remains are left and the exit status is 3: give the command
+again. What a disk, snapshots, backups or exports keep is beyond this command.
 """
+UPGRADE = """Before this version, whoever could write to an encrypted store could change names and figures without its
+key. This takes such a store over: figures are computed anew from what is encrypted; names, dates and models are trusted
+as they are, so look through 'speakers list' afterwards. Other stores are upgraded when they are opened.
+"""
+INCOMPLETE = 3  # the exit status of a removal that left remains
 EXPORT = """The file has the embeddings of one model, with names, dates and figures; no audio. It is not encrypted.
 It is also a file of embeddings, as 'sound-groove verify --cohort' takes them.
 """
@@ -49,10 +56,12 @@ def register(verbs: "Verbs") -> None:
     exported = _add(actions, "export", "voiceprints into a file", _export, EXPORT)
     imported = _add(actions, "import", "voiceprints from a file", _import)
     embedded = _add(actions, "re-embed", "voiceprints anew, by another model", _re_embed)
+    _add(actions, "upgrade", "take over a store of an earlier version", _upgrade, UPGRADE)
     indexed = _add(actions, "index", "make a server search faster", _index, INDEX)
     history = _add(actions, "history", "enrolments and removals", _history)
     shown.add_argument("name", metavar="NAME", help="of the speaker")
-    removed.add_argument("names", metavar="NAME", nargs="+", help="of a speaker")
+    removed.add_argument("names", metavar="NAME", nargs="*", help="of a speaker")
+    removed.add_argument("--id", metavar="ID", action="append", default=[], help="of a speaker whose name is damaged")
     exported.add_argument("file", metavar="F.npz", type=Path, help="the new file")
     exported.add_argument("--of-model", metavar="HASH", help="of this model only: its hash, or how it begins")
     exported.add_argument("--force", action="store_true", help="replace the file that is there")
@@ -73,8 +82,14 @@ def _add(
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from sound_groove.cli.decision_options import show_warnings
+    from sound_groove.voiceprints.identification import store_warnings
+
     with opened_store(arguments) as store:
         entries = store.speakers()
+        if store.count() > len(entries):
+            show_damaged(store)
+        show_warnings(store_warnings((), store.is_whole()))
     if arguments.json:
         return _print_json([asdict(entry) for entry in entries])
     width = max((len(printable(entry.name)) for entry in entries), default=0)
@@ -101,27 +116,47 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
+    from sound_groove.errors import UsageError
     from sound_groove.voiceprints.store.names import checked_name
 
+    names = list(dict.fromkeys(map(checked_name, arguments.names)))
+    if not (names or arguments.id):
+        raise UsageError("name at least one speaker to remove")
     with opened_store(arguments) as store:
         # All are looked up first: a mistyped name must not leave half of them removed.
-        for name in dict.fromkeys(map(checked_name, arguments.names)):
-            store.voiceprint(name)
-        done = [store.remove(name, ACTOR) for name in dict.fromkeys(map(checked_name, arguments.names))]
+        missing = [name for name in names if not store.is_enrolled(name)]
+        # Unless an earlier removal of it was left incomplete, which this says.
+        done = {name: store.remove(name, ACTOR) for name in missing}
+        done |= {name: store.remove(name, ACTOR) for name in names if name not in done}
+        done |= {f"speaker {speaker_id}": store.discard(speaker_id, ACTOR) for speaker_id in arguments.id}
     if arguments.json:
-        return _print_json([asdict(erasure) for erasure in done])
-    for erasure in done:
-        count = erasure.speaker.recordings
-        print(
-            f"{printable(erasure.speaker.name)} is erased for good, with {count} recording{'' if count == 1 else 's'}"
-        )
-    if not all(erasure.complete for erasure in done):
-        say(
-            "warning: remains are left in the store, since another process was reading it or its tables are too large "
-            "to be written anew at once; they go with the next removal that nothing stands in the way of"
-        )
-    for where in dict.fromkeys(erasure.out_of_reach for erasure in done if erasure.out_of_reach):
+        _print_json([asdict(erasure) for erasure in done.values()])
+    else:
+        for name, erasure in done.items():
+            print(_erased(printable(name), erasure))
+    reasons = dict.fromkeys(erasure.reason for erasure in done.values() if not erasure.complete)
+    for reason in reasons:
+        say(f"warning: remains are left in the store, since {reason}; give the command again to have them erased")
+    for where in dict.fromkeys(erasure.out_of_reach for erasure in done.values() if erasure.out_of_reach):
         say(f"note: {where}")
+    return INCOMPLETE if reasons else 0
+
+
+def _erased(name: str, erasure: "Erasure") -> str:
+    """What became of a speaker, on one line."""
+    if erasure.speaker is None:
+        return f"{name} is erased for good" if erasure.complete else f"{name} is removed, and not yet erased"
+    count = "1 recording" if erasure.speaker.recordings == 1 else f"{erasure.speaker.recordings} recordings"
+    if not erasure.complete:
+        return f"{name} is removed, with {count}, and not yet erased"
+    return f"{name} is erased for good, with {count}"
+
+
+def _upgrade(arguments: argparse.Namespace) -> int:
+    with opened_store(arguments, take_over=True) as store:
+        count, location = store.count(), store.location
+        show_damaged(store)
+    print(f"{location} is of this version; {count:,} enrolled")
     return 0
 
 
@@ -132,11 +167,13 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.file.suffix != ".npz":
         raise UsageError(f"the file must end in .npz, and '{printable(str(arguments.file))}' was given")
     with opened_store(arguments) as store:
-        count = export_voiceprints(store, arguments.file, arguments.of_model, arguments.force)
+        exported = export_voiceprints(store, arguments.file, arguments.of_model, arguments.force)
         if store.encrypted:
             say("warning: the file is not encrypted, as the store is")
     print(arguments.file)
-    say("1 speaker exported" if count == 1 else f"{count:,} speakers exported")
+    for one in exported.left_out:
+        say(f"warning: '{one.name}' (speaker {one.id}) is left out: {one.reason}")
+    say("1 speaker exported" if exported.speakers == 1 else f"{exported.speakers:,} speakers exported")
     return 0
 
 
@@ -159,6 +196,8 @@ def _import(arguments: argparse.Namespace) -> int:
             "it where it does not belong",
             file=sys.stderr,
         )
+    for new, other in done.look_alikes:
+        say(f"warning: '{printable(new)}' looks like '{other}', who is enrolled too, and is written otherwise")
     if arguments.json:
         return _print_json(asdict(done))
     print(f"{done.speakers:,} speakers, {done.recordings:,} recordings enrolled; {done.known:,} were there already")

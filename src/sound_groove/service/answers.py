@@ -115,6 +115,21 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Readiness:
+    """The service can do its work.
+
+    Attributes:
+        status: "degraded" where some who are enrolled are left out or may be missing; all others are served.
+        left_out: how many are not compared, since what the store keeps of them is damaged or forged.
+        whole: an encrypted store's speakers were those that its last change left, when the service started.
+    """
+
+    status: Literal["ok", "degraded"]
+    left_out: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorFacts:
     """Why a request was refused.
 

@@ -29,6 +29,7 @@ from sound_groove.service.middleware import LEFT, Middleware
 from sound_groove.service.speaker_routes import add_speakers
 from sound_groove.service.verification_routes import add_verification
 
+LISTED = 100  # ids in a line of the log
 PAGE = Path(__file__).parent / "page"
 
 
@@ -45,6 +46,7 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
     async def life(_: FastAPI) -> AsyncIterator[None]:
         try:
             await engine.start()
+            await _tell_of_store(engine, log)
             yield
         finally:
             await engine.stop()
@@ -63,6 +65,17 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
     _add_page(app)
     _add_handlers(app, log)
     return Middleware(app, guard, engine.admission, engine.limits, log, metrics)
+
+
+async def _tell_of_store(engine: Engine, log: Log) -> None:
+    """Write to the log what should be known of the store that was opened; speakers by their ids."""
+    for notice in engine.store.notices:
+        log.write("store", {"message": notice}, "warning")
+    damaged = await engine.in_store(engine.gallery.left_out)
+    if damaged:
+        log.write("left_out", {"count": len(damaged), "speakers": [one.id for one in damaged[:LISTED]]}, "warning")
+    if not await engine.in_store(engine.gallery.is_whole):
+        log.write("altered_store", {}, "warning")
 
 
 def _routes(forms: Forms, metrics: Metrics) -> APIRouter:

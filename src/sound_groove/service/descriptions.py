@@ -52,6 +52,7 @@ IDENTIFICATION = {
     "threshold": 0.52,
     "enrolled": 12,
     "others": 0,
+    "left_out": 0,
     "model": MODEL,
     "warnings": [],
     "audio": AUDIO,

@@ -9,6 +9,7 @@ from typing import TypeVar
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.comparison import Comparison, Judge
 from sound_groove.errors import (
+    DamagedVoiceprintError,
     EnrolmentError,
     OtherModelError,
     RequestError,
@@ -19,7 +20,7 @@ from sound_groove.errors import (
     printable,
 )
 from sound_groove.service.admission import Admission
-from sound_groove.service.answers import Embedded
+from sound_groove.service.answers import Embedded, Readiness
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
 from sound_groove.service.uploads import malformed
@@ -55,6 +56,7 @@ class Engine:
         admission: counts what is inside.
         workers: decode.
         failure: why it could not be started.
+        left_out: voiceprints that could not be used when it was last looked.
 
     Args:
         store: is closed with the engine.
@@ -69,7 +71,8 @@ class Engine:
         self.admission = Admission(limits)
         self.workers = DecodeWorkers(limits)
         self.failure: SoundGrooveError | None = None
-        self.gallery = open_gallery(store, embedder.encoder.identity)
+        self.left_out = 0
+        self.gallery = open_gallery(store, embedder.encoder.identity, embedder.encoder.embedding_size)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
 
     async def start(self) -> None:
@@ -81,7 +84,7 @@ class Engine:
         """
         try:
             await self.workers.start()
-            await self.in_store(self.gallery.count)
+            self.left_out = len(await self.in_store(self.gallery.left_out))
         except SoundGrooveError as error:
             self.failure = error
             raise
@@ -97,8 +100,8 @@ class Engine:
         self._store_threads.shutdown(wait=True)
         self.store.close()
 
-    async def check_ready(self) -> None:
-        """Make sure that recordings can be decoded and the store be read.
+    async def check_ready(self) -> Readiness:
+        """Make sure that recordings can be decoded and the store be read, and say what is wrong with the store.
 
         Raises:
             RequestError: 503: no worker runs.
@@ -106,7 +109,9 @@ class Engine:
         """
         if not self.workers.pids:
             raise RequestError(503, "decoder_unavailable", "audio cannot be decoded at the moment; try again")
-        await self.in_store(self.store.revision)
+        self.left_out = len(await self.in_store(self.gallery.left_out))
+        is_whole = await self.in_store(self.gallery.is_whole)
+        return Readiness("degraded" if self.left_out or not is_whole else "ok", self.left_out, is_whole)
 
     async def in_store(self, work: Callable[[], Result]) -> Result:
         """What some work with the store gives, done beside the event loop."""
@@ -164,6 +169,8 @@ class Engine:
             )
         except OtherModelError as error:
             raise RequestError(409, "other_model", str(error)) from None
+        except DamagedVoiceprintError as error:
+            raise damaged_voiceprint(error) from None
         except UnknownSpeakerError:  # removed since
             raise unknown_speaker(name) from None
         return comparison, [heard]
@@ -181,12 +188,14 @@ class Engine:
         """All that is kept of a speaker.
 
         Raises:
-            RequestError: 404: nobody has this name.
+            RequestError: 404: nobody has this name; 409: what is kept of the speaker cannot be used.
         """
         try:
             return await self.in_store(lambda: self.store.voiceprint(name))
         except UnknownSpeakerError:
             raise unknown_speaker(name) from None
+        except DamagedVoiceprintError as error:
+            raise damaged_voiceprint(error) from None
 
     async def enrol(
         self, name: str, clips: Sequence[Clip], force: bool, keep_audio: bool, actor: str
@@ -213,6 +222,8 @@ class Engine:
             raise RequestError(409, "other_model", str(error)) from None
         except StaleVoiceprintError as error:
             raise RequestError(409, "conflict", str(error)) from None
+        except DamagedVoiceprintError as error:
+            raise damaged_voiceprint(error) from None
 
     async def remove(self, name: str, actor: str) -> Erasure:
         """Erase a speaker.
@@ -236,6 +247,15 @@ def unknown_speaker(name: str) -> RequestError:
     """The refusal (404) of a name that nobody has."""
     return RequestError(
         404, "unknown_speaker", f"nobody is enrolled as '{printable(name)}'; GET /v1/speakers lists who is"
+    )
+
+
+def damaged_voiceprint(error: DamagedVoiceprintError) -> RequestError:
+    """The refusal (409) of a speaker whose rows in the store are damaged or forged; without where the store is."""
+    _, _, reason = str(error).partition(": ")
+    reason = reason.partition("; remove it")[0]
+    return RequestError(
+        409, "damaged_voiceprint", f"{reason}; remove the speaker (DELETE /v1/speakers/NAME), and enrol again"
     )
 
 

@@ -6,7 +6,16 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from sound_groove._version import __version__
-from sound_groove.service.answers import LARGEST_PAGE, AuditPage, CallerFacts, Health, Info, LimitFacts, json_answer
+from sound_groove.service.answers import (
+    LARGEST_PAGE,
+    AuditPage,
+    CallerFacts,
+    Health,
+    Info,
+    LimitFacts,
+    Readiness,
+    json_answer,
+)
 from sound_groove.service.descriptions import CALLED, PUBLIC, refusals
 from sound_groove.service.forms import Forms
 from sound_groove.service.metrics import CONTENT_TYPE, Metrics
@@ -84,12 +93,11 @@ def add_facts(router: APIRouter, forms: Forms, counters: Metrics) -> None:
     @router.head("/readyz", summary="It can decode, and reach its store, without a body", **bare)
     @router.get(
         "/readyz",
-        response_model=Health,
+        response_model=Readiness,
         summary="It can decode, and reach its store",
         tags=["service"],
         responses=refusals(*PUBLIC),
     )
     async def ready() -> Response:
-        """Needs no key."""
-        await engine.check_ready()
-        return json_answer(Health("ok"))
+        """Needs no key. "degraded" is said with 200: all but those who are left out are served."""
+        return json_answer(await engine.check_ready())

@@ -71,6 +71,9 @@ class _Now(Collector):
         yield CounterMetricFamily(
             f"{PREFIX}_worker_restarts", "Processes that decode started in another's place.", engine.workers.restarts
         )
+        yield GaugeMetricFamily(
+            f"{PREFIX}_voiceprints_left_out", "Damaged voiceprints, which are not compared.", value=engine.left_out
+        )
         outcomes = CounterMetricFamily(f"{PREFIX}_recordings", "Recordings by what became of them.", labels=["outcome"])
         for outcome in ("heard", "refused", "too_slow", "crashed"):
             outcomes.add_metric([outcome], engine.workers.outcomes[outcome])

@@ -88,6 +88,7 @@ def enroll(
         channel: which one to listen to, counted from 1, where a path names none; None averages all.
 
     Raises:
+        DamagedVoiceprintError: what the store keeps of the speaker cannot be used.
         EnrolmentError: recordings were refused; it names them all, and nothing was enrolled.
         OtherModelError: the speaker was enrolled with another model.
         StoreError: the store cannot be written.
@@ -108,6 +109,7 @@ def enroll(
         agreement = _check(name, heard, kept, judge.score_map, force)
         warnings = [warning for one in heard for warning in one.warnings]
         warnings += _elsewhere(store, name, heard)
+        warnings += _alike(store, name) if earlier is None else []
         entry = store.add(name, new, judge.model, None if earlier is None else earlier.speaker.version, actor)
         if judge.score_map is None and len(new) + len(kept) > 1:
             message = "the model carries no map from score to probability, so nobody checked that these sound alike"
@@ -158,6 +160,19 @@ def _elsewhere(store: VoiceprintStore, name: str, heard: Sequence[HeardRecording
             message = f"{one.name}: this audio is enrolled as {shown} too; remove it where it does not belong"
             found.append(QualityWarning("enrolled_elsewhere", message))
     return found
+
+
+def _alike(store: VoiceprintStore, name: str) -> list[QualityWarning]:
+    """That a new name looks like that of somebody who is enrolled: people could take one for the other."""
+    others = store.look_alikes(name)
+    if not others:
+        return []
+    shown = f"'{others[0]}'" + (f" and {len(others) - 1:,} more" if len(others) > 1 else "")
+    message = (
+        f"'{printable(name)}' looks like {shown}, who is enrolled too, and is written with other characters; choose "
+        "another name unless both are meant"
+    )
+    return [QualityWarning("look_alike", message)]
 
 
 def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: str = "python") -> SpeakerEntry:

@@ -27,6 +27,7 @@ from sound_groove.scoring.decision import DecisionRule
 from sound_groove.scoring.open_set import OpenSetAnswer, OpenSetVerdict, answer
 from sound_groove.types import ModelIdentity, QualityWarning, Scores
 from sound_groove.voiceprints.gallery import Gallery, Neighbour
+from sound_groove.voiceprints.store.records import DamagedVoiceprint
 
 TOP = 5
 WEIGHED = 300  # of the nearest, each by itself; the rest together, by a bound
@@ -68,6 +69,7 @@ class Identification:
             map is flat.
         enrolled: how many speakers were compared.
         others: how many more are enrolled with another model, and were not compared.
+        left_out: how many more were not compared, since what the store keeps of them is damaged or forged.
         model: name and hash of the model.
         warnings: what makes the answer less trustworthy, and why there is no verdict when there is none.
         audio: what the recording was.
@@ -83,6 +85,7 @@ class Identification:
     threshold: float | None
     enrolled: int
     others: int
+    left_out: int
     model: ModelIdentity
     warnings: tuple[QualityWarning, ...]
     audio: AudioFacts
@@ -134,6 +137,7 @@ def identify(
     near = gallery.nearest(heard.embedding, WEIGHED)
     # Another process may change the store between the questions.
     enrolled, others = max(gallery.count(), len(near)), gallery.others()
+    damaged = gallery.left_out()
     doubted = judge.doubts(_measures(near[:1], heard.facts)) if near else ()
     unweighed = Identification(
         verdict="inconclusive" if near else "nobody",
@@ -146,8 +150,14 @@ def identify(
         threshold=None,
         enrolled=enrolled,
         others=others,
+        left_out=len(damaged),
         model=gallery.model,
-        warnings=(*heard.warnings, *_not_compared(enrolled, others), *doubted),
+        warnings=(
+            *heard.warnings,
+            *_not_compared(enrolled, others),
+            *store_warnings(damaged, gallery.is_whole()),
+            *doubted,
+        ),
         audio=heard.facts,
     )
     if judge.score_map is None or not near:
@@ -224,6 +234,25 @@ def _measures(near: Sequence[Neighbour], facts: AudioFacts) -> dict[str, Scores]
     }
     test = {"speech_s": np.full(len(near), facts.speech_s), "snr_db": np.full(len(near), facts.snr_db)}
     return trial_measures(enrolment, test)
+
+
+def store_warnings(damaged: Sequence[DamagedVoiceprint], is_whole: bool) -> tuple[QualityWarning, ...]:
+    """That some of those enrolled are left out, or that others may be missing."""
+    found = []
+    if damaged:
+        first, count = damaged[0], len(damaged)
+        message = (
+            f"{count:,} voiceprint{' is' if count == 1 else 's are'} left out, since the store does not hold what was "
+            f"enrolled: '{first.name}' (speaker {first.id}): {first.reason}; 'sound-groove speakers list' names all"
+        )
+        found.append(QualityWarning("damaged_voiceprint", message))
+    if not is_whole:
+        message = (
+            "the store's voiceprints are not those that its last change left: without its key some were taken away, "
+            "put in, or put back to what they were; compare 'sound-groove speakers list' with who should be enrolled"
+        )
+        found.append(QualityWarning("altered_store", message))
+    return tuple(found)
 
 
 def _not_compared(enrolled: int, others: int) -> tuple[QualityWarning, ...]:

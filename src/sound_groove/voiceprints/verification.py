@@ -44,6 +44,7 @@ def verify_speaker(
 
     Raises:
         AudioError: the recording cannot be used.
+        DamagedVoiceprintError: what the store keeps of the speaker is damaged or forged.
         OtherModelError: the speaker was enrolled with another model.
         UnknownSpeakerError: nobody has this name.
         UsageError: the prior is out of range, or an argument is of another kind.

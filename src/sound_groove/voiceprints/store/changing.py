@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sound_groove.audio.listening import joint_facts
-from sound_groove.errors import OtherModelError, StaleVoiceprintError, StoreError, UnknownSpeakerError, printable
+from sound_groove.errors import (
+    DamagedVoiceprintError,
+    OtherModelError,
+    StaleVoiceprintError,
+    UnknownSpeakerError,
+    printable,
+)
 from sound_groove.types import ModelIdentity
 from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, coherence_of, new_id, timestamp
 
@@ -80,12 +86,9 @@ def unknown_speaker(name: str, location: str) -> UnknownSpeakerError:
     )
 
 
-def check_some(recordings: Sequence[EnrolledRecording]) -> None:
-    """Refuse to enrol nothing, and embeddings of several sizes.
-
-    Raises:
-        StoreError: there is no recording, or the sizes differ.
-    """
-    sizes = {recording.embedding.shape for recording in recordings}
-    if len(sizes) != 1 or len(next(iter(sizes))) != 1:
-        raise StoreError(f"a speaker needs embeddings (D,) of one size, and there are {sorted(sizes) or 'none'}")
+def damaged_voiceprint(name: str, speaker_id: str, reason: str, location: str) -> DamagedVoiceprintError:
+    """The refusal to use what is kept of a speaker."""
+    return DamagedVoiceprintError(
+        f"{location}: the voiceprint of '{printable(name)}' cannot be used: {reason} (speaker "
+        f"{printable(speaker_id)}); remove it with 'sound-groove speakers remove', and enrol again"
+    )

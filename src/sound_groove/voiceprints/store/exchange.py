@@ -4,7 +4,9 @@ It is a file of embeddings like those of `sound-groove embed` (`path`, `emb`, `s
 serve as a cohort, with what a store knows besides of each recording. It is not encrypted, and has no audio.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,12 +16,22 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS, SPEAKERS, read_embedding_file
-from sound_groove.errors import CorpusError, OtherModelError, OutputError, StoreError, printable
+from sound_groove.errors import (
+    CorpusError,
+    DamagedVoiceprintError,
+    OtherModelError,
+    OutputError,
+    StoreError,
+    UnknownSpeakerError,
+    printable,
+)
 from sound_groove.files import replaced_bytes, writing
 from sound_groove.types import ModelIdentity
+from sound_groove.voiceprints.search import MOST_VALUES
 from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
-from sound_groove.voiceprints.store.names import checked_name
-from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, new_id
+from sound_groove.voiceprints.store.names import LONGEST_NAME, checked_name
+from sound_groove.voiceprints.store.plausibility import RANGES
+from sound_groove.voiceprints.store.records import DamagedVoiceprint, EnrolledRecording, SpeakerEntry, new_id
 
 MODEL_NAME = "model_name"
 MOST_NAMED = 20  # pairs of names with the same audio
@@ -32,8 +44,8 @@ FIELDS = {
     "sample_rate": "i",
     "enrolled_at": "U",
 }
-# What can be true of a recording.
-RANGES = {"duration_s": (0.0, 1e7), "speech_s": (0.0, 1e7), "snr_db": (-200.0, 200.0), "sample_rate": (1.0, 1e7)}
+HEX = re.compile("[0-9a-f]{64}")  # a SHA-256, as digests and hashes of models are
+LOOSE = 1e-3  # of unit length, in what other programs may have written
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,19 @@ class VoiceprintFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export did.
+
+    Attributes:
+        speakers: how many are in the file.
+        left_out: those of the store who are not, since what it keeps of them cannot be used.
+    """
+
+    speakers: int
+    left_out: tuple[DamagedVoiceprint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Imported:
     """What an import did.
 
@@ -59,6 +84,7 @@ class Imported:
         known: how many were there already, and were left alone.
         elsewhere: names, two each, under which some audio of the file is enrolled more than once; the first of them.
         repeated: how many recordings of the file are so.
+        look_alikes: new names, and the name of another speaker that each looks like; the first of them.
     """
 
     speakers: int
@@ -66,9 +92,10 @@ class Imported:
     known: int
     elsewhere: tuple[tuple[str, str], ...] = ()
     repeated: int = 0
+    look_alikes: tuple[tuple[str, str], ...] = ()
 
 
-def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = None, force: bool = False) -> int:
+def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = None, force: bool = False) -> Exported:
     """Write all voiceprints of one model into a file.
 
     Args:
@@ -77,9 +104,6 @@ def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = N
         model: hash of the model, or its beginning; None where the store has those of one only.
         force: replace a file that is there.
 
-    Returns:
-        How many speakers there were.
-
     Raises:
         OutputError: the file is there already, or cannot be written.
         StoreError: the store has nobody, or several models and none was named.
@@ -87,8 +111,15 @@ def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = N
     if path.exists() and not force:
         raise OutputError(f"{printable(str(path))}: is there already; give another name, or --force to replace it")
     entries = _of_one_model(store, model)
-    voiceprints = [store.voiceprint(entry.name) for entry in entries]
-    rows = [(voiceprint.speaker.name, recording) for voiceprint in voiceprints for recording in voiceprint.recordings]
+    left_out = store.damaged()
+    rows: list[tuple[str, EnrolledRecording]] = []
+    for entry in entries:
+        try:
+            rows += [(entry.name, recording) for recording in store.voiceprint(entry.name).recordings]
+        except DamagedVoiceprintError as error:
+            left_out.append(DamagedVoiceprint(entry.id, printable(entry.name), str(error)))
+    if not rows:
+        raise StoreError(f"{store.location}: has nobody to export whose voiceprint can be used")
     arrays = {
         PATHS: np.array([recording.source for _, recording in rows]),
         EMBEDDINGS: np.stack([recording.embedding for _, recording in rows]),
@@ -99,7 +130,7 @@ def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = N
     }
     with writing(path), replaced_bytes(path, private=True) as file:
         np.savez(file, allow_pickle=False, **arrays)
-    return len(entries)
+    return Exported(len({name for name, _ in rows}), tuple(left_out))
 
 
 def import_voiceprints(
@@ -122,10 +153,13 @@ def import_voiceprints(
     for name in speakers:
         _known_digests(store, name, model)  # all refusals come before the first change
     came = recordings = 0
+    alike: list[tuple[str, str]] = []
     for name, offered in speakers.items():
         known, version = _known_digests(store, name, model)
         new = [recording for recording in offered if recording.digest not in known]
         if new:
+            if version is None and len(alike) < MOST_NAMED:
+                alike += [(name, other) for other in store.look_alikes(name)[:1]]
             store.add(name, new, model, version, actor)
             came, recordings = came + 1, recordings + len(new)
         if progress is not None:
@@ -134,21 +168,29 @@ def import_voiceprints(
     shared = [found for found in names.values() if len(found) > 1]
     pairs = tuple(dict.fromkeys((found[0], found[1]) for found in shared))[:MOST_NAMED]
     known_before = sum(map(len, speakers.values())) - recordings
-    return Imported(came, recordings, known_before, pairs, len(shared))
+    return Imported(came, recordings, known_before, pairs, len(shared), tuple(alike))
 
 
 def _check_size(store: VoiceprintStore, file: VoiceprintFile) -> None:
     """Refuse embeddings that are of another size than those that the store has of their model."""
-    of_model = next((entry for entry in store.speakers() if entry.model.hash == file.model.hash), None)
-    if of_model is None:
+    size = next((found for entry in store.speakers() if (found := _size_of(store, entry, file.model))), None)
+    if size is None:
         return
-    size = len(store.voiceprint(of_model.name).recordings[0].embedding)
-    found = {len(recording.embedding) for offered in file.speakers.values() for recording in offered}
-    if found - {size}:
+    other = {len(recording.embedding) for offered in file.speakers.values() for recording in offered}
+    if other - {size}:
         raise StoreError(
             f"{store.location}: embeddings of model {file.model.hash[:12]} have {size} values there, and those of the "
-            f"file {min(found - {size})}; nothing was enrolled"
+            f"file {min(other - {size})}; nothing was enrolled"
         )
+
+
+def _size_of(store: VoiceprintStore, entry: SpeakerEntry, model: ModelIdentity) -> int | None:
+    """How many values the embeddings of a speaker have; None for one of another model, or who cannot be used."""
+    if entry.model.hash != model.hash:
+        return None
+    with suppress(DamagedVoiceprintError, UnknownSpeakerError):
+        return len(store.voiceprint(entry.name).centroid)
+    return None
 
 
 def _of_one_model(store: VoiceprintStore, model: str | None) -> list[SpeakerEntry]:
@@ -189,9 +231,10 @@ def read_voiceprints(path: Path) -> VoiceprintFile:
     if file.speakers is None or file.model is None:
         raise CorpusError(f"{shown}: does not say who speaks and which model embedded it; is it of 'speakers export'?")
     columns = _columns(path, len(file.names))
-    lengths = np.linalg.norm(file.embeddings, axis=1)
-    if not (lengths > 0).all():
-        raise CorpusError(f"{shown}: has embeddings of nothing but zeros")
+    if not HEX.fullmatch(file.model):
+        raise CorpusError(f"{shown}: '{MODEL}' is not the hash of a model (64 hexadecimal digits)")
+    if not 1 <= file.embeddings.shape[1] <= MOST_VALUES:
+        raise CorpusError(f"{shown}: has embeddings of {file.embeddings.shape[1]:,} values, which no model makes")
     speakers: dict[str, list[EnrolledRecording]] = {}
     for index, (name, source) in enumerate(zip(file.speakers, file.names, strict=True)):
         fields = {field: columns[field][index] for field in FIELDS}
@@ -207,9 +250,15 @@ def _columns(path: Path, count: int) -> dict[str, list[Any]]:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {field: stored[field] for field in FIELDS}
             name = str(stored[MODEL_NAME])
+            lengths = np.linalg.norm(np.asarray(stored[EMBEDDINGS], np.float64), axis=1)
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise CorpusError(f"{shown}: is not a file of voiceprints, as 'speakers export' writes it: {reason}") from None
+    # As it stands in the file: whoever reads embeddings brings them to unit length.
+    if not (np.abs(lengths - 1.0) <= LOOSE).all():
+        raise CorpusError(f"{shown}: has embeddings that are not of unit length, such as those of nothing but zeros")
+    if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+        raise CorpusError(f"{shown}: '{MODEL_NAME}' is not the name of a model")
     for field, array in arrays.items():
         if array.shape != (count,) or array.dtype.kind != FIELDS[field]:
             raise CorpusError(f"{shown}: '{field}' is not what 'speakers export' writes")
@@ -218,6 +267,8 @@ def _columns(path: Path, count: int) -> dict[str, list[Any]]:
             raise CorpusError(f"{shown}: '{field}' has values that no recording has, outside {low:g} to {high:g}")
     if (arrays["speech_s"] > arrays["duration_s"] * 1.001).any():
         raise CorpusError(f"{shown}: has recordings with more speech than they last")
+    if not all(map(HEX.fullmatch, arrays["digest"].tolist())):
+        raise CorpusError(f"{shown}: 'digest' has values that are no SHA-256 (64 hexadecimal digits)")
     if not all(map(_is_time, arrays["enrolled_at"].tolist())):
         raise CorpusError(f"{shown}: 'enrolled_at' has values that are no times as ISO 8601 writes them")
     return {**{field: array.tolist() for field, array in arrays.items()}, MODEL_NAME: [name]}

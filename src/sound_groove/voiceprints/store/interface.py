@@ -8,6 +8,7 @@ from sound_groove.types import Embeddings, ModelIdentity
 from sound_groove.voiceprints.store.records import (
     Centroid,
     Changes,
+    DamagedVoiceprint,
     EnrolledRecording,
     Erasure,
     Event,
@@ -26,11 +27,14 @@ class VoiceprintStore(Protocol):
 
     Attributes:
         location: its path or URL for people, without a password.
-        encrypted: embeddings and audio are encrypted at rest; names and figures are not.
+        encrypted: embeddings and audio are encrypted at rest; names and figures are not, but nobody can change them
+            unnoticed without the key.
+        notices: what people should know about its opening, a clause each, such as a removal that was finished.
     """
 
     location: str
     encrypted: bool
+    notices: list[str]
 
     def revision(self) -> int:
         """The number of changes that there were."""
@@ -41,7 +45,7 @@ class VoiceprintStore(Protocol):
         ...
 
     def speakers(self, after: str = "", limit: int | None = None) -> list[SpeakerEntry]:
-        """Speakers by name (in the order of code points).
+        """Speakers by name (in the order of code points), without those whose rows are damaged.
 
         Args:
             after: only those whose name comes after this.
@@ -50,10 +54,31 @@ class VoiceprintStore(Protocol):
         ...
 
     def voiceprint(self, name: str) -> Voiceprint:
-        """All that is kept of a speaker.
+        """All that is kept of a speaker, compared with what the recordings give.
 
         Raises:
+            DamagedVoiceprintError: it is not what the store wrote, or cannot be.
             UnknownSpeakerError: nobody has this name.
+        """
+        ...
+
+    def is_enrolled(self, name: str) -> bool:
+        """Whether somebody has this name, be the voiceprint damaged or not."""
+        ...
+
+    def look_alikes(self, name: str) -> list[str]:
+        """Names of others who are enrolled that look like this one (Unicode's confusables), a few of them, escaped."""
+        ...
+
+    def damaged(self) -> list[DamagedVoiceprint]:
+        """Speakers who are left out, since their rows are not what the store wrote, or cannot be; reads all."""
+        ...
+
+    def is_whole(self) -> bool:
+        """Whether an encrypted store's speakers are those that its last change left; reads all.
+
+        False where, without the key, rows were taken away, put in, or put back to what they were before. Of a store
+        that is not encrypted nothing can be told, and it is True.
         """
         ...
 
@@ -74,6 +99,7 @@ class VoiceprintStore(Protocol):
             actor: for the audit trail.
 
         Raises:
+            DamagedVoiceprintError: what is kept of the speaker cannot be used.
             StaleVoiceprintError: the speaker has changed, come or gone since, and must be looked at again.
             OtherModelError: the speaker's other recordings are of another model.
         """
@@ -85,7 +111,7 @@ class VoiceprintStore(Protocol):
         """Put recordings, embedded again by another model, in the place of all that a speaker has.
 
         Raises:
-            StaleVoiceprintError: as in `add`.
+            DamagedVoiceprintError, StaleVoiceprintError: as in `add`.
             UnknownSpeakerError: nobody has this name.
         """
         ...
@@ -93,8 +119,18 @@ class VoiceprintStore(Protocol):
     def remove(self, name: str, actor: str) -> Erasure:
         """Erase a speaker for good: name, embeddings, audio and figures, from the database and its journal.
 
+        A removal of this name that was left incomplete is gone on with.
+
         Raises:
-            UnknownSpeakerError: nobody has this name.
+            UnknownSpeakerError: nobody has this name, and no removal of it is left incomplete.
+        """
+        ...
+
+    def discard(self, speaker_id: str, actor: str) -> Erasure:
+        """Erase a speaker by id, whose name may be damaged.
+
+        Raises:
+            UnknownSpeakerError: nobody has this id.
         """
         ...
 
@@ -139,11 +175,20 @@ class SearchingStore(VoiceprintStore, Protocol):
         ...
 
     def sample(self, model_hash: str, count: int) -> list[Centroid]:
-        """Some speakers of a model, drawn without regard to who they are: the same until they change.
+        """Some speakers of a model, drawn without regard to who they are: the same until they change; none is damaged.
 
         Args:
             model_hash: of the model.
             count: how many; all where there are not so many.
+        """
+        ...
+
+    def implausible(self, model_hash: str, size: int | None) -> list[DamagedVoiceprint]:
+        """Speakers of a model whose rows cannot be, as far as the server can tell; `nearest` leaves them out.
+
+        Args:
+            model_hash: of the model.
+            size: values of its embeddings (D), if that is known.
         """
         ...
 

@@ -18,12 +18,15 @@ def default_store() -> str:
     return os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
 
 
-def open_store(location: str | os.PathLike[str], create: bool = False) -> VoiceprintStore:
+def open_store(location: str | os.PathLike[str], create: bool = False, take_over: bool = False) -> VoiceprintStore:
     """Open a store of voiceprints.
 
     Args:
         location: the path of an SQLite file, or a URL `postgresql://user:password@host/database`.
         create: make it where there is none.
+        take_over: where an encrypted store is of an earlier version, which did not authenticate names and figures,
+        trust
+            what is in it; others are refused such a store, and one that is not encrypted is brought to this version.
 
     Raises:
         MissingExtraError: a package that it needs is not installed.
@@ -38,9 +41,9 @@ def open_store(location: str | os.PathLike[str], create: bool = False) -> Voicep
         require_extra("A store in PostgreSQL", "postgres", "psycopg", "pgvector")
         from sound_groove.voiceprints.store.postgres import PostgresStore
 
-        return PostgresStore(text, create, sealer)
+        return PostgresStore(text, create, sealer, take_over)
     if scheme:
         raise UsageError(f"a store is a file or postgresql://…; '{printable(scheme)}://' was given")
     from sound_groove.voiceprints.store.sqlite import SqliteStore
 
-    return SqliteStore(Path(text), create, sealer)
+    return SqliteStore(Path(text), create, sealer, take_over)

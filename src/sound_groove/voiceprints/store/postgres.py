@@ -22,6 +22,7 @@ Searching: a plain store has centroids as vectors, which the server compares, wi
 decrypts all of them: there is no index, and a gallery in memory is the better way.
 """
 
+import dataclasses
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,9 +39,11 @@ from psycopg.conninfo import conninfo_to_dict
 from sound_groove.errors import StoreError, UsageError, printable
 from sound_groove.scoring.cosine import cosine
 from sound_groove.types import Embeddings
-from sound_groove.voiceprints.store.records import Centroid
+from sound_groove.voiceprints.store.erasing import PENDING, pending_bytes
+from sound_groove.voiceprints.store.plausibility import LENGTH_TOLERANCE
+from sound_groove.voiceprints.store.records import Centroid, DamagedVoiceprint
 from sound_groove.voiceprints.store.sealing import Sealer
-from sound_groove.voiceprints.store.tables import SCHEMA, TableStore
+from sound_groove.voiceprints.store.tables import TableStore
 
 NAMESPACE = "sound_groove"  # the schema of the tables
 VECTORS = (0, 8)  # pgvector's first version that searches on where what it found was deleted
@@ -48,14 +51,13 @@ MAKING = 0x5367766D  # the advisory lock of those who make a store
 CONNECTING_S = 10  # to wait for the server
 RETURNING_S = 10.0  # to wait for a server that was there and restarts
 BUSY_S = 60  # to wait for another who is writing
-ERASING_S = 5  # to wait for others who are using a table, before it is written anew
 # What is written anew when a speaker is removed: a few seconds of it, as benchmarks/pgvector_recall.py finds. An HNSW
 # index takes about a second for each MiB.
 REWRITTEN_BYTES = 256 * 2**20  # of a table with its indexes
 REBUILT_BYTES = 4 * 2**20  # of its HNSW indexes
 
 # Of these the planner's statistics, which outlive the rows that they were taken from, would keep examples.
-PERSONAL = {"speakers": ("name", "centroid"), "recordings": ("embedding", "source", "digest", "audio")}
+PERSONAL = {"speakers": ("name", "skeleton", "centroid"), "recordings": ("embedding", "source", "digest", "audio")}
 
 # The graph of HNSW: neighbours of each speaker in it, and candidates for them. With pgvector's own defaults, 16 and 64,
 # and 100 candidates in a search, one in eleven of 100,000 voiceprints was not found (benchmarks/pgvector_recall.py).
@@ -73,6 +75,7 @@ class PostgresStore(TableStore):
         url: `postgresql://user:password@host:port/database`, with the options that libpq knows.
         create: make the tables where there are none.
         sealer: encrypts embeddings and audio, or does not.
+        take_over: an encrypted store of an earlier version, as it is.
 
     Raises:
         StoreError: the server cannot be reached, has no such store or one of a later version, or needs another key.
@@ -90,14 +93,14 @@ class PostgresStore(TableStore):
         "backups"
     )
 
-    def __init__(self, url: str, create: bool, sealer: Sealer) -> None:
+    def __init__(self, url: str, create: bool, sealer: Sealer, take_over: bool = False) -> None:
         self._parameters = _parameters(url)
         super().__init__(_location(self._parameters), sealer)
         self._is_open = True
         with self._told():
             self._connection = self._connected()
         try:
-            self._prepare(create)
+            self._prepare(create, take_over)
         except BaseException:
             self._connection.close()
             raise
@@ -139,7 +142,7 @@ class PostgresStore(TableStore):
                 "administrator install that and run 'ALTER EXTENSION vector UPDATE'"
             )
 
-    def _prepare(self, create: bool) -> None:
+    def _prepare(self, create: bool, take_over: bool) -> None:
         """Check that there is a store of ours, or make one."""
         with self._told():
             encoding = self._value("SELECT current_setting('server_encoding')")
@@ -151,12 +154,8 @@ class PostgresStore(TableStore):
         if not is_there:
             self._make()
         with self._reading():
-            schema = int(bytes(self._value("SELECT value FROM facts WHERE key = 'schema'")))
-            if schema > SCHEMA:
-                raise StoreError(
-                    f"{self.location}: was made by a later version of Sound-Groove; update it to open this"
-                )
-            self._verify_key()
+            schema = int(bytes(self._fact("schema")))
+        self._open(schema, True, take_over)
 
     def _is_there(self) -> bool:
         """Whether the schema is a store.
@@ -186,13 +185,20 @@ class PostgresStore(TableStore):
                 if not self._is_there():  # else another process was first
                     self._execute(f"CREATE SCHEMA IF NOT EXISTS {NAMESPACE}")
                     self._lay_out("BYTEA" if self.encrypted else "VECTOR")
-                    for table, columns in PERSONAL.items():
-                        for column in columns:
-                            self._execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0")
+                    self._keep_no_examples()
                 self._commit()
             except BaseException:
                 self._roll_back()
                 raise
+
+    def _keep_no_examples(self) -> None:
+        for table, columns in PERSONAL.items():
+            for column in columns:
+                self._execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0")
+
+    def _take_over(self) -> None:
+        super()._take_over()
+        self._keep_no_examples()
 
     def _install_vectors(self) -> None:
         """Have pgvector in this database.
@@ -237,21 +243,50 @@ class PostgresStore(TableStore):
             raise UsageError(f"count and ef_search must be 1 or more; {count} and {ef_search} were given")
         if self.encrypted:
             with self._reading():
-                found = self._centroids("WHERE model_hash = ?", (model_hash,))
+                rows = [*self._rows("WHERE model_hash = ?", (model_hash,))]
         else:
-            with self._reading():
-                self._tune(exact, min(max(ef_search, count), MOST_CANDIDATES))
-                found = self._centroids(
-                    f"WHERE model_hash = ? ORDER BY centroid::vector({len(embedding)}) <#> ? LIMIT ?",
-                    (model_hash, Vector(embedding), count),
-                )
+            candidates = min(max(ef_search, count), MOST_CANDIDATES)
+            rows = self._nearest_rows(embedding, model_hash, count, exact, candidates)
+        found = self._sorted_out(rows)[0]
         scored = [(centroid, cosine(centroid.embedding, embedding)) for centroid in found]
         return sorted(scored, key=lambda pair: (-pair[1], pair[0].speaker.name))[:count]
+
+    def _nearest_rows(
+        self, embedding: Embeddings, model_hash: str, count: int, exact: bool, candidates: int
+    ) -> list[Any]:
+        """The rows that the server finds nearest."""
+
+        def found(condition: str, limit: int) -> list[Any]:
+            with self._reading():
+                self._tune(exact, candidates)
+                clauses = f"WHERE model_hash = ?{condition} ORDER BY centroid::vector({len(embedding)}) <#> ? LIMIT ?"
+                return [*self._rows(clauses, (model_hash, Vector(embedding), limit))]
+
+        try:
+            rows = found("", count)
+            damaged = len(self._sorted_out(rows)[1])
+        except StoreError as error:
+            if not isinstance(error.__cause__, errors.DataException):
+                raise
+            damaged = 1  # an embedding of another size, which the server cannot compare
+        if not damaged:
+            return rows
+        # Slower, as the planner believes that hardly a row is like this, and takes no index.
+        return found(f" AND {_plausible(len(embedding))}", count + damaged)
 
     def sample(self, model_hash: str, count: int) -> list[Centroid]:
         """Some speakers of a model: those with the smallest ids, which are random."""
         with self._reading():
-            return list(self._centroids("WHERE model_hash = ? ORDER BY id LIMIT ?", (model_hash, count)))
+            rows = [*self._rows("WHERE model_hash = ? ORDER BY id LIMIT ?", (model_hash, count))]
+        return self._sorted_out(rows)[0]
+
+    def implausible(self, model_hash: str, size: int | None) -> list[DamagedVoiceprint]:
+        """Speakers of a model whose rows cannot be, as far as the server tells."""
+        with self._reading():
+            rows = [*self._rows(f"WHERE model_hash = ? AND NOT ({_plausible(size)})", (model_hash,))]
+        damaged = {one.id: one for one in self._sorted_out(rows)[1]}
+        others = [DamagedVoiceprint(row[0], printable(row[1]), "its centroid is of another size") for row in rows]
+        return [damaged.get(one.id, one) for one in others]
 
     def _tune(self, exact: bool, candidates: int) -> None:
         """Have this transaction's searches use the index, or not."""
@@ -301,7 +336,7 @@ class PostgresStore(TableStore):
         return super()._stored_centroid(embedding, owner) if self.encrypted else Vector(embedding)
 
     def _opened_centroid(self, stored: Any, owner: str) -> Embeddings:
-        return super()._opened_centroid(stored, owner) if self.encrypted else np.asarray(stored.to_numpy(), np.float32)
+        return super()._opened_centroid(stored, owner) if self.encrypted else np.array(stored.to_numpy(), np.float32)
 
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> Iterable[Any]:
         # No values, no places: a literal in the statement may have any characters then.
@@ -365,22 +400,42 @@ class PostgresStore(TableStore):
             self._value("SELECT count(*) FROM pg_indexes WHERE schemaname = ? AND indexname = ?", (NAMESPACE, name))
         )
 
-    def _wipe(self) -> bool:
+    def _wipe(self, wait_s: float) -> str:
         """Write the tables anew without deleted rows, or vacuum them where they are large."""
         try:
-            self._execute(f"SET lock_timeout = '{ERASING_S}s'")
+            with self._reading():
+                pending = self._pending()
+            self._execute(f"SET lock_timeout = '{max(1, round(1000 * wait_s))}ms'")
             self._execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'")
             try:
-                done = [self._rewrite(table) for table in PERSONAL]
-                return all(done)
+                layout = self._layout()
+                # Large tables that the administrator has written anew since then have nothing of these.
+                is_left = any(not _rewritten(one.layout, layout) for one in pending)
+                reasons = [self._rewrite(table, is_left) for table in PERSONAL]
             finally:
                 self._execute("RESET maintenance_work_mem")
                 self._execute(f"SET lock_timeout = '{BUSY_S}s'")
-        except psycopg.Error:
-            return False  # the rows are gone all the same
+            reason, layout = next(filter(None, reasons), ""), self._layout()
+            with self._changing():  # others may have removed somebody meanwhile
+                others = [one for one in self._pending() if one not in pending]
+                left = [dataclasses.replace(one, layout=layout) for one in pending] if reason else []
+                self._remember(PENDING, pending_bytes([*others, *left]))
+            return reason
+        except (psycopg.Error, StoreError) as error:
+            return f"the tables cannot be written anew ({printable(' '.join(str(error).split()))})"
 
-    def _rewrite(self, table: str) -> bool:
-        """Write a table and its indexes anew where it is small enough; whether no deleted row is left in it."""
+    def _layout(self) -> str:
+        """The numbers of the tables' files, which are others after VACUUM FULL."""
+        return ",".join(
+            str(self._value("SELECT pg_relation_filenode(CAST(? AS text)::regclass)", (table,))) for table in PERSONAL
+        )
+
+    def _rewrite(self, table: str, is_left: bool) -> str:
+        """Write a table and its indexes anew where it is small enough; why a deleted row may be left in it, or nothing.
+
+        `is_left` says whether it may be where the table is too large.
+        """
+        reason = f"its tables are too large to be written anew at once; 'VACUUM FULL {NAMESPACE}.{table}' does it"
         size = self._value("SELECT pg_total_relation_size(CAST(? AS text)::regclass)", (table,))
         graphs = self._value(
             "SELECT coalesce(sum(pg_relation_size(indexrelid)), 0)::bigint FROM pg_index "
@@ -399,13 +454,17 @@ class PostgresStore(TableStore):
             self._connection.add_notice_handler(heed)
             try:
                 self._execute(f"VACUUM (FULL, VERBOSE) {table}")
-                return left == [0]
+                return "" if left == [0] else "another session still sees what was removed, or may not be looked at"
             except errors.LockNotAvailable:
-                pass  # somebody is reading for long
+                reason = "another session is using the store"
             finally:
                 self._connection.remove_notice_handler(heed)
+            self._execute(f"VACUUM (INDEX_CLEANUP ON) {table}")
+            return reason
+        if not is_left:
+            return ""
         self._execute(f"VACUUM (INDEX_CLEANUP ON) {table}")
-        return False
+        return reason
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -415,6 +474,21 @@ class PostgresStore(TableStore):
         except psycopg.Error as error:
             text = error.diag.message_primary or str(error).strip().partition("\n")[0] or type(error).__name__
             raise StoreError(f"{self.location}: {printable(text)}") from error
+
+
+def _plausible(size: int | None) -> str:
+    """The condition that a speaker's row can be, and holds an embedding of this size."""
+    of_size = "" if size is None else f"vector_dims(centroid) = {int(size)} AND "
+    return (
+        f"{of_size}vector_norm(centroid) BETWEEN {1 - LENGTH_TOLERANCE} AND {1 + LENGTH_TOLERANCE} "
+        "AND coherence > 0 AND coherence <= 1 AND recordings >= 1 AND speech_s >= 0 AND speech_s < 'Infinity'"
+    )
+
+
+def _rewritten(before: str, now: str) -> bool:
+    """Whether all tables have other files than before."""
+    pairs = list(zip(before.split(","), now.split(","), strict=False))
+    return bool(before) and all(one != other for one, other in pairs)
 
 
 def _parameters(url: str) -> dict[str, Any]:

@@ -150,6 +150,21 @@ class Centroid:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedVoiceprint:
+    """A speaker whose rows cannot be, or are not what the store wrote, and who is therefore compared with nobody.
+
+    Attributes:
+        id: of the speaker.
+        name: what stands in the row: perhaps not the name that was enrolled. Escaped, so that it can be printed.
+        reason: a clause that says what is wrong.
+    """
+
+    id: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What became of a store since one of its revisions.
 
@@ -157,11 +172,13 @@ class Changes:
         revision: the one that this leads to.
         changed: speakers who came or changed.
         removed: ids of speakers who were removed. Some of them may have come since that revision.
+        damaged: speakers whose voiceprints cannot be used any more.
     """
 
     revision: int
     changed: tuple[Centroid, ...]
     removed: tuple[str, ...]
+    damaged: tuple[DamagedVoiceprint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +186,18 @@ class Erasure:
     """What `remove` did.
 
     Attributes:
-        speaker: who was removed.
-        complete: nothing of the speaker is left in the store's file, or in its tables and indexes on a server. False
-            where another process was reading the store at that moment: what it was reading goes with the next removal,
-            or when the last process closes it; and where the tables are too large to be written anew at once.
+        speaker: who was removed; None where an earlier removal of this name, which had been left incomplete, was gone
+            on with, or where the speaker's row could not be read.
+        complete: nothing of the speaker is left in the store's file, or in its tables and indexes on a server.
         out_of_reach: where copies stay that the store cannot clear, as a sentence without a full stop; else empty.
+        reason: why it is not complete, as a clause; else empty. The store remembers it: the next removal, of this name
+            or another, and the next opening for writing go on with it.
     """
 
-    speaker: SpeakerEntry
+    speaker: SpeakerEntry | None
     complete: bool
     out_of_reach: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """Rows of a database as records, and back; the same columns in every database."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from sound_groove.errors import StoreError, printable
-from sound_groove.types import Embeddings, ModelIdentity
+from sound_groove.types import Embeddings
 from sound_groove.voiceprints.store.records import Action, EnrolledRecording, Event, SpeakerEntry, timestamp
 from sound_groove.voiceprints.store.sealing import Sealer
 
@@ -15,15 +16,13 @@ SPEAKER_COLUMNS: Final = (
     "id, name, model_name, model_hash, recordings, with_audio, speech_s, snr_db, coherence, enrolled_at, changed_at, "
     "version"
 )
+# What else a speaker's row has: the mean of the embeddings, and the marks of the recordings and of the row.
+STORED_COLUMNS: Final = f"{SPEAKER_COLUMNS}, centroid, contents, seal"
+WRITTEN_COLUMNS: Final = f"{STORED_COLUMNS}, skeleton"  # what the name looks like is computed from it, and never shown
 RECORDING_COLUMNS: Final = (
     "id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio"
 )
 EVENT_COLUMNS: Final = "revision, time, action, speaker_id, recordings, model, actor"
-
-
-def entry_of(row: Sequence[Any]) -> SpeakerEntry:
-    """The record of a row of SPEAKER_COLUMNS."""
-    return SpeakerEntry(row[0], row[1], ModelIdentity(row[2], row[3]), *row[4:])
 
 
 def entry_row(entry: SpeakerEntry) -> tuple[Any, ...]:
@@ -51,10 +50,17 @@ def recording_of(row: Sequence[Any], sealer: Sealer) -> EnrolledRecording:
         StoreError: what is encrypted cannot be decrypted, or is damaged.
     """
     id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio = row
-    owner = f"recording {id}"
+    owner = f"recording {printable(str(id))}"
+    texts, figures = (id, source, digest, enrolled_at), (duration_s, speech_s, snr_db)
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(type(figure) is float for figure in figures)
+        and type(sample_rate) is int
+    ):
+        raise StoreError(f"the row of {owner} is damaged")
     return EnrolledRecording(
         id=id,
-        embedding=opened_embedding(bytes(embedding), owner, sealer),
+        embedding=opened_embedding(bytes_of(embedding), owner, sealer),
         source=source,
         digest=digest,
         duration_s=duration_s,
@@ -62,7 +68,7 @@ def recording_of(row: Sequence[Any], sealer: Sealer) -> EnrolledRecording:
         snr_db=snr_db,
         sample_rate=sample_rate,
         enrolled_at=enrolled_at,
-        audio=sealer.unseal(bytes(audio), f"audio of {owner}") if audio else b"",
+        audio=sealer.unseal(bytes_of(audio), f"audio of {owner}") if audio else b"",
     )
 
 
@@ -84,13 +90,30 @@ def recording_row(recording: EnrolledRecording, sealer: Sealer) -> tuple[Any, ..
 
 
 def event_of(row: Sequence[Any]) -> Event:
-    """The record of a row of EVENT_COLUMNS."""
-    return Event(*row)
+    """The record of a row of EVENT_COLUMNS.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    revision, time, action, speaker_id, recordings, model, actor = row
+    if not (
+        all(isinstance(text, str) for text in (time, action, speaker_id, model, actor))
+        and type(revision) is type(recordings) is int
+    ):
+        raise StoreError("the audit trail has an entry that is damaged")
+    return Event(revision, time, action, speaker_id, recordings, model, actor)
 
 
-def event_row(revision: int, action: Action, entry: SpeakerEntry, recordings: int, actor: str) -> tuple[Any, ...]:
+def event_row(
+    revision: int, action: Action, speaker_id: str, recordings: int, model_hash: str, actor: str
+) -> tuple[Any, ...]:
     """The row of EVENT_COLUMNS of something that happens now."""
-    return revision, timestamp(), action, entry.id, recordings, entry.model.hash, printable(actor)
+    return revision, timestamp(), action, speaker_id, recordings, model_hash, printable(actor)
+
+
+def bytes_of(stored: Any) -> bytes:
+    """What a database gives of a column of bytes; nothing where there is something else in it."""
+    return bytes(stored) if isinstance(stored, bytes | memoryview | bytearray) else b""
 
 
 def sealed_embedding(embedding: Embeddings, owner: str, sealer: Sealer) -> bytes:
@@ -108,6 +131,6 @@ def opened_embedding(stored: bytes, owner: str, sealer: Sealer) -> Embeddings:
     if not plain or len(plain) % 4:
         raise StoreError(f"the embedding that the store keeps for {owner} is damaged")
     embedding: Embeddings = np.frombuffer(plain, "<f4").astype(np.float32)
-    if not np.isfinite(embedding).all():
+    if not math.isfinite(np.dot(embedding, embedding)):
         raise StoreError(f"the embedding that the store keeps for {owner} is damaged")
     return embedding

@@ -2,9 +2,13 @@
 
 Each embedding and each recording is sealed by itself under a random nonce of 96 bits (NIST SP 800-38D; 2^32 of them
 under one key are allowed, far more than a store has). What it belongs to is authenticated with it, so that a sealed
-value put in another row, or changed, is not opened.
+value put in another row, or changed, is not opened. Marks of whole rows (`marks`) are HMAC-SHA256 under a key of their
+own, derived from the store's key and the store's id (HKDF, RFC 5869): what fits into one store does not fit into
+another.
 """
 
+import hashlib
+import hmac
 import os
 from typing import Protocol
 
@@ -13,6 +17,7 @@ from sound_groove.errors import StoreError, UsageError, require_extra
 KEY_VARIABLE = "SOUND_GROOVE_STORE_KEY"
 KEY_BYTES = 32
 NONCE_BYTES = 12
+MARKS = b"sound-groove voiceprints: marks of rows"  # what the derived key is for
 CHECK = b"sound-groove voiceprints"  # sealed into a new store, to tell a wrong key from damage
 _HOW = "64 hexadecimal digits, such as 'openssl rand -hex 32' prints"
 
@@ -38,6 +43,14 @@ class Sealer(Protocol):
         """
         ...
 
+    def of_store(self, store_id: bytes) -> "Sealer":
+        """The same, whose marks are those of one store."""
+        ...
+
+    def mark(self, content: bytes) -> bytes:
+        """32 bytes that fit this content alone."""
+        ...
+
 
 class PlainSealer:
     """Stores bytes as they are."""
@@ -52,21 +65,34 @@ class PlainSealer:
         """The bytes themselves."""
         return sealed
 
+    def of_store(self, store_id: bytes) -> "PlainSealer":
+        """The same: a checksum is the same in every store."""
+        return self
+
+    def mark(self, content: bytes) -> bytes:
+        """A checksum (SHA-256), which anybody can make."""
+        return hashlib.sha256(content).digest()
+
 
 class AesSealer:
     """Encrypts and authenticates.
 
     Args:
         key: 32 bytes.
+        store_id: of the store whose marks it makes; any bytes.
     """
 
     encrypts = True
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, store_id: bytes = b"") -> None:
         require_extra("An encrypted store", "encryption", "cryptography")
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+        self._key = key
         self._cipher = AESGCM(key)
+        self._mark_key = HKDF(SHA256(), length=KEY_BYTES, salt=store_id, info=MARKS).derive(key)
 
     def seal(self, plain: bytes, owner: str) -> bytes:
         """Nonce (12 bytes), then ciphertext and tag (16 bytes)."""
@@ -84,6 +110,14 @@ class AesSealer:
                 f"what the store keeps for {owner} cannot be decrypted: it was sealed with another key than that in "
                 f"{KEY_VARIABLE}, or changed"
             ) from None
+
+    def of_store(self, store_id: bytes) -> "AesSealer":
+        """The same key, for one store."""
+        return AesSealer(self._key, store_id)
+
+    def mark(self, content: bytes) -> bytes:
+        """HMAC-SHA256, which nobody can make without the key."""
+        return hmac.digest(self._mark_key, content, "sha256")
 
 
 def sealer_from_environment() -> Sealer:
