@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from postgres_server import PostgresServer
+from sound_groove.errors import StoreError
 from sound_groove.types import ModelIdentity
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.opening import open_store
@@ -164,3 +166,51 @@ def contend(location: str, prefix: str, count: int) -> None:
             pass
     store.close()
     os.write(1, f"{done}\n".encode())
+
+
+def remove_until_killed(location: str, name: str) -> None:
+    """Remove a speaker, and wait to be killed when that is on the disk and nothing is wiped yet."""
+    import time
+
+    from sound_groove.voiceprints.store.postgres import PostgresStore
+    from sound_groove.voiceprints.store.sqlite import SqliteStore
+
+    def wait(*_: object) -> str:
+        os.write(1, b"removed\n")
+        time.sleep(600)
+        return ""
+
+    for kind in (SqliteStore, PostgresStore):
+        kind._wipe = wait  # type: ignore[method-assign, assignment]
+    open_store(location).remove(name, "test")
+
+
+def remove_on_a_full_disk(path: str) -> None:
+    """Enrol, fill the disk to the last byte, remove somebody, and print as JSON what became of it and what is left."""
+    import json
+    import shutil
+
+    place = SqlitePlace(Path(path))
+    store = place.open()
+    for number in range(300):
+        store.add(f"Speaker {number}", [recording(number, audio=bytes([number % 256]) * 20_000)], MODEL, None, "test")
+    store.close()
+    with place.path.with_name("filler").open("wb", buffering=0) as filler:
+        for size in (2**16, 2**9, 1):
+            with suppress(OSError):
+                while filler.write(bytes(size)):
+                    pass
+    told: dict[str, Any] = {"free": shutil.disk_usage(place.path.parent).free, "before": place.path.stat().st_size}
+    store = place.open(create=False)
+    try:
+        store.add("One more", [recording(1000, audio=bytes(10_000_000))], MODEL, None, "test")
+        told["enrolled"] = True
+    except StoreError as error:
+        told["refusal"] = str(error)
+    erasures = [store.remove(f"Speaker {number}", "test") for number in range(0, 300, 30)]
+    told["complete"] = [erasure.complete for erasure in erasures]
+    traces = [f"Speaker {number}".encode() + b"a.wav" for number in range(0, 300, 30)]
+    traces += [recording(number).embedding.tobytes()[:40] for number in range(0, 300, 30)]
+    told["left"] = len(present(place, traces))
+    told["whole"] = len([store.voiceprint(entry.name) for entry in store.speakers()])
+    os.write(1, json.dumps(told).encode())

@@ -315,11 +315,20 @@ def _for_want_of_room(error: StoreError) -> bool:
 
 
 def _make_private(path: Path, location: str) -> None:
-    """Make an empty file that its owner alone may read, where there is none; the log takes its permissions."""
+    """Make an empty file that its owner alone may read, where there is none; the log takes its permissions.
+
+    One that is there is not opened: closing it would cost other stores of this process their locks (`raw_files`).
+    """
+    reason = "is a folder" if path.is_dir() else ""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | (os.O_CLOEXEC if sys.platform != "win32" else 0), 0o600))
+        cloexec = os.O_CLOEXEC if sys.platform != "win32" else 0
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | cloexec, 0o600))
+    except FileExistsError:
+        pass
     except OSError as error:
-        raise StoreError(f"{location}: cannot be made: {error.strerror or error}") from None
+        reason = reason or error.strerror or str(error)
+    if reason:
+        raise StoreError(f"{location}: cannot be made: {reason}")
 
 
 def _can_write(path: Path) -> bool:
