@@ -18,20 +18,23 @@ Recall@k is the share of the k nearest by exact search that the search with HNSW
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from pgvector import Vector
 from pgvector.psycopg import register_vector
 
 from sound_groove.errors import StoreError
 from sound_groove.provenance import machine, processor
-from sound_groove.types import Embeddings
+from sound_groove.types import Embeddings, ModelIdentity
 from sound_groove.voiceprints.store import postgres
+from sound_groove.voiceprints.store.changing import changed_entry
 from sound_groove.voiceprints.store.postgres import NAMESPACE, PostgresStore
+from sound_groove.voiceprints.store.records import EnrolledRecording
+from sound_groove.voiceprints.store.rows import RECORDING_COLUMNS, WRITTEN_COLUMNS, recording_row
 from sound_groove.voiceprints.store.sealing import PlainSealer
 
 MODEL = "ab" * 32
@@ -39,8 +42,11 @@ NEAREST = 5
 SAME, STRANGERS = 0.76, 0.36  # cosine of two recordings of one speaker and of two speakers, on average
 RECORDINGS = 3  # of which a voiceprint is the mean
 
-SPEAKER_TYPES = (*["text"] * 4, *["int4"] * 2, *["float8"] * 3, *["text"] * 2, "int8", "vector")
-RECORDING_TYPES = (*["text"] * 2, "bytea", *["text"] * 2, *["float8"] * 3, "int4", "text", "bytea")
+# Of the columns that are written, in their order.
+SPEAKER_TYPES = (
+    *["text"] * 4, *["int4"] * 2, *["float8"] * 3, *["text"] * 2, "int8", "vector", "bytea", "bytea", "text"
+)  # fmt: skip
+RECORDING_TYPES = ("text", "bytea", *["text"] * 2, *["float8"] * 3, "int4", "text", "bytea", "text")
 
 
 class Answers(NamedTuple):
@@ -133,46 +139,32 @@ def with_store(url: str, enrolled: Embeddings, measure: Callable[[PostgresStore]
     store = PostgresStore(url, True, PlainSealer())
     with psycopg.connect(url, autocommit=True) as connection:
         try:
-            fill(connection, enrolled)
+            fill(store, connection, enrolled)
             measure(store)
         finally:
             store.close()
             connection.execute(f"DROP SCHEMA {NAMESPACE} CASCADE")
 
 
-def fill(connection: psycopg.Connection[tuple[object, ...]], enrolled: Embeddings) -> None:
+def fill(store: PostgresStore, connection: psycopg.Connection[tuple[object, ...]], enrolled: Embeddings) -> None:
     """Write speakers and a recording of each past the store, which syncs every enrolment by itself."""
     register_vector(connection)
+    model, when = ModelIdentity("made up", MODEL), "2026-01-01T00:00:00+00:00"
+    recordings = [
+        EnrolledRecording(f"{number:032x}", embedding, "a.wav", "0" * 64, 4.0, 3.0, 20.0, 16_000, when)
+        for number, embedding in enumerate(enrolled)
+    ]
     with connection.transaction(), connection.cursor() as cursor:
-        with cursor.copy(f"COPY {NAMESPACE}.speakers FROM STDIN (FORMAT binary)") as copy:
+        with cursor.copy(f"COPY {NAMESPACE}.speakers ({WRITTEN_COLUMNS}) FROM STDIN (FORMAT binary)") as copy:
             copy.set_types(SPEAKER_TYPES)
-            for number, embedding in enumerate(enrolled):
-                name, when = f"speaker {number}", "2026-01-01T00:00:00+00:00"
-                copy.write_row(
-                    (
-                        f"{number:032x}",
-                        name,
-                        "made up",
-                        MODEL,
-                        3,
-                        0,
-                        9.0,
-                        20.0,
-                        0.9,
-                        when,
-                        when,
-                        number,
-                        Vector(embedding),
-                    )
-                )
-        columns = (
-            "id, speaker, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio"
-        )
+            for number, recording in enumerate(recordings):
+                entry = changed_entry(f"speaker {number}", None, [recording], model, number + 1)
+                copy.write_row(store._written_row(replace(entry, id=recording.id), [recording]))
+        columns = f"{RECORDING_COLUMNS}, speaker"
         with cursor.copy(f"COPY {NAMESPACE}.recordings ({columns}) FROM STDIN (FORMAT binary)") as copy:
             copy.set_types(RECORDING_TYPES)
-            for number, embedding in enumerate(enrolled):
-                key, raw = f"{number:032x}", embedding.tobytes()
-                copy.write_row((key, key, raw, "a.wav", "0" * 64, 4.0, 3.0, 20.0, 16_000, "2026-01-01", b""))
+            for recording in recordings:
+                copy.write_row((*recording_row(recording, PlainSealer()), recording.id))
     connection.execute(f"VACUUM ANALYZE {NAMESPACE}.speakers")
     connection.execute(f"VACUUM ANALYZE {NAMESPACE}.recordings")
 

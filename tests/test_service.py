@@ -197,7 +197,8 @@ def test_the_service_says_what_it_is(client: httpx.Client, kim: str) -> None:
     assert found["model"]["name"] == "pretrained" and found["embedding_size"] == 192 and found["speakers"] >= 1
     assert found["caller"] == {"name": "local", "scope": "admin"}
     assert found["limits"] == {"upload_bytes": 25_000_000, "duration_s": 600.0, "decode_s": 10.0, "recordings": 20}
-    assert client.get("/healthz").json() == {"status": "ok"} and client.get("/readyz").json() == {"status": "ok"}
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok", "left_out": 0, "whole": True}
     assert client.head("/healthz").status_code == client.head("/readyz").status_code == 200
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,69 @@ def test_a_model_in_torch_embeds_as_it_does_alone(model_path: Path) -> None:
     alone = SpeakerEncoder.load(model_path).embed(heard.samples)
     assert all(np.allclose(one.embedding, alone, atol=1e-6) for one in asyncio.run(embed()))
     embedder.close()
+
+
+def tampered(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(statement)
+
+
+def unit(place: int) -> EnrolledRecording:
+    """A recording whose embedding is one axis."""
+    embedding = np.eye(192, dtype=np.float32)[place]
+    return EnrolledRecording(new_id(), embedding, "a.wav", f"{place:064x}", 5.0, 4.0, 20.0, 16000, timestamp())
+
+
+def test_a_bad_voiceprint_makes_the_service_degraded_and_refuses_one_speaker(service: Service) -> None:
+    assert service.client.get("/readyz").json() == {"status": "ok", "left_out": 0, "whole": True}
+    store, model = service.engine.store, service.engine.embedder.encoder.identity
+    speaker = store.add("Bad", [unit(3)], model, None, "test").id
+    tampered(service.log.parent / "v.db", "UPDATE speakers SET coherence = 9 WHERE name = 'Bad'")
+    answer = service.client.get("/readyz")
+    assert answer.status_code == 200 and answer.json() == {"status": "degraded", "left_out": 1, "whole": True}
+    assert "sound_groove_voiceprints_left_out 1.0" in service.client.get("/metrics").text
+    answers = [
+        service.client.get("/v1/speakers/Bad"),
+        service.client.post("/v1/verify", data={"name": "Bad"}, files={"audio": clip()}),
+        service.client.post("/v1/speakers/Bad/recordings", files={"audio": clip()}),
+    ]
+    for answer in answers:
+        found = error(answer, 409)
+        assert found["code"] == "damaged_voiceprint" and "'Bad' cannot be used" in found["message"]
+        assert str(service.log.parent) not in answer.text
+    found = service.client.post("/v1/identify", files={"audio": clip()}).json()
+    assert found["left_out"] == 1 and "damaged_voiceprint" in [one["code"] for one in found["warnings"]]
+    assert speaker in str(found["warnings"])
+    assert "Bad" not in [one["name"] for one in service.client.get("/v1/speakers").json()["speakers"]]
+    assert service.client.delete("/v1/speakers/Bad").json()["complete"]
+    assert service.client.get("/readyz").json()["status"] == "ok"
+
+
+def test_a_store_that_is_not_there_any_more_is_noticed_before_201_is_answered(service: Service) -> None:
+    path = service.log.parent / "v.db"
+    away = path.with_name("away.db")
+    path.rename(away)
+    try:
+        answer = service.client.post("/v1/speakers/Gone/recordings", files={"audio": clip()})
+        assert error(answer, 503)["code"] == "store_unavailable"
+        assert error(service.client.get("/readyz"), 503)["code"] == "store_unavailable"
+    finally:
+        away.rename(path)
+    assert service.client.get("/readyz").json()["status"] == "ok"
+    assert service.client.post("/v1/speakers/Gone/recordings", files={"audio": clip()}).status_code == 201
+    assert service.client.delete("/v1/speakers/Gone").status_code == 200
+
+
+@pytest.mark.service
+def test_a_service_starts_with_a_bad_voiceprint_and_its_log_says_so(tmp_path: Path) -> None:
+    store, embedder = open_store(tmp_path / "v.db", create=True), Embedder.load("pretrained", 1)
+    speaker = store.add("Zaphod", [unit(1)], embedder.encoder.identity, None, "test").id
+    tampered(tmp_path / "v.db", "UPDATE speakers SET centroid = zeroblob(32)")
+    store.notices.append("a removal, which had been left incomplete, is finished")
+    app = build_application(Engine(store, embedder, Limits(workers=1)), Guard(None), Log(tmp_path / "log"))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/readyz").json()["status"] == "degraded"
+    log = (tmp_path / "log").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert {"event": "left_out", "count": 1, "speakers": [speaker]}.items() <= lines[1].items()
+    assert lines[0]["event"] == "store" and "is finished" in lines[0]["message"] and "Zaphod" not in log
