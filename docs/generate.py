@@ -56,6 +56,7 @@ COMMANDS = """# The command line
 | 0 | done |
 | 1 | could not: one sentence on stderr says what, where and what to do |
 | 2 | wrong use: an unknown option, a missing argument, a value out of range |
+| 3 | `speakers remove`: removed, and remains are left for now; give the command again |
 | 130 | interrupted with Ctrl-C |
 
 `--debug`, before or after the verb, shows the traceback of an error. What the verbs write is described in
