@@ -267,7 +267,7 @@ class TableStore(ABC):
                     part,
                 )
                 for digest, name in rows:
-                    found.setdefault(digest, []).append(name)
+                    found.setdefault(digest, []).append(str(name))  # which may be damaged
         return {digest: tuple(names) for digest, names in found.items()}
 
     def add(
