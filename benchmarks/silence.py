@@ -30,9 +30,9 @@ from sound_groove.encoder.listener import Listener
 from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
 from sound_groove.files import replaced_bytes
 from sound_groove.provenance import machine
-from sound_groove.scoring.calibration import trial_measures
 from sound_groove.scoring.cosine import score_trials
 from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.measures import trial_measures
 from sound_groove.scoring.metrics import eer
 from sound_groove.synthesis.treated_pauses import TREATMENTS, treated
 from sound_groove.types import Embeddings, Scores

@@ -9,7 +9,7 @@ import soundfile
 from sound_groove.audio.pauses import without_pauses
 from sound_groove.audio.voices import Voice
 from sound_groove.scoring.calibration import ScoreMap
-from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples, VoiceEmbeddings
 
 RATE = 16000
 
@@ -26,9 +26,9 @@ class SpectrumEncoder:
         self.crops: list[CropAveraging | None] = []
 
     def embed(self, recordings: Sequence[Samples]) -> Embeddings:
-        return self.embed_voices([without_pauses(samples) for samples in recordings])
+        return self.embed_voices([without_pauses(samples) for samples in recordings]).unit
 
-    def embed_voices(self, voices: Sequence[Voice], crops: CropAveraging | None = None) -> Embeddings:
+    def embed_voices(self, voices: Sequence[Voice], crops: CropAveraging | None = None) -> VoiceEmbeddings:
         recordings = [voice for voice in voices if isinstance(voice, np.ndarray)]
         assert len(recordings) == len(voices)
         self.lengths += [len(samples) for samples in recordings]
@@ -40,7 +40,7 @@ class SpectrumEncoder:
             row = np.log(power.mean(axis=0) + 1e-6)
             row -= row.mean()
             rows.append(row / np.linalg.norm(row))
-        return np.array(rows, dtype=np.float32)
+        return VoiceEmbeddings(np.array(rows, dtype=np.float32), None)
 
 
 def tone(path: Path, frequency: float, duration_s: float = 0.5) -> Path:

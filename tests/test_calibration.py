@@ -10,16 +10,15 @@ from sklearn.linear_model import LogisticRegression
 
 from sound_groove.errors import MetricError
 from sound_groove.scoring.calibration import (
-    MEASURES,
     RANGE,
     RIDGE,
     ScoreMap,
     Term,
     fit_score_map,
     probability,
-    trial_measures,
 )
 from sound_groove.scoring.cosine import cosine, mean_embedding, score_trials
+from sound_groove.scoring.measures import MEASURES, trial_measures
 from sound_groove.scoring.metrics import cllr
 
 
@@ -232,11 +231,13 @@ def test_a_measure_that_is_always_the_same_is_left_out() -> None:
 
 
 def test_the_map_of_trials_has_no_favourite_side() -> None:
-    first, second = {"speech_s": [1.0, 4.0], "snr_db": [10.0, 30.0]}, {"speech_s": [3.0, 4.0], "snr_db": [20.0, 5.0]}
+    first = {"speech_s": [1.0, 4.0], "snr_db": [10.0, 30.0], "embedding_norm": [5.0, math.nan]}
+    second = {"speech_s": [3.0, 4.0], "snr_db": [20.0, 5.0], "embedding_norm": [7.0, 2.0]}
     there, back = trial_measures(first, second), trial_measures(second, first)
-    assert all(np.array_equal(there[name], back[name]) for name in MEASURES)
+    assert all(np.array_equal(there[name], back[name], equal_nan=True) for name in MEASURES)
     assert there["speech"].tolist() == pytest.approx([math.log(1.5), math.log(4.0)])  # harmonic means of 1, 3 and 4, 4
     assert there["snr"].tolist() == [10.0, 5.0]
+    assert there["norm"][0] == pytest.approx(math.log(5.0)) and math.isnan(there["norm"][1])
 
 
 def test_a_map_comes_back_from_its_record() -> None:

@@ -26,7 +26,7 @@ from sound_groove.errors import AudioError, UsageError
 from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.synthesis.voices import made_up_speaker, speak
-from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Samples
+from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Samples, VoiceEmbeddings
 
 MAP = ScoreMap(10.0, -3.0, "an example")
 
@@ -39,9 +39,9 @@ class Scripted(SpeakerEncoder):
         self.embedding_size = 2
         self.score_map = score_map
 
-    def embed_voices(self, voices: Sequence[Voice], *others: object) -> Embeddings:
+    def embed_voices(self, voices: Sequence[Voice], *others: object) -> VoiceEmbeddings:
         angles = np.deg2rad([len(voice) % 1000 for voice in voices if isinstance(voice, np.ndarray)])
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+        return VoiceEmbeddings(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), None)
 
 
 def at_degrees(angle: int) -> Samples:
@@ -190,7 +190,8 @@ def test_the_record_is_the_contract_of_the_command_line(voices: tuple[Path, Path
     ]  # fmt: skip
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["model"] == {"name": "random", "hash": load_checkpoint(model_path).hash}
-    assert [list(audio) for audio in record["audio"]] == [["duration_s", "speech_s", "snr_db", "sample_rate"]] * 2
+    facts = ["duration_s", "speech_s", "snr_db", "sample_rate", "embedding_norm"]
+    assert [list(audio) for audio in record["audio"]] == [facts] * 2
     assert [audio["duration_s"] for audio in record["audio"]] == [3.0, 4.0]
     assert all(list(warning) == ["code", "message"] for warning in record["warnings"])
 

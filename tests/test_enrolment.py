@@ -26,7 +26,7 @@ from sound_groove.errors import (
     UsageError,
 )
 from sound_groove.scoring.calibration import ScoreMap
-from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Samples
+from sound_groove.types import ModelIdentity, QualityWarning, Samples, VoiceEmbeddings
 from sound_groove.voiceprints.enrolment import Enrolment, enroll, re_embed
 from sound_groove.voiceprints.store.exchange import export_voiceprints, import_voiceprints, read_voiceprints
 from sound_groove.voiceprints.store.interface import VoiceprintStore
@@ -46,9 +46,9 @@ class Scripted(SpeakerEncoder):
         self.score_map = score_map
         self.turn = turn
 
-    def embed_voices(self, voices: Sequence[Voice], *others: object) -> Embeddings:
+    def embed_voices(self, voices: Sequence[Voice], *others: object) -> VoiceEmbeddings:
         angles = np.deg2rad([len(voice) % 1000 + self.turn for voice in voices if isinstance(voice, np.ndarray)])
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+        return VoiceEmbeddings(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), None)
 
 
 def at_degrees(angle: int, seed: int = 0) -> Samples:

@@ -38,6 +38,7 @@ class StandIn:
     embedding_size = 2
     pads = False
     has_floor = False
+    tells_norm = False
     silence_share: float | None = None
     batch_seconds = 30.0
 

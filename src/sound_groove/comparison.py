@@ -20,9 +20,10 @@ from sound_groove.audio.listening import AudioFacts, HeardRecording, allow_verdi
 from sound_groove.encoder.encoder import SpeakerEncoder, default_model
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import UsageError
-from sound_groove.scoring.calibration import ScoreMap, logit, probability, trial_measures
+from sound_groove.scoring.calibration import ScoreMap, logit, probability
 from sound_groove.scoring.cosine import cosine
 from sound_groove.scoring.decision import DecisionRule, Verdict
+from sound_groove.scoring.measures import side_of, trial_measures
 from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Scores
 
 DEFAULT_PRIOR = 0.5
@@ -238,8 +239,7 @@ def check_rule(rule: DecisionRule) -> DecisionRule:
 
 def measures_of(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
     """Of the two recordings, as a score map takes them."""
-    first, second = ({"speech_s": side.speech_s, "snr_db": side.snr_db} for side in facts)
-    return trial_measures(first, second)
+    return trial_measures(*map(side_of, facts))
 
 
 _LACKING = {"speech": "less speech", "snr": "more noise"}

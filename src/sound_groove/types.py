@@ -99,6 +99,20 @@ class ModelIdentity:
         return f"{self.name} ({self.hash[:12]})"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class VoiceEmbeddings:
+    """Embeddings of voices, and what their length said before they were brought to unit length.
+
+    Attributes:
+        unit: (N, D) float32 of unit length.
+        norms: (N,) how long each was before, the mean over its pieces: longer, in many networks, the better the voice
+            was heard. None where the model gives unit embeddings alone.
+    """
+
+    unit: Embeddings
+    norms: NDArray[np.float64] | None
+
+
 @dataclass(frozen=True, slots=True)
 class CropAveraging:
     """How an utterance is cut for inference: evenly spaced crops whose embeddings are averaged.

@@ -32,12 +32,15 @@ class AudioFacts:
         speech_s: how much of it is speech.
         snr_db: how far the speech lies above the noise, an estimate.
         sample_rate: the file's own rate, in Hz.
+        embedding_norm: how long its embedding was before it was brought to unit length, by which some networks tell how
+            well they heard it; None where it is not embedded, or the model does not tell.
     """
 
     duration_s: float
     speech_s: float
     snr_db: float
     sample_rate: int
+    embedding_norm: float | None = None
 
     @property
     def allows_verdict(self) -> bool:
@@ -84,16 +87,20 @@ def digest_of(samples: Samples) -> str:
 
 
 def joint_facts(parts: Sequence[AudioFacts]) -> AudioFacts:
-    """The facts of several recordings of one voice as if they were one: their speech adds up.
+    """The facts of several recordings of one voice as if they were one.
 
-    >>> joint_facts([AudioFacts(3.0, 2.0, 10.0, 16000), AudioFacts(5.0, 4.0, 20.0, 8000)])
-    AudioFacts(duration_s=8.0, speech_s=6.0, snr_db=15.0, sample_rate=8000)
+    Their speech adds up; for noise and the embeddings' norms stand the means, and where a norm is not known, nothing.
+
+    >>> joint_facts([AudioFacts(3.0, 2.0, 10.0, 16000, 7.0), AudioFacts(5.0, 4.0, 20.0, 8000, 9.0)])
+    AudioFacts(duration_s=8.0, speech_s=6.0, snr_db=15.0, sample_rate=8000, embedding_norm=8.0)
     """
+    norms = [part.embedding_norm for part in parts if part.embedding_norm is not None]
     return AudioFacts(
         duration_s=sum(part.duration_s for part in parts),
         speech_s=sum(part.speech_s for part in parts),
         snr_db=sum(part.snr_db for part in parts) / len(parts),
         sample_rate=min(part.sample_rate for part in parts),
+        embedding_norm=sum(norms) / len(norms) if len(norms) == len(parts) else None,
     )
 
 

@@ -98,8 +98,13 @@ class VerbFormatter(argparse.RawDescriptionHelpFormatter):
         self._action_max_length = max(map(len, VERBS)) + 2 * self._indent_increment
 
 
-def build_parser() -> Parser:
-    """The parser of the whole command line."""
+def build_parser(words: Sequence[str] = ()) -> Parser:
+    """The parser of the command line.
+
+    Args:
+        words: those after the program's name. Where they begin with a verb, only that verb's options are put together,
+            which is all that its command line needs; otherwise those of all verbs are.
+    """
     parser = Parser(
         prog="sound-groove",
         description="Speaker verification: prepare a corpus, train a model, judge it, compare two voices.",
@@ -110,7 +115,8 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"sound-groove {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb in VERBS:
+    first = next((word for word in words if not word.startswith("-")), "")
+    for verb in (first,) if first in VERBS else VERBS:
         import_module(f"sound_groove.cli.{verb.replace('-', '_')}").register(verbs)
     return parser
 
@@ -173,7 +179,7 @@ def describe(error: BaseException) -> str:
 def _answer(words: list[str]) -> int:
     """Parse and run; whatever happens, what was printed has left the process, or its failure is known."""
     try:
-        arguments = build_parser().parse_args(words)
+        arguments = build_parser(words).parse_args(words)
         status: int = arguments.run(arguments)
         return status
     finally:

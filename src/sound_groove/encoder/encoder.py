@@ -46,7 +46,7 @@ from sound_groove.errors import AudioError, CheckpointError, UsageError, printab
 from sound_groove.networks.probe import Probe
 from sound_groove.pretrained import PRETRAINED, model_path
 from sound_groove.scoring.calibration import ScoreMap
-from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples, VoiceEmbeddings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,6 +64,7 @@ class Backend(Protocol):
         embedding_size: D.
         pads: pieces of a batch may have different lengths.
         has_floor: the level of a recording matters to the network.
+        tells_norm: the length of its embeddings says something.
         silence_share: how much digital silence is put behind speech, as a share of it, or None.
         batch_seconds: of audio, padding included, that a batch should have at most.
     """
@@ -71,6 +72,7 @@ class Backend(Protocol):
     embedding_size: int
     pads: bool
     has_floor: bool
+    tells_norm: bool
     silence_share: float | None
     batch_seconds: float
 
@@ -243,11 +245,11 @@ class SpeakerEncoder:
         several = list_of(recordings)
         share = None if keep_pauses else self._backend.silence_share
         voices = _voices(several, channel, keep_pauses)
-        return self._embed(voices, len(several), share, crops, batch_seconds)
+        return self._embed(voices, len(several), share, crops, batch_seconds).unit
 
     def embed_voices(
         self, voices: Sequence[Voice], crops: CropAveraging | None = None, batch_seconds: float | None = None
-    ) -> Embeddings:
+    ) -> VoiceEmbeddings:
         """Embed recordings that were listened to.
 
         Args:
@@ -256,7 +258,7 @@ class SpeakerEncoder:
             batch_seconds: as in `embed`.
 
         Returns:
-            (N, D) float32 of unit length: what `embed` gives of the recordings.
+            What `embed` gives of the recordings, and the norms where the model tells them.
 
         Raises:
             AudioError, CheckpointError, UsageError: as `embed`.
@@ -270,7 +272,7 @@ class SpeakerEncoder:
         silence_share: float | None,
         crops: CropAveraging | None,
         batch_seconds: float | None,
-    ) -> Embeddings:
+    ) -> VoiceEmbeddings:
         least, cut = _cutter(crops, samples_of)
         has_floor = self._backend.has_floor
 
@@ -315,7 +317,8 @@ class SpeakerEncoder:
         find = level_of_features if self._backend.has_floor else _no_level
         pieces = (_pieces_in(item, least, cut, find) for item in features)
         most = self._most(batch_seconds)
-        return self._average(pieces, len(features), self._backend.embed_features, most, SAMPLE_RATE // FRAME_SHIFT)
+        per_second = SAMPLE_RATE // FRAME_SHIFT
+        return self._average(pieces, len(features), self._backend.embed_features, most, per_second).unit
 
     def _most(self, batch_seconds: float | None) -> float:
         """Seconds of audio in a batch."""
@@ -332,9 +335,10 @@ class SpeakerEncoder:
         embed: Callable[[Sequence[Array], Sequence[float]], NDArray[np.float64]],
         batch_seconds: float,
         per_second: int,
-    ) -> Embeddings:
-        """The mean of the unit embeddings of each recording's pieces (N, D), which all weigh the same."""
+    ) -> VoiceEmbeddings:
+        """The mean of the unit embeddings of each recording's pieces, and of their norms; all pieces weigh the same."""
         sums = np.zeros((count, self.embedding_size), dtype=np.float64)
+        lengths, pieces_of_each = np.zeros((2, count), dtype=np.float64)
         owners: list[int] = []
         waiting: list[Array] = []
         levels: list[float] = []
@@ -344,10 +348,13 @@ class SpeakerEncoder:
         def embed_waiting() -> None:
             for batch in batches([len(piece) for piece in waiting], most, alike=not self._backend.pads):
                 given = [waiting[index] for index in batch], [levels[index] for index in batch]
-                found = _unit(embed(*given), self.identity)
+                found, norms = _unit(embed(*given), self.identity)
                 if self.centre is not None:
-                    found = _unit(found - self.centre, self.identity)
-                np.add.at(sums, [owners[index] for index in batch], found)
+                    found, _ = _unit(found - self.centre, self.identity)
+                rows = [owners[index] for index in batch]
+                np.add.at(sums, rows, found)
+                np.add.at(lengths, rows, norms)
+                np.add.at(pieces_of_each, rows, 1.0)
             owners.clear()
             waiting.clear()
             levels.clear()
@@ -363,7 +370,8 @@ class SpeakerEncoder:
                     embed_waiting()
                     held = 0
         embed_waiting()
-        return _unit(sums, self.identity).astype(np.float32)
+        unit, _ = _unit(sums, self.identity)
+        return VoiceEmbeddings(unit.astype(np.float32), lengths / pieces_of_each if self._backend.tells_norm else None)
 
 
 def default_model() -> str:
@@ -426,11 +434,11 @@ def _is_centred(features: Array) -> bool:
     return features.ndim == 2 and bool((np.abs(features.mean(axis=0, dtype=np.float64)) < 1e-3).all())
 
 
-def _unit(embeddings: NDArray[np.float64], identity: ModelIdentity) -> NDArray[np.float64]:
-    """Rows brought to unit length."""
+def _unit(embeddings: NDArray[np.float64], identity: ModelIdentity) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows brought to unit length, and their lengths before (N,)."""
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     if not (np.isfinite(norms).all() and (norms > 0).all()):
         raise CheckpointError(
             f"model '{identity.name}' gave an embedding that is not finite or is zero; it is of no use"
         )
-    return np.asarray(embeddings / norms, dtype=np.float64)
+    return np.asarray(embeddings / norms, dtype=np.float64), norms[:, 0]

@@ -26,7 +26,7 @@ from sound_groove.audio.quality import Quality, assess, joint_quality
 from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording, open_recording
 from sound_groove.audio.voices import Voice, is_long, long_voice
 from sound_groove.errors import AudioError, OtherModelError
-from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples, VoiceEmbeddings
 
 READ_AHEAD = 4  # recordings that each reading thread may be ahead
 
@@ -38,8 +38,8 @@ class Encoder(Protocol):
 
     identity: ModelIdentity
 
-    def embed_voices(self, voices: Sequence[Voice], crops: CropAveraging | None = None) -> Embeddings:
-        """(N, D) unit-length embeddings of speech without long pauses, (samples,) each, or of long recordings."""
+    def embed_voices(self, voices: Sequence[Voice], crops: CropAveraging | None = None) -> VoiceEmbeddings:
+        """The embeddings of speech without long pauses, (samples,) each, or of long recordings."""
         ...
 
 
@@ -158,8 +158,8 @@ class Listener:
                 )
         new = [one for one in heard if one.model is None]
         voices: list[Voice] = [without_pauses(one.samples, one.speech) for one in new]
-        found = iter(self.encoder.embed_voices(voices, self.crops) if new else ())
-        done = [one if one.model else replace(one, embedding=next(found), model=identity) for one in heard]
+        found = _told(self.encoder.embed_voices(voices, self.crops)) if new else iter(())
+        done = [one if one.model else _with_embedding(one, *next(found), identity) for one in heard]
         return done if keep_samples else list(map(_without_samples, done))
 
     def _long(self, recording: OpenRecording, name: str) -> HeardRecording:
@@ -180,16 +180,21 @@ class Listener:
         facts = AudioFacts(duration_s, quality.speech_s, quality.snr_db, recording.source_sample_rate)
         found = (*recording.channels.warnings, *recording.warnings, *quality.warnings)
         warnings = warnings_of(name, facts, found)
-        embedding = self.encoder.embed_voices([voice], self.crops)[0]
-        return HeardRecording(
-            name,
-            facts,
-            warnings,
-            digest.hexdigest(),
-            quality.speech,
-            embedding=embedding,
-            model=self.encoder.identity,
-        )
+        heard = HeardRecording(name, facts, warnings, digest.hexdigest(), quality.speech)
+        ((embedding, norm),) = _told(self.encoder.embed_voices([voice], self.crops))
+        return _with_embedding(heard, embedding, norm, self.encoder.identity)
+
+
+def _told(embedded: VoiceEmbeddings) -> Iterator[tuple[Embeddings, float | None]]:
+    """Each embedding (D,), and its norm where there is one."""
+    norms = [None] * len(embedded.unit) if embedded.norms is None else embedded.norms.tolist()
+    return zip(embedded.unit, norms, strict=True)
+
+
+def _with_embedding(
+    heard: HeardRecording, embedding: Embeddings, norm: float | None, model: ModelIdentity
+) -> HeardRecording:
+    return replace(heard, embedding=embedding, model=model, facts=replace(heard.facts, embedding_norm=norm))
 
 
 def _without_samples(heard: HeardRecording) -> HeardRecording:

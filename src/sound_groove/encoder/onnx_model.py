@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sound_groove.audio.filterbank import SIXTEEN_BIT, kaldi_fbank
 from sound_groove.audio.limits import SAMPLE_RATE
-from sound_groove.encoder.runtimes import complaint, open_model
+from sound_groove.encoder.runtimes import NORM, complaint, open_model
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
 from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import listed_digests
@@ -26,6 +26,7 @@ from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import ModelIdentity, Samples
 
 PROBE_KEY = "probe"
+UNIT_WITHIN = 1e-3  # of 1: a foreign model whose embedding of noise is so long scales its embeddings itself
 OWN_KEY = "sound_groove"  # the metadata entry by which our own files are known: the version that wrote them
 
 
@@ -38,6 +39,8 @@ class OnnxModel:
         embedding_size: D.
         pads: pieces of a batch may have different lengths: never, as these files know no padding.
         has_floor: the level of a recording matters to the model.
+        tells_norm: the length of its embeddings says something; our own files tell it beside the unit embedding, and
+            many others do not scale their embeddings.
         silence_share: how much digital silence is put behind speech, as a share of it, or None.
         batch_seconds: of a batch: a processor gains nothing by more, and a minute takes 0.4 GB at C = 512.
 
@@ -64,6 +67,7 @@ class OnnxModel:
         self._bins = self._find_bins()
         self._check_metadata()
         self.silence_share = self._find_silence_share()
+        self.tells_norm = NORM in self._model.outputs
         self.embedding_size = int(self.metadata["embedding_size"]) if self.is_own else self._try()
 
     @cached_property
@@ -141,10 +145,14 @@ class OnnxModel:
         """
         batch = np.stack([piece if self._bins is None else self._features(piece) for piece in pieces])
         try:
-            output = self._model.run(batch, np.array(levels or [0.0] * len(pieces), np.float32))
+            outputs = self._model.run(batch, np.array(levels or [0.0] * len(pieces), np.float32))
         except Exception as error:  # the library has errors of many kinds, none of them exported
             raise CheckpointError(f"{self._name}: fails on audio: {complaint(error)}") from None
-        return np.asarray(output, dtype=np.float64).reshape(len(pieces), -1)
+        embeddings = np.asarray(outputs[0], dtype=np.float64).reshape(len(pieces), -1)
+        if NORM in self._model.outputs:  # what the file has divided by
+            norms = np.asarray(outputs[self._model.outputs.index(NORM)], dtype=np.float64)
+            embeddings *= norms.reshape(len(pieces), 1)
+        return embeddings
 
     def embed_features(
         self, pieces: Sequence[NDArray[np.float32]], levels: Sequence[float] = ()
@@ -186,6 +194,7 @@ class OnnxModel:
         embedding = self.embed_waveforms([noise])[0]
         if not np.isfinite(embedding).all() or not embedding.any():
             raise CheckpointError(f"{self._name}: gives no usable embedding of noise; it is no speaker model")
+        self.tells_norm = bool(abs(float(np.linalg.norm(embedding)) - 1.0) > UNIT_WITHIN)
         return len(embedding)
 
     def _check_metadata(self) -> None:

@@ -23,6 +23,8 @@ COMPLAINT_LENGTH = 200  # characters that are shown of what a runtime says
 
 # An input with a default, 0, which lets the model find the level itself. Only our own files have it.
 LEVEL = "recording_level"
+# The output (B,) that tells how long each embedding was before it was brought to unit length; of our own files alone.
+NORM = "embedding_norm"
 
 Shape = list[int | str | None]
 
@@ -33,16 +35,18 @@ class OpenedModel:
 
     Attributes:
         inputs: shape of each input that has no default, by its name; a size that is free is a text or None.
+        outputs: names of what it gives.
         takes_level: whether it may also be given levels, as our own files with a floor may (`LEVEL`).
         metadata: what the file says of itself.
-        run: gives the first output for the first input and, where it takes them, the level of each of its rows, 0 for
-            those whose level the model is to find; it may be called from several threads at a time.
+        run: gives the outputs for the first input and, where it takes them, the level of each of its rows, 0 for those
+            whose level the model is to find; it may be called from several threads at a time.
     """
 
     inputs: Mapping[str, Shape]
+    outputs: tuple[str, ...]
     metadata: Mapping[str, str]
     takes_level: bool
-    run: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[Any]]
+    run: Callable[[NDArray[np.float32], NDArray[np.float32]], list[NDArray[Any]]]
 
 
 def open_model(path: Path, device: str, threads: int | None) -> OpenedModel:
@@ -98,11 +102,13 @@ def _in_onnxruntime(path: Path, kind: str, number: str, threads: int) -> OpenedM
     first = next(iter(inputs), "")
     takes_level = any(one.name == LEVEL for one in session.get_overridable_initializers())
 
-    def run(batch: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[Any]:
-        output: NDArray[Any] = session.run(None, {first: batch, **({LEVEL: levels} if takes_level else {})})[0]
-        return output
+    outputs = tuple(one.name for one in session.get_outputs())
 
-    return OpenedModel(inputs, dict(session.get_modelmeta().custom_metadata_map), takes_level, run)
+    def run(batch: NDArray[np.float32], levels: NDArray[np.float32]) -> list[NDArray[Any]]:
+        found: list[NDArray[Any]] = session.run(None, {first: batch, **({LEVEL: levels} if takes_level else {})})
+        return found
+
+    return OpenedModel(inputs, outputs, dict(session.get_modelmeta().custom_metadata_map), takes_level, run)
 
 
 def _in_openvino(path: Path, precision: str, threads: int) -> OpenedModel:
@@ -131,14 +137,16 @@ def _in_openvino(path: Path, precision: str, threads: int) -> OpenedModel:
     }
     requests = threading.local()  # one serves one thread
 
-    def run(batch: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[Any]:
+    outputs = tuple(one.any_name for one in compiled.outputs)
+
+    def run(batch: NDArray[np.float32], levels: NDArray[np.float32]) -> list[NDArray[Any]]:
         if not hasattr(requests, "own"):
             requests.own = compiled.create_infer_request()
-        given = {0: batch, **({1: levels} if takes_level else {})}
-        output: NDArray[Any] = requests.own.infer(given)[0]
-        return output.copy()  # the request's own memory, which the next call fills again
+        found = requests.own.infer({0: batch, **({1: levels} if takes_level else {})})
+        # the request's own memory, which the next call fills again
+        return [found[place].copy() for place in range(len(outputs))]
 
-    return OpenedModel(inputs, content.metadata, takes_level, run)
+    return OpenedModel(inputs, outputs, content.metadata, takes_level, run)
 
 
 def _free_level(model: Any) -> bool:

@@ -23,6 +23,7 @@ class TorchNetwork:
         embedding_size: D.
         pads: pieces of a batch may have different lengths.
         has_floor: the level of a recording matters to the network.
+        tells_norm: the length of its embeddings says something: always, before they are scaled.
         silence_share: how much digital silence is put behind speech, as a share of it, or None.
         batch_seconds: of a batch; the peak is then 0.6 GB above what the model takes (5 MB a second).
 
@@ -37,6 +38,7 @@ class TorchNetwork:
     """
 
     pads = True
+    tells_norm = True
     batch_seconds = 120.0
 
     def __init__(

@@ -29,9 +29,10 @@ from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
 from sound_groove.evaluation.versions import conditions, make_versions
 from sound_groove.networks.trained_speakers import speaker_digests
-from sound_groove.scoring.calibration import ScoreMap, fit_score_map, trial_measures
+from sound_groove.scoring.calibration import ScoreMap, fit_score_map
 from sound_groove.scoring.cosine import score_trials
 from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.measures import trial_measures
 from sound_groove.types import Embeddings, Samples, Scores
 
 SHORTEST_S, LONGEST_S = 0.3, 600.0  # that recordings can be cut to

@@ -10,28 +10,24 @@ from tqdm import tqdm
 
 from sound_groove.audio.listening import HeardRecording, decode, judge
 from sound_groove.audio.reading import SAMPLE_RATE
-from sound_groove.audio.voices import Voice
+from sound_groove.encoder import listener
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError, printable
 from sound_groove.evaluation.trials.sources import Recording
 from sound_groove.scoring.calibration import ScoreMap
-from sound_groove.types import ChannelFacts, CropAveraging, Embeddings, ModelIdentity
+from sound_groove.scoring.measures import number_or_nan
+from sound_groove.types import ChannelFacts, CropAveraging, Embeddings
 from sound_groove.types import Recording as Decoded
 
 WINDOW_S = 600.0  # audio given to the encoder at a time, from which it makes batches of similar length: 38 MB
 
 
-class Encoder(Protocol):
+class Encoder(listener.Encoder, Protocol):
     """What evaluation needs of a model; `sound_groove.encoder.encoder.SpeakerEncoder` is one."""
 
-    identity: ModelIdentity
     embedding_size: int
     score_map: ScoreMap | None
     trained_speakers: frozenset[str]
-
-    def embed_voices(self, voices: Sequence[Voice], crops: CropAveraging | None = None) -> Embeddings:
-        """(N, D) unit-length embeddings of speech without long pauses, (samples,) each at 16 kHz."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +40,7 @@ class EmbeddedRecordings:
         samples: (N,) length of each recording at 16 kHz; 0 for those that failed.
         speech_s: (N,) seconds of speech; 0 for those that failed.
         snr_db: (N,) how far the speech lies above the noise; 0 likewise.
+        norms: (N,) of the embeddings before they were scaled; NaN for those that failed or where the model tells none.
         digests: (N,) of the samples; empty for those that failed.
         mixed: (N,) channels of different sound were averaged.
     """
@@ -53,6 +50,7 @@ class EmbeddedRecordings:
     samples: NDArray[np.int64]
     speech_s: NDArray[np.float64]
     snr_db: NDArray[np.float64]
+    norms: NDArray[np.float64]
     digests: tuple[str, ...]
     mixed: NDArray[np.bool_]
 
@@ -83,6 +81,7 @@ def embed_recordings(
     problems: dict[int, AudioError] = {}
     lengths = np.zeros(count, dtype=np.int64)
     speech_s, snr_db = np.zeros((2, count))
+    norms = np.full(count, np.nan)
     digests, mixed = [""] * count, np.zeros(count, dtype=np.bool_)
     doing = "checking" if reading_only else "embedding"
     outcomes = Listener(encoder, crops).hear_all(
@@ -98,7 +97,8 @@ def embed_recordings(
         mixed[index] = any(warning.code == "channels_differ" for warning in outcome.warnings)
         if outcome.model is not None:
             embeddings[index] = outcome.embedding
-    return EmbeddedRecordings(embeddings, problems, lengths, speech_s, snr_db, tuple(digests), mixed)
+            norms[index] = number_or_nan(outcome.facts.embedding_norm)
+    return EmbeddedRecordings(embeddings, problems, lengths, speech_s, snr_db, norms, tuple(digests), mixed)
 
 
 def _hear(recording: Recording) -> HeardRecording:

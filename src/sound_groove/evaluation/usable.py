@@ -11,8 +11,9 @@ from sound_groove.evaluation.embedding import Encoder, describe, embed_recording
 from sound_groove.evaluation.trials.sources import Recording
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
-from sound_groove.scoring.calibration import ScoreMap, trial_measures
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.cosine import mean_embedding
+from sound_groove.scoring.measures import trial_measures
 from sound_groove.types import CropAveraging, Embeddings, Scores
 
 
@@ -25,6 +26,7 @@ class Usable:
         durations_s: (ids,) length of what each name stands for, all recordings together; zero likewise.
         speech_s: (ids,) seconds of speech in it; zero likewise.
         snr_db: (ids,) how far that lies above the noise, the mean over its recordings; zero likewise.
+        norms: (ids,) of the embeddings before they were scaled, the mean likewise; NaN where there is none.
         reasons: by name's index, why it cannot be used.
         problems: by file or name, why, and the indices of the names that it costs.
         recordings: number of recordings that the names stand for.
@@ -37,6 +39,7 @@ class Usable:
     durations_s: NDArray[np.float64]
     speech_s: NDArray[np.float64]
     snr_db: NDArray[np.float64]
+    norms: NDArray[np.float64]
     reasons: dict[int, str] = field(default_factory=dict)
     problems: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
     recordings: int = 0
@@ -47,7 +50,8 @@ class Usable:
     def llrs(self, score_map: ScoreMap, trials: TrialList, scores: Scores) -> Scores:
         """(trials,) log-likelihood ratios."""
         sides = (
-            {"speech_s": self.speech_s[side], "snr_db": self.snr_db[side]} for side in (trials.enrolments, trials.tests)
+            {"speech_s": self.speech_s[side], "snr_db": self.snr_db[side], "embedding_norm": self.norms[side]}
+            for side in (trials.enrolments, trials.tests)
         )
         return score_map.llr(scores, trial_measures(*sides))
 
@@ -86,7 +90,8 @@ def embed_names(
     vectors = np.zeros((len(trial_set.sources), encoder.embedding_size), dtype=np.float32)
     audio_s = float(embedded.samples.sum()) / SAMPLE_RATE
     durations_s, speech_s, snr_db = np.zeros((3, len(vectors)))
-    usable = Usable(vectors, durations_s, speech_s, snr_db, recordings=len(rows), audio_s=audio_s)
+    norms = np.full(len(vectors), np.nan)
+    usable = Usable(vectors, durations_s, speech_s, snr_db, norms, recordings=len(rows), audio_s=audio_s)
     usable.mixed = tuple(describe(recording) for recording, row in rows.items() if embedded.mixed[row])
     for index in wanted:
         source = trial_set.sources[index]
@@ -102,6 +107,7 @@ def embed_names(
         usable.durations_s[index] = embedded.samples[own_rows].sum() / SAMPLE_RATE
         usable.speech_s[index] = embedded.speech_s[own_rows].sum()
         usable.snr_db[index] = embedded.snr_db[own_rows].mean()
+        usable.norms[index] = embedded.norms[own_rows].mean()
         own = embedded.embeddings[own_rows]
         if index not in usable.reasons and own.any():  # all zero: embedding was given up, and a problem tells why
             vectors[index] = own[0] if len(own) == 1 else mean_embedding(own)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.encoder.runtimes import NORM
 from sound_groove.errors import UsageError, require_extra
 from sound_groove.export.folded_fbank import FoldedFbank
 from sound_groove.export.parity import CHECKED_S, SHORTEST_SAMPLES, demand, worst_cosine
@@ -19,8 +20,8 @@ from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, Precision, store_in_halves
 from sound_groove.export.serving_ecapa import ServingEcapa
 from sound_groove.export.speech import draw_pieces
-from sound_groove.export.tracing import carry_probe, describe, facts, trace
-from sound_groove.export.waveform_model import WaveformModel
+from sound_groove.export.tracing import OUTPUT, carry_probe, describe, facts, trace
+from sound_groove.export.waveform_model import TellingModel
 from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from sound_groove.networks.probe import probe_signal
@@ -46,7 +47,10 @@ def export_onnx(
     data: str | None = None,
     licence: str | None = None,
 ) -> ExportedFile:
-    """Write a model as one ONNX file: input `waveform` (B, samples), output `embedding` (B, D), dynamic in both.
+    """Write a model as one ONNX file.
+
+    Its input is `waveform` (B, samples); its outputs are `embedding` (B, D), of unit length, and `embedding_norm` (B,),
+    how long each was before. B and the number of samples are free.
 
     Args:
         model: a model file or run folder.
@@ -102,12 +106,12 @@ def export_onnx(
 
 
 def serving_module(checkpoint: Checkpoint) -> nn.Module:
-    """What is traced: (B, samples) -> (B, D), equal to `WaveformModel` to rounding, and faster in a runtime on a CPU.
+    """What is traced: equal to `TellingModel` to rounding, and faster in a runtime on a CPU.
 
     Raises:
         CheckpointError: the network cannot be built.
     """
-    module = WaveformModel(checkpoint)
+    module = TellingModel(checkpoint)
     module.add_module("front_end", FoldedFbank(int(checkpoint.header.network["feature_size"])))
     if isinstance(module.network, EcapaTdnn):
         module.add_module("network", ServingEcapa(module.network))
@@ -116,7 +120,8 @@ def serving_module(checkpoint: Checkpoint) -> nn.Module:
 
 def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
     waveform = torch.zeros(2, 2 * SAMPLE_RATE)
-    return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"), checkpoint.floor_db is not None)
+    has_level, outputs = checkpoint.floor_db is not None, (OUTPUT, NORM)
+    return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"), has_level, outputs)
 
 
 def _running(content: bytes) -> Callable[[Samples], Embeddings]:

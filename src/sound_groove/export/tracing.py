@@ -29,18 +29,24 @@ OPSET = 18
 
 
 def trace(
-    module: nn.Module, example: Tensor, name: str, axes: Sequence[str], has_level: bool = False
+    module: nn.Module,
+    example: Tensor,
+    name: str,
+    axes: Sequence[str],
+    has_level: bool = False,
+    outputs: Sequence[str] = (OUTPUT,),
 ) -> "onnx.ModelProto":
-    """A module of one output, the embeddings, as an ONNX graph.
+    """A module as an ONNX graph.
 
     Args:
         module: in evaluation mode.
         example: an input such as it will take; the sizes of its first axes are free in the graph.
         name: of the input: that of the argument of `forward`.
-        axes: names of the free axes, from the first one on. The first is the batch, which the output has too.
+        axes: names of the free axes, from the first one on. The first is the batch, which the outputs have too.
         has_level: whether the module has a second argument, the level of the recordings that the inputs are pieces of.
             It becomes an input with a default, 0: one that need not be given, and that runtimes do not list among those
             that must. It has one value, or one for each item of the batch.
+        outputs: names of what the module gives, the embeddings first.
 
     Raises:
         CheckpointError: torch could not export the module.
@@ -51,7 +57,7 @@ def trace(
             module,
             (example, *([torch.zeros(1)] if has_level else [])),
             input_names=[name, *([LEVEL] if has_level else [])],
-            output_names=[OUTPUT],
+            output_names=list(outputs),
             dynamic_shapes=(free, *([None] if has_level else [])),
             opset_version=OPSET,
             dynamo=True,
@@ -60,7 +66,7 @@ def trace(
     if program is None:
         raise CheckpointError("torch could not export the network")
     proto: onnx.ModelProto = program.model_proto
-    for value, names in ((proto.graph.input[0], axes), (proto.graph.output[0], axes[:1])):
+    for value, names in ((proto.graph.input[0], axes), *((output, axes[:1]) for output in proto.graph.output)):
         for dimension, axis in zip(value.type.tensor_type.shape.dim, names, strict=False):
             dimension.dim_param = axis
     if has_level:

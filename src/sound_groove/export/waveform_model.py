@@ -47,5 +47,18 @@ class WaveformModel(nn.Module):
 
     def embedding(self, features: Tensor) -> Tensor:
         """(B, T, F) as `Normalization` gives them -> (B, D) of unit length."""
-        embedding = F.normalize(self.network(features))
-        return F.normalize(embedding - self.centre) if self.is_centred else embedding
+        return self._scaled(self.network(features))
+
+    def _scaled(self, embedding: Tensor) -> Tensor:
+        """(B, D) as the network gives them -> (B, D) of unit length, the centre taken out."""
+        unit = F.normalize(embedding)
+        return F.normalize(unit - self.centre) if self.is_centred else unit
+
+
+class TellingModel(WaveformModel):
+    """`WaveformModel` that also tells how long each embedding was before it was brought to unit length."""
+
+    def forward(self, waveform: Tensor, level: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """The embeddings of a batch (B, D), of unit length, and their norms before (B,); arguments as above."""
+        embedding = self.network(self.normalization(self.front_end(waveform), levels=level))
+        return self._scaled(embedding), torch.linalg.vector_norm(embedding, dim=1)

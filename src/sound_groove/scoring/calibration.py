@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.errors import MetricError, nearest
 from sound_groove.percentages import uncertain
+from sound_groove.scoring.measures import MEASURES, Measures
 from sound_groove.scoring.metrics import check_trials
 from sound_groove.types import Scores
 
@@ -24,10 +25,7 @@ RIDGE = (
     1e-6  # on the slopes in units of standardised columns: invisible on real trials, finite where the classes separate
 )
 MAXIMUM_STEPS = 200
-SHORTEST_S = 0.1  # of speech, below which the logarithm of its duration is not taken
 RANGE = (0.005, 0.995)  # quantiles of a measure between which a map was fitted, and beyond which it is not followed
-
-Measures = Mapping[str, ArrayLike]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,36 +156,6 @@ class ScoreMap:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MetricError(f"{type(error).__name__}: {error}") from None
-
-
-def _speech(first: Measures, second: Measures) -> Scores:
-    """Logarithm of the harmonic mean of the seconds of speech: the noise of a score goes with the sum of 1/duration."""
-    a, b = (np.maximum(np.asarray(side["speech_s"], dtype=np.float64), SHORTEST_S) for side in (first, second))
-    return np.asarray(np.log(2.0 / (1.0 / a + 1.0 / b)))
-
-
-def _snr(first: Measures, second: Measures) -> Scores:
-    """The lower of the two signal-to-noise ratios, in dB: the poorer recording decides."""
-    return np.minimum(*(np.asarray(side["snr_db"], dtype=np.float64) for side in (first, second)))
-
-
-# Measures of a trial, each from the measures of its two recordings (`speech_s`, `snr_db`) and the same when they change
-# places.
-MEASURES = {"speech": _speech, "snr": _snr}
-
-
-def trial_measures(first: Measures, second: Measures) -> dict[str, Scores]:
-    """The measures of trials, by name, from those of the recordings on their two sides.
-
-    Args:
-        first: `speech_s` in seconds and `snr_db` in dB, of the first recording of each trial.
-        second: of the second.
-
-    >>> {name: value.tolist() for name, value in trial_measures(
-    ...     {"speech_s": 1.0, "snr_db": 30.0}, {"speech_s": 1.0, "snr_db": 5.0}).items()}
-    {'speech': 0.0, 'snr': 5.0}
-    """
-    return {name: measure(first, second) for name, measure in MEASURES.items()}
 
 
 def probability(llr: float, prior: float) -> float:

@@ -22,8 +22,9 @@ from sound_groove.comparison import DEFAULT_PRIOR, DEFAULT_RULE, Judge
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import OtherModelError, UsageError
-from sound_groove.scoring.calibration import ScoreMap, trial_measures
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.measures import trial_measures
 from sound_groove.scoring.open_set import OpenSetAnswer, OpenSetVerdict, answer
 from sound_groove.types import ModelIdentity, QualityWarning, Scores
 from sound_groove.voiceprints.gallery import Gallery, Neighbour

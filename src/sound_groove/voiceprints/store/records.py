@@ -31,6 +31,7 @@ class EnrolledRecording:
         sample_rate: the file's own rate, in Hz.
         enrolled_at: when, in UTC (ISO 8601).
         audio: the samples as a FLAC file, where they were kept; else empty.
+        embedding_norm: how long the embedding was before it was brought to unit length; None where it is not known.
     """
 
     id: str
@@ -43,11 +44,12 @@ class EnrolledRecording:
     sample_rate: int
     enrolled_at: str
     audio: bytes = b""
+    embedding_norm: float | None = None
 
     @property
     def facts(self) -> AudioFacts:
         """Length, speech, noise and rate."""
-        return AudioFacts(self.duration_s, self.speech_s, self.snr_db, self.sample_rate)
+        return AudioFacts(self.duration_s, self.speech_s, self.snr_db, self.sample_rate, self.embedding_norm)
 
     @property
     def entry(self) -> "RecordingEntry":
