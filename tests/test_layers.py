@@ -40,6 +40,8 @@ LAYERS = (
         (
             "_version",
             "errors",
+            "terminal",
+            "progress",
             "types",
             "files",
             "arguments",

@@ -280,7 +280,7 @@ class _Steps:
 
 def _indented(say: Say) -> Say:
     """Talk of a step, set off from the demo's own headings."""
-    return lambda text: say("\n".join(INDENT + line for line in text.splitlines()))
+    return lambda line: say(INDENT + line)
 
 
 def _make_up(folder: DemoFolder, size: DemoSize, seed: int, say: Say) -> None:

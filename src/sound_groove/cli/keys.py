@@ -1,12 +1,11 @@
 """`sound-groove keys`: who may use the service."""
 
 import argparse
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
@@ -53,8 +52,8 @@ def run_add(arguments: argparse.Namespace) -> int:
     """Make a key and print it."""
     from sound_groove.service.keys import add_key
 
-    print(add_key(arguments.keys, arguments.name, arguments.scope))
-    print("this is the key; it is shown once and kept nowhere, only its hash is", file=sys.stderr)
+    show(add_key(arguments.keys, arguments.name, arguments.scope))
+    say("this is the key; it is shown once and kept nowhere, only its hash is")
     return 0
 
 
@@ -66,10 +65,10 @@ def run_list(arguments: argparse.Namespace) -> int:
     for entry in entries:
         del entry["hash"]
     if arguments.json:
-        print(json.dumps({"keys": entries}, indent=2))
+        show_json({"keys": entries})
     else:
         for entry in entries:
-            print(f"{entry['name']:24} {entry['scope']:6} {entry['created']}")
+            show(f"{entry['name']:24} {entry['scope']:6} {entry['created']}")
     return 0
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sound_groove.files import writing
+from sound_groove.terminal import printable_json
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class Log:
             level: info, warning or error.
         """
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": time, "level": level, "event": event, **fields}, ensure_ascii=False)
+        line = printable_json(json.dumps({"time": time, "level": level, "event": event, **fields}, ensure_ascii=False))
         self._handler.handle(logging.LogRecord("service", logging.INFO, "", 0, line, None, None))
 
     def request(self, record: RequestRecord, duration_s: float) -> None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from sound_groove.corpora.manifest import Utterance
+from sound_groove.errors import printable
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.device import precision_summary
@@ -107,7 +108,8 @@ class TrainingPlan:
         at_speeds = f" ({self.classes:,} classes, by speed)" if self.classes > self.speakers else ""
         held_out = len({utterance.speaker for utterance in self.validation})
         return "\n".join(
-            [
+            printable(line)
+            for line in [
                 f"training   {self.speakers:,} speakers{at_speeds}, {len(self.utterances):,} utterances, "
                 f"{self.hours:.1f} h",
                 f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
-from sound_groove.errors import ConfigurationError, TrainingError
+from sound_groove.errors import ConfigurationError, TrainingError, printable
 from sound_groove.inputs.crops.visits import VisitPlan, plan_visits
 from sound_groove.inputs.sampler import speaker_labels
 from sound_groove.inputs.surroundings import SurroundingsReader, find_surroundings
@@ -127,7 +127,8 @@ class ByEarPlan:
             judge = f"{len(self.lists.lists)} trial lists, {len(self.lists.paths):,} recordings"
         around = [] if self.surroundings is None else [f"around     {self.surroundings}"]
         return "\n".join(
-            [
+            printable(line)
+            for line in [
                 f"speech     {len(self.utterances):,} utterances, {unlabelled:,} without labels, {self.hours:.1f} h",
                 *around,
                 f"teacher    {recipe.distillation.teacher}",
