@@ -255,7 +255,7 @@ def test_foreign_and_damaged_headers_are_refused(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, str] | None, str]] = [
         (None, "not one that Sound-Groove wrote"),
         ({"format": "pt"}, "not one that Sound-Groove wrote"),
-        ({"sound_groove": "{"}, "it is not JSON"),
+        ({"sound_groove": "{"}, "it is no JSON"),
         ({"sound_groove": "[" * 100_000}, "it is not JSON"),
         ({"sound_groove": "[]"}, "not that of a Sound-Groove model"),
         ({"sound_groove": json.dumps({**good, "version": 2})}, "format version 2, .* upgrade"),

@@ -42,6 +42,7 @@ LAYERS = (
             "errors",
             "terminal",
             "progress",
+            "json_reading",
             "types",
             "files",
             "arguments",

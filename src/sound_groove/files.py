@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sound_groove.errors import OutputError, printable
+from sound_groove.json_reading import parse_json, read_bounded
 
 CACHE_VARIABLE = "SOUND_GROOVE_CACHE"  # names the folder for what can be made again
 
@@ -158,9 +159,9 @@ def read_json(path: Path) -> dict[str, Any]:
         OutputError: it cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_bounded(path))
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot be read: {error}") from None
+        raise OutputError(f"{printable(str(path))}: cannot be read: {error}") from None
     if not isinstance(content, dict):
-        raise OutputError(f"{path}: does not hold an object")
+        raise OutputError(f"{printable(str(path))}: does not hold an object")
     return content

@@ -23,6 +23,7 @@ from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError, OutputError, UsageError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
+from sound_groove.json_reading import parse_json, through_json
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning
 
 CHUNK = 512  # recordings; what a run that is killed has to do again at most
@@ -233,7 +234,7 @@ def unpacked(heard: str | bytes, embedding: NDArray[np.float32], reason: str) ->
     """The outcome that a row of `packed` holds."""
     if reason:
         return AudioError(None, str(reason))
-    known = json.loads(heard)
+    known = parse_json(heard)
     return HeardRecording(
         name=known["name"],
         facts=AudioFacts(**known["facts"]),
@@ -256,7 +257,7 @@ class _Parts:
         known = self.folder / ABOUT
         if not known.exists():
             write_json(known, dict(about))
-        elif read_json(known) != json.loads(json.dumps(dict(about))):
+        elif read_json(known) != through_json(dict(about)):
             raise OutputError(
                 f"{printable(str(self.folder))}: holds what was done of other recordings, or with another model or "
                 "other crops; choose another --out, or begin anew with --force"

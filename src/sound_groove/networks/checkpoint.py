@@ -29,6 +29,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
+from sound_groove.json_reading import parse_json
 from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import listed_digests
 from sound_groove.pretrained import model_path
@@ -363,9 +364,9 @@ def _parse_header(name: str, metadata: Mapping[str, str] | None) -> CheckpointHe
             f"{name}: is a safetensors file, but not one that Sound-Groove wrote (its header is missing)"
         )
     try:
-        document = json.loads(metadata[_HEADER_KEY])
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{name}: its header is damaged: it is not JSON") from error
+        document = parse_json(metadata[_HEADER_KEY])
+    except ValueError as error:
+        raise CheckpointError(f"{name}: its header is damaged: {error}") from None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise CheckpointError(f"{name}: its header is not that of a Sound-Groove model")
     version = document.get("version")

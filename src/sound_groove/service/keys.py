@@ -27,11 +27,13 @@ from typing import Literal, get_args
 
 from sound_groove.errors import OutputError, ServiceError, UsageError, nearest, printable
 from sound_groove.files import locked_folder, replaced
+from sound_groove.json_reading import parse_json
 from sound_groove.voiceprints.store.records import timestamp
 
 Scope = Literal["read", "enrol", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it
 PREFIX = "sg_"  # by which scanners of source code can find a key that leaked
+MOST_BYTES = 1_000_000  # of a file of keys
 HASH = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -121,7 +123,7 @@ def load_keys(path: Path) -> tuple[Key, ...]:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = json.loads(file.read())
+            content = parse_json(file.read(MOST_BYTES + 1), MOST_BYTES)
         keys = tuple(Key(**entry) for entry in content["keys"])
     except OSError as error:
         advice = "; 'sound-groove keys add' makes one" if isinstance(error, FileNotFoundError) else ""

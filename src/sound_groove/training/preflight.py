@@ -1,6 +1,5 @@
 """What is checked before training starts: every mistake is found now, and all are reported at once."""
 
-import json
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveErro
 from sound_groove.inputs.mining import HardSampler
 from sound_groove.inputs.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
 from sound_groove.inputs.surroundings import find_noise, find_rooms, find_surroundings
+from sound_groove.json_reading import parse_json, read_bounded
 from sound_groove.networks.architectures import build_network
 from sound_groove.recipe.loading import stage_recipes
 from sound_groove.recipe.schema import Recipe
@@ -135,11 +135,11 @@ def read_prepared(folder: Path) -> tuple[list[Utterance], dict[str, int]]:
     utterances = read_manifest(folder)
     table = folder / "spk2id.json"
     try:
-        ids = json.loads(table.read_text(encoding="utf-8"))
+        ids = parse_json(read_bounded(table))
     except OSError as error:
         raise CorpusError(f"{table}: cannot be read ({error.strerror}); run 'sound-groove prepare' again") from None
     except ValueError as error:
-        raise CorpusError(f"{table}: is not JSON ({error}); run 'sound-groove prepare' again") from None
+        raise CorpusError(f"{table}: {error}; run 'sound-groove prepare' again") from None
     numbers = [number for number in ids.values() if type(number) is int] if isinstance(ids, dict) else []
     if not isinstance(ids, dict) or len(numbers) < len(ids) or sorted(numbers) != list(range(len(ids))):
         raise CorpusError(f"{table}: must give each speaker a number from 0 on; run 'sound-groove prepare' again")
