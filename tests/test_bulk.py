@@ -1,6 +1,7 @@
 """Embeddings in bulk: all of them, in order, whatever happened on the way."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -193,3 +194,36 @@ def test_a_ray_cluster_gives_what_threads_give(exported: Path, folder: Path, tmp
     assert list(here) == list(there) and len(here) == 9
     assert np.allclose(list(here.values()), list(there.values()), atol=1e-5)
     assert "bad.wav" in (tmp_path / "there.npz.failed.tsv").read_text()
+
+
+def test_a_recording_that_has_changed_since_is_embedded_again(folder: Path, tmp_path: Path) -> None:
+    """By size or by time; what has not changed is not heard again."""
+    names = tuple(sorted(map(str, folder.rglob("*.wav"))))
+    out, changed = tmp_path / "e.npz", {names[2], names[5]}
+    heard_names: list[str] = []
+
+    def embed(recordings: Recordings, asked: Sequence[str]) -> Iterator[Outcome]:
+        for name in asked:
+            heard_names.append(name)
+            size = np.array([Path(name).stat().st_size, Path(name).stat().st_mtime_ns % 1000], np.float32)
+            facts = HeardRecording(name, AudioFacts(1.0, 1.0, 20.0, RATE), (), "", embedding=size, model=MODEL)
+            yield AudioError(None, "is broken") if name == names[8] and len(heard_names) < 10 else facts
+
+    with pytest.raises(AudioError):
+        embed_all(Files(names), out, embed, {})
+    soundfile.write(names[2], np.zeros(100), RATE)
+    status = Path(names[5]).stat()
+    os.utime(names[5], ns=(status.st_atime_ns, status.st_mtime_ns + 5))
+    heard_names.clear()
+    heard_names.extend(["earlier"] * 10)
+    done = embed_all(Files(names), out, embed, {})
+    assert set(heard_names[10:]) == {*changed, names[8]} and done.earlier == 6
+    assert stored(out)[names[2]][0] == Path(names[2]).stat().st_size
+
+
+def test_arrays_are_of_the_state_of_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.ones(RATE, np.float32))
+    arrays, named = Arrays(str(path), ("a",)), Files(("x#2",), {"x#2": f"{path}#2"})
+    assert arrays.state("a") == named.state("x#2") == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert Files(("gone.wav",)).state("gone.wav") == (-1, -1)

@@ -148,7 +148,7 @@ def test_a_model_file_with_any_metadata_is_refused_or_described(
     if key == "header":
         metadata[name] = text
     else:
-        document = json.loads(header)
+        document = {entry: value for entry, value in json.loads(header).items() if entry != "checksums"}
         marked = json.dumps({**document, key: "PLACE"})
         metadata[name] = marked.replace('"PLACE"', text)
     path = tmp_path / "m.safetensors"

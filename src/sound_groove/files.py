@@ -97,11 +97,30 @@ def locked_folder(folder: Path, complaint: str) -> Iterator[None]:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
+    _close_in_forks(descriptor)
     try:
         lock(descriptor, complaint)
         yield
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)
+
+
+_held: set[int] = set()  # open folders, which a forked process must not keep locked when this one is killed
+_forks_are_heeded: list[bool] = []
+
+
+def _close_in_forks(descriptor: int) -> None:
+    _held.add(descriptor)
+    if not _forks_are_heeded:
+        _forks_are_heeded.append(True)
+        os.register_at_fork(after_in_child=_close_held)
+
+
+def _close_held() -> None:
+    while _held:
+        with suppress(OSError):
+            os.close(_held.pop())
 
 
 def cache_folder() -> Path | None:

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.given import AnyRecording
+from sound_groove.audio.given import AnyRecording, split_name
 from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS
 from sound_groove.encoder.encoder import SpeakerEncoder
@@ -31,7 +31,11 @@ ABOUT = "about.json"
 COLUMNS = ("heard", EMBEDDINGS, "reason")  # of an outcome
 KEPT = ("name", "facts", "warnings", "digest", "model")  # of what was heard, beside the embedding
 
+STATES = "states"  # of the files
+
 Outcome = HeardRecording | AudioError
+FileState = tuple[int, int]  # bytes; nanoseconds of the last change
+UNKNOWN: FileState = (-1, -1)
 
 
 class Recordings(Protocol):
@@ -44,6 +48,10 @@ class Recordings(Protocol):
 
     def open(self, name: str) -> AnyRecording:
         """The recording: a path, or samples."""
+        ...
+
+    def state(self, name: str) -> FileState:
+        """Size and time of change of the file that it is in, by which a change is noticed."""
         ...
 
 
@@ -63,6 +71,10 @@ class Files:
         """The path."""
         return self.paths.get(name, name)
 
+    def state(self, name: str) -> FileState:
+        """Size and time of change of the file."""
+        return _file_state(split_name(self.open(name))[0])
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -81,6 +93,18 @@ class Arrays:
         with np.load(self.path, allow_pickle=False) as stored:
             samples: NDArray[np.float32] = stored[name]
         return samples
+
+    def state(self, name: str) -> FileState:
+        """Size and time of change of the file that they are all in."""
+        return _file_state(Path(self.path))
+
+
+def _file_state(path: Path) -> FileState:
+    try:
+        found = path.stat()
+    except OSError:
+        return UNKNOWN  # the reader will say why
+    return found.st_size, found.st_mtime_ns
 
 
 Embed = Callable[[Recordings, Sequence[str]], Iterator[Outcome]]  # outcomes of some recordings, in their order
@@ -172,7 +196,8 @@ def embed_all(
     earlier = 0
     for number, start in enumerate(range(0, len(names), CHUNK)):
         chunk = names[start : start + CHUNK]
-        done = parts.read(number)
+        states = {name: recordings.state(name) for name in chunk}  # before they are read: a change meanwhile counts
+        done = parts.read(number, states)
         todo = [name for name in chunk if not isinstance(done.get(name), HeardRecording)]  # new, or failed before
         earlier += len(chunk) - len(todo)
         progress(len(chunk) - len(todo))
@@ -180,7 +205,7 @@ def embed_all(
             for name, outcome in zip(todo, embed(recordings, todo), strict=True):
                 done[name] = outcome
                 progress(1)
-            parts.write(number, done)
+            parts.write(number, done, states)
         found = [done[name] for name in chunk]
         for name, outcome in zip(chunk, found, strict=True):
             if isinstance(outcome, AudioError):
@@ -263,21 +288,29 @@ class _Parts:
                 "other crops; choose another --out, or begin anew with --force"
             )
 
-    def read(self, number: int) -> dict[str, Outcome]:
-        """What a chunk gave, by name; nothing when it was not done, or by a version that kept less of it."""
+    def read(self, number: int, states: Mapping[str, FileState]) -> dict[str, Outcome]:
+        """What a chunk gave, by name, without the recordings whose files are others now.
+
+        Nothing when it was not done, or by a version that kept less of it.
+        """
         try:
             with np.load(self._path(number), allow_pickle=False) as stored:
-                rows = zip(*(stored[name] for name in (PATHS, *COLUMNS)), strict=True)
-                return {str(name): unpacked(*row) for name, *row in rows}
+                rows = zip(*(stored[name] for name in (PATHS, STATES, *COLUMNS)), strict=True)
+                return {
+                    str(name): unpacked(*row)
+                    for name, state, *row in rows
+                    if tuple(map(int, state)) == states.get(str(name))
+                }
         except (OSError, ValueError, KeyError, BadZipFile, EOFError):
             return {}
 
-    def write(self, number: int, done: dict[str, Outcome]) -> None:
-        """Keep what a chunk gave."""
+    def write(self, number: int, done: dict[str, Outcome], states: Mapping[str, FileState]) -> None:
+        """Keep what a chunk gave, and what its files were."""
         path = self._path(number)
         with writing(path), replaced_bytes(path) as file:
             columns = packed(list(done.values()))
             columns["heard"] = columns["heard"].astype(np.bytes_)  # a quarter of the size; JSON is ASCII
+            columns[STATES] = np.array([states[name] for name in done], np.int64)
             np.savez(file, allow_pickle=False, **{PATHS: np.array(list(done)), **columns})
 
     def remove(self) -> None:

@@ -39,6 +39,7 @@ class TrainingPlan:
         device: where it will run.
         precision: in what it will be computed: "bf16", "fp16" or "fp32".
         resumes: whether it goes on with a run.
+        notes: what people should know of the material, a sentence each.
     """
 
     recipe: Recipe
@@ -58,6 +59,7 @@ class TrainingPlan:
     device: torch.device
     precision: str
     resumes: bool
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def read(self) -> list[Utterance]:
@@ -116,6 +118,7 @@ class TrainingPlan:
                 *(f"around     {line}" for line in self._surroundings()),
                 *self._lessons(),
                 *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),
+                *(f"note       {note}" for note in self.notes),
                 f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
                 f"device     {self.device}, {precision_summary(recipe, self.device, self.precision, self.resumes)}",

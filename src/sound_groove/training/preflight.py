@@ -31,6 +31,7 @@ from sound_groove.training.checks import (
     check_utterances,
 )
 from sound_groove.training.device import choose_device, choose_precision
+from sound_groove.training.material import check_listed, check_sound, same_audio
 from sound_groove.training.model import make_head
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.resumption import begun_precision, check_resumption
@@ -82,11 +83,16 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     validation = choose_utterances(
         [u for u in utterances if u.split == "validation"], recipe.validation.maximum_utterances
     )
+    notes: list[str] = []
     if utterances:
         problems += check_utterances(recipe, training, validation)
         problems += check_files(recipe, [*training, *unlabelled], validation)
         problems += check_unlabelled(recipe, unlabelled, validation)
         problems += check_shards(recipe, [*utterances, *unlabelled])
+        problems += check_listed(recipe.data.prepared, utterances)
+        if recipe.data.input == "waveform":
+            problems += check_sound(recipe.data.prepared, (training, validation))
+            notes = same_audio([*training, *validation])
     # Speakers that lost all their utterances to the minimum duration get no class.
     given = collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
     speaker_ids, labels = np.unique(given, return_inverse=True)
@@ -121,6 +127,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         device=device,
         precision=precision,
         resumes=resumes,
+        notes=tuple(notes),
     )
 
 

@@ -25,7 +25,7 @@ from sound_groove.networks.checkpoint import MEAN, NETWORK, Checkpoint
 from sound_groove.networks.features import KaldiFbank, Normalization
 from sound_groove.networks.losses import AamSoftmax
 from sound_groove.progress import ProgressBar
-from sound_groove.provenance import host
+from sound_groove.provenance import code_hash, host
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.averaging import MovingMean
 from sound_groove.training.by_ear.loss import HearingLoss
@@ -346,6 +346,7 @@ def _facts(plan: ByEarPlan, command: str) -> dict[str, Any]:
         "device": str(plan.device),
         "cpu_threads": torch.get_num_threads(),
         "precision": plan.precision,
+        "code": code_hash(),
         **host(),
     }
 
