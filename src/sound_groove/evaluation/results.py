@@ -74,7 +74,7 @@ def write_scores(path: Path, judged: JudgedList) -> None:
             columns = (trials.enrolments, trials.tests, scores, trials.labels)
             rows = zip(*(column[part].tolist() for column in columns), ratios, strict=True)
             file.writelines(
-                f"{names[enrolment]}\t{names[test]}\t{score:.8f}\t{llr}\t{label:d}\n"
+                f"{names[enrolment]}\t{names[test]}\t{score:.6f}\t{llr}\t{label:d}\n"
                 for enrolment, test, score, label, llr in rows
             )
 
