@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from sound_groove.errors import RequestError, ServiceError
-from sound_groove.service.keys import Key, KeyRing, Scope
+from sound_groove.service.keys import Key, KeyRing, Scope, fingerprint
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 # A host and a port as RFC 9110 has them (7.2), and nothing else that an address may hold, such as `user@host`.
@@ -90,8 +90,21 @@ class Guard:
             scope: what the request needs.
 
         Raises:
-            RequestError: 401: there is no key, or not this one; 403: it does not allow this; 503: the keys cannot be
-                read.
+            RequestError: as `known` and `check_scope` do.
+        """
+        key = self.known(authorization)
+        check_scope(key, scope)
+        return key
+
+    def known(self, authorization: str | None) -> Key:
+        """Who asks, whatever they ask for.
+
+        Args:
+            authorization: the header; None where it did not come.
+
+        Raises:
+            UnknownKeyError: 401: there is no such key.
+            RequestError: 401: no key came; 503: the keys cannot be read.
         """
         if self.ring is None:
             return LOCAL
@@ -103,10 +116,30 @@ class Guard:
         except ServiceError:
             raise RequestError(503, "keys_unavailable", "the service cannot read its API keys at the moment") from None
         if key is None:
-            raise RequestError(401, "unknown_key", "there is no such API key; it may have been removed")
-        if not key.allows(scope):
-            raise RequestError(403, "scope", f"this needs a key of scope '{scope}', and this one has '{key.scope}'")
+            raise UnknownKeyError(fingerprint(given.strip()))
         return key
+
+
+class UnknownKeyError(RequestError):
+    """There is no such key.
+
+    Attributes:
+        fingerprint: by which the log tells it from others (`keys.fingerprint`).
+    """
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        super().__init__(401, "unknown_key", "there is no such API key; it may have been removed")
+
+
+def check_scope(key: Key, scope: Scope) -> None:
+    """Refuse what a key does not allow.
+
+    Raises:
+        RequestError: 403.
+    """
+    if not key.allows(scope):
+        raise RequestError(403, "scope", f"this needs a key of scope '{scope}', and this one has '{key.scope}'")
 
 
 def _normal(host: str) -> str:

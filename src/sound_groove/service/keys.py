@@ -19,11 +19,11 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sound_groove.errors import OutputError, ServiceError, UsageError, nearest, printable
 from sound_groove.files import locked_folder, replaced
@@ -33,6 +33,7 @@ from sound_groove.voiceprints.store.records import timestamp
 Scope = Literal["read", "enrol", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it
 PREFIX = "sg_"  # by which scanners of source code can find a key that leaked
+MOST_A_MINUTE = 1_000_000  # requests, seconds of audio
 MOST_BYTES = 1_000_000  # of a file of keys
 HASH = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -47,12 +48,16 @@ class Key:
         scope: what it allows.
         hash: SHA-256 of the key (hexadecimal).
         created: when, in UTC (ISO 8601).
+        requests_a_minute: that it may ask; None for any number.
+        audio_s_a_minute: seconds of audio that it may have decoded; None for any length.
     """
 
     name: str
     scope: Scope
     hash: str
     created: str
+    requests_a_minute: int | None = None
+    audio_s_a_minute: float | None = None
 
     def allows(self, scope: Scope) -> bool:
         """Whether its scope includes another.
@@ -68,8 +73,26 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def add_key(path: Path, name: str, scope: str) -> str:
+def fingerprint(key: str) -> str:
+    """By which the log tells refused keys from each other: 8 digits of the hash, of which nothing can be made."""
+    return hash_of(key)[:8]
+
+
+def add_key(
+    path: Path,
+    name: str,
+    scope: str,
+    requests_a_minute: int | None = None,
+    audio_s_a_minute: float | None = None,
+) -> str:
     """Make a key and write it into the file, which is made where it is missing.
+
+    Args:
+        path: of the file.
+        name: of the key.
+        scope: what it allows.
+        requests_a_minute: that it may ask; None for any number.
+        audio_s_a_minute: seconds of audio that it may have decoded; None for any length.
 
     Returns:
         The key itself, which is nowhere else.
@@ -77,8 +100,9 @@ def add_key(path: Path, name: str, scope: str) -> str:
     Raises:
         OutputError: the file cannot be written.
         ServiceError: the file is no file of keys.
-        UsageError: the name is taken or none, or there is no such scope.
+        UsageError: the name is taken or none, there is no such scope, or a limit is out of range.
     """
+    _check_limits(requests_a_minute, audio_s_a_minute)
     if not NAME.fullmatch(name):
         raise UsageError(
             f"a key's name has up to 64 letters, digits, dots, dashes and underscores; '{printable(name[:70])}' was "
@@ -91,7 +115,7 @@ def add_key(path: Path, name: str, scope: str) -> str:
         if any(key.name == name for key in keys):
             raise UsageError(f"{printable(str(path))}: has a key '{name}' already; remove it first, or choose another")
         key = PREFIX + secrets.token_urlsafe(32)
-        keys.append(Key(name, known[0], hash_of(key), timestamp()))
+        keys.append(Key(name, known[0], hash_of(key), timestamp(), requests_a_minute, audio_s_a_minute))
     return key
 
 
@@ -105,12 +129,48 @@ def remove_key(path: Path, name: str) -> None:
     """
     load_keys(path)
     with _changing(path) as keys:
-        kept = [key for key in keys if key.name != name]
-        if len(kept) == len(keys):
-            names = [key.name for key in keys]
-            hint = f"; {nearest(name, names)}" if names else ""
-            raise UsageError(f"{printable(str(path))}: has no key '{printable(name)}'{hint}")
-        keys[:] = kept
+        keys.remove(_named(keys, name, path))
+
+
+def limit_key(path: Path, name: str, requests_a_minute: int | None, audio_s_a_minute: float | None) -> Key:
+    """Give a key other limits; a service that runs heeds them from then on. Arguments as for `add_key`.
+
+    Returns:
+        The entry as it is now.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ServiceError: the file is missing, or no file of keys.
+        UsageError: it has no such key, or a limit is out of range.
+    """
+    _check_limits(requests_a_minute, audio_s_a_minute)
+    load_keys(path)
+    with _changing(path) as keys:
+        before = _named(keys, name, path)
+        after = replace(before, requests_a_minute=requests_a_minute, audio_s_a_minute=audio_s_a_minute)
+        keys[keys.index(before)] = after
+    return after
+
+
+def _named(keys: Sequence[Key], name: str, path: Path) -> Key:
+    for key in keys:
+        if key.name == name:
+            return key
+    names = [key.name for key in keys]
+    hint = f"; {nearest(name, names)}" if names else ""
+    raise UsageError(f"{printable(str(path))}: has no key '{printable(name)}'{hint}")
+
+
+def _check_limits(requests_a_minute: int | None, audio_s_a_minute: float | None) -> None:
+    if not (_is_limit(requests_a_minute, int) and _is_limit(audio_s_a_minute, int, float)):
+        raise UsageError(
+            f"a key's limits are whole requests and seconds of audio a minute, from 1 to {MOST_A_MINUTE:,}; "
+            f"{requests_a_minute} and {audio_s_a_minute} were given"
+        )
+
+
+def _is_limit(value: object, *kinds: type) -> bool:
+    return value is None or (type(value) in kinds and 1 <= value <= MOST_A_MINUTE)  # type: ignore[operator]
 
 
 def load_keys(path: Path) -> tuple[Key, ...]:
@@ -137,9 +197,16 @@ def load_keys(path: Path) -> tuple[Key, ...]:
     return keys
 
 
+def entry_of(key: Key) -> dict[str, Any]:
+    """An entry as the file has it: without the limits that it has not."""
+    return {name: value for name, value in asdict(key).items() if value is not None}
+
+
 def _is_sound(key: Key) -> bool:
     """Every field is what it should be, whatever somebody wrote into the file."""
-    if not all(isinstance(value, str) for value in asdict(key).values()):
+    if not all(isinstance(value, str) for value in (key.name, key.scope, key.hash, key.created)):
+        return False
+    if not (_is_limit(key.requests_a_minute, int) and _is_limit(key.audio_s_a_minute, int, float)):
         return False
     return key.scope in SCOPES and bool(NAME.fullmatch(key.name)) and bool(HASH.fullmatch(key.hash))
 
@@ -154,7 +221,7 @@ def _changing(path: Path) -> Iterator[list[Key]]:
             yield keys
             with replaced(path) as file:
                 Path(file.name).chmod(0o600)
-                file.write(json.dumps({"keys": [asdict(key) for key in keys]}, indent=2) + "\n")
+                file.write(json.dumps({"keys": [entry_of(key) for key in keys]}, indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"{shown}: cannot be written: {error.strerror or error}") from error
 

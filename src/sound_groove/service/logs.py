@@ -31,7 +31,8 @@ class RequestRecord:
         route: its pattern, such as /v1/speakers/{name}; "other" for what there is not.
         status: of the answer.
         code: of the error; empty where there is none.
-        key: the name of the caller's API key; empty where nobody asked for it.
+        key: the name of the caller's API key, also where it was refused; empty where nobody asked for it.
+        unknown_key: by which a key that there is not is told from others (`keys.fingerprint`); empty where none came.
         received_bytes: of the body.
         audio_s: seconds of audio that were heard.
     """
@@ -42,6 +43,7 @@ class RequestRecord:
     status: int = 0
     code: str = ""
     key: str = ""
+    unknown_key: str = ""
     received_bytes: int = 0
     audio_s: float = 0.0
 
@@ -89,6 +91,7 @@ class Log:
             "bytes": record.received_bytes,
             "audio_s": round(record.audio_s, 2),
             "key": record.key,
+            **({"unknown_key": record.unknown_key} if record.unknown_key else {}),
             **({"code": record.code} if record.code else {}),
         }
         level = "error" if record.status >= 500 else "warning" if record.status in (401, 403, 421, 429) else "info"
