@@ -517,7 +517,7 @@ def test_keys_and_their_scopes_are_heeded(tmp_path: Path) -> None:
             assert admin.delete("/v1/speakers/Kim").status_code == 200
             assert [event["actor"] for event in admin.get("/v1/audit").json()["events"]] == ["the-enrol", "the-admin"]
             remove_key(file, "the-enrol")
-            assert error(enroller.get("/v1/info"), 401)["code"] == "unknown_key"
+            assert error(enroller.get("/v1/info"), 401)["code"] == "removed_key"
         assert not any(key[3:] in running.log.read_text() for key in keys.values())
         assert running.stop(signal.SIGINT) == 0  # as kindly as SIGTERM
         assert running.lines()[-1]["event"] == "stopped"

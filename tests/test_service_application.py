@@ -163,7 +163,9 @@ def test_a_key_beyond_its_limits_is_told_when_to_try_again_and_the_log_tells_of_
     assert error(asked(busy, "/v1/audit"), 403)["code"] == "scope"
     assert error(asked("sg_wrong"), 401)["code"] == "unknown_key"
     remove_key(keys, "busy")
-    assert error(asked(busy), 401)["code"] == "unknown_key"
+    assert error(asked(busy), 401)["code"] == "removed_key"
+    ended = add_key(keys, "ended", "read", expires="2026-01-31")
+    assert error(asked(ended), 401)["message"] == "this API key expired at 2026-01-31T00:00:00+00:00"
     text = log.read_text()
     assert busy not in text and long not in text and "sg_wrong" not in text
     told = [
@@ -175,11 +177,12 @@ def test_a_key_beyond_its_limits_is_told_when_to_try_again_and_the_log_tells_of_
         ("long", "", ""),
         ("busy", "", "scope"),
         ("", fingerprint("sg_wrong"), "unknown_key"),
-        ("", fingerprint(busy), "unknown_key"),
+        ("busy", "", "removed_key"),
+        ("ended", "", "expired_key"),
     ]
     counted = asked(long, "/metrics").text
     assert 'sound_groove_refused_keys_total{code="over_requests"} 2.0' in counted
-    assert 'sound_groove_refused_keys_total{code="unknown_key"} 2.0' in counted
+    assert 'sound_groove_refused_keys_total{code="unknown_key"} 1.0' in counted
 
 
 def test_every_address_that_takes_a_key_describes_that_it_may_be_over_its_limits(service: Service) -> None:

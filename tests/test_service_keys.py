@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -396,3 +397,62 @@ def test_a_limit_that_cannot_be_is_refused_where_it_is_given_and_where_it_stands
 
 def test_a_fingerprint_tells_keys_apart_and_nothing_of_them() -> None:
     assert fingerprint("sg_a") == hash_of("sg_a")[:8] != fingerprint("sg_b")
+
+
+# --- keys that let nobody in any more
+
+
+def test_a_removed_key_is_known_by_its_name_and_its_name_may_be_given_again(file: Path) -> None:
+    first = add_key(file, "one", "read")
+    remove_key(file, "one")
+    second = add_key(file, "one", "read")
+    ring = KeyRing(file)
+    assert [key.hash for key in ring.keys()] == [hash_of(second)] == [key.hash for key in load_keys(file)]  # noqa: SIM118
+    gone = ring.find_removed(first)
+    assert gone is not None and gone.name == "one" and first not in file.read_text()
+    assert ring.find(first) is None and ring.find_removed(second) is None
+    with pytest.raises(RequestError, match="was removed at 2") as refused:
+        Guard(ring).known(f"Bearer {first}")
+    assert (refused.value.status, refused.value.code) == (401, "removed_key")
+
+
+def test_of_removed_keys_the_last_hundred_are_kept(file: Path) -> None:
+    first = add_key(file, "first", "read")
+    stays = add_key(file, "stays", "read")
+    remove_key(file, "first")
+    content = json.loads(file.read_text())
+    content["removed"] += [{"name": "n", "hash": f"{number:064x}", "removed": ""} for number in range(99)]
+    file.write_text(json.dumps(content))
+    assert KeyRing(file).find_removed(first) is not None
+    remove_key(file, "stays")
+    add_key(file, "last", "read")
+    ring = KeyRing(file)
+    assert ring.find_removed(first) is None and ring.find_removed(stays) is not None
+    assert len(json.loads(file.read_text())["removed"]) == 100
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2027-01-31", "2027-01-31T00:00:00+00:00"),
+        ("2027-01-31T12:00:00+02:00", "2027-01-31T10:00:00+00:00"),
+    ],
+)
+def test_a_key_is_refused_from_its_day_on(file: Path, given: str, kept: str) -> None:
+    key = add_key(file, "one", "read", expires=given)
+    (entry,) = load_keys(file)
+    assert entry.expires == kept and Guard(KeyRing(file)).known(f"Bearer {key}") == entry
+    moment = datetime.fromisoformat(kept)
+    assert entry.has_expired(moment) and not entry.has_expired(moment - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("given", ["", "tomorrow", "2027-13-01", "31.1.2027", "\x1b[2J"])
+def test_a_day_that_is_none_is_refused(file: Path, given: str) -> None:
+    with pytest.raises(UsageError, match="a key expires on a day such as 2027-01-31"):
+        add_key(file, "one", "read", expires=given)
+    add_key(file, "one", "read")
+    content = json.loads(file.read_text())
+    content["keys"][0]["expires"] = given
+    file.write_text(json.dumps(content))
+    with pytest.raises(ServiceError, match="is damaged"):
+        load_keys(file)

@@ -38,6 +38,7 @@ def register(verbs: "Verbs") -> None:
     add = _add(actions, "add", "make a key, and print it", run_add)
     add.add_argument("name", metavar="NAME", help="what logs and the audit trail call it")
     add.add_argument("--scope", metavar="SCOPE", required=True, help="read, enrol or admin")
+    add.add_argument("--expires", metavar="DAY", help="the day (UTC) from which on it is refused, such as 2027-01-31")
     limit = _add(actions, "limit", "give a key other limits", run_limit)
     limit.add_argument("name", metavar="NAME", help="of the key")
     for action in (add, limit):
@@ -65,7 +66,8 @@ def run_add(arguments: argparse.Namespace) -> int:
     """Make a key and print it."""
     from sound_groove.service.keys import add_key
 
-    show(add_key(arguments.keys, arguments.name, arguments.scope, arguments.requests, arguments.audio))
+    given = arguments
+    show(add_key(given.keys, given.name, given.scope, given.requests, given.audio, given.expires))
     say("this is the key; it is shown once and kept nowhere, only its hash is")
     return 0
 
@@ -101,6 +103,7 @@ def _line(entry: dict[str, Any]) -> str:
         *([] if audio_s is None else [f"{audio_s:g} s of audio"]),
     ]
     told = f"  {' and '.join(limits)} a minute" if limits else ""
+    told += f"  until {entry['expires']}" if entry["expires"] else ""
     return f"{entry['name']:24} {entry['scope']:6} {entry['created']}{told}"
 
 

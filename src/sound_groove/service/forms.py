@@ -14,7 +14,7 @@ from sound_groove.audio.reading import MAXIMUM_CHANNELS
 from sound_groove.comparison import DEFAULT_PRIOR, Judge
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.service.engine import Clip, Engine, checked
-from sound_groove.service.guard import Guard, UnknownKeyError, check_scope
+from sound_groove.service.guard import Guard, RefusedKeyError, check_scope
 from sound_groove.service.keys import Key, Scope
 from sound_groove.service.logs import RequestRecord
 from sound_groove.service.rations import METER, Meter, Rations
@@ -47,8 +47,8 @@ class Forms:
         record = record_of(request)
         try:
             key = self._guard.known(request.headers.get("authorization"))
-        except UnknownKeyError as error:
-            record.unknown_key = error.fingerprint
+        except RefusedKeyError as error:
+            record.key, record.unknown_key = error.name, error.fingerprint
             raise
         record.key = key.name
         check_scope(key, scope)

@@ -8,6 +8,7 @@ not have (DNS rebinding), and when it comes from another origin than the service
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -103,7 +104,7 @@ class Guard:
             authorization: the header; None where it did not come.
 
         Raises:
-            UnknownKeyError: 401: there is no such key.
+            RefusedKeyError: 401: there is no such key, or not any more.
             RequestError: 401: no key came; 503: the keys cannot be read.
         """
         if self.ring is None:
@@ -113,23 +114,30 @@ class Guard:
             raise RequestError(401, "no_key", "this service needs an API key: 'Authorization: Bearer KEY'")
         try:
             key = self.ring.find(given.strip())
+            gone = None if key is not None else self.ring.find_removed(given.strip())
         except ServiceError:
             raise RequestError(503, "keys_unavailable", "the service cannot read its API keys at the moment") from None
         if key is None:
-            raise UnknownKeyError(fingerprint(given.strip()))
+            if gone is not None:
+                raise RefusedKeyError("removed_key", f"this API key was removed at {gone.removed}", name=gone.name)
+            unknown = fingerprint(given.strip())
+            raise RefusedKeyError("unknown_key", "there is no such API key", fingerprint=unknown)
+        if key.has_expired(datetime.now(UTC)):
+            raise RefusedKeyError("expired_key", f"this API key expired at {key.expires}", name=key.name)
         return key
 
 
-class UnknownKeyError(RequestError):
-    """There is no such key.
+class RefusedKeyError(RequestError):
+    """A key that lets nobody in (401).
 
     Attributes:
-        fingerprint: by which the log tells it from others (`keys.fingerprint`).
+        name: of the key, where it is known.
+        fingerprint: by which the log tells an unknown one from others (`keys.fingerprint`).
     """
 
-    def __init__(self, fingerprint: str) -> None:
-        self.fingerprint = fingerprint
-        super().__init__(401, "unknown_key", "there is no such API key; it may have been removed")
+    def __init__(self, code: str, message: str, name: str = "", fingerprint: str = "") -> None:
+        self.name, self.fingerprint = name, fingerprint
+        super().__init__(401, code, message)
 
 
 def check_scope(key: Key, scope: Scope) -> None:

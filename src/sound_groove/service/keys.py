@@ -22,6 +22,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -34,6 +35,7 @@ Scope = Literal["read", "enrol", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it
 PREFIX = "sg_"  # by which scanners of source code can find a key that leaked
 MOST_A_MINUTE = 1_000_000  # requests, seconds of audio
+MOST_REMOVED = 100  # of which the file keeps the hashes
 MOST_BYTES = 1_000_000  # of a file of keys
 HASH = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -50,6 +52,7 @@ class Key:
         created: when, in UTC (ISO 8601).
         requests_a_minute: that it may ask; None for any number.
         audio_s_a_minute: seconds of audio that it may have decoded; None for any length.
+        expires: the moment (UTC, ISO 8601) from which on it is refused; None for never.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Key:
     created: str
     requests_a_minute: int | None = None
     audio_s_a_minute: float | None = None
+    expires: str | None = None
 
     def allows(self, scope: Scope) -> bool:
         """Whether its scope includes another.
@@ -66,6 +70,38 @@ class Key:
         (True, False)
         """
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
+    def has_expired(self, now: datetime) -> bool:
+        """Whether it lets nobody in any more.
+
+        >>> key = Key("app", "read", "", "", expires="2026-12-01T00:00:00+00:00")
+        >>> key.has_expired(datetime(2026, 12, 1, tzinfo=UTC))
+        True
+        """
+        return self.expires is not None and now >= datetime.fromisoformat(self.expires)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedKey:
+    """What is kept of a key that was removed: the log can so name the key that somebody still uses.
+
+    Attributes:
+        name: it had.
+        hash: as of a key.
+        removed: when, in UTC (ISO 8601).
+    """
+
+    name: str
+    hash: str
+    removed: str
+
+
+@dataclass(slots=True)
+class _Content:
+    """Of a file of keys."""
+
+    keys: list[Key]
+    removed: list[RemovedKey]
 
 
 def hash_of(key: str) -> str:
@@ -84,6 +120,7 @@ def add_key(
     scope: str,
     requests_a_minute: int | None = None,
     audio_s_a_minute: float | None = None,
+    expires: str | None = None,
 ) -> str:
     """Make a key and write it into the file, which is made where it is missing.
 
@@ -93,6 +130,8 @@ def add_key(
         scope: what it allows.
         requests_a_minute: that it may ask; None for any number.
         audio_s_a_minute: seconds of audio that it may have decoded; None for any length.
+        expires: the day, or the moment, from which on it is refused (ISO 8601, in UTC unless it says otherwise); None
+            for never.
 
     Returns:
         The key itself, which is nowhere else.
@@ -100,7 +139,7 @@ def add_key(
     Raises:
         OutputError: the file cannot be written.
         ServiceError: the file is no file of keys.
-        UsageError: the name is taken or none, there is no such scope, or a limit is out of range.
+        UsageError: the name is taken or none, there is no such scope, or a limit or a day cannot be.
     """
     _check_limits(requests_a_minute, audio_s_a_minute)
     if not NAME.fullmatch(name):
@@ -111,16 +150,17 @@ def add_key(
     known = [one for one in SCOPES if one == scope]
     if not known:
         raise UsageError(f"there is no scope '{printable(scope)}'; {nearest(scope, SCOPES)}")
-    with _changing(path) as keys:
-        if any(key.name == name for key in keys):
+    ends = None if expires is None else _moment(expires)
+    with _changing(path) as content:
+        if any(key.name == name for key in content.keys):
             raise UsageError(f"{printable(str(path))}: has a key '{name}' already; remove it first, or choose another")
         key = PREFIX + secrets.token_urlsafe(32)
-        keys.append(Key(name, known[0], hash_of(key), timestamp(), requests_a_minute, audio_s_a_minute))
+        content.keys.append(Key(name, known[0], hash_of(key), timestamp(), requests_a_minute, audio_s_a_minute, ends))
     return key
 
 
 def remove_key(path: Path, name: str) -> None:
-    """Take a key out of the file; a service that runs refuses it from then on.
+    """Let a key let nobody in any more; a service that runs heeds it from then on. Its name may be given again.
 
     Raises:
         OutputError: the file cannot be written.
@@ -128,8 +168,10 @@ def remove_key(path: Path, name: str) -> None:
         UsageError: it has no such key.
     """
     load_keys(path)
-    with _changing(path) as keys:
-        keys.remove(_named(keys, name, path))
+    with _changing(path) as content:
+        key = _named(content.keys, name, path)
+        content.keys.remove(key)
+        content.removed = [*content.removed, RemovedKey(name, key.hash, timestamp())][-MOST_REMOVED:]
 
 
 def limit_key(path: Path, name: str, requests_a_minute: int | None, audio_s_a_minute: float | None) -> Key:
@@ -145,10 +187,10 @@ def limit_key(path: Path, name: str, requests_a_minute: int | None, audio_s_a_mi
     """
     _check_limits(requests_a_minute, audio_s_a_minute)
     load_keys(path)
-    with _changing(path) as keys:
-        before = _named(keys, name, path)
+    with _changing(path) as content:
+        before = _named(content.keys, name, path)
         after = replace(before, requests_a_minute=requests_a_minute, audio_s_a_minute=audio_s_a_minute)
-        keys[keys.index(before)] = after
+        content.keys[content.keys.index(before)] = after
     return after
 
 
@@ -173,28 +215,49 @@ def _is_limit(value: object, *kinds: type) -> bool:
     return value is None or (type(value) in kinds and 1 <= value <= MOST_A_MINUTE)  # type: ignore[operator]
 
 
+def _moment(text: str) -> str:
+    """A day or a moment as the file has it."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"a key expires on a day such as 2027-01-31; '{printable(text[:40])}' was given") from None
+    return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _is_moment(text: object) -> bool:
+    try:
+        return text is None or (isinstance(text, str) and datetime.fromisoformat(text).tzinfo is not None)
+    except ValueError:
+        return False
+
+
 def load_keys(path: Path) -> tuple[Key, ...]:
-    """The entries of a file.
+    """The entries of a file, without those that were removed.
 
     Raises:
         ServiceError: it cannot be read, is no file of keys, or may be written by others.
     """
+    return tuple(_load(path).keys)
+
+
+def _load(path: Path) -> _Content:
     shown = printable(str(path))
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = parse_json(file.read(MOST_BYTES + 1), MOST_BYTES)
-        keys = tuple(Key(**entry) for entry in content["keys"])
+        keys = [Key(**entry) for entry in content["keys"]]
+        removed = [RemovedKey(**entry) for entry in content.get("removed", [])]
     except OSError as error:
         advice = "; 'sound-groove keys add' makes one" if isinstance(error, FileNotFoundError) else ""
         raise ServiceError(f"{shown}: cannot be read: {error.strerror or error}{advice}") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise ServiceError(f"{shown}: is no file of API keys; 'sound-groove keys add' makes one") from None
-    if not all(map(_is_sound, keys)):
+    if not all(map(_is_sound, keys)) or not all(map(_was_sound, removed)):
         raise ServiceError(f"{shown}: is damaged; make a new one with 'sound-groove keys add'")
     if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ServiceError(f"{shown}: others may write to it, and so let themselves in; chmod 600 it")
-    return keys
+    return _Content(keys, removed)
 
 
 def entry_of(key: Key) -> dict[str, Any]:
@@ -208,20 +271,32 @@ def _is_sound(key: Key) -> bool:
         return False
     if not (_is_limit(key.requests_a_minute, int) and _is_limit(key.audio_s_a_minute, int, float)):
         return False
-    return key.scope in SCOPES and bool(NAME.fullmatch(key.name)) and bool(HASH.fullmatch(key.hash))
+    return (
+        _is_moment(key.expires)
+        and key.scope in SCOPES
+        and bool(NAME.fullmatch(key.name))
+        and bool(HASH.fullmatch(key.hash))
+    )
+
+
+def _was_sound(key: RemovedKey) -> bool:
+    return all(isinstance(value, str) for value in (key.name, key.hash, key.removed)) and bool(HASH.fullmatch(key.hash))
 
 
 @contextmanager
-def _changing(path: Path) -> Iterator[list[Key]]:
-    """The list of a file's keys, written back in one piece when the block ends well; one process at a time."""
+def _changing(path: Path) -> Iterator[_Content]:
+    """What a file holds, written back in one piece when the block ends well; one process at a time."""
     shown = printable(str(path))
     try:
         with locked_folder(path.absolute().parent, f"{shown}: is being changed by another process; try again"):
-            keys = list(load_keys(path)) if path.exists() else []
-            yield keys
+            content = _load(path) if path.exists() else _Content([], [])
+            yield content
+            listed = {"keys": [entry_of(key) for key in content.keys]}
+            if content.removed:
+                listed["removed"] = [asdict(key) for key in content.removed]
             with replaced(path) as file:
                 Path(file.name).chmod(0o600)
-                file.write(json.dumps({"keys": [entry_of(key) for key in keys]}, indent=2) + "\n")
+                file.write(json.dumps(listed, indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"{shown}: cannot be written: {error.strerror or error}") from error
 
@@ -240,12 +315,29 @@ class KeyRing:
         self._path = path
         self._lock = threading.Lock()
         self._state: tuple[int, ...] = ()
-        self._keys: tuple[Key, ...] = ()
+        self._content = _Content([], [])
         if not self.keys():
             raise ServiceError(f"{printable(str(path))}: holds no API key; 'sound-groove keys add' makes one")
 
     def keys(self) -> tuple[Key, ...]:
         """The entries as the file has them now.
+
+        Raises:
+            ServiceError: the file cannot be used any more: then nobody is let in.
+        """
+        return tuple(self._current().keys)
+
+    def find_removed(self, given: str) -> RemovedKey | None:
+        """What is kept of a key that was removed; None where it never was, or long ago.
+
+        Raises:
+            ServiceError: as `keys`.
+        """
+        sought = hash_of(given)
+        return next((key for key in self._current().removed if hmac.compare_digest(key.hash, sought)), None)
+
+    def _current(self) -> _Content:
+        """What the file holds now.
 
         Raises:
             ServiceError: the file cannot be used any more: then nobody is let in.
@@ -257,9 +349,9 @@ class KeyRing:
                 raise ServiceError(f"{printable(str(self._path))}: cannot be read: {error.strerror or error}") from None
             state = (found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode)
             if state != self._state:
-                self._keys = load_keys(self._path)
+                self._content = _load(self._path)
                 self._state = state
-            return self._keys
+            return self._content
 
     def find(self, given: str) -> Key | None:
         """The entry of a key; None where there is none."""

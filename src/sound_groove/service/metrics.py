@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PREFIX = "sound_groove"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-KEY_CODES = ("no_key", "unknown_key", "scope", "over_requests", "over_audio")
+KEY_CODES = ("no_key", "unknown_key", "removed_key", "expired_key", "scope", "over_requests", "over_audio")
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS")
 
 
