@@ -24,7 +24,8 @@ EXAMPLES = """examples:
 
 The result is a .npz file: 'path' (N,) names the recordings, 'emb' (N, D) float32 holds their unit-length embeddings,
 'model' is the model's hash.
-What is done is kept beside it, and the same command goes on where it was stopped.
+What is done is kept beside it, and the same command goes on where it was stopped; recordings that have changed since,
+by size or time, are embedded again.
 """
 MOST_NAMED = 20  # recordings of which one thing is said
 LISTS = (".txt", ".lst", ".list", ".tsv")

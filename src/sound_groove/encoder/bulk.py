@@ -289,7 +289,7 @@ class _Parts:
             )
 
     def read(self, number: int, states: Mapping[str, FileState]) -> dict[str, Outcome]:
-        """What a chunk gave, by name, without the recordings whose files are others now.
+        """What a chunk gave, by name, without the recordings whose files are others now, or no files at all.
 
         Nothing when it was not done, or by a version that kept less of it.
         """
@@ -299,7 +299,7 @@ class _Parts:
                 return {
                     str(name): unpacked(*row)
                     for name, state, *row in rows
-                    if tuple(map(int, state)) == states.get(str(name))
+                    if UNKNOWN != tuple(map(int, state)) == states.get(str(name))
                 }
         except (OSError, ValueError, KeyError, BadZipFile, EOFError):
             return {}
