@@ -1,6 +1,7 @@
 """Embeddings in bulk: all of them, in order, whatever happened on the way."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -57,6 +58,13 @@ def counted(bad: Sequence[str] = (), stop_at: int | None = None) -> tuple[Embed,
     return embed, asked
 
 
+class Named(Files):
+    """Recordings that are nothing but names, and never change."""
+
+    def state(self, name: str) -> tuple[int, int]:
+        return 1, 1
+
+
 NAMES = tuple(str(number) for number in range(2 * CHUNK + 100))
 
 
@@ -64,11 +72,11 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     out = tmp_path / "e.npz"
     embed, asked = counted(stop_at=2 * CHUNK + 7)
     with pytest.raises(KeyboardInterrupt):
-        embed_all(Files(NAMES), out, embed, {"model": "m"})
+        embed_all(Named(NAMES), out, embed, {"model": "m"})
     assert not out.exists()
     embed, asked = counted()
     told: list[int] = []
-    result = embed_all(Files(NAMES), out, embed, {"model": "m"}, progress=told.append)
+    result = embed_all(Named(NAMES), out, embed, {"model": "m"}, progress=told.append)
     assert asked == list(NAMES[2 * CHUNK :]) and result.earlier == 2 * CHUNK and sum(told) == len(NAMES)
     assert [int(row[0]) for row in stored(out).values()] == list(range(len(NAMES))) and list(stored(out)) == list(NAMES)
     assert [path.name for path in tmp_path.iterdir()] == ["e.npz"]
@@ -77,23 +85,23 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_what_was_done_under_other_conditions_is_not_gone_on_with(tmp_path: Path) -> None:
     out = tmp_path / "e.npz"
     with pytest.raises(KeyboardInterrupt):
-        embed_all(Files(NAMES), out, counted(stop_at=CHUNK + 1)[0], {"model": "m"})
+        embed_all(Named(NAMES), out, counted(stop_at=CHUNK + 1)[0], {"model": "m"})
     for names, about in ((NAMES, {"model": "other"}), (NAMES[1:], {"model": "m"})):
         with pytest.raises(OutputError, match="of other recordings, or with another model or other crops"):
-            embed_all(Files(names), out, counted()[0], about)
+            embed_all(Named(names), out, counted()[0], about)
     embed, asked = counted()
-    embed_all(Files(NAMES), out, embed, {"model": "other"}, force=True)
+    embed_all(Named(NAMES), out, embed, {"model": "other"}, force=True)
     assert asked == list(NAMES)
 
 
 def test_a_recording_that_fails_costs_no_other_one(tmp_path: Path) -> None:
     out = tmp_path / "e.npz"
     with pytest.raises(AudioError, match=r"3: is broken \(2 recordings of 1,124 cannot be used, listed in"):
-        embed_all(Files(NAMES), out, counted(bad=("3", "600"))[0], {"model": "m"})
+        embed_all(Named(NAMES), out, counted(bad=("3", "600"))[0], {"model": "m"})
     assert not out.exists()
     assert (tmp_path / "e.npz.failed.tsv").read_text() == "3\tis broken\n600\tis broken\n"
     embed, asked = counted(bad=("600",))  # the first was mended
-    result = embed_all(Files(NAMES), out, embed, {"model": "m"}, allow_failures=True)
+    result = embed_all(Named(NAMES), out, embed, {"model": "m"}, allow_failures=True)
     assert asked == ["3", "600"] and result.failures == (("600", "is broken"),) and result.embedded == len(NAMES) - 1
     assert list(stored(out)) == [name for name in NAMES if name != "600"] and stored(out)["3"][0] == 3.0
 
@@ -193,3 +201,47 @@ def test_a_ray_cluster_gives_what_threads_give(exported: Path, folder: Path, tmp
     assert list(here) == list(there) and len(here) == 9
     assert np.allclose(list(here.values()), list(there.values()), atol=1e-5)
     assert "bad.wav" in (tmp_path / "there.npz.failed.tsv").read_text()
+
+
+def test_a_recording_that_has_changed_since_is_embedded_again(folder: Path, tmp_path: Path) -> None:
+    """By size or by time; what has not changed is not heard again."""
+    names = tuple(sorted(map(str, folder.rglob("*.wav"))))
+    out, changed = tmp_path / "e.npz", {names[2], names[5]}
+    heard_names: list[str] = []
+
+    def embed(recordings: Recordings, asked: Sequence[str]) -> Iterator[Outcome]:
+        for name in asked:
+            heard_names.append(name)
+            size = np.array([Path(name).stat().st_size, Path(name).stat().st_mtime_ns % 1000], np.float32)
+            facts = HeardRecording(name, AudioFacts(1.0, 1.0, 20.0, RATE), (), "", embedding=size, model=MODEL)
+            yield AudioError(None, "is broken") if name == names[8] and len(heard_names) < 10 else facts
+
+    with pytest.raises(AudioError):
+        embed_all(Files(names), out, embed, {})
+    soundfile.write(names[2], np.zeros(100), RATE)
+    status = Path(names[5]).stat()
+    os.utime(names[5], ns=(status.st_atime_ns, status.st_mtime_ns + 5))
+    heard_names.clear()
+    heard_names.extend(["earlier"] * 10)
+    done = embed_all(Files(names), out, embed, {})
+    assert set(heard_names[10:]) == {*changed, names[8]} and done.earlier == 6
+    assert stored(out)[names[2]][0] == Path(names[2]).stat().st_size
+
+
+def test_what_has_no_file_is_never_taken_for_what_it_was(tmp_path: Path) -> None:
+    """The standard input is called '-' whatever comes from it."""
+    names = ("-", "gone.wav", "7")
+    failing, _ = counted(bad=["7"])
+    embed, asked = counted()
+    with pytest.raises(AudioError):
+        embed_all(Files(names), tmp_path / "e.npz", lambda recordings, todo: failing(recordings, ["1", "2", "7"]), {})
+    embed_all(Files(names), tmp_path / "e.npz", lambda recordings, todo: embed(recordings, ["3", "4", "5"]), {})
+    assert asked == ["3", "4", "5"]
+
+
+def test_arrays_are_of_the_state_of_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.ones(RATE, np.float32))
+    arrays, named = Arrays(str(path), ("a",)), Files(("x#2",), {"x#2": f"{path}#2"})
+    assert arrays.state("a") == named.state("x#2") == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert Files(("gone.wav",)).state("gone.wav") == (-1, -1)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import (
+    GROUPS,
     CheckpointHeader,
     describe_checkpoint,
     find_checkpoint,
@@ -255,8 +256,8 @@ def test_foreign_and_damaged_headers_are_refused(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, str] | None, str]] = [
         (None, "not one that Sound-Groove wrote"),
         ({"format": "pt"}, "not one that Sound-Groove wrote"),
-        ({"sound_groove": "{"}, "it is not JSON"),
-        ({"sound_groove": "[" * 100_000}, "it is not JSON"),
+        ({"sound_groove": "{"}, "it is no JSON"),
+        ({"sound_groove": "[" * 100_000}, "more than 50 deep"),
         ({"sound_groove": "[]"}, "not that of a Sound-Groove model"),
         ({"sound_groove": json.dumps({**good, "version": 2})}, "format version 2, .* upgrade"),
         ({"sound_groove": json.dumps({**good, "network": []})}, "'network' is missing or of the wrong type"),
@@ -374,3 +375,27 @@ def test_a_damaged_centre_is_refused(tmp_path: Path, model_path: Path) -> None:
         _ = load_checkpoint(with_centre(model_path, tmp_path / "m.safetensors", torch.zeros(5))).centre
     with pytest.raises(CheckpointError, match=r"'centre\.mean' holds values that are not finite"):
         load_checkpoint(with_centre(model_path, tmp_path / "n.safetensors", torch.full((12,), torch.nan)))
+
+
+def test_bits_that_turned_are_noticed_where_they_leave_finite_weights_and_sound_json(tmp_path: Path) -> None:
+    path, header = tmp_path / "m.safetensors", CheckpointHeader("modelname", {"embedding_size": 3}, training={"at": 4})
+    tensors = {f"{group}a": torch.arange(1.0, 9.0) * (1 + number) for number, group in enumerate(GROUPS)}
+    save_checkpoint(path, tensors, header)
+    whole, sound = path.read_bytes(), load_checkpoint(path, GROUPS)
+    assert sound.is_checked
+    assert sound.hash == network_hash({name: tensors[name] for name in ("network.a", "centre.a")})
+    for name, tensor in tensors.items():
+        damaged = bytearray(whole)
+        damaged[whole.index(tensor.numpy().tobytes())] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"is damaged: .* is not what was written; restore it from a copy"):
+            load_checkpoint(path, GROUPS)
+        if not name.startswith(("network.", "centre.")):
+            load_checkpoint(path)  # what is not read is not looked at
+    for before, after in ((b'\\"at\\": 4', b'\\"at\\": 5'), (b"modelname", b"modelmame")):
+        assert whole.count(before) == 1
+        path.write_bytes(whole.replace(before, after))
+        with pytest.raises(CheckpointError, match="its header is damaged: it is not what was written"):
+            load_checkpoint(path)
+    path.write_bytes(whole.replace(b"checksums", b"checkrums"))  # as a file of an earlier version, which has none
+    assert not load_checkpoint(path, GROUPS).is_checked

@@ -178,10 +178,13 @@ def test_a_recipe_with_mistakes_gets_a_line_for_each(
 
 
 @pytest.mark.parametrize("words", [["--debug", "info", "m"], ["info", "m", "--debug"], ["info", "--debug", "m"]])
-def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
-    failing(monkeypatch, AudioError("a.wav", "is empty"))
-    with pytest.raises(AudioError):
-        cli.main(words)
+def test_debug_shows_the_traceback(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    failing(monkeypatch, AudioError("a.wav", "is \x1b[Aempty"))
+    status, out, err = outcome(capfd, *words)
+    assert (status, out) == (1, "") and err.startswith("Traceback (most recent call last):\n")
+    assert err.endswith("AudioError: a.wav: is \\x1b[Aempty\n")
 
 
 def test_debug_in_a_process_of_its_own_prints_the_traceback_and_exits_with_1() -> None:

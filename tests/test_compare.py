@@ -22,9 +22,11 @@ from sound_groove.audio.voices import Voice
 from sound_groove.cli import main
 from sound_groove.comparison import Comparison, Judge, compare
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError, UsageError
 from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.scoring.cosine import cosine, in_steps
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Samples, VoiceEmbeddings
 
@@ -329,3 +331,20 @@ def test_real_recordings_can_be_compared(corpus: Path, model_path: Path) -> None
     result = compare(a, b, model_path)
     assert min(audio.speech_s for audio in result.audio) > 0.5
     assert result == compare(a, b, model_path)
+
+
+def test_another_number_of_threads_gives_the_same_score_or_the_next_step() -> None:
+    """The packaged model, whose network is large enough for threads to share its sums."""
+    voices = [speak(made_up_speaker(5, index), index, 2.0) for index in range(3)]
+    one, two = (SpeakerEncoder.load("pretrained", threads=threads) for threads in (1, 2))
+    alone, shared = ([Listener(encoder).hear(voice) for voice in voices] for encoder in (one, two))
+    for first in range(len(voices)):
+        for second in range(first):
+            raw = [cosine(side[first].embedding, side[second].embedding) for side in (alone, shared)]
+            told = [Judge.of(one).compare(side[first], side[second]) for side in (alone, shared)]
+            assert abs(raw[0] - raw[1]) < 2e-7
+            assert abs(told[0].score - told[1].score) < 1.5e-6
+            if in_steps(raw[0]) == in_steps(raw[1]):
+                assert told[0] == told[1]
+            for comparison, exact in zip(told, raw, strict=True):
+                assert comparison.score == float(f"{comparison.score:.6f}") and abs(comparison.score - exact) <= 5e-7

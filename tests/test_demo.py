@@ -180,7 +180,7 @@ def test_every_command_to_try_next_is_one_that_the_command_line_takes(
     monkeypatch.setattr(sys, "argv", ["/opt/some where/sound-groove", "demo"])
     closing = verb._closing(result)
     start = shlex.quote("/opt/some where/sound-groove")
-    commands = [line.strip() for line in closing.splitlines() if line.strip().startswith(start)]
+    commands = [line.strip() for line in closing if line.strip().startswith(start)]
     verbs = []
     for command in commands:
         words = shlex.split(command.partition("   ")[0])[1:]
@@ -191,9 +191,9 @@ def test_every_command_to_try_next_is_one_that_the_command_line_takes(
             assert paths
             assert all(Path(path).exists() for path in paths)
     assert verbs == ["compare", "compare", "info", "verify", "train"]
-    made = [
-        line.split("  ")[1] for line in closing.split("what was made")[1].split("what to try")[0].splitlines()[1:-1]
-    ]
+    listed = closing[closing.index("what was made") + 1 : closing.index("what to try next") - 1]
+    made = [line.split("  ")[1] for line in listed]
+    assert made
     assert all(Path(path).exists() for path in made)
 
 

@@ -40,6 +40,9 @@ LAYERS = (
         (
             "_version",
             "errors",
+            "terminal",
+            "progress",
+            "json_reading",
             "types",
             "files",
             "arguments",

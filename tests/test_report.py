@@ -219,7 +219,7 @@ def test_the_page_of_a_hostile_model_and_the_table_of_the_terminal(tmp_path: Pat
     assert "<script>" not in page.source and "<script>$alert(1)$</script>" in page.text
     assert len(page.all("img")) == 3  # no t-SNE of four recordings
     table = summary(metrics)
-    assert f"EER {100 * metrics['eer']['value']:>10.2f} %".split() == table.splitlines()[3].split()[:3]
+    assert f"EER {100 * metrics['eer']['value']:>10.2f} %".split() == table[3].split()[:3]
 
 
 def test_a_report_without_figures_still_reads(judged: tuple[dict[str, Any], Path], tmp_path: Path) -> None:

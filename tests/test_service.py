@@ -195,7 +195,9 @@ def test_the_audit_trail_tells_what_was_done_and_names_nobody(client: httpx.Clie
 def test_the_service_says_what_it_is(client: httpx.Client, kim: str) -> None:
     found = client.get("/v1/info").json()
     assert found["model"]["name"] == "pretrained" and found["embedding_size"] == 192 and found["speakers"] >= 1
-    assert found["caller"] == {"name": "local", "scope": "admin"}
+    assert found["caller"] == {
+        "name": "local", "scope": "admin", "requests_a_minute": None, "audio_s_a_minute": None
+    }  # fmt: skip
     assert found["limits"] == {"upload_bytes": 25_000_000, "duration_s": 600.0, "decode_s": 10.0, "recordings": 20}
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok", "left_out": 0, "whole": True}
@@ -498,10 +500,17 @@ def test_keys_and_their_scopes_are_heeded(tmp_path: Path) -> None:
             assert (
                 error(nobody.get("/v1/info", headers={"authorization": "Bearer wrong"}), 401)["code"] == "unknown_key"
             )
-            assert reader.get("/v1/info").json()["caller"] == {"name": "the-read", "scope": "read"}
+            assert reader.get("/v1/info").json()["caller"]["name"] == "the-read"
             assert reader.post("/v1/embed", files={"audio": clip()}).status_code == 200
             refused = reader.post("/v1/speakers/Kim/recordings", files={"audio": clip()})
             assert error(refused, 403)["message"] == "this needs a key of scope 'enrol', and this one has 'read'"
+        # 1 s of audio a minute: the first recording overdraws it, and what comes after waits, whatever it asks.
+        with running.client(add_key(file, "brief", "read", audio_s_a_minute=1.0)) as brief:
+            heard_s = brief.post("/v1/embed", files={"audio": clip()}).json()["audio"]["duration_s"]
+            refused = brief.post("/v1/compare", files={"a": clip(), "b": clip()})
+            assert error(refused, 429)["code"] == "over_audio" and running.lines()[-1]["audio_s"] == 0
+            assert 60 * (heard_s - 2) < int(refused.headers["retry-after"]) <= 60 * heard_s + 1
+            assert running.lines()[-2]["audio_s"] == pytest.approx(heard_s, abs=0.01)
         with running.client(keys["enrol"]) as enroller, running.client(keys["admin"]) as admin:
             assert enroller.post("/v1/speakers/Kim/recordings", files={"audio": clip()}).status_code == 201
             assert error(enroller.delete("/v1/speakers/Kim"), 403)["code"] == "scope"
@@ -509,7 +518,7 @@ def test_keys_and_their_scopes_are_heeded(tmp_path: Path) -> None:
             assert admin.delete("/v1/speakers/Kim").status_code == 200
             assert [event["actor"] for event in admin.get("/v1/audit").json()["events"]] == ["the-enrol", "the-admin"]
             remove_key(file, "the-enrol")
-            assert error(enroller.get("/v1/info"), 401)["code"] == "unknown_key"
+            assert error(enroller.get("/v1/info"), 401)["code"] == "removed_key"
         assert not any(key[3:] in running.log.read_text() for key in keys.values())
         assert running.stop(signal.SIGINT) == 0  # as kindly as SIGTERM
         assert running.lines()[-1]["event"] == "stopped"

@@ -21,6 +21,7 @@ from sound_groove.service.application import build_application
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.engine import Engine
 from sound_groove.service.guard import Guard
+from sound_groove.service.keys import KeyRing, add_key, fingerprint, remove_key
 from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log
 from sound_groove.types import ModelIdentity
@@ -208,3 +209,52 @@ def test_a_service_starts_with_a_bad_voiceprint_and_its_log_says_so(tmp_path: Pa
     lines = [json.loads(line) for line in log.splitlines()]
     assert {"event": "left_out", "count": 1, "speakers": [speaker]}.items() <= lines[1].items()
     assert lines[0]["event"] == "store" and "is finished" in lines[0]["message"] and "Zaphod" not in log
+
+
+def test_a_key_beyond_its_limits_is_told_when_to_try_again_and_the_log_tells_of_refused_keys(
+    service: Service, tmp_path: Path
+) -> None:
+    """The engine, its worker and its model are those of the other tests; guard, accounts and log are new."""
+    keys, log = tmp_path / "keys.json", tmp_path / "log"
+    busy = add_key(keys, "busy", "read", requests_a_minute=2)
+    long = add_key(keys, "long", "read", audio_s_a_minute=1.0)
+    app = build_application(service.engine, Guard(KeyRing(keys)), Log(log))
+    client = TestClient(app, base_url="http://127.0.0.1")  # without its life: the engine runs
+
+    def asked(key: str, path: str = "/v1/info") -> Any:
+        return client.get(path, headers={"authorization": f"Bearer {key}"})
+
+    assert [asked(busy).status_code for _ in range(3)] == [200, 200, 429]
+    refused = asked(busy, "/v1/speakers")  # all addresses share the account
+    assert error(refused, 429)["code"] == "over_requests" and 1 <= int(refused.headers["retry-after"]) <= 30
+    assert asked(long).json()["caller"]["audio_s_a_minute"] == 1.0
+    assert error(asked(busy, "/v1/audit"), 403)["code"] == "scope"
+    assert error(asked("sg_wrong"), 401)["code"] == "unknown_key"
+    remove_key(keys, "busy")
+    assert error(asked(busy), 401)["code"] == "removed_key"
+    ended = add_key(keys, "ended", "read", expires="2026-01-31")
+    assert error(asked(ended), 401)["message"] == "this API key expired at 2026-01-31T00:00:00+00:00"
+    text = log.read_text()
+    assert busy not in text and long not in text and "sg_wrong" not in text
+    told = [
+        (line["key"], line.get("unknown_key", ""), line.get("code", "")) for line in map(json.loads, text.splitlines())
+    ]
+    assert told[2:] == [
+        ("busy", "", "over_requests"),
+        ("busy", "", "over_requests"),
+        ("long", "", ""),
+        ("busy", "", "scope"),
+        ("", fingerprint("sg_wrong"), "unknown_key"),
+        ("busy", "", "removed_key"),
+        ("ended", "", "expired_key"),
+    ]
+    counted = asked(long, "/metrics").text
+    assert 'sound_groove_refused_keys_total{code="over_requests"} 2.0' in counted
+    assert 'sound_groove_refused_keys_total{code="unknown_key"} 1.0' in counted
+
+
+def test_every_address_that_takes_a_key_describes_that_it_may_be_over_its_limits(service: Service) -> None:
+    paths = service.client.get("/openapi.json").json()["paths"]
+    limited = {path for path, kinds in paths.items() for kind in kinds.values() if "429" in kind["responses"]}
+    assert limited == set(paths) - {"/healthz", "/readyz"}
+    assert "Retry-After" in paths["/v1/info"]["get"]["responses"]["429"]["headers"]

@@ -4,13 +4,26 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sound_groove.cli import main
 from sound_groove.errors import OutputError, RequestError, ServiceError, UsageError
 from sound_groove.service.guard import LOCAL, Guard, is_loopback
-from sound_groove.service.keys import KeyRing, add_key, hash_of, load_keys, remove_key
+from sound_groove.service.keys import (
+    Key,
+    KeyRing,
+    add_key,
+    fingerprint,
+    hash_of,
+    limit_key,
+    load_keys,
+    remove_key,
+)
+from sound_groove.service.rations import Rations
 
 
 @pytest.fixture
@@ -272,3 +285,174 @@ def test_our_own_page_may_ask(host: str, origin: str) -> None:
 def test_only_loopback_addresses_are_loopback() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.3.2.1", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "", "localhost.evil.test", "::ffff:10.0.0.1")))
+
+
+# --- what a key may ask for in a minute
+
+
+class Clock:
+    """Tells the time that it is set to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def limited(requests: int | None = None, audio_s: float | None = None, hash: str = "h") -> Key:
+    return Key("desk", "read", hash, "", requests, audio_s)
+
+
+def waiting_s(rations: Rations, key: Key, code: str) -> int:
+    """After how many seconds a key that is refused may try again."""
+    with pytest.raises(RequestError) as refused:
+        rations.take(key)
+    assert (refused.value.status, refused.value.code) == (429, code)
+    assert refused.value.retry_after_s is not None
+    return refused.value.retry_after_s
+
+
+def test_requests_come_back_at_an_even_rate() -> None:
+    clock, key = Clock(), limited(requests=6)
+    rations = Rations(clock)
+    for _ in range(6):
+        rations.take(key)
+    assert waiting_s(rations, key, "over_requests") == 10
+    clock.now += 9.5
+    assert waiting_s(rations, key, "over_requests") == 1
+    clock.now += 0.5
+    rations.take(key)
+    assert waiting_s(rations, key, "over_requests") == 10  # what is refused costs nothing
+    clock.now += 3600
+    for _ in range(6):  # and no more than a minute's worth is kept
+        rations.take(key)
+    assert waiting_s(rations, key, "over_requests") == 10
+
+
+def test_audio_is_charged_when_it_was_heard_and_a_debt_is_waited_for() -> None:
+    clock, key = Clock(), limited(audio_s=60.0)
+    rations = Rations(clock)
+    rations.take(key)
+    rations.charge(key, 59.0)
+    rations.take(key)
+    rations.charge(key, 31.0)  # 30 s too much: nobody knew before it was decoded
+    assert waiting_s(rations, key, "over_audio") == 31
+    clock.now += 31
+    rations.take(key)
+
+
+def test_keys_do_not_share_an_account_and_those_without_limits_have_none() -> None:
+    rations, free = Rations(Clock()), limited()
+    first, second, anew = limited(1), limited(1, hash="other"), limited(1, hash="anew")
+    for key in (first, second, anew):
+        rations.take(key)
+        assert waiting_s(rations, key, "over_requests") == 60
+    for _ in range(1000):
+        rations.take(free)
+        rations.charge(free, 1e6)
+
+
+def test_other_limits_are_heeded_at_once() -> None:
+    rations = Rations(Clock())
+    rations.take(limited(100))
+    rations.take(limited(1))  # of the 99 that are left only the one that may be is kept
+    assert waiting_s(rations, limited(1), "over_requests") == 60
+    rations.take(limited())
+    rations.take(limited(1))
+
+
+def test_limits_are_kept_in_the_file_and_changed_there(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--keys", str(file)]
+    assert main(["keys", "add", "desk", "--scope", "read", "--requests", "60", "--audio", "600.5", *words]) == 0
+    key = capsys.readouterr().out.strip()
+    assert main(["keys", "add", "app", "--scope", "read", *words]) == 0
+    assert "requests_a_minute" in file.read_text() and "null" not in file.read_text()
+    ring = KeyRing(file)
+    assert [(one.requests_a_minute, one.audio_s_a_minute) for one in load_keys(file)] == [(60, 600.5), (None, None)]
+    capsys.readouterr()
+    assert main(["keys", "list", *words]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("  60 requests and 600.5 s of audio a minute") and "minute" not in second
+    assert main(["keys", "limit", "desk", "--requests", "5", *words]) == 0
+    assert capsys.readouterr().out.endswith("  5 requests a minute\n")
+    found = ring.find(key)
+    assert found is not None and (found.requests_a_minute, found.audio_s_a_minute) == (5, None)
+    assert main(["keys", "limit", "desc", *words]) == 2
+    assert "has no key 'desc'; did you mean 'desk'?" in capsys.readouterr().err
+    assert main(["keys", "list", "--json", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["keys"][0]["requests_a_minute"] == 5
+
+
+@pytest.mark.parametrize("limits", [(0, None), (True, None), (1.5, None), (None, 0.5), (None, 2e6), (10**9, None)])
+def test_a_limit_that_cannot_be_is_refused_where_it_is_given_and_where_it_stands(file: Path, limits: Any) -> None:
+    add_key(file, "one", "read")
+    with pytest.raises(UsageError, match="whole requests and seconds of audio a minute, from 1 to 1,000,000"):
+        limit_key(file, "one", *limits)
+    content = json.loads(file.read_text())
+    content["keys"][0].update(zip(("requests_a_minute", "audio_s_a_minute"), limits, strict=True))
+    file.write_text(json.dumps(content))
+    with pytest.raises(ServiceError, match="is damaged"):
+        load_keys(file)
+
+
+def test_a_fingerprint_tells_keys_apart_and_nothing_of_them() -> None:
+    assert fingerprint("sg_a") == hash_of("sg_a")[:8] != fingerprint("sg_b")
+
+
+# --- keys that let nobody in any more
+
+
+def test_a_removed_key_is_known_by_its_name_and_its_name_may_be_given_again(file: Path) -> None:
+    first = add_key(file, "one", "read")
+    remove_key(file, "one")
+    second = add_key(file, "one", "read")
+    ring = KeyRing(file)
+    assert [key.hash for key in ring.keys()] == [hash_of(second)] == [key.hash for key in load_keys(file)]  # noqa: SIM118
+    gone = ring.find_removed(first)
+    assert gone is not None and gone.name == "one" and first not in file.read_text()
+    assert ring.find(first) is None and ring.find_removed(second) is None
+    with pytest.raises(RequestError, match="was removed at 2") as refused:
+        Guard(ring).known(f"Bearer {first}")
+    assert (refused.value.status, refused.value.code) == (401, "removed_key")
+
+
+def test_of_removed_keys_the_last_hundred_are_kept(file: Path) -> None:
+    first = add_key(file, "first", "read")
+    stays = add_key(file, "stays", "read")
+    remove_key(file, "first")
+    content = json.loads(file.read_text())
+    content["removed"] += [{"name": "n", "hash": f"{number:064x}", "removed": ""} for number in range(99)]
+    file.write_text(json.dumps(content))
+    assert KeyRing(file).find_removed(first) is not None
+    remove_key(file, "stays")
+    add_key(file, "last", "read")
+    ring = KeyRing(file)
+    assert ring.find_removed(first) is None and ring.find_removed(stays) is not None
+    assert len(json.loads(file.read_text())["removed"]) == 100
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2027-01-31", "2027-01-31T00:00:00+00:00"),
+        ("2027-01-31T12:00:00+02:00", "2027-01-31T10:00:00+00:00"),
+    ],
+)
+def test_a_key_is_refused_from_its_day_on(file: Path, given: str, kept: str) -> None:
+    key = add_key(file, "one", "read", expires=given)
+    (entry,) = load_keys(file)
+    assert entry.expires == kept and Guard(KeyRing(file)).known(f"Bearer {key}") == entry
+    moment = datetime.fromisoformat(kept)
+    assert entry.has_expired(moment) and not entry.has_expired(moment - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("given", ["", "tomorrow", "2027-13-01", "31.1.2027", "\x1b[2J"])
+def test_a_day_that_is_none_is_refused(file: Path, given: str) -> None:
+    with pytest.raises(UsageError, match="a key expires on a day such as 2027-01-31"):
+        add_key(file, "one", "read", expires=given)
+    add_key(file, "one", "read")
+    content = json.loads(file.read_text())
+    content["keys"][0]["expires"] = given
+    file.write_text(json.dumps(content))
+    with pytest.raises(ServiceError, match="is damaged"):
+        load_keys(file)

@@ -5,17 +5,20 @@ import math
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -29,9 +32,10 @@ from sound_groove.comparison import compare
 from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, ConfigurationError, OutputError, TrainingError
+from sound_groove.files import locked_folder
 from sound_groove.inputs.augment import Augmentation
 from sound_groove.inputs.dataset import Batch
-from sound_groove.networks.checkpoint import GROUPS, HEAD, NETWORK, OPTIMIZER, load_checkpoint
+from sound_groove.networks.checkpoint import GROUPS, HEAD, NETWORK, OPTIMIZER, load_checkpoint, save_checkpoint
 from sound_groove.provenance import instruction_set
 from sound_groove.recipe.loading import dump_recipe, load_recipe
 from sound_groove.recipe.schema import Recipe, ValidationConfiguration
@@ -536,6 +540,103 @@ def test_a_state_that_is_damaged_is_refused(
         train(recipe, folder, resume=True)
 
 
+def test_a_state_with_a_bit_that_turned_is_not_gone_on_from(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished[0].folder, tmp_path / "run"))
+    content = bytearray((folder / "last.safetensors").read_bytes())
+    content[-1000] ^= 1
+    (folder / "last.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: is damaged: .* is not what was written"):
+        train(recipe, folder, resume=True)
+
+
+def test_a_second_training_into_a_folder_is_refused_and_changes_nothing(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe, tmp_path: Path
+) -> None:
+    folder, new = Path(shutil.copytree(finished[0].folder, tmp_path / "run")), tmp_path / "new"
+    new.mkdir()
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    with locked_folder(folder, ""), locked_folder(new, ""):
+        for place, resume, force in ((folder, True, False), (folder, False, True), (new, False, False)):
+            with pytest.raises(OutputError) as refused:
+                train(recipe, place, resume, force)
+            assert str(refused.value) == f"{place}: another training is at work there; choose another --out"
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before and not list(new.iterdir())
+
+
+def test_a_run_says_that_it_goes_on_with_other_software(
+    finished: tuple[TrainingResult, list[str]], recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(finished[0].folder, tmp_path / "run"))
+    said: list[str] = []
+    train(recipe, folder, resume=True, say=said.append)
+    assert not [line for line in said if line.startswith("note: ")]
+    monkeypatch.setattr("sound_groove.training.facts.code_hash", lambda: "other")
+    train(recipe, folder, resume=True, say=said.append)
+    assert "note: goes on with other code of the same version; what comes may differ from" in said[-1]
+    state = load_checkpoint(folder / "last.safetensors", GROUPS)
+    older = {**state.header.training, "versions": {**state.header.training["versions"], "torch": "1.0\x1b"}}
+    save_checkpoint(folder / "last.safetensors", state.tensors, replace(state.header, training=older))
+    train(recipe, folder, resume=True, say=said.append)
+    assert f"note: goes on with torch {version('torch')} where it was 1.0\\x1b; " in said[-1]
+
+
+# --- what is wrong with the recordings
+
+
+def test_what_is_listed_twice_is_refused_with_its_count_and_its_first_name(prepared: Path, tmp_path: Path) -> None:
+    listed = read_manifest(prepared)
+    one, third = listed[0], listed[2]
+    twice = [*listed, one, replace(third, key=f"{third.speaker}/again"), replace(third, key=f"{third.speaker}/more")]
+    problems = problems_of(reprepared(prepared, tmp_path / "prepared", twice), tmp_path / "run")
+    assert [problem for problem in problems if "listed more than once" in problem] == [
+        f"{tmp_path / 'prepared'}: 1 utterance is listed more than once, the first is {one.key}; prepare again"
+    ]
+    assert [problem for problem in problems if "made of files" in problem] == [
+        f"{tmp_path / 'prepared'}: 3 utterances are made of files that others are made of too, such as {third.key} and "
+        f"{third.speaker}/again; list each file once, and prepare again"
+    ]
+
+
+def test_silence_is_refused_before_training_begins(prepared: Path, tmp_path: Path) -> None:
+    listed = read_manifest(prepared)
+    silent = []
+    for number, utterance in enumerate(listed[:2]):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, np.full(utterance.samples[0], 0.25), 16_000)
+        silent.append(replace(utterance, paths=(str(path),)))
+    gated = tmp_path / "gated.wav"  # silent in its middle only
+    samples = np.zeros(40_000)
+    samples[:2000] = 0.1
+    soundfile.write(gated, samples, 16_000)
+    third = replace(listed[2], paths=(str(gated),), samples=(40_000,))
+    problems = problems_of(reprepared(prepared, tmp_path / "prepared", [*silent, third, *listed[3:]]), tmp_path / "run")
+    assert problems == (
+        f"{tmp_path / 'prepared'}: of 36 utterances that were looked at, 2 utterances are digital silence, the first "
+        f"is {listed[0].key}; prepare again without --quick, which leaves them out",
+    )
+
+
+def test_one_recording_under_two_names_is_told_and_not_refused(prepared: Path, tmp_path: Path) -> None:
+    listed = read_manifest(prepared)
+    one, other = listed[0], next(u for u in listed if u.speaker != listed[0].speaker)
+    copy = Path(shutil.copyfile(one.paths[0], tmp_path / "copy.wav"))
+    inverted = tmp_path / "inverted.wav"  # as long, and not the same
+    soundfile.write(inverted, -soundfile.read(one.paths[0])[0], 16_000)
+    more = [
+        replace(other, key=f"{other.speaker}/copy", paths=(str(copy),), samples=one.samples),
+        replace(one, key=f"{one.speaker}/inverted", paths=(str(inverted),)),
+    ]
+    plan = preflight(reprepared(prepared, tmp_path / "a", [*listed, *more]), RunFolder(tmp_path / "run"), False, False)
+    assert plan.notes == (
+        "1 utterance is the audio of another one, 1 of them under another speaker, such as "
+        f"{other.speaker}/copy, which is {one.key}",
+    )
+    assert f"note       {plan.notes[0]}" in plan.summary().splitlines()
+    assert preflight(reprepared(prepared, tmp_path / "b", listed), RunFolder(tmp_path / "c"), False, False).notes == ()
+
+
 def test_the_log_of_a_run_that_was_killed_while_writing_it_is_mended(tmp_path: Path) -> None:
     path = tmp_path / "steps.jsonl"
     append_rows(path, [{"step": step, "gradient_norm": math.inf} for step in (1, 2, 3)])
@@ -691,7 +792,8 @@ def test_a_corpus_that_cannot_be_trained_on_is_refused(prepared: Path, tmp_path:
         (problem,) = problems_of(reprepared(prepared, tmp_path / str(number), utterances), tmp_path / "run")
         assert expected in problem
     both = [*training, *validation, *(replace(u, split="validation") for u in one_speaker)]
-    (problem,) = problems_of(reprepared(prepared, tmp_path / "both", both), tmp_path / "run")
+    problem, twice = problems_of(reprepared(prepared, tmp_path / "both", both), tmp_path / "run")
+    assert "3 utterances are listed more than once" in twice
     assert f"1 speakers are in training and validation, such as {training[0].speaker}" in problem
 
 
@@ -779,7 +881,7 @@ def test_a_run_folder_that_cannot_be_written_stops_the_run_in_one_sentence(
     folder = tmp_path / "run"
 
     def spoil(line: str) -> None:
-        if line.startswith("training "):
+        if not line.startswith("epoch"):
             return
         for path in (folder / name, folder / f"{name}.partial"):
             path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from sound_groove.encoder.encoder import SpeakerEncoder, default_model
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import UsageError
 from sound_groove.scoring.calibration import ScoreMap, logit, probability
-from sound_groove.scoring.cosine import cosine
+from sound_groove.scoring.cosine import cosine, in_steps
 from sound_groove.scoring.decision import DecisionRule, Verdict
 from sound_groove.scoring.measures import side_of, trial_measures
 from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Scores
@@ -35,7 +35,7 @@ class Comparison:
     """The answer to "are these the same speaker?".
 
     Attributes:
-        score: cosine of the two embeddings, in [-1, 1]; higher = more likely the same speaker.
+        score: cosine of the two embeddings, in [-1, 1] and steps of 1e-6; higher = more likely the same speaker.
         llr: log-likelihood ratio (natural logarithm), or None when the model has no score map.
         probability: of the same speaker, at `prior`; None without a score map.
         prior: probability of the same speaker before listening.
@@ -170,6 +170,7 @@ class Judge:
             facts: of the recordings on the two sides.
             warnings: of both; some leave no verdict (`audio.listening.NO_VERDICT`).
         """
+        score = float(in_steps(score))
         allowed = all(side.allows_verdict for side in facts) and allow_verdict(warnings)
         llr, chance, threshold = self.evidence(score, facts)
         return Comparison(

@@ -5,7 +5,6 @@ would go through, and it is a test of the installation. Its figures say nothing 
 """
 
 import csv
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from sound_groove.errors import OutputError
 from sound_groove.evaluation.results import SCORES
 from sound_groove.evaluation.trials.trial_sets import trials_from_list
 from sound_groove.evaluation.verification import evaluate
-from sound_groove.files import replaced, write_json
+from sound_groove.files import read_json, replaced, write_json
 from sound_groove.percentages import probability_text, rate_text
 from sound_groove.recipe.loading import parse_recipe
 from sound_groove.recipe.schema import Recipe
@@ -97,8 +96,8 @@ class DemoFolder:
     def is_finished(self) -> bool:
         """Whether a demo came to its end here."""
         try:
-            return bool(json.loads(self.summary.read_text(encoding="utf-8"))["finished"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return bool(read_json(self.summary)["finished"])
+        except (OutputError, KeyError):
             return False
 
     def start(self, force: bool) -> None:
@@ -280,7 +279,7 @@ class _Steps:
 
 def _indented(say: Say) -> Say:
     """Talk of a step, set off from the demo's own headings."""
-    return lambda text: say("\n".join(INDENT + line for line in text.splitlines()))
+    return lambda line: say(INDENT + line)
 
 
 def _make_up(folder: DemoFolder, size: DemoSize, seed: int, say: Say) -> None:

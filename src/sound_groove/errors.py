@@ -98,7 +98,10 @@ class ConfigurationError(SoundGrooveError):
         self.source = source
         self.problems = tuple(problems)
         count = "1 mistake" if len(self.problems) == 1 else f"{len(self.problems)} mistakes"
-        super().__init__(f"{source}: {count}\n" + "\n".join(f"  - {problem}" for problem in self.problems))
+        # A line each: a key or a path with line ends of its own must not add to them.
+        super().__init__(
+            "\n".join([f"{printable(source)}: {count}", *(f"  - {printable(one)}" for one in self.problems)])
+        )
 
     def __reduce__(self) -> tuple[type["ConfigurationError"], tuple[str, tuple[str, ...]]]:
         return type(self), (self.source, self.problems)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sound_groove.errors import OutputError, printable
+from sound_groove.json_reading import parse_json, read_bounded
 
 CACHE_VARIABLE = "SOUND_GROOVE_CACHE"  # names the folder for what can be made again
 
@@ -96,11 +97,30 @@ def locked_folder(folder: Path, complaint: str) -> Iterator[None]:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
+    _close_in_forks(descriptor)
     try:
         lock(descriptor, complaint)
         yield
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)
+
+
+_held: set[int] = set()  # open folders, which a forked process must not keep locked when this one is killed
+_forks_are_heeded: list[bool] = []
+
+
+def _close_in_forks(descriptor: int) -> None:
+    _held.add(descriptor)
+    if not _forks_are_heeded:
+        _forks_are_heeded.append(True)
+        os.register_at_fork(after_in_child=_close_held)
+
+
+def _close_held() -> None:
+    while _held:
+        with suppress(OSError):
+            os.close(_held.pop())
 
 
 def cache_folder() -> Path | None:
@@ -158,9 +178,9 @@ def read_json(path: Path) -> dict[str, Any]:
         OutputError: it cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_bounded(path))
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot be read: {error}") from None
+        raise OutputError(f"{printable(str(path))}: cannot be read: {error}") from None
     if not isinstance(content, dict):
-        raise OutputError(f"{path}: does not hold an object")
+        raise OutputError(f"{printable(str(path))}: does not hold an object")
     return content

@@ -1,11 +1,13 @@
 """Where a result came from: software, commit, machine and time, as they are recorded beside it."""
 
+import hashlib
 import os
 import platform
 import re
 import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,6 +56,16 @@ def software() -> dict[str, Any]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return {"versions": versions, "git_commit": git_commit()}
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 of the package's own modules (hexadecimal), by which two states of one version are told apart."""
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def machine(threads: int) -> dict[str, Any]:

@@ -9,18 +9,20 @@ not yet erased (`speakers remove`); an error is one sentence, and a traceback ap
 """
 
 import argparse
-import io
 import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
 from sound_groove._version import __version__
+from sound_groove.cli.output import say
 from sound_groove.errors import ConfigurationError, SoundGrooveError, UsageError, nearest, printable
+from sound_groove.terminal import guarded_streams
 
 VERBS = (
     "demo",
@@ -133,12 +135,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words  # accepted after the verb too
-    for stream in (sys.stdout, sys.stderr):
-        # A file name that the terminal cannot show must not become an error of its own.
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
+    with guarded_streams():
+        return _status([word for word in words if word != "--debug"], debug)
+
+
+def _status(words: list[str], debug: bool) -> int:
+    """The exit status of a command line, after its errors were told."""
     try:
-        return _answer([word for word in words if word != "--debug"])
+        return _answer(words)
     except BrokenPipeError:
         _abandon_stdout()  # the reader (head, less) went away: that is its right
         return 128 + signal.SIGPIPE
@@ -148,9 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError):
             _abandon_stdout()  # it may be what failed: a full disk
-        if debug:
-            raise
-        _say(f"error: {describe(error)}")
+        _say(*traceback.format_exc().splitlines() if debug else f"error: {describe(error)}".split("\n"))
         return 2 if isinstance(error, UsageError) else 1
 
 
@@ -186,9 +188,9 @@ def _answer(words: list[str]) -> int:
         sys.stdout.flush()
 
 
-def _say(line: str) -> None:
+def _say(*lines: str) -> None:
     with suppress(OSError):  # stderr may be gone as well
-        print(line, file=sys.stderr)
+        say(*lines)
 
 
 def _abandon_stdout() -> None:

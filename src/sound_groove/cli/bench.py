@@ -1,12 +1,12 @@
 """`sound-groove bench`: how fast this machine computes embeddings with a model."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.options import MODEL_HELP, number, positive_integer
+from sound_groove.cli.output import show, show_json
 from sound_groove.cli.verb import add_verb, ready_for_computing
 
 if TYPE_CHECKING:
@@ -81,29 +81,28 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.path and arguments.model:
         raise UsageError("the model is named twice: as MODEL and with --model")
     ready_for_computing()
-    from tqdm import tqdm
-
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
     from sound_groove.encoder.timing import benchmark, default_threads, settings
+    from sound_groove.progress import ProgressBar
 
     model = arguments.path or arguments.model or default_model()
     threads = arguments.threads or default_threads(arguments.device)
     chosen = settings(threads, arguments.batch, arguments.seconds)
     look = "{desc} |{bar:30}| {n_fmt}/{total_fmt}"
-    with tqdm(desc="loading", total=len(chosen), bar_format=look, leave=False, disable=None) as bar:
+    with ProgressBar(desc="loading", total=len(chosen), bar_format=look, leave=False, disable=None) as bar:
 
-        def show(setting: "Setting") -> None:
+        def announce(setting: "Setting") -> None:
             bar.set_description_str(_words(setting), refresh=False)
             bar.update()
 
         measured = benchmark(
-            lambda threads: SpeakerEncoder.load(model, arguments.device, threads), chosen, arguments.budget, show
+            lambda threads: SpeakerEncoder.load(model, arguments.device, threads), chosen, arguments.budget, announce
         )
     if arguments.json:
         facts = {"file": str(model), "device": arguments.device, "budget_s": arguments.budget, **measured.as_dict()}
-        print(json.dumps(facts, indent=2, allow_nan=False))
+        show_json(facts)
     else:
-        print("\n".join((*_facts(measured, model, arguments.device), "", *_table(measured), "", *_notes(measured))))
+        show(*_facts(measured, model, arguments.device), "", *_table(measured), "", *_notes(measured))
     return 0
 
 

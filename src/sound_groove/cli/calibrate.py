@@ -1,15 +1,15 @@
 """`sound-groove calibrate`: fit the map from score to log-likelihood ratio, and put it into the model file."""
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.options import number, positive_integer, seed
+from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.trial_options import add_trial_options, check_trial_options, trial_set_of
-from sound_groove.cli.verb import add_verb, ready_for_computing, say
+from sound_groove.cli.verb import add_verb, ready_for_computing
 from sound_groove.errors import UsageError, require_extra
 from sound_groove.percentages import rate_text
 
@@ -90,7 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
         write_calibrated(arguments.model, judged.score_map, path)
     if arguments.plot is not None:
         _plot(arguments.plot, judged, encoder.identity.name)
-    print(json.dumps(_record(judged, path), indent=2, allow_nan=False) if arguments.json else summary(judged, path))
+    if arguments.json:
+        show_json(_record(judged, path))
+    else:
+        show(*summary(judged, path))
     if path is not None:
         say(f"the calibration is in {path}")
     return 0
@@ -115,8 +118,8 @@ def _plot(path: Path, judged: "Judged", name: str) -> None:
         plot_reliability(path, overall["reliability"], overall["prior"], title)
 
 
-def summary(result: "Judged", path: Path | None) -> str:
-    """What the calibration is worth, as a table.
+def summary(result: "Judged", path: Path | None) -> list[str]:
+    """What the calibration is worth, as a table, line by line.
 
     Args:
         result: what came of it.
@@ -145,9 +148,7 @@ def summary(result: "Judged", path: Path | None) -> str:
             f"  {name:20} {rate_text(figures['eer']['value']):>8} {cost:6.3f} {least:6.3f} {cost - least:6.3f}   "
             f"{shares[0]:>20}   {shares[1]:>20}"
         )
-    return "\n".join(
-        [*lines, "", "verdicts (right, inconclusive, wrong) in %, at a prior of 0.5 and the default costs"]
-    )
+    return [*lines, "", "verdicts (right, inconclusive, wrong) in %, at a prior of 0.5 and the default costs"]
 
 
 def _record(result: "Judged", path: Path | None) -> dict[str, Any]:

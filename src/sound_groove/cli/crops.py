@@ -4,7 +4,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.options import positive_integer
-from sound_groove.cli.verb import add_verb, ready_for_computing, say
+from sound_groove.cli.output import say, show
+from sound_groove.cli.verb import add_verb, ready_for_computing
 from sound_groove.errors import require_extra
 
 if TYPE_CHECKING:
@@ -46,5 +47,5 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.training.by_ear.maker import make_crops_of
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    print(make_crops_of(recipe, arguments.out, arguments.shards, say))
+    show(str(make_crops_of(recipe, arguments.out, arguments.shards, say)))
     return 0

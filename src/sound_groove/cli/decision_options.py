@@ -1,12 +1,11 @@
 """How sure a verdict must be, as options; and how a verdict is shown."""
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.options import number
+from sound_groove.cli.output import say, show, show_json
 from sound_groove.percentages import probability_text
 
 if TYPE_CHECKING:
@@ -55,22 +54,20 @@ def decision_rule(arguments: argparse.Namespace) -> "DecisionRule":
 
 def show_comparison(comparison: "Comparison", record: dict[str, Any] | None) -> None:
     """Print a comparison, as JSON where there is a record to print, and what weakens it."""
-    print(summary(comparison) if record is None else json_lines(record))
+    if record is None:
+        show(*summary(comparison))
+    else:
+        show_json(record)
     show_warnings(comparison.warnings)
-
-
-def json_lines(record: dict[str, Any]) -> str:
-    """A JSON object as the verbs print it."""
-    return json.dumps(record, indent=2, allow_nan=False)
 
 
 def show_warnings(warnings: "Iterable[QualityWarning]") -> None:
     """Print warnings to stderr, one a line."""
     for warning in warnings:
-        print(f"warning: {warning.message}", file=sys.stderr)
+        say(f"warning: {warning.message}")
 
 
-def summary(comparison: "Comparison") -> str:
+def summary(comparison: "Comparison") -> tuple[str, ...]:
     """The answer for people, on a few lines."""
     verdict = {"same": "same speaker", "different": "different speakers", "inconclusive": "inconclusive"}
     threshold = "" if comparison.threshold is None else f"  (even chances at {comparison.threshold:.3f})"
@@ -81,12 +78,10 @@ def summary(comparison: "Comparison") -> str:
         doubt = "uncalibrated, " if any(warning.code == "uncalibrated" for warning in comparison.warnings) else ""
         evidence = f"llr {comparison.llr:.2f}  ('same' from {high:.2f}, 'different' below {low:.2f})"
         probability = f"{probability_text(comparison.probability)}  ({doubt}at a prior of {comparison.prior:g})"
-    return "\n".join(
-        (
-            f"verdict      {verdict[comparison.verdict]}",
-            f"score        {comparison.score:.3f}{threshold}",
-            f"evidence     {evidence}",
-            f"probability  {probability}",
-            f"model        {comparison.model.label}",
-        )
+    return (
+        f"verdict      {verdict[comparison.verdict]}",
+        f"score        {comparison.score:.3f}{threshold}",
+        f"evidence     {evidence}",
+        f"probability  {probability}",
+        f"model        {comparison.model.label}",
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.options import seed
-from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
+from sound_groove.cli.output import say, show
+from sound_groove.cli.verb import add_verb, command_line, ready_for_computing
 from sound_groove.errors import require_extra
 from sound_groove.percentages import rate_text
 
@@ -65,13 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
         command=command_line(),
         say=say,
     )
-    say(_closing(result))
-    print(result.folder.path)
+    say(*_closing(result))
+    show(str(result.folder.path))
     return 0
 
 
-def _closing(result: "DemoResult") -> str:
-    """What was made, and what to try next."""
+def _closing(result: "DemoResult") -> list[str]:
+    """What was made, and what to try next, line by line."""
     folder, (same, different) = result.folder, result.pairs
     voices = result.metrics["interval"]["speakers"]
     made = [
@@ -94,25 +95,23 @@ def _closing(result: "DemoResult") -> str:
         "crops": shlex.quote(f"{folder.path}-crops"),
         "longer": shlex.quote(f"{folder.path}-longer"),
     }
-    return "\n".join(
-        [
-            "",
-            f"done in {sum(result.elapsed_s.values()) / 60:.1f} minutes: EER {rate_text(result.eer)} on {voices} "
-            "made-up voices that the model never heard, which says nothing about real ones",
-            "",
-            "what was made",
-            *(f"  {path!s:{width}}  {what}" for path, what in made),
-            "",
-            "what to try next",
-            f"  {run} compare {words['same']} --model {words['model']}",
-            f"  {run} compare {words['different']} --model {words['model']} --json",
-            f"  {run} info {words['model']}",
-            f"  {run} verify --model {words['model']} --trials {words['trials']} --audio-root {words['unseen']} "
-            f"--crops 5 --crop-frames 100 --out {words['crops']}",
-            f"  {run} train {words['recipe']} training.epochs=30 --out {words['longer']}",
-            f"  {run} prepare --help        then your own recordings",
-        ]
-    )
+    return [
+        "",
+        f"done in {sum(result.elapsed_s.values()) / 60:.1f} minutes: EER {rate_text(result.eer)} on {voices} "
+        "made-up voices that the model never heard, which says nothing about real ones",
+        "",
+        "what was made",
+        *(f"  {path!s:{width}}  {what}" for path, what in made),
+        "",
+        "what to try next",
+        f"  {run} compare {words['same']} --model {words['model']}",
+        f"  {run} compare {words['different']} --model {words['model']} --json",
+        f"  {run} info {words['model']}",
+        f"  {run} verify --model {words['model']} --trials {words['trials']} --audio-root {words['unseen']} "
+        f"--crops 5 --crop-frames 100 --out {words['crops']}",
+        f"  {run} train {words['recipe']} training.epochs=30 --out {words['longer']}",
+        f"  {run} prepare --help        then your own recordings",
+    ]
 
 
 def _program() -> str:

@@ -1,12 +1,11 @@
 """`sound-groove download`: fetch a corpus from OpenSLR, check it, and unpack it."""
 
 import argparse
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sound_groove.cli.verb import add_verb, say
+from sound_groove.cli.output import say, show, show_json
+from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -63,25 +62,28 @@ def run(arguments: argparse.Namespace) -> int:
     collection = COLLECTIONS[arguments.corpus]
     part = getattr(arguments, "part", None)
     archives = [archive for archive in collection.archives if part in (None, archive.part)]
-    print(f"licence: {collection.title}: {collection.licence}", file=sys.stderr)
+    say(f"licence: {collection.title}: {collection.licence}")
     try:
         deliveries = download(archives, arguments.folder, [*arguments.mirror, *MIRRORS], keep=arguments.keep, tell=say)
     except KeyboardInterrupt:
-        print("what was downloaded is kept: the same command goes on from here", file=sys.stderr)
+        say("what was downloaded is kept: the same command goes on from here")
         raise
-    print(_as_json(arguments.corpus, collection, deliveries) if arguments.json else _results(deliveries))
+    if arguments.json:
+        show_json(_record(arguments.corpus, collection, deliveries), indent=None)
+    else:
+        show(*_results(deliveries))
     return 0
 
 
-def _results(deliveries: "tuple[Delivery, ...]") -> str:
+def _results(deliveries: "tuple[Delivery, ...]") -> list[str]:
     lines = []
     for delivery in deliveries:
         lines.append(f"{delivery.folder.name}: {delivery.folder}")
         lines += [f"archive: {path}" for path in delivery.archives]
-    return "\n".join(lines)
+    return lines
 
 
-def _as_json(name: str, collection: "Collection", deliveries: "tuple[Delivery, ...]") -> str:
+def _record(name: str, collection: "Collection", deliveries: "tuple[Delivery, ...]") -> dict[str, Any]:
     folders = [
         {
             "part": delivery.part,
@@ -92,4 +94,4 @@ def _as_json(name: str, collection: "Collection", deliveries: "tuple[Delivery, .
         }
         for delivery in deliveries
     ]
-    return json.dumps({"corpus": name, "licence": collection.licence, "folders": folders}, ensure_ascii=False)
+    return {"corpus": name, "licence": collection.licence, "folders": folders}

@@ -1,12 +1,12 @@
 """`sound-groove embed`: embeddings in bulk."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
-from sound_groove.cli.verb import add_verb, ready_for_computing, say
+from sound_groove.cli.output import say, show, show_json
+from sound_groove.cli.verb import add_verb, ready_for_computing
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -24,7 +24,8 @@ EXAMPLES = """examples:
 
 The result is a .npz file: 'path' (N,) names the recordings, 'emb' (N, D) float32 holds their unit-length embeddings,
 'model' is the model's hash.
-What is done is kept beside it, and the same command goes on where it was stopped.
+What is done is kept beside it, and the same command goes on where it was stopped; recordings that have changed since,
+by size or time, are embedded again.
 """
 MOST_NAMED = 20  # recordings of which one thing is said
 LISTS = (".txt", ".lst", ".list", ".tsv")
@@ -78,11 +79,10 @@ def register(verbs: "Verbs") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Embed, and print where the result lies."""
     ready_for_computing()
-    from tqdm import tqdm
-
     from sound_groove.encoder.bulk import embed_all, in_threads
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
-    from sound_groove.errors import UsageError, printable
+    from sound_groove.errors import UsageError
+    from sound_groove.progress import ProgressBar
     from sound_groove.provenance import available_cores
     from sound_groove.types import CropAveraging
 
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         embed = in_threads(encoder, crops, arguments.workers or available_cores())
     about = {"model": encoder.identity.hash, "crops": [crops.count, crops.frames] if crops else None}
-    with tqdm(total=len(recordings.names), desc="embedding", unit="recording", disable=None) as bar:
+    with ProgressBar(total=len(recordings.names), desc="embedding", unit="recording", disable=None) as bar:
         done = embed_all(
             recordings,
             arguments.out,
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     count = "1 recording" if done.embedded == 1 else f"{done.embedded:,} recordings"
     mixed = done.mixed
     for mixture, why in mixed[:MOST_NAMED]:
-        say(f"warning: {printable(mixture)}: {why}")
+        say(f"warning: {mixture}: {why}")
     if len(mixed) > MOST_NAMED:
         say(f"warning: the same of {len(mixed) - MOST_NAMED:,} more recordings")
     say(f"{count} embedded by {encoder.identity.label}{earlier}{left_out}")
@@ -129,7 +129,10 @@ def run(arguments: argparse.Namespace) -> int:
         "channels_differ": [mixture for mixture, _ in mixed],
         **about,
     }
-    print(json.dumps(record, ensure_ascii=False) if arguments.json else done.file)
+    if arguments.json:
+        show_json(record, indent=None)
+    else:
+        show(str(done.file))
     return 0
 
 

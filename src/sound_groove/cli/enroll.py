@@ -1,12 +1,12 @@
 """`sound-groove enroll`: recordings of a speaker into a store."""
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.decision_options import show_warnings
 from sound_groove.cli.options import add_channel_option, add_model_option
+from sound_groove.cli.output import show, show_json
 from sound_groove.cli.store_options import ACTOR, KEY_NOTE, add_store_option, opened_store
 from sound_groove.cli.verb import add_verb
 
@@ -45,7 +45,6 @@ def register(verbs: "Verbs") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Enrol, and say what is there now."""
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
-    from sound_groove.errors import printable
     from sound_groove.voiceprints.enrolment import enroll
     from sound_groove.voiceprints.store.names import checked_name
 
@@ -64,14 +63,14 @@ def run(arguments: argparse.Namespace) -> int:
         )
         location, encrypted = store.location, store.encrypted
     if arguments.json:
-        print(json.dumps(asdict(done), indent=2, ensure_ascii=False, allow_nan=False))
+        show_json(asdict(done))
     else:
         agreed = [score for score in done.agreement if score is not None]
         fit = f", scores with the others {', '.join(f'{score:.3f}' for score in agreed)}" if agreed else ""
-        print(f"enrolled     {printable(done.speaker.name)} in {location}{' (encrypted)' if encrypted else ''}")
-        print(f"recordings   {done.added} came{fit}")
+        show(f"enrolled     {done.speaker.name} in {location}{' (encrypted)' if encrypted else ''}")
+        show(f"recordings   {done.added} came{fit}")
         count = "1 recording" if done.speaker.recordings == 1 else f"{done.speaker.recordings} recordings"
-        print(f"now          {count}, {done.speaker.speech_s:.1f} s of speech")
-        print(f"model        {done.speaker.model.label}")
+        show(f"now          {count}, {done.speaker.speech_s:.1f} s of speech")
+        show(f"model        {done.speaker.model.label}")
     show_warnings(done.warnings)
     return 0

@@ -1,12 +1,12 @@
 """`sound-groove export`: a model as a file for other programs."""
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.verb import add_verb, ready_for_computing, say
+from sound_groove.cli.output import say, show, show_json
+from sound_groove.cli.verb import add_verb, ready_for_computing
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -79,7 +79,7 @@ def register(verbs: "Verbs") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print where the file lies."""
     ready_for_computing()
-    from sound_groove.errors import printable, require_extra
+    from sound_groove.errors import require_extra
 
     require_extra("Exporting", "train", "torch", "safetensors", "pydantic")
     _refuse_what_the_format_has_not(arguments)
@@ -89,9 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"{done.name} ({done.hash[:12]}), {done.bytes / 1e6:.1f} MB, embeddings of {done.embedding_size} values; "
         f"cosine with the model's at least {done.worst_cosine:.7f} on made-up voices of {done.checked_s[0]:g} to "
-        f"{done.checked_s[-1]:g} s" + (f" and recordings of {printable(str(spoken))}" if spoken else "")
+        f"{done.checked_s[-1]:g} s" + (f" and recordings of {spoken}" if spoken else "")
     )
-    print(json.dumps({**asdict(done), "file": str(done.file)}) if arguments.json else done.file)
+    if arguments.json:
+        show_json({**asdict(done), "file": str(done.file)}, indent=None)
+    else:
+        show(str(done.file))
     return 0
 
 

@@ -3,8 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.decision_options import add_decision_options, decision_rule, json_lines, show_warnings
+from sound_groove.cli.decision_options import add_decision_options, decision_rule, show_warnings
 from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
+from sound_groove.cli.output import show, show_json
 from sound_groove.cli.store_options import add_store_option, opened_store
 from sound_groove.cli.verb import add_verb
 from sound_groove.errors import printable
@@ -64,15 +65,18 @@ def run(arguments: argparse.Namespace) -> int:
             rule=rule,
             channel=arguments.channel,
         )
-    print(json_lines(found.as_dict()) if arguments.json else summary(found))
+    if arguments.json:
+        show_json(found.as_dict())
+    else:
+        show(*summary(found))
     show_warnings(found.warnings)
     return 0
 
 
-def summary(found: "Identification") -> str:
+def summary(found: "Identification") -> tuple[str, ...]:
     """The answer for people: a line for the verdict, one for each candidate, and what they were weighed by."""
     verdict = {
-        "identified": printable(found.speaker or ""),
+        "identified": found.speaker or "",
         "nobody": "nobody enrolled",
         "inconclusive": "inconclusive",
     }
@@ -92,4 +96,4 @@ def summary(found: "Identification") -> str:
             f"evidence     a name needs llr {found.limit:.2f} with {found.enrolled:,} enrolled; the others take "
             f"{found.cohort_llr:.2f} from each"
         )
-    return "\n".join((*lines, f"model        {found.model.label}"))
+    return *lines, f"model        {found.model.label}"

@@ -1,10 +1,10 @@
 """`sound-groove info`: what is in a model file."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from sound_groove.cli.output import show, show_json
 from sound_groove.cli.verb import add_verb
 from sound_groove.errors import printable
 
@@ -62,12 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         facts["check"] = _check(arguments.model, arguments.device or "cpu")
     if arguments.json:
-        print(json.dumps(facts, indent=2, allow_nan=False))
+        show_json(facts)
     else:
         rows = list(_rows(facts))
         width = max(len(name) for name, _ in rows)
         for name, value in rows:
-            print(f"{name:{width}}  {value}")
+            show(f"{name:{width}}  {value}")
     return 0
 
 

@@ -1,14 +1,13 @@
 """`sound-groove prepare`: list, check, split and optionally convert a corpus."""
 
 import argparse
-import json
 import math
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.options import add_channel_option, number, positive_integer
+from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
@@ -149,20 +148,23 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         report = prepare(corpus, arguments.out, options, workers=arguments.workers, force=arguments.force)
     except KeyboardInterrupt:
-        print("what was done is kept: the same command goes on from here", file=sys.stderr)
+        say("what was done is kept: the same command goes on from here")
         raise
     _talk(report)
-    print(json.dumps(report.as_dict(), ensure_ascii=False) if arguments.json else _results(report))
+    if arguments.json:
+        show_json(report.as_dict(), indent=None)
+    else:
+        show(*_results(report))
     return 1 if arguments.strict and report.bad else 0
 
 
-def _results(report: "Report") -> str:
+def _results(report: "Report") -> list[str]:
     lines = []
     for name, side in (("train", report.train), ("validation", report.validation)):
         lines.append(f"{name}: {side.speakers:,} speakers, {side.utterances:,} utterances, {side.hours:,.2f} h")
     lines.append(f"files: {report.used:,} of {report.files:,} used, {report.bad:,} missing or unreadable")
     lines.append(f"manifest: {report.out / 'manifest.jsonl'}")
-    return "\n".join(lines)
+    return lines
 
 
 def _talk(report: "Report") -> None:
@@ -181,7 +183,7 @@ def _talk(report: "Report") -> None:
     if report.licence:
         lines.append(f"licence: {report.licence}")
     if lines:
-        print("\n".join(lines), file=sys.stderr)
+        say(*lines)
 
 
 def _seconds(text: str) -> float:

@@ -1,13 +1,12 @@
 """`sound-groove rooms`: simulate rooms for augmentation."""
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.options import positive_integer, seed
-from sound_groove.cli.verb import add_verb, say
+from sound_groove.cli.output import say, show, show_json
+from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -50,12 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.out, arguments.count, arguments.seed, workers=arguments.workers, force=arguments.force
         )
     except KeyboardInterrupt:
-        print("what was done is kept: the same command goes on from here", file=sys.stderr)
+        say("what was done is kept: the same command goes on from here")
         raise
     shortest, median, longest = made.rt60_s
     say(
         f"{made.rooms:,} rooms, {made.simulated:,} of them new, {made.megabytes:.1f} MB; measured reverberation time "
         f"{shortest:.2f} to {longest:.2f} s, median {median:.2f} s"
     )
-    print(json.dumps(made.as_dict(), ensure_ascii=False) if arguments.json else made.folder)
+    if arguments.json:
+        show_json(made.as_dict(), indent=None)
+    else:
+        show(str(made.folder))
     return 0

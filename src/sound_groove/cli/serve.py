@@ -1,11 +1,11 @@
 """`sound-groove serve`: the verifier over HTTP."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.options import add_model_option, number, positive_integer
+from sound_groove.cli.output import say, show
 from sound_groove.cli.verb import add_verb
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
         names=tuple(arguments.name),
         log_file=arguments.log_file,
         limits=Limits(**{name: value for name, value in given.items() if value is not None}),
-        on_start=lambda address: print(f"Sound-Groove answers at {address} (Ctrl-C stops it)", flush=True),
+        on_start=lambda address: show(f"Sound-Groove answers at {address} (Ctrl-C stops it)", at_once=True),
     )
-    print("stopped", file=sys.stderr)
+    say("stopped")
     return 0
 
 

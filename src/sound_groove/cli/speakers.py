@@ -1,16 +1,15 @@
 """`sound-groove speakers`: who is enrolled, and forgetting them."""
 
 import argparse
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.options import add_model_option
+from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.store_options import ACTOR, add_store_option, opened_store, show_damaged
-from sound_groove.cli.verb import add_verb, say
+from sound_groove.cli.verb import add_verb
 from sound_groove.errors import SoundGrooveError, printable
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _list(arguments: argparse.Namespace) -> int:
         return _print_json([asdict(entry) for entry in entries])
     width = max((len(printable(entry.name)) for entry in entries), default=0)
     for entry in entries:
-        print(f"{printable(entry.name):{width}}  {_line(entry)}")
+        show(f"{printable(entry.name):{width}}  {_line(entry)}")
     say("1 speaker" if len(entries) == 1 else f"{len(entries):,} speakers")
     return 0
 
@@ -105,11 +104,11 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         recordings = [asdict(recording.entry) for recording in voiceprint.recordings]
         return _print_json({**asdict(voiceprint.speaker), "enrolled": recordings})
-    print(f"{printable(voiceprint.speaker.name)}  {_line(voiceprint.speaker)}")
+    show(f"{voiceprint.speaker.name}  {_line(voiceprint.speaker)}")
     for recording in voiceprint.recordings:
         audio = ", audio kept" if recording.audio else ""
-        print(
-            f"  {recording.enrolled_at}  {printable(recording.source)}  {recording.duration_s:.1f} s, "
+        show(
+            f"  {recording.enrolled_at}  {recording.source}  {recording.duration_s:.1f} s, "
             f"{recording.speech_s:.1f} s of speech, {recording.snr_db:.0f} dB{audio}"
         )
     return 0
@@ -133,7 +132,7 @@ def _remove(arguments: argparse.Namespace) -> int:
         _print_json([asdict(erasure) for erasure in done.values()])
     else:
         for name, erasure in done.items():
-            print(_erased(printable(name), erasure))
+            show(_erased(name, erasure))
     reasons = dict.fromkeys(erasure.reason for erasure in done.values() if not erasure.complete)
     for reason in reasons:
         say(f"warning: remains are left in the store, since {reason}; give the command again to have them erased")
@@ -156,7 +155,7 @@ def _upgrade(arguments: argparse.Namespace) -> int:
     with opened_store(arguments, take_over=True) as store:
         count, location = store.count(), store.location
         show_damaged(store)
-    print(f"{location} is of this version; {count:,} enrolled")
+    show(f"{location} is of this version; {count:,} enrolled")
     return 0
 
 
@@ -170,7 +169,7 @@ def _export(arguments: argparse.Namespace) -> int:
         exported = export_voiceprints(store, arguments.file, arguments.of_model, arguments.force)
         if store.encrypted:
             say("warning: the file is not encrypted, as the store is")
-    print(arguments.file)
+    show(str(arguments.file))
     for one in exported.left_out:
         say(f"warning: '{one.name}' (speaker {one.id}) is left out: {one.reason}")
     say("1 speaker exported" if exported.speakers == 1 else f"{exported.speakers:,} speakers exported")
@@ -178,43 +177,40 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
+    from sound_groove.progress import ProgressBar
     from sound_groove.voiceprints.store.exchange import import_voiceprints, read_voiceprints
 
     file = read_voiceprints(arguments.file)
     with (
         opened_store(arguments, create=True) as store,
-        tqdm(total=len(file.speakers), desc="enrolling", unit="speaker", disable=None) as bar,
+        ProgressBar(total=len(file.speakers), desc="enrolling", unit="speaker", disable=None) as bar,
     ):
         done = import_voiceprints(store, file, ACTOR, bar.update)
     if done.repeated:
-        one, other = (printable(name) for name in done.elsewhere[0])
+        one, other = done.elsewhere[0]
         count = "1 recording is" if done.repeated == 1 else f"{done.repeated:,} recordings are"
-        print(
+        say(
             f"warning: the audio of {count} enrolled under more than one name, such as '{one}' and '{other}'; remove "
-            "it where it does not belong",
-            file=sys.stderr,
+            "it where it does not belong"
         )
     for new, other in done.look_alikes:
         say(f"warning: '{printable(new)}' looks like '{other}', who is enrolled too, and is written otherwise")
     if arguments.json:
         return _print_json(asdict(done))
-    print(f"{done.speakers:,} speakers, {done.recordings:,} recordings enrolled; {done.known:,} were there already")
+    show(f"{done.speakers:,} speakers, {done.recordings:,} recordings enrolled; {done.known:,} were there already")
     return 0
 
 
 def _re_embed(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
+    from sound_groove.progress import ProgressBar
     from sound_groove.voiceprints.enrolment import re_embed
 
     encoder = SpeakerEncoder.load(arguments.model or default_model())
     done, left = [], {}
     with opened_store(arguments) as store:
         entries = [entry for entry in store.speakers() if entry.model.hash != encoder.identity.hash]
-        for entry in tqdm(entries, desc="embedding", unit="speaker", disable=None):
+        for entry in ProgressBar(entries, desc="embedding", unit="speaker", disable=None):
             try:
                 done.append(re_embed(store, entry.name, encoder, ACTOR).name)
             except SoundGrooveError as error:
@@ -222,9 +218,9 @@ def _re_embed(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"model": asdict(encoder.identity), "embedded": done, "left": left})
     else:
-        print(f"{len(done):,} of {len(entries):,} embedded by {encoder.identity.label}")
+        show(f"{len(done):,} of {len(entries):,} embedded by {encoder.identity.label}")
     for reason in left.values():
-        say(f"left alone: {printable(reason)}")
+        say(f"left alone: {reason}")
     return 1 if left else 0
 
 
@@ -239,7 +235,7 @@ def _index(arguments: argparse.Namespace) -> int:
         model = SpeakerEncoder.load(arguments.model or default_model()).identity
         store.build_index(model.hash)
         count = store.count(model.hash)
-    print(f"{count:,} speakers of {model.label} are indexed in {store.location}")
+    show(f"{count:,} speakers of {model.label} are indexed in {store.location}")
     return 0
 
 
@@ -249,9 +245,9 @@ def _history(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return _print_json([asdict(event) for event in events])
     for event in events:
-        print(
+        show(
             f"{event.revision:6}  {event.time}  {event.action:11}  speaker {event.speaker_id}  "
-            f"{event.recordings} by {printable(event.actor)}, model {event.model[:12]}"
+            f"{event.recordings} by {event.actor}, model {event.model[:12]}"
         )
     return 0
 
@@ -262,10 +258,10 @@ def _line(entry: "SpeakerEntry") -> str:
     kept = f", audio of {entry.with_audio} kept" if entry.with_audio else ""
     return (
         f"{count}, {entry.speech_s:.1f} s of speech{kept}, {entry.enrolled_at[:10]} to {entry.changed_at[:10]}, "
-        f"model {printable(entry.model.label)}"
+        f"model {entry.model.label}"
     )
 
 
 def _print_json(content: Any) -> int:
-    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    show_json(content)
     return 0

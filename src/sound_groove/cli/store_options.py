@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.verb import say
+from sound_groove.cli.output import say
 
 if TYPE_CHECKING:
     from sound_groove.voiceprints.store.interface import VoiceprintStore

@@ -4,7 +4,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
+from sound_groove.cli.output import say, show
+from sound_groove.cli.verb import add_verb, command_line, ready_for_computing
 from sound_groove.errors import require_extra
 from sound_groove.percentages import rate_text
 
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     start = [] if arguments.base is None else [f"training.start_from={json.dumps(arguments.base)}"]
     recipe = load_recipe(arguments.recipe, [*arguments.overrides, *start])
     if arguments.check:
-        say(check(recipe, arguments.out, arguments.resume, arguments.force))
+        say(*check(recipe, arguments.out, arguments.resume, arguments.force).split("\n"))
         return 0
     result = train(
         recipe,
@@ -74,5 +75,5 @@ def run(arguments: argparse.Namespace) -> int:
         f"best validation EER {rate_text(result.best_eer)} after epoch {result.best_epoch}; "
         f"curves in {result.folder / 'curves.png'}"
     )
-    print(result.model)
+    show(str(result.model))
     return 0

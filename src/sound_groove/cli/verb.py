@@ -1,4 +1,4 @@
-"""What the verbs have in common: how a parser is added, how they talk, and what a process does before it computes."""
+"""What the verbs have in common: how a parser is added, and what a process does before it computes."""
 
 import argparse
 import shlex
@@ -50,13 +50,6 @@ def add_verb(
 def command_line() -> str:
     """The command line of this process, as it is recorded beside results."""
     return shlex.join(["sound-groove", *sys.argv[1:]])
-
-
-def say(line: str) -> None:
-    """Talk to a person, above a progress bar if one is shown."""
-    from tqdm import tqdm
-
-    tqdm.write(line, file=sys.stderr)
 
 
 def ready_for_computing() -> None:

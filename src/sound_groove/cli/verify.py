@@ -1,16 +1,16 @@
 """`sound-groove verify`: judge a model on trials."""
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.options import add_model_option
+from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.scoring_options import add_scoring_options, scoring_plan
 from sound_groove.cli.trial_options import add_trial_options, check_trial_options, trial_set_of
-from sound_groove.cli.verb import add_verb, command_line, ready_for_computing, say
+from sound_groove.cli.verb import add_verb, command_line, ready_for_computing
 from sound_groove.errors import UsageError, require_extra
 
 if TYPE_CHECKING:
@@ -127,6 +127,9 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"protocol: {trial_set.protocol}")
     encoder = SpeakerEncoder.load(arguments.model or default_model(), arguments.device, threads)
     metrics = evaluate(encoder, trial_set, arguments.out, settings, command_line(), arguments.force, say, against)
-    print(json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) if arguments.json else summary(metrics))
+    if arguments.json:
+        show_json(metrics)
+    else:
+        show(*summary(metrics))
     say(f"results in {arguments.out}, to be read in {arguments.out / 'report.html'}")
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from sound_groove.errors import OutputError
 from sound_groove.files import lock
+from sound_groove.json_reading import parse_json
 
 JOURNAL_NAME = "journal.jsonl"
 FORMAT = 1
@@ -106,6 +107,6 @@ def _decode(line: bytes) -> object:
     if not line.endswith(b"\n"):
         return None
     try:
-        return json.loads(line)
+        return parse_json(line)
     except ValueError:  # zeros or scraps that a power cut left
         return None

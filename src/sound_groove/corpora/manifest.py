@@ -15,6 +15,7 @@ from typing import Any, Literal
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.errors import CorpusError
 from sound_groove.files import replaced
+from sound_groove.json_reading import bounded_lines, parse_json
 
 MANIFEST_NAME = "manifest.jsonl"
 
@@ -102,8 +103,8 @@ def read_manifest(folder_or_file: str | Path) -> list[Utterance]:
     utterances: list[Utterance] = []
     try:
         with path.open(encoding="utf-8") as file:
-            for line in file:
-                utterances.append(_utterance(json.loads(line)))
+            for line in bounded_lines(file):
+                utterances.append(_utterance(parse_json(line)))
     except FileNotFoundError:
         raise CorpusError(f"{path}: no such manifest; 'sound-groove prepare' writes it") from None
     except (KeyError, TypeError, ValueError) as error:  # ValueError covers JSON and UTF-8

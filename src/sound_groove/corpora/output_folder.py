@@ -12,6 +12,7 @@ from sound_groove.corpora.layouts.listing import Corpus, Listing, Skipped
 from sound_groove.corpora.manifest import MANIFEST_NAME, Utterance, encode_line, utterance_record
 from sound_groove.errors import OutputError, printable
 from sound_groove.files import replaced
+from sound_groove.json_reading import through_json
 
 SPEAKERS_NAME = "spk2id.json"
 FEATURE_LIST_NAME = "train_fbank_list.txt"
@@ -68,7 +69,7 @@ class OutputFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         journal = Journal(self.path / JOURNAL_NAME)
         try:
-            arguments = json.loads(json.dumps(arguments))  # as they come back from the file
+            arguments = through_json(arguments)  # as they come back from the file
             if force:
                 self._clear()
             elif journal.arguments is not None and journal.arguments != arguments:

@@ -8,8 +8,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from sound_groove.corpora.file_work import FileJob, check_file, crashed
 from sound_groove.corpora.journal import Journal
 from sound_groove.corpora.output_folder import OutputFolder
@@ -23,6 +21,7 @@ from sound_groove.corpora.shards import (
     write_shard,
 )
 from sound_groove.corpora.worker_pool import spread
+from sound_groove.progress import ProgressBar
 
 # 256 MiB, 2.3 h of speech: seconds of work, so that little is done twice after an interruption, and no more files than
 # a process may keep open.
@@ -108,7 +107,7 @@ class Packer:
         rest = sum(len(self.shards[number]) for number in waiting)
         jobs = (self._job(number) for number in waiting)
         workers = min(self._workers, len(waiting))
-        with tqdm(total=total, initial=total - rest, desc="packing", unit="utterance", disable=None) as bar:
+        with ProgressBar(total=total, initial=total - rest, desc="packing", unit="utterance", disable=None) as bar:
             for job, outcome in spread(write_shard, jobs, workers, shard_crashed, batch=1):
                 yield job, _without_killers(job) if outcome.crashed else outcome
                 bar.update(len(job.parts))

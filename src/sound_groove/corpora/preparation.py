@@ -13,8 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from sound_groove.audio.channels import with_channel
 from sound_groove.audio.given import split_name
 from sound_groove.audio.reading import SAMPLE_RATE
@@ -38,6 +36,7 @@ from sound_groove.corpora.preparation_report import PreparationOptions, Report, 
 from sound_groove.corpora.splitting import choose_validation_speakers
 from sound_groove.corpora.worker_pool import spread
 from sound_groove.errors import CorpusError, UsageError, require_extra
+from sound_groove.progress import ProgressBar
 from sound_groove.provenance import available_cores
 
 UNKNOWN = -1  # a length that was not found out yet; 0 = the file cannot be used
@@ -187,7 +186,7 @@ class _Preparation:
         self, work: Callable[[Job], FileOutcome], jobs: Iterator[Job], waiting: int, total: int, verb: str
     ) -> Iterator[tuple[Job, FileOutcome]]:
         if waiting:
-            with tqdm(total=total, initial=total - waiting, desc=verb, unit="file", disable=None) as bar:
+            with ProgressBar(total=total, initial=total - waiting, desc=verb, unit="file", disable=None) as bar:
                 for done in spread(work, jobs, min(self.workers, waiting), crashed):
                     bar.update()
                     yield done

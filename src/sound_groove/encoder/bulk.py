@@ -16,13 +16,14 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.given import AnyRecording
+from sound_groove.audio.given import AnyRecording, split_name
 from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError, OutputError, UsageError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
+from sound_groove.json_reading import parse_json, through_json
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning
 
 CHUNK = 512  # recordings; what a run that is killed has to do again at most
@@ -30,7 +31,11 @@ ABOUT = "about.json"
 COLUMNS = ("heard", EMBEDDINGS, "reason")  # of an outcome
 KEPT = ("name", "facts", "warnings", "digest", "model")  # of what was heard, beside the embedding
 
+STATES = "states"  # of the files
+
 Outcome = HeardRecording | AudioError
+FileState = tuple[int, int]  # bytes; nanoseconds of the last change
+UNKNOWN: FileState = (-1, -1)
 
 
 class Recordings(Protocol):
@@ -43,6 +48,10 @@ class Recordings(Protocol):
 
     def open(self, name: str) -> AnyRecording:
         """The recording: a path, or samples."""
+        ...
+
+    def state(self, name: str) -> FileState:
+        """Size and time of change of the file that it is in, by which a change is noticed."""
         ...
 
 
@@ -62,6 +71,10 @@ class Files:
         """The path."""
         return self.paths.get(name, name)
 
+    def state(self, name: str) -> FileState:
+        """Size and time of change of the file."""
+        return _file_state(split_name(self.open(name))[0])
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -80,6 +93,18 @@ class Arrays:
         with np.load(self.path, allow_pickle=False) as stored:
             samples: NDArray[np.float32] = stored[name]
         return samples
+
+    def state(self, name: str) -> FileState:
+        """Size and time of change of the file that they are all in."""
+        return _file_state(Path(self.path))
+
+
+def _file_state(path: Path) -> FileState:
+    try:
+        found = path.stat()
+    except OSError:
+        return UNKNOWN  # the reader will say why
+    return found.st_size, found.st_mtime_ns
 
 
 Embed = Callable[[Recordings, Sequence[str]], Iterator[Outcome]]  # outcomes of some recordings, in their order
@@ -171,7 +196,8 @@ def embed_all(
     earlier = 0
     for number, start in enumerate(range(0, len(names), CHUNK)):
         chunk = names[start : start + CHUNK]
-        done = parts.read(number)
+        states = {name: recordings.state(name) for name in chunk}  # before they are read: a change meanwhile counts
+        done = parts.read(number, states)
         todo = [name for name in chunk if not isinstance(done.get(name), HeardRecording)]  # new, or failed before
         earlier += len(chunk) - len(todo)
         progress(len(chunk) - len(todo))
@@ -179,7 +205,7 @@ def embed_all(
             for name, outcome in zip(todo, embed(recordings, todo), strict=True):
                 done[name] = outcome
                 progress(1)
-            parts.write(number, done)
+            parts.write(number, done, states)
         found = [done[name] for name in chunk]
         for name, outcome in zip(chunk, found, strict=True):
             if isinstance(outcome, AudioError):
@@ -233,7 +259,7 @@ def unpacked(heard: str | bytes, embedding: NDArray[np.float32], reason: str) ->
     """The outcome that a row of `packed` holds."""
     if reason:
         return AudioError(None, str(reason))
-    known = json.loads(heard)
+    known = parse_json(heard)
     return HeardRecording(
         name=known["name"],
         facts=AudioFacts(**known["facts"]),
@@ -256,27 +282,35 @@ class _Parts:
         known = self.folder / ABOUT
         if not known.exists():
             write_json(known, dict(about))
-        elif read_json(known) != json.loads(json.dumps(dict(about))):
+        elif read_json(known) != through_json(dict(about)):
             raise OutputError(
                 f"{printable(str(self.folder))}: holds what was done of other recordings, or with another model or "
                 "other crops; choose another --out, or begin anew with --force"
             )
 
-    def read(self, number: int) -> dict[str, Outcome]:
-        """What a chunk gave, by name; nothing when it was not done, or by a version that kept less of it."""
+    def read(self, number: int, states: Mapping[str, FileState]) -> dict[str, Outcome]:
+        """What a chunk gave, by name, without the recordings whose files are others now, or no files at all.
+
+        Nothing when it was not done, or by a version that kept less of it.
+        """
         try:
             with np.load(self._path(number), allow_pickle=False) as stored:
-                rows = zip(*(stored[name] for name in (PATHS, *COLUMNS)), strict=True)
-                return {str(name): unpacked(*row) for name, *row in rows}
+                rows = zip(*(stored[name] for name in (PATHS, STATES, *COLUMNS)), strict=True)
+                return {
+                    str(name): unpacked(*row)
+                    for name, state, *row in rows
+                    if UNKNOWN != tuple(map(int, state)) == states.get(str(name))
+                }
         except (OSError, ValueError, KeyError, BadZipFile, EOFError):
             return {}
 
-    def write(self, number: int, done: dict[str, Outcome]) -> None:
-        """Keep what a chunk gave."""
+    def write(self, number: int, done: dict[str, Outcome], states: Mapping[str, FileState]) -> None:
+        """Keep what a chunk gave, and what its files were."""
         path = self._path(number)
         with writing(path), replaced_bytes(path) as file:
             columns = packed(list(done.values()))
             columns["heard"] = columns["heard"].astype(np.bytes_)  # a quarter of the size; JSON is ASCII
+            columns[STATES] = np.array([states[name] for name in done], np.int64)
             np.savez(file, allow_pickle=False, **{PATHS: np.array(list(done)), **columns})
 
     def remove(self) -> None:

@@ -1,12 +1,12 @@
 """The facts of a model in ONNX, of ours or of others, as `sound-groove info` shows them; without torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from sound_groove.encoder.onnx_content import read_onnx
 from sound_groove.encoder.onnx_model import identity_of, is_own_file
 from sound_groove.encoder.onnx_trial import try_onnx
+from sound_groove.json_reading import parse_json
 
 KINDS = {2: "waveform-in", 3: "feature-in"}  # by the axes of what the model takes: (B, samples) or (B, T, F)
 DEFAULT_OPERATORS = ("", "ai.onnx")  # two names of one set
@@ -65,9 +65,7 @@ def _parsed(text: str) -> Any:
         return None
     if text[:1] in ("{", "["):
         try:
-            parsed = json.loads(text)
-            json.dumps(parsed, allow_nan=False)  # what cannot be said in JSON stays a text
-        except (ValueError, RecursionError):
+            return parse_json(text)
+        except ValueError:
             return text
-        return parsed
     return text

@@ -8,7 +8,6 @@ Two kinds are known by what they take:
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from sound_groove.audio.filterbank import SIXTEEN_BIT, kaldi_fbank
 from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.encoder.runtimes import NORM, complaint, open_model
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
+from sound_groove.json_reading import parse_json
 from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import listed_digests
 from sound_groove.scoring.calibration import ScoreMap
@@ -68,7 +68,7 @@ class OnnxModel:
         self._check_metadata()
         self.silence_share = self._find_silence_share()
         self.tells_norm = NORM in self._model.outputs
-        self.embedding_size = int(self.metadata["embedding_size"]) if self.is_own else self._try()
+        self.embedding_size = self._own_size() if self.is_own else self._try()
 
     @cached_property
     def identity(self) -> ModelIdentity:
@@ -88,7 +88,7 @@ class OnnxModel:
             CheckpointError: what it says is damaged.
         """
         try:
-            fields = json.loads(self.metadata.get("score_map", "null"))
+            fields = parse_json(self.metadata.get("score_map", "null"))
             return None if fields is None else ScoreMap.restored(fields)
         except (ValueError, TypeError, MetricError) as error:
             raise CheckpointError(f"{self._name}: its score map is damaged: {error}") from None
@@ -109,7 +109,7 @@ class OnnxModel:
         if not self.is_own:
             return None
         try:
-            fields = json.loads(self.metadata.get(PROBE_KEY, "null"))
+            fields = parse_json(self.metadata.get(PROBE_KEY, "null"))
             probe = None if fields is None else Probe.restored(fields)
         except (ValueError, MetricError) as error:
             raise CheckpointError(f"{self._name}: its probe is damaged: {error}") from None
@@ -128,7 +128,7 @@ class OnnxModel:
             CheckpointError: what it says is damaged.
         """
         try:
-            training = json.loads(self.metadata.get("training", "{}")) if self.is_own else {}
+            training = parse_json(self.metadata.get("training", "{}")) if self.is_own else {}
         except ValueError as error:
             raise CheckpointError(f"{self._name}: the facts of its training are damaged: {error}") from None
         return listed_digests(training if isinstance(training, dict) else {}, str(self.path))
@@ -208,12 +208,21 @@ class OnnxModel:
         if kind not in ("", "global-mean"):
             raise CheckpointError(f"{self._name}: normalises features by '{printable(kind)}', which is unknown here")
 
+    def _own_size(self) -> int:
+        """What our own file says of its embeddings."""
+        text = self.metadata["embedding_size"]
+        if not (text.isascii() and text.isdecimal() and len(text) <= 6 and int(text)):
+            raise CheckpointError(
+                f"{self._name}: is damaged: it says that embeddings have '{printable(text[:40])}' values"
+            )
+        return int(text)
+
     def _find_silence_share(self) -> float | None:
         """What our own file says of pauses."""
         if not self.is_own:
             return None
         try:
-            share = json.loads(self.metadata.get("network", "{}")).get("silence_share")
+            share = parse_json(self.metadata.get("network", "{}")).get("silence_share")
             return None if share is None else float(share)
         except (ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self._name}: what it says of its network is damaged: {error}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sound_groove.encoder.onnx_model import OnnxModel
 from sound_groove.errors import CheckpointError, printable
+from sound_groove.json_reading import parse_json
 
 LONGEST_S = 60.0  # of computing; a model of 300 MB is open in three
 WAITED_S = 300.0  # on a machine that is busy
@@ -38,7 +39,7 @@ def try_onnx(path: Path) -> OnnxTrial:
     command = [sys.executable, "-m", __name__, str(path.absolute())]
     try:
         done = subprocess.run(command, capture_output=True, timeout=WAITED_S, check=False, stdin=subprocess.DEVNULL)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = parse_json(done.stdout.splitlines()[-1])
         return OnnxTrial(found["embedding_size"], found["problem"])
     except (subprocess.TimeoutExpired, IndexError, ValueError, KeyError, TypeError):
         return OnnxTrial(

@@ -88,7 +88,8 @@ def _in_onnxruntime(path: Path, kind: str, number: str, threads: int) -> OpenedM
             f"{', '.join(onnxruntime.get_available_providers())}"
         )
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: they come as exceptions anyway
+    # Fatal ones only: errors come as exceptions, and onnxruntime would write the names in a file to stderr as they are.
+    options.log_severity_level = 4
     options.intra_op_num_threads = threads
     choice: Any = (provider, {"device_id": number}) if number else provider
     choices = [choice] if kind == "cpu" else [choice, PROVIDERS["cpu"]]  # the last computes what the first cannot

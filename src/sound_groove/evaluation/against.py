@@ -8,14 +8,13 @@ difference (Bisani & Ney 2004 for paired draws; Bolle, Ratha & Pankanti 2004 for
 from dataclasses import replace
 from typing import Any
 
-from tqdm import tqdm
-
 from sound_groove.errors import printable
 from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, number
 from sound_groove.evaluation.figures import values_of
 from sound_groove.evaluation.intervals import with_intervals
 from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.other_scores import OtherScores
+from sound_groove.progress import ProgressBar
 
 COMPARED = {"eer": "EER", "min_dcf": "minDCF 0.01", "min_dcf_05": "minDCF 0.05", "cllr": "Cllr"}
 
@@ -41,7 +40,7 @@ def compare(judged: JudgedList, other: OtherScores) -> dict[str, Any]:
     values = [values_of(system.curve, system.curve, system.cllr) for system in systems]
     # What is drawn hangs on labels, speakers and seed alone.
     pairs = zip(*(system.resampled() for system in systems), strict=True)
-    drawn = tqdm(pairs, "comparing", judged.resamples, unit="draw", leave=False, disable=None)
+    drawn = ProgressBar(pairs, "comparing", judged.resamples, unit="draw", leave=False, disable=None)
     differences = [_less(*(values_of(one.roc, one.roc, one.cllr) for one in pair)) for pair in drawn]
     figures = {
         name: {"this": values[0][name], "other": values[1][name], "difference": difference}

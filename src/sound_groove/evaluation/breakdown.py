@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sound_groove.evaluation.grouping import Grouping, by_column, by_duration, by_genre, by_session
 from sound_groove.evaluation.intervals import bounds
@@ -24,6 +23,7 @@ from sound_groove.evaluation.trials.metadata import Metadata
 from sound_groove.evaluation.trials.places import Place, find_places, read_enrolments
 from sound_groove.evaluation.trials.sources import Source
 from sound_groove.evaluation.trials.trial_list import CNCELEB
+from sound_groove.progress import ProgressBar
 
 MOST_RESAMPLES = 200  # for each group: bounds of 2.5 % need not be as steady as those of the headline figures
 FEWEST_TRIALS = 10  # of each kind, for a rate to be stated
@@ -119,7 +119,7 @@ def measure_groups(grouping: Grouping, judged: JudgedList, threshold: float) -> 
     return [
         ({"pair": list(name)} if grouping.kind == "pairs" else {"name": name[0]})
         | _measure_group(judged.part(np.concatenate((order[start:end], nontargets))), threshold)
-        for name, start, end in tqdm(
+        for name, start, end in ProgressBar(
             named, f"by {grouping.by}", len(grouping.names), unit="group", leave=False, disable=None
         )
         if start < end

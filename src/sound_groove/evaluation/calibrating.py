@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sound_groove.audio.listening import MINIMUM_SPEECH_S, HeardRecording, judge_samples
 from sound_groove.audio.reading import load_audio
@@ -29,6 +28,7 @@ from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
 from sound_groove.evaluation.versions import conditions, make_versions
 from sound_groove.networks.trained_speakers import speaker_digests
+from sound_groove.progress import ProgressBar
 from sound_groove.scoring.calibration import ScoreMap, fit_score_map
 from sound_groove.scoring.cosine import score_trials
 from sound_groove.scoring.decision import DecisionRule
@@ -241,7 +241,7 @@ def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: C
 
     def versions() -> Iterator[Samples]:
         order = np.random.default_rng(seed).permutation(names).tolist()  # so that neighbours are different people
-        for name in tqdm(order, desc="cutting and embedding", unit="recording", disable=None):
+        for name in ProgressBar(order, desc="cutting and embedding", unit="recording", disable=None):
             samples, speaker = _read(trial_set, name), int(trial_set.speakers[name])
             others = [other for talker, other in talked if talker != speaker]
             for condition, version in make_versions(samples, wanted, others, seed=seed * 1_000_003 + name):

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sound_groove.audio.listening import HeardRecording, decode, judge
 from sound_groove.audio.reading import SAMPLE_RATE
@@ -14,6 +13,7 @@ from sound_groove.encoder import listener
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError, printable
 from sound_groove.evaluation.trials.sources import Recording
+from sound_groove.progress import ProgressBar
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.measures import number_or_nan
 from sound_groove.types import ChannelFacts, CropAveraging, Embeddings
@@ -87,7 +87,7 @@ def embed_recordings(
     outcomes = Listener(encoder, crops).hear_all(
         recordings, _hear, threads, WINDOW_S, go_on=allow_failures, embeds=not reading_only
     )
-    for index, outcome in enumerate(tqdm(outcomes, doing, count, unit="recording", disable=None)):
+    for index, outcome in enumerate(ProgressBar(outcomes, doing, count, unit="recording", disable=None)):
         if isinstance(outcome, AudioError):
             problems[index] = outcome
             continue

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
-from tqdm import tqdm
 
 from sound_groove.errors import MetricError
 from sound_groove.evaluation.intervals import LEVEL, Resample, with_intervals
 from sound_groove.evaluation.judged import JudgedList
+from sound_groove.progress import ProgressBar
 from sound_groove.scoring.metrics import Roc, query_ranks
 from sound_groove.types import Embeddings
 
@@ -31,7 +31,7 @@ def measure(judged: JudgedList) -> dict[str, Any]:
     samples: Iterable[tuple[Resample, Resample]] = ((one, one) for one in judged.resampled())
     if evidence is not judged:
         samples = zip(judged.resampled(), evidence.resampled(), strict=True)  # the same draws
-    drawn = tqdm(samples, "intervals", judged.draws, leave=False, unit="draw", disable=None)
+    drawn = ProgressBar(samples, "intervals", judged.draws, leave=False, unit="draw", disable=None)
     draws = [values_of(one.roc, another.roc, one.cllr) for one, another in drawn]
     figures = with_intervals(values_of(judged.curve, evidence.curve, judged.cllr), draws)
     points = {name: {"p_target": p_target, "c_miss": 1.0, "c_fa": 1.0} for name, p_target in OPERATING_POINTS}

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sound_groove.errors import OutputError, printable
 from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.scorings import SCORINGS, Scoring
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.files import json_text, replaced
+from sound_groove.progress import ProgressBar
 
 METRICS, SCORES, REPORT, FAILED = "metrics.json", "scores.tsv", "report.html", "failed_trials.tsv"
 RELIABILITY, GENRE_PAIRS = "reliability.png", "genre_pairs.png"
@@ -68,13 +68,13 @@ def write_scores(path: Path, judged: JudgedList) -> None:
     names = [printable(name) for name in trials.ids]
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write("enrolment\ttest\tscore\tllr\tlabel\n")
-        for start in tqdm(range(0, len(trials), ROWS), desc="writing scores", leave=False, disable=None):
+        for start in ProgressBar(range(0, len(trials), ROWS), desc="writing scores", leave=False, disable=None):
             part = slice(start, start + ROWS)
             ratios = [""] * len(scores[part]) if llrs is None else [f"{llr:.6f}" for llr in llrs[part].tolist()]
             columns = (trials.enrolments, trials.tests, scores, trials.labels)
             rows = zip(*(column[part].tolist() for column in columns), ratios, strict=True)
             file.writelines(
-                f"{names[enrolment]}\t{names[test]}\t{score:.8f}\t{llr}\t{label:d}\n"
+                f"{names[enrolment]}\t{names[test]}\t{score:.6f}\t{llr}\t{label:d}\n"
                 for enrolment, test, score, label, llr in rows
             )
 

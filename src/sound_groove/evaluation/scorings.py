@@ -22,7 +22,7 @@ from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.scoring.as_norm import TOP, as_norm, cohort_statistics
-from sound_groove.scoring.cosine import centred, score_trials
+from sound_groove.scoring.cosine import centred, in_steps, score_trials
 from sound_groove.scoring.plda import fit_plda
 from sound_groove.types import Embeddings, Scores
 
@@ -105,17 +105,18 @@ def score_all(
     scored: dict[Scoring, Scored] = {}
     for name in plan.names:
         if name == "cosine":
-            scored[name] = Scored(cosines, None if weigh is None else weigh(cosines))
+            told = in_steps(cosines)
+            scored[name] = Scored(told, None if weigh is None else weigh(told))
             continue
         assert cohort is not None  # the plan has seen to it
         if name == "as-norm":
             statistics = cohort_statistics(embeddings, cohort.speaker_means(), plan.top)
-            scored[name] = Scored(as_norm(cosines, first, second, statistics), None)
+            scored[name] = Scored(in_steps(as_norm(cosines, first, second, statistics)), None)
         elif name == "centred":
             moved = centred(embeddings, cohort.embeddings.mean(axis=0, dtype=np.float64)).astype(np.float32)
-            scored[name] = Scored(score_trials(moved, first, second), None)
+            scored[name] = Scored(in_steps(score_trials(moved, first, second)), None)
         else:
-            llrs = fit_plda(cohort.embeddings, cohort.speakers).score_trials(embeddings, first, second)
+            llrs = in_steps(fit_plda(cohort.embeddings, cohort.speakers).score_trials(embeddings, first, second))
             scored[name] = Scored(llrs, llrs)
     return scored
 

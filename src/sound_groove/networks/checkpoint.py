@@ -6,7 +6,8 @@ ear their running mean), `mining.` (which speakers are confused with which) and 
 teacher's embeddings, and what else is learnt for its sake).
 `centre.` holds what is subtracted from embeddings, when something is.
 The file's header carries, as JSON under one key, the network's configuration, the model's name, the map from score to
-log-likelihood ratio, and the facts of its training.
+log-likelihood ratio, the facts of its training, and checksums of itself and of each group of tensors, which are
+compared when they are read: bits that a disk or a copy turned are not taken for weights.
 
 Nothing is ever unpickled, and loading a file runs no code from it.
 """
@@ -29,6 +30,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
+from sound_groove.json_reading import parse_json, through_json
 from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import listed_digests
 from sound_groove.pretrained import model_path
@@ -53,6 +55,7 @@ LAST_NAME = "last.safetensors"
 _HEADER_KEY = "sound_groove"
 _FORMAT = "sound-groove checkpoint"
 _VERSION = 1
+_CHECKSUMS = "checksums"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,14 @@ class Checkpoint:
         tensors: by full name, prefix included, on the CPU, in memory of their own.
         hash: SHA-256 of what makes the embeddings, the network's tensors, the centre and the options of the front end
             (`network_hash`), hexadecimal.
+        is_checked: the file has checksums, and they are right; those of earlier versions have none.
     """
 
     path: Path
     header: CheckpointHeader
     tensors: dict[str, Tensor]
     hash: str
+    is_checked: bool = True
 
     @property
     def identity(self) -> ModelIdentity:
@@ -186,7 +191,8 @@ def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], header: Che
             raise CheckpointError(f"{path}: tensor '{name}' belongs to none of {', '.join(GROUPS)}")
     if not any(name.startswith(NETWORK) for name in tensors):
         raise CheckpointError(f"{path}: there is no network tensor to write")
-    content = save(_own_memory(tensors), metadata={_HEADER_KEY: _header_json(path, header)})
+    owned = _own_memory(tensors)
+    content = save(owned, metadata={_HEADER_KEY: _header_json(path, header, _checksums(owned, header.network))})
     partial = path.with_name(f".{path.name}.partial")  # one name, so that a killed writer's leftover is overwritten
     try:
         with partial.open("wb") as file:
@@ -217,20 +223,28 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
     wanted = (NETWORK, CENTRE, *prefixes)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = _parse_header(name, file.metadata())
+            header, checksums = _parse_header(name, file.metadata())
             # clone: the library maps the file, and weights must not change when somebody writes over it
             tensors = {key: file.get_tensor(key).clone() for key in sorted(file.keys()) if key.startswith(wanted)}
     except SafetensorError as error:
         raise CheckpointError(f"{name}: {_why_not_safetensors(path, str(error))}") from error
     except OSError as error:
         raise CheckpointError(f"{name}: cannot be read: {error.strerror or error}") from error
-    embedder = {key: tensor for key, tensor in tensors.items() if key.startswith((NETWORK, CENTRE))}
+    embedder = _embedder(tensors)
     if not any(key.startswith(NETWORK) for key in embedder):
         raise CheckpointError(f"{name}: holds no network weights; it is not a whole model file")
     for key, tensor in embedder.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name}: weight '{printable(key)}' holds values that are not finite numbers")
-    return Checkpoint(path, header, tensors, network_hash(embedder, header.network))
+    found = _checksums(tensors, header.network)
+    # Of the groups that were read; one that is gone altogether is for whoever needs it to miss.
+    damaged = [group for group, checksum in found.items() if checksums and checksums.get(group) != checksum]
+    if damaged:
+        raise CheckpointError(
+            f"{name}: is damaged: what it holds of '{damaged[0].rstrip('.')}' is not what was written; restore it from "
+            "a copy"
+        )
+    return Checkpoint(path, header, tensors, found[NETWORK], bool(checksums))
 
 
 def restore_network(checkpoint: Checkpoint) -> nn.Module:
@@ -327,6 +341,21 @@ def network_hash(tensors: Mapping[str, Tensor], network: Mapping[str, Any] | Non
     return digest.hexdigest()
 
 
+def _embedder(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those that make embeddings."""
+    return {key: tensor for key, tensor in tensors.items() if key.startswith((NETWORK, CENTRE))}
+
+
+def _checksums(tensors: Mapping[str, Tensor], network: Mapping[str, Any]) -> dict[str, str]:
+    """Of each group of tensors that is there; network and centre have one together, which is the model's hash."""
+    checksums = {NETWORK: network_hash(_embedder(tensors), network)}
+    for group in (HEAD, OPTIMIZER, MEAN, MINING, PUPIL):
+        members = {key: tensor for key, tensor in tensors.items() if key.startswith(group)}
+        if members:
+            checksums[group] = network_hash(members)
+    return checksums
+
+
 def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors on the CPU, contiguous, no two of them sharing memory (safetensors refuses those that do)."""
     owned: dict[str, Tensor] = {}
@@ -341,8 +370,8 @@ def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return owned
 
 
-def _header_json(path: Path, header: CheckpointHeader) -> str:
-    document = {
+def _header_json(path: Path, header: CheckpointHeader, checksums: Mapping[str, str]) -> str:
+    document: dict[str, Any] = {
         "format": _FORMAT,
         "version": _VERSION,
         "name": header.name,
@@ -352,20 +381,29 @@ def _header_json(path: Path, header: CheckpointHeader) -> str:
         "probe": header.probe,
     }
     try:
+        document = through_json(document)
+        document[_CHECKSUMS] = {**checksums, _HEADER_KEY: _document_hash(document)}
         return json.dumps(document, ensure_ascii=True, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: the header cannot be written as JSON: {error}") from error
 
 
-def _parse_header(name: str, metadata: Mapping[str, str] | None) -> CheckpointHeader:
+def _document_hash(document: Mapping[str, Any]) -> str:
+    """SHA-256 of a header's values, but for its checksums."""
+    values = {key: value for key, value in document.items() if key != _CHECKSUMS}
+    return hashlib.sha256(json.dumps(values, ensure_ascii=True, sort_keys=True).encode()).hexdigest()
+
+
+def _parse_header(name: str, metadata: Mapping[str, str] | None) -> tuple[CheckpointHeader, dict[str, Any]]:
+    """What a file says of itself, and the checksums of its groups of tensors (none in files of earlier versions)."""
     if not metadata or _HEADER_KEY not in metadata:
         raise CheckpointError(
             f"{name}: is a safetensors file, but not one that Sound-Groove wrote (its header is missing)"
         )
     try:
-        document = json.loads(metadata[_HEADER_KEY])
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{name}: its header is damaged: it is not JSON") from error
+        document = parse_json(metadata[_HEADER_KEY])
+    except ValueError as error:
+        raise CheckpointError(f"{name}: its header is damaged: {error}") from None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise CheckpointError(f"{name}: its header is not that of a Sound-Groove model")
     version = document.get("version")
@@ -382,9 +420,13 @@ def _parse_header(name: str, metadata: Mapping[str, str] | None) -> CheckpointHe
     for key, types in expected:
         if key not in document or not isinstance(document[key], types):
             raise CheckpointError(f"{name}: its header is damaged: '{key}' is missing or of the wrong type")
-    return CheckpointHeader(
+    checksums = document.get(_CHECKSUMS, {})
+    if not isinstance(checksums, dict) or (checksums and checksums.get(_HEADER_KEY) != _document_hash(document)):
+        raise CheckpointError(f"{name}: its header is damaged: it is not what was written; restore it from a copy")
+    header = CheckpointHeader(
         document["name"], document["network"], document["score_map"], document["training"], document.get("probe")
     )
+    return header, checksums
 
 
 def _mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

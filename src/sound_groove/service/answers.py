@@ -68,10 +68,12 @@ class AuditPage:
 
 @dataclass(frozen=True, slots=True)
 class CallerFacts:
-    """Who asks: the name of the key, and its scope."""
+    """Who asks: the name of the key, its scope, and what it may ask for in a minute (null: there is no limit)."""
 
     name: str
     scope: Scope
+    requests_a_minute: int | None
+    audio_s_a_minute: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from sound_groove.audio.media.ffmpeg import has_media, import_media
 from sound_groove.audio.quality import assess
 from sound_groove.audio.reading import SAMPLE_RATE, read_recording
 from sound_groove.errors import AudioError
+from sound_groove.json_reading import parse_json
 
 FRAME = struct.Struct("!IQ")  # bytes of JSON, bytes after it
 OPEN_FILES = 64
@@ -37,7 +38,7 @@ def main() -> None:
 
     The first argument is JSON: duration_s, decode_s, memory_bytes and file_bytes.
     """
-    limits = json.loads(sys.argv[1])
+    limits = parse_json(sys.argv[1])
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):  # what a decoder prints must not get between the messages
@@ -53,7 +54,7 @@ def main() -> None:
         if len(head) < FRAME.size:
             return
         text, length = FRAME.unpack(head)
-        asked = json.loads(requests.read(text))
+        asked = parse_json(requests.read(text))
         allow_processor(limits["decode_s"])
         fields, samples = answer(requests.read(length), limits["duration_s"], asked["channel"])
         write_message(answers, {**fields, "resident_bytes": resident_bytes()}, samples)

@@ -68,13 +68,16 @@ MEANINGS = {
     415: ("unsupported_media_type", "send the recordings as multipart/form-data"),
     421: ("unknown_host", "this service is not reached under that name; see --name"),
     422: ("unusable_recording", "a: is digital silence: all its samples have the same value"),
-    429: ("too_many_requests", "130 requests are in work or waiting; try again"),
+    429: ("over_requests", "this key may ask for 60 requests a minute, and has; try again later"),
     503: ("stopping", "the service is stopping; ask again when it is back"),
+}
+RETRY_AFTER = {
+    "Retry-After": {"description": "Seconds after which it may be tried again.", "schema": {"type": "integer"}}
 }
 FLAGS: list[Any] = [True, False, *TRUE, *FALSE, 1, 0, None]  # all of which are text in a form
 PUBLIC = (403, 421, 503)
-CALLED = (400, 401, *PUBLIC)
-UPLOADED = (408, 413, 415, 422, 429, *CALLED)
+CALLED = (400, 401, 429, *PUBLIC)
+UPLOADED = (408, 413, 415, 422, *CALLED)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -98,6 +101,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "model": ErrorAnswer,
             "description": MEANINGS[status][1],
             "content": {"application/json": {"example": error_example(*MEANINGS[status])}},
+            **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
         }
         for status in sorted(statuses)
     }

@@ -23,6 +23,7 @@ from sound_groove.service.admission import Admission
 from sound_groove.service.answers import Embedded, Readiness
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
+from sound_groove.service.rations import METER
 from sound_groove.service.uploads import malformed
 from sound_groove.service.workers import DecodeWorkers, unusable
 from sound_groove.voiceprints.enrolment import Enrolment, enroll
@@ -123,7 +124,7 @@ class Engine:
         Raises:
             RequestError: 422: one cannot be used, or they are too long; 503: they cannot be decoded at the moment.
         """
-        most, total_s = self.limits.request_s, 0.0
+        most, total_s, meter = self.limits.request_s, 0.0, METER.get()
         places = asyncio.Semaphore(self.limits.workers)  # when it is too much, the rest is not decoded
 
         def check_total(clip: Clip) -> None:
@@ -136,6 +137,8 @@ class Engine:
                 check_total(clip)
                 heard = await self.workers.hear(clip.content, clip.name, clip.channel)
                 total_s += heard.facts.duration_s
+                if meter is not None:
+                    meter.audio_s += heard.facts.duration_s
             check_total(clip)
             return await self.embedder.embed(heard, keep_samples)
 

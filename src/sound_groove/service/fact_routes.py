@@ -48,7 +48,7 @@ def add_facts(router: APIRouter, forms: Forms, counters: Metrics) -> None:
             calibrated=encoder.score_map is not None and encoder.score_map.calibrated,
             speakers=await engine.in_store(engine.store.count),
             limits=LimitFacts(limits.upload_bytes, limits.duration_s, limits.decode_s, limits.recordings),
-            caller=CallerFacts(key.name, key.scope),
+            caller=CallerFacts(key.name, key.scope, key.requests_a_minute, key.audio_s_a_minute),
         )
         return json_answer(facts)
 
@@ -77,7 +77,7 @@ def add_facts(router: APIRouter, forms: Forms, counters: Metrics) -> None:
         tags=["service"],
         dependencies=forms.described,
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}}, **refusals(401, *PUBLIC)},
+        responses={200: {"content": {"text/plain": {}}}, **refusals(401, 429, *PUBLIC)},
     )
     async def metrics(request: Request) -> Response:
         """Needs scope read."""

@@ -14,9 +14,10 @@ from sound_groove.audio.reading import MAXIMUM_CHANNELS
 from sound_groove.comparison import DEFAULT_PRIOR, Judge
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.service.engine import Clip, Engine, checked
-from sound_groove.service.guard import Guard
+from sound_groove.service.guard import Guard, RefusedKeyError, check_scope
 from sound_groove.service.keys import Key, Scope
 from sound_groove.service.logs import RequestRecord
+from sound_groove.service.rations import METER, Meter, Rations
 from sound_groove.service.uploads import Form, FormShape, malformed, read_form
 from sound_groove.voiceprints.store.names import checked_name
 
@@ -39,11 +40,20 @@ class Forms:
         self.engine = engine
         self.described = [] if guard.ring is None else [BEARER]
         self._guard = guard
+        self._rations = Rations()
 
     def caller(self, request: Request, scope: Scope) -> Key:
-        """Who asks, when they may."""
-        key = self._guard.caller(request.headers.get("authorization"), scope)
-        record_of(request).key = key.name
+        """Who asks, when they may; the log is told of whoever may not, too."""
+        record = record_of(request)
+        try:
+            key = self._guard.known(request.headers.get("authorization"))
+        except RefusedKeyError as error:
+            record.key, record.unknown_key = error.name, error.fingerprint
+            raise
+        record.key = key.name
+        check_scope(key, scope)
+        self._rations.take(key)
+        request.state.key = key
         return key
 
     async def with_form(
@@ -53,11 +63,16 @@ class Forms:
         answer: Callable[[Form], Awaitable[tuple[Any, Sequence[HeardRecording]]]],
     ) -> Any:
         """What becomes of a form, when there is a place inside for it."""
-        with self.engine.admission.entered() as holding:
-            form = await read_form(dict(request.headers), request.stream(), shape, self.engine.limits, holding)
-            async with self.engine.admission.working():
-                result, heard = await answer(form)
-        record_of(request).audio_s = sum(one.facts.duration_s for one in heard)
+        meter = Meter()
+        METER.set(meter)  # for this request's task alone
+        try:
+            with self.engine.admission.entered() as holding:
+                form = await read_form(dict(request.headers), request.stream(), shape, self.engine.limits, holding)
+                async with self.engine.admission.working():
+                    result, _ = await answer(form)
+        finally:
+            record_of(request).audio_s = meter.audio_s
+            self._rations.charge(request.state.key, meter.audio_s)
         return result
 
     def judge(self, form: Form) -> Judge:

@@ -8,11 +8,12 @@ not have (DNS rebinding), and when it comes from another origin than the service
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from sound_groove.errors import RequestError, ServiceError
-from sound_groove.service.keys import Key, KeyRing, Scope
+from sound_groove.service.keys import Key, KeyRing, Scope, fingerprint
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 # A host and a port as RFC 9110 has them (7.2), and nothing else that an address may hold, such as `user@host`.
@@ -90,8 +91,21 @@ class Guard:
             scope: what the request needs.
 
         Raises:
-            RequestError: 401: there is no key, or not this one; 403: it does not allow this; 503: the keys cannot be
-                read.
+            RequestError: as `known` and `check_scope` do.
+        """
+        key = self.known(authorization)
+        check_scope(key, scope)
+        return key
+
+    def known(self, authorization: str | None) -> Key:
+        """Who asks, whatever they ask for.
+
+        Args:
+            authorization: the header; None where it did not come.
+
+        Raises:
+            RefusedKeyError: 401: there is no such key, or not any more.
+            RequestError: 401: no key came; 503: the keys cannot be read.
         """
         if self.ring is None:
             return LOCAL
@@ -100,13 +114,40 @@ class Guard:
             raise RequestError(401, "no_key", "this service needs an API key: 'Authorization: Bearer KEY'")
         try:
             key = self.ring.find(given.strip())
+            gone = None if key is not None else self.ring.find_removed(given.strip())
         except ServiceError:
             raise RequestError(503, "keys_unavailable", "the service cannot read its API keys at the moment") from None
         if key is None:
-            raise RequestError(401, "unknown_key", "there is no such API key; it may have been removed")
-        if not key.allows(scope):
-            raise RequestError(403, "scope", f"this needs a key of scope '{scope}', and this one has '{key.scope}'")
+            if gone is not None:
+                raise RefusedKeyError("removed_key", f"this API key was removed at {gone.removed}", name=gone.name)
+            unknown = fingerprint(given.strip())
+            raise RefusedKeyError("unknown_key", "there is no such API key", fingerprint=unknown)
+        if key.has_expired(datetime.now(UTC)):
+            raise RefusedKeyError("expired_key", f"this API key expired at {key.expires}", name=key.name)
         return key
+
+
+class RefusedKeyError(RequestError):
+    """A key that lets nobody in (401).
+
+    Attributes:
+        name: of the key, where it is known.
+        fingerprint: by which the log tells an unknown one from others (`keys.fingerprint`).
+    """
+
+    def __init__(self, code: str, message: str, name: str = "", fingerprint: str = "") -> None:
+        self.name, self.fingerprint = name, fingerprint
+        super().__init__(401, code, message)
+
+
+def check_scope(key: Key, scope: Scope) -> None:
+    """Refuse what a key does not allow.
+
+    Raises:
+        RequestError: 403.
+    """
+    if not key.allows(scope):
+        raise RequestError(403, "scope", f"this needs a key of scope '{scope}', and this one has '{key.scope}'")
 
 
 def _normal(host: str) -> str:

@@ -19,19 +19,24 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sound_groove.errors import OutputError, ServiceError, UsageError, nearest, printable
 from sound_groove.files import locked_folder, replaced
+from sound_groove.json_reading import parse_json
 from sound_groove.voiceprints.store.records import timestamp
 
 Scope = Literal["read", "enrol", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it
 PREFIX = "sg_"  # by which scanners of source code can find a key that leaked
+MOST_A_MINUTE = 1_000_000  # requests, seconds of audio
+MOST_REMOVED = 100  # of which the file keeps the hashes
+MOST_BYTES = 1_000_000  # of a file of keys
 HASH = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -45,12 +50,18 @@ class Key:
         scope: what it allows.
         hash: SHA-256 of the key (hexadecimal).
         created: when, in UTC (ISO 8601).
+        requests_a_minute: that it may ask; None for any number.
+        audio_s_a_minute: seconds of audio that it may have decoded; None for any length.
+        expires: the moment (UTC, ISO 8601) from which on it is refused; None for never.
     """
 
     name: str
     scope: Scope
     hash: str
     created: str
+    requests_a_minute: int | None = None
+    audio_s_a_minute: float | None = None
+    expires: str | None = None
 
     def allows(self, scope: Scope) -> bool:
         """Whether its scope includes another.
@@ -60,14 +71,67 @@ class Key:
         """
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
+    def has_expired(self, now: datetime) -> bool:
+        """Whether it lets nobody in any more.
+
+        >>> key = Key("app", "read", "", "", expires="2026-12-01T00:00:00+00:00")
+        >>> key.has_expired(datetime(2026, 12, 1, tzinfo=UTC))
+        True
+        """
+        return self.expires is not None and now >= datetime.fromisoformat(self.expires)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedKey:
+    """What is kept of a key that was removed: the log can so name the key that somebody still uses.
+
+    Attributes:
+        name: it had.
+        hash: as of a key.
+        removed: when, in UTC (ISO 8601).
+    """
+
+    name: str
+    hash: str
+    removed: str
+
+
+@dataclass(slots=True)
+class _Content:
+    """Of a file of keys."""
+
+    keys: list[Key]
+    removed: list[RemovedKey]
+
 
 def hash_of(key: str) -> str:
     """What the file keeps of a key."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def add_key(path: Path, name: str, scope: str) -> str:
+def fingerprint(key: str) -> str:
+    """By which the log tells refused keys from each other: 8 digits of the hash, of which nothing can be made."""
+    return hash_of(key)[:8]
+
+
+def add_key(
+    path: Path,
+    name: str,
+    scope: str,
+    requests_a_minute: int | None = None,
+    audio_s_a_minute: float | None = None,
+    expires: str | None = None,
+) -> str:
     """Make a key and write it into the file, which is made where it is missing.
+
+    Args:
+        path: of the file.
+        name: of the key.
+        scope: what it allows.
+        requests_a_minute: that it may ask; None for any number.
+        audio_s_a_minute: seconds of audio that it may have decoded; None for any length.
+        expires: the day, or the moment, from which on it is refused (ISO 8601, in UTC unless it says otherwise); None
+            for never.
 
     Returns:
         The key itself, which is nowhere else.
@@ -75,8 +139,9 @@ def add_key(path: Path, name: str, scope: str) -> str:
     Raises:
         OutputError: the file cannot be written.
         ServiceError: the file is no file of keys.
-        UsageError: the name is taken or none, or there is no such scope.
+        UsageError: the name is taken or none, there is no such scope, or a limit or a day cannot be.
     """
+    _check_limits(requests_a_minute, audio_s_a_minute)
     if not NAME.fullmatch(name):
         raise UsageError(
             f"a key's name has up to 64 letters, digits, dots, dashes and underscores; '{printable(name[:70])}' was "
@@ -85,16 +150,17 @@ def add_key(path: Path, name: str, scope: str) -> str:
     known = [one for one in SCOPES if one == scope]
     if not known:
         raise UsageError(f"there is no scope '{printable(scope)}'; {nearest(scope, SCOPES)}")
-    with _changing(path) as keys:
-        if any(key.name == name for key in keys):
+    ends = None if expires is None else _moment(expires)
+    with _changing(path) as content:
+        if any(key.name == name for key in content.keys):
             raise UsageError(f"{printable(str(path))}: has a key '{name}' already; remove it first, or choose another")
         key = PREFIX + secrets.token_urlsafe(32)
-        keys.append(Key(name, known[0], hash_of(key), timestamp()))
+        content.keys.append(Key(name, known[0], hash_of(key), timestamp(), requests_a_minute, audio_s_a_minute, ends))
     return key
 
 
 def remove_key(path: Path, name: str) -> None:
-    """Take a key out of the file; a service that runs refuses it from then on.
+    """Let a key let nobody in any more; a service that runs heeds it from then on. Its name may be given again.
 
     Raises:
         OutputError: the file cannot be written.
@@ -102,57 +168,135 @@ def remove_key(path: Path, name: str) -> None:
         UsageError: it has no such key.
     """
     load_keys(path)
-    with _changing(path) as keys:
-        kept = [key for key in keys if key.name != name]
-        if len(kept) == len(keys):
-            names = [key.name for key in keys]
-            hint = f"; {nearest(name, names)}" if names else ""
-            raise UsageError(f"{printable(str(path))}: has no key '{printable(name)}'{hint}")
-        keys[:] = kept
+    with _changing(path) as content:
+        key = _named(content.keys, name, path)
+        content.keys.remove(key)
+        content.removed = [*content.removed, RemovedKey(name, key.hash, timestamp())][-MOST_REMOVED:]
+
+
+def limit_key(path: Path, name: str, requests_a_minute: int | None, audio_s_a_minute: float | None) -> Key:
+    """Give a key other limits; a service that runs heeds them from then on. Arguments as for `add_key`.
+
+    Returns:
+        The entry as it is now.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ServiceError: the file is missing, or no file of keys.
+        UsageError: it has no such key, or a limit is out of range.
+    """
+    _check_limits(requests_a_minute, audio_s_a_minute)
+    load_keys(path)
+    with _changing(path) as content:
+        before = _named(content.keys, name, path)
+        after = replace(before, requests_a_minute=requests_a_minute, audio_s_a_minute=audio_s_a_minute)
+        content.keys[content.keys.index(before)] = after
+    return after
+
+
+def _named(keys: Sequence[Key], name: str, path: Path) -> Key:
+    for key in keys:
+        if key.name == name:
+            return key
+    names = [key.name for key in keys]
+    hint = f"; {nearest(name, names)}" if names else ""
+    raise UsageError(f"{printable(str(path))}: has no key '{printable(name)}'{hint}")
+
+
+def _check_limits(requests_a_minute: int | None, audio_s_a_minute: float | None) -> None:
+    if not (_is_limit(requests_a_minute, int) and _is_limit(audio_s_a_minute, int, float)):
+        raise UsageError(
+            f"a key's limits are whole requests and seconds of audio a minute, from 1 to {MOST_A_MINUTE:,}; "
+            f"{requests_a_minute} and {audio_s_a_minute} were given"
+        )
+
+
+def _is_limit(value: object, *kinds: type) -> bool:
+    return value is None or (type(value) in kinds and 1 <= value <= MOST_A_MINUTE)  # type: ignore[operator]
+
+
+def _moment(text: str) -> str:
+    """A day or a moment as the file has it."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"a key expires on a day such as 2027-01-31; '{printable(text[:40])}' was given") from None
+    return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _is_moment(text: object) -> bool:
+    try:
+        return text is None or (isinstance(text, str) and datetime.fromisoformat(text).tzinfo is not None)
+    except ValueError:
+        return False
 
 
 def load_keys(path: Path) -> tuple[Key, ...]:
-    """The entries of a file.
+    """The entries of a file, without those that were removed.
 
     Raises:
         ServiceError: it cannot be read, is no file of keys, or may be written by others.
     """
+    return tuple(_load(path).keys)
+
+
+def _load(path: Path) -> _Content:
     shown = printable(str(path))
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = json.loads(file.read())
-        keys = tuple(Key(**entry) for entry in content["keys"])
+            content = parse_json(file.read(MOST_BYTES + 1), MOST_BYTES)
+        keys = [Key(**entry) for entry in content["keys"]]
+        removed = [RemovedKey(**entry) for entry in content.get("removed", [])]
     except OSError as error:
         advice = "; 'sound-groove keys add' makes one" if isinstance(error, FileNotFoundError) else ""
         raise ServiceError(f"{shown}: cannot be read: {error.strerror or error}{advice}") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise ServiceError(f"{shown}: is no file of API keys; 'sound-groove keys add' makes one") from None
-    if not all(map(_is_sound, keys)):
+    if not all(map(_is_sound, keys)) or not all(map(_was_sound, removed)):
         raise ServiceError(f"{shown}: is damaged; make a new one with 'sound-groove keys add'")
     if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ServiceError(f"{shown}: others may write to it, and so let themselves in; chmod 600 it")
-    return keys
+    return _Content(keys, removed)
+
+
+def entry_of(key: Key) -> dict[str, Any]:
+    """An entry as the file has it: without the limits that it has not."""
+    return {name: value for name, value in asdict(key).items() if value is not None}
 
 
 def _is_sound(key: Key) -> bool:
     """Every field is what it should be, whatever somebody wrote into the file."""
-    if not all(isinstance(value, str) for value in asdict(key).values()):
+    if not all(isinstance(value, str) for value in (key.name, key.scope, key.hash, key.created)):
         return False
-    return key.scope in SCOPES and bool(NAME.fullmatch(key.name)) and bool(HASH.fullmatch(key.hash))
+    if not (_is_limit(key.requests_a_minute, int) and _is_limit(key.audio_s_a_minute, int, float)):
+        return False
+    return (
+        _is_moment(key.expires)
+        and key.scope in SCOPES
+        and bool(NAME.fullmatch(key.name))
+        and bool(HASH.fullmatch(key.hash))
+    )
+
+
+def _was_sound(key: RemovedKey) -> bool:
+    return all(isinstance(value, str) for value in (key.name, key.hash, key.removed)) and bool(HASH.fullmatch(key.hash))
 
 
 @contextmanager
-def _changing(path: Path) -> Iterator[list[Key]]:
-    """The list of a file's keys, written back in one piece when the block ends well; one process at a time."""
+def _changing(path: Path) -> Iterator[_Content]:
+    """What a file holds, written back in one piece when the block ends well; one process at a time."""
     shown = printable(str(path))
     try:
         with locked_folder(path.absolute().parent, f"{shown}: is being changed by another process; try again"):
-            keys = list(load_keys(path)) if path.exists() else []
-            yield keys
+            content = _load(path) if path.exists() else _Content([], [])
+            yield content
+            listed = {"keys": [entry_of(key) for key in content.keys]}
+            if content.removed:
+                listed["removed"] = [asdict(key) for key in content.removed]
             with replaced(path) as file:
                 Path(file.name).chmod(0o600)
-                file.write(json.dumps({"keys": [asdict(key) for key in keys]}, indent=2) + "\n")
+                file.write(json.dumps(listed, indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"{shown}: cannot be written: {error.strerror or error}") from error
 
@@ -171,12 +315,29 @@ class KeyRing:
         self._path = path
         self._lock = threading.Lock()
         self._state: tuple[int, ...] = ()
-        self._keys: tuple[Key, ...] = ()
+        self._content = _Content([], [])
         if not self.keys():
             raise ServiceError(f"{printable(str(path))}: holds no API key; 'sound-groove keys add' makes one")
 
     def keys(self) -> tuple[Key, ...]:
         """The entries as the file has them now.
+
+        Raises:
+            ServiceError: the file cannot be used any more: then nobody is let in.
+        """
+        return tuple(self._current().keys)
+
+    def find_removed(self, given: str) -> RemovedKey | None:
+        """What is kept of a key that was removed; None where it never was, or long ago.
+
+        Raises:
+            ServiceError: as `keys`.
+        """
+        sought = hash_of(given)
+        return next((key for key in self._current().removed if hmac.compare_digest(key.hash, sought)), None)
+
+    def _current(self) -> _Content:
+        """What the file holds now.
 
         Raises:
             ServiceError: the file cannot be used any more: then nobody is let in.
@@ -188,9 +349,9 @@ class KeyRing:
                 raise ServiceError(f"{printable(str(self._path))}: cannot be read: {error.strerror or error}") from None
             state = (found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode)
             if state != self._state:
-                self._keys = load_keys(self._path)
+                self._content = _load(self._path)
                 self._state = state
-            return self._keys
+            return self._content
 
     def find(self, given: str) -> Key | None:
         """The entry of a key; None where there is none."""

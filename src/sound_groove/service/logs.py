@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sound_groove.files import writing
+from sound_groove.terminal import printable_json
 
 
 @dataclass(slots=True)
@@ -30,7 +31,8 @@ class RequestRecord:
         route: its pattern, such as /v1/speakers/{name}; "other" for what there is not.
         status: of the answer.
         code: of the error; empty where there is none.
-        key: the name of the caller's API key; empty where nobody asked for it.
+        key: the name of the caller's API key, also where it was refused; empty where nobody asked for it.
+        unknown_key: by which a key that there is not is told from others (`keys.fingerprint`); empty where none came.
         received_bytes: of the body.
         audio_s: seconds of audio that were heard.
     """
@@ -41,6 +43,7 @@ class RequestRecord:
     status: int = 0
     code: str = ""
     key: str = ""
+    unknown_key: str = ""
     received_bytes: int = 0
     audio_s: float = 0.0
 
@@ -74,7 +77,7 @@ class Log:
             level: info, warning or error.
         """
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": time, "level": level, "event": event, **fields}, ensure_ascii=False)
+        line = printable_json(json.dumps({"time": time, "level": level, "event": event, **fields}, ensure_ascii=False))
         self._handler.handle(logging.LogRecord("service", logging.INFO, "", 0, line, None, None))
 
     def request(self, record: RequestRecord, duration_s: float) -> None:
@@ -88,6 +91,7 @@ class Log:
             "bytes": record.received_bytes,
             "audio_s": round(record.audio_s, 2),
             "key": record.key,
+            **({"unknown_key": record.unknown_key} if record.unknown_key else {}),
             **({"code": record.code} if record.code else {}),
         }
         level = "error" if record.status >= 500 else "warning" if record.status in (401, 403, 421, 429) else "info"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PREFIX = "sound_groove"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+KEY_CODES = ("no_key", "unknown_key", "removed_key", "expired_key", "scope", "over_requests", "over_audio")
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS")
 
 
@@ -35,6 +36,11 @@ class Metrics:
         self._seconds = Histogram(
             f"{PREFIX}_request_seconds", "Time to answer.", labels, buckets=SECONDS, registry=self._registry
         )
+        self._refused = Counter(
+            f"{PREFIX}_refused_keys", "Requests refused for their key.", ("code",), registry=self._registry
+        )
+        for code in KEY_CODES:
+            self._refused.labels(code)
         self._bytes = Counter(f"{PREFIX}_received_bytes", "Bytes of bodies received.", registry=self._registry)
         self._audio = Counter(f"{PREFIX}_audio_seconds", "Audio heard.", registry=self._registry)
         self._registry.register(_Now(engine))
@@ -45,6 +51,8 @@ class Metrics:
         method = record.method if record.method in METHODS else "other"  # a client must not make up labels
         self._requests.labels(method, record.route, str(record.status)).inc()
         self._seconds.labels(method, record.route).observe(duration_s)
+        if record.code in KEY_CODES:
+            self._refused.labels(record.code).inc()
         self._bytes.inc(record.received_bytes)
         self._audio.inc(record.audio_s)
 

@@ -18,6 +18,7 @@ import numpy as np
 from sound_groove.audio.listening import HeardRecording, heard_of
 from sound_groove.audio.quality import Quality
 from sound_groove.errors import RequestError, ServiceError
+from sound_groove.json_reading import parse_json
 from sound_groove.service.decoding import FRAME
 from sound_groove.service.limits import Limits
 from sound_groove.types import ChannelFacts, QualityWarning, Recording, Samples
@@ -131,7 +132,7 @@ class _Worker:
         assert self._process is not None and self._process.stdout is not None
         stream = self._process.stdout
         text, length = FRAME.unpack(await stream.readexactly(FRAME.size))
-        fields = json.loads(await stream.readexactly(text))
+        fields = parse_json(await stream.readexactly(text))
         return _Answer(fields, await stream.readexactly(length))
 
 

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sound_groove.audio.reading import MINIMUM_DURATION_S, SAMPLE_RATE, load_audio
 from sound_groove.corpora.worker_pool import spread
 from sound_groove.errors import OutputError, UsageError, require_extra
 from sound_groove.files import read_json, replaced_bytes, write_json, writing
+from sound_groove.progress import ProgressBar
 from sound_groove.provenance import available_cores
 from sound_groove.synthesis.draws import Draw, generator
 from sound_groove.types import Samples
@@ -225,7 +225,7 @@ def simulate_rooms(
     about = {"seed": seed, "count": count, "sample_rate": SAMPLE_RATE, "pyroomacoustics": version("pyroomacoustics")}
     _open_folder(folder, about, force)
     jobs = [RoomJob(str(folder), seed, room.number) for room in rooms if not (folder / room.file).exists()]
-    with tqdm(total=count, initial=count - len(jobs), desc="simulating", unit="room", disable=None) as bar:
+    with ProgressBar(total=count, initial=count - len(jobs), desc="simulating", unit="room", disable=None) as bar:
         for _, failure in spread(_write_room, jobs, min(workers or available_cores(), max(len(jobs), 1)), _crashed):
             if failure:
                 raise OutputError(failure)

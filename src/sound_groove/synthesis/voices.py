@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.errors import CorpusError
+from sound_groove.progress import ProgressBar
 from sound_groove.types import Samples
 
 Track = NDArray[np.float64]  # (frames,) or (frames, formants): control values, one row every HOP samples
@@ -235,7 +235,7 @@ def write_corpus(
         (Path(folder) / voice.name).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # numpy lets go of the interpreter lock in its loops
         spoken = pool.map(_write_utterance, jobs)
-        return tuple(tqdm(spoken, "speaking", len(jobs), unit="utterance", leave=False, disable=None))
+        return tuple(ProgressBar(spoken, "speaking", len(jobs), unit="utterance", leave=False, disable=None))
 
 
 def _write_utterance(job: tuple[Path, Voice, tuple[int, int, int], tuple[float, float]]) -> Path:

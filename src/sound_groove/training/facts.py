@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from sound_groove.errors import printable
 from sound_groove.inputs.dataset import Batch
 from sound_groove.networks.checkpoint import CheckpointHeader
 from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import DIGESTS_KEY
+from sound_groove.provenance import code_hash
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.state import Progress
@@ -46,6 +48,7 @@ def run_facts(plan: TrainingPlan, host: Mapping[str, Any], command: str, process
         "precision": plan.precision,
         "processes": processes,
         "cpu_threads": torch.get_num_threads(),
+        "code": code_hash(),
         **host,
     }
 
@@ -80,6 +83,7 @@ def model_header(
         "precision",
         "versions",
         "git_commit",
+        "code",
     )
     return CheckpointHeader(
         name=recipe.name,
@@ -98,6 +102,31 @@ def model_header(
         },
         probe=None if probe is None else probe.as_dict(),
     )
+
+
+def changed_software(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What of the software is another than when a state was written, as a clause; empty when all is the same.
+
+    Args:
+        before: the facts in the state's header.
+        now: those of this run.
+
+    >>> facts = {"versions": {"torch": "2.4", "numpy": "2.1"}, "code": "abc"}
+    >>> changed_software(facts, {**facts, "versions": {"torch": "2.5", "numpy": "2.1"}})
+    'goes on with torch 2.5 where it was 2.4'
+    >>> changed_software(facts, facts)
+    ''
+    """
+    then = before.get("versions")
+    then = then if isinstance(then, dict) else {}
+    changes = [
+        f"{name} {version} where it was {printable(str(then[name]))}"
+        for name, version in now["versions"].items()
+        if name in then and then[name] != version
+    ]
+    if not changes and before.get("code") not in (None, now["code"]):
+        changes = ["other code of the same version"]
+    return f"goes on with {', '.join(changes)}" if changes else ""
 
 
 def failure_report(

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from sound_groove.corpora.manifest import Utterance
+from sound_groove.errors import printable
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.device import precision_summary
@@ -38,6 +39,7 @@ class TrainingPlan:
         device: where it will run.
         precision: in what it will be computed: "bf16", "fp16" or "fp32".
         resumes: whether it goes on with a run.
+        notes: what people should know of the material, a sentence each.
     """
 
     recipe: Recipe
@@ -57,6 +59,7 @@ class TrainingPlan:
     device: torch.device
     precision: str
     resumes: bool
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def read(self) -> list[Utterance]:
@@ -107,13 +110,15 @@ class TrainingPlan:
         at_speeds = f" ({self.classes:,} classes, by speed)" if self.classes > self.speakers else ""
         held_out = len({utterance.speaker for utterance in self.validation})
         return "\n".join(
-            [
+            printable(line)
+            for line in [
                 f"training   {self.speakers:,} speakers{at_speeds}, {len(self.utterances):,} utterances, "
                 f"{self.hours:.1f} h",
                 f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",
                 *(f"around     {line}" for line in self._surroundings()),
                 *self._lessons(),
                 *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),
+                *(f"note       {note}" for note in self.notes),
                 f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
                 f"device     {self.device}, {precision_summary(recipe, self.device, self.precision, self.resumes)}",

@@ -1,6 +1,5 @@
 """What is checked before training starts: every mistake is found now, and all are reported at once."""
 
-import json
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveErro
 from sound_groove.inputs.mining import HardSampler
 from sound_groove.inputs.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
 from sound_groove.inputs.surroundings import find_noise, find_rooms, find_surroundings
+from sound_groove.json_reading import parse_json, read_bounded
 from sound_groove.networks.architectures import build_network
 from sound_groove.recipe.loading import stage_recipes
 from sound_groove.recipe.schema import Recipe
@@ -31,6 +31,7 @@ from sound_groove.training.checks import (
     check_utterances,
 )
 from sound_groove.training.device import choose_device, choose_precision
+from sound_groove.training.material import check_listed, check_sound, same_audio
 from sound_groove.training.model import make_head
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.resumption import begun_precision, check_resumption
@@ -82,11 +83,16 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     validation = choose_utterances(
         [u for u in utterances if u.split == "validation"], recipe.validation.maximum_utterances
     )
+    notes: list[str] = []
     if utterances:
         problems += check_utterances(recipe, training, validation)
         problems += check_files(recipe, [*training, *unlabelled], validation)
         problems += check_unlabelled(recipe, unlabelled, validation)
         problems += check_shards(recipe, [*utterances, *unlabelled])
+        problems += check_listed(recipe.data.prepared, utterances)
+        if recipe.data.input == "waveform":
+            problems += check_sound(recipe.data.prepared, (training, validation))
+            notes = same_audio([*training, *validation])
     # Speakers that lost all their utterances to the minimum duration get no class.
     given = collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
     speaker_ids, labels = np.unique(given, return_inverse=True)
@@ -121,6 +127,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         device=device,
         precision=precision,
         resumes=resumes,
+        notes=tuple(notes),
     )
 
 
@@ -135,11 +142,11 @@ def read_prepared(folder: Path) -> tuple[list[Utterance], dict[str, int]]:
     utterances = read_manifest(folder)
     table = folder / "spk2id.json"
     try:
-        ids = json.loads(table.read_text(encoding="utf-8"))
+        ids = parse_json(read_bounded(table))
     except OSError as error:
         raise CorpusError(f"{table}: cannot be read ({error.strerror}); run 'sound-groove prepare' again") from None
     except ValueError as error:
-        raise CorpusError(f"{table}: is not JSON ({error}); run 'sound-groove prepare' again") from None
+        raise CorpusError(f"{table}: {error}; run 'sound-groove prepare' again") from None
     numbers = [number for number in ids.values() if type(number) is int] if isinstance(ids, dict) else []
     if not isinstance(ids, dict) or len(numbers) < len(ids) or sorted(numbers) != list(range(len(ids))):
         raise CorpusError(f"{table}: must give each speaker a number from 0 on; run 'sound-groove prepare' again")

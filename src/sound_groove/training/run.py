@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.errors import OutputError, TrainingError
-from sound_groove.files import read_json
+from sound_groove.errors import OutputError, TrainingError, printable
+from sound_groove.files import locked_folder, read_json, writing
 from sound_groove.networks.checkpoint import GROUPS, Checkpoint, CheckpointHeader, load_checkpoint, save_checkpoint
 from sound_groove.networks.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
 from sound_groove.recipe.schema import Recipe
-from sound_groove.training.facts import model_header
+from sound_groove.training.facts import changed_software, model_header
 from sound_groove.training.log import RunLog
 from sound_groove.training.model import start_network
 from sound_groove.training.result import TrainingResult
@@ -56,9 +56,10 @@ class TrainingRun(ABC):
     def run(self, resume: bool) -> TrainingResult:
         """Train from the start, or from where the run folder's state leaves off, to the end."""
         try:
-            self._begin(resume)
-            with self._logging():
-                self._train()
+            with self._alone():
+                self._begin(resume)
+                with self._logging():
+                    self._train()
         except KeyboardInterrupt:
             self.say(f"stopped after step {self.progress.step}; --resume goes on from the last checkpoint")
             raise
@@ -68,6 +69,22 @@ class TrainingRun(ABC):
         return TrainingResult(
             self.folder.path, self.folder.best, best_eer, best_epoch, self.progress.step, self.is_main
         )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The run folder, for this training only while the block runs.
+
+        Raises:
+            OutputError: another one is at work there, or the folder cannot be made.
+        """
+        if not self.is_main:
+            yield
+            return
+        path = self.folder.path
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        with locked_folder(path, f"{printable(str(path))}: another training is at work there; choose another --out"):
+            yield
 
     @abstractmethod
     def _begin(self, resume: bool) -> None:
@@ -84,7 +101,10 @@ class TrainingRun(ABC):
         if not self.folder.last.exists():
             self.say("the run has no checkpoint yet: it begins again")
             return None
-        return load_checkpoint(self.folder.last, GROUPS)
+        state = load_checkpoint(self.folder.last, GROUPS)
+        if not state.is_checked:
+            self.say("note: an earlier version wrote the checkpoint, without checksums: damage to it would not be seen")
+        return state
 
     def _go_on_from(self, state: Checkpoint, progress: Progress) -> None:
         """Take the place in training, and what is known of the weights, from a state whose weights are loaded."""
@@ -92,6 +112,8 @@ class TrainingRun(ABC):
         self.speakers |= state.trained_speakers
         self.facts = {**self.facts, "start_from": read_json(self.folder.facts).get("start_from")}
         self.say(f"resumed after step {progress.step} (epoch {progress.epoch + 1})")
+        if changed := changed_software(state.header.training, self.facts):
+            self.say(f"note: {changed}; what comes may differ from a run that was never stopped")
 
     def _start_from_model(self, network: nn.Module, aside: str = "") -> Checkpoint | None:
         """Give the network the weights of the model that the recipe names, and remember that; None if it names none."""

@@ -23,6 +23,7 @@ from typing import Any
 
 from sound_groove.errors import OutputError, printable
 from sound_groove.files import read_json, replaced, write_json, write_text, writing
+from sound_groove.json_reading import bounded_lines, parse_json
 from sound_groove.networks.checkpoint import BEST_NAME, LAST_NAME
 from sound_groove.provenance import now
 from sound_groove.recipe.loading import dump_recipe
@@ -125,9 +126,9 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """
     try:
         with path.open(encoding="utf-8") as file:
-            for line in file:
+            for line in bounded_lines(file):
                 if line.endswith("\n"):
-                    yield json.loads(line)
+                    yield parse_json(line)
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

@@ -13,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.corpora.manifest import Utterance
@@ -22,6 +21,7 @@ from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CorpusError, SoundGrooveError, TrainingError, printable
 from sound_groove.files import replaced_bytes, writing
 from sound_groove.inputs.dataset import read_crop
+from sound_groove.progress import ProgressBar
 from sound_groove.synthesis.batch_draws import SharedBatch
 from sound_groove.types import Embeddings
 
@@ -211,7 +211,9 @@ class OnnxTeacher:
             TrainingError: a recording cannot be read, or the model gives nothing usable for it.
         """
         found = np.zeros((len(utterances), self.embedding_size), dtype=np.float32)
-        with tqdm(utterances, desc="asking the teacher", unit="utterance", disable=None if show else True) as bar:
+        with ProgressBar(
+            utterances, desc="asking the teacher", unit="utterance", disable=None if show else True
+        ) as bar:
             for index, utterance in enumerate(bar):
                 count = min(sum(utterance.samples), int(LONGEST_S * SAMPLE_RATE))
                 try:

@@ -22,7 +22,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sound_groove.errors import CheckpointError, TrainingError
 from sound_groove.files import write_json
@@ -30,6 +29,7 @@ from sound_groove.inputs.dataset import DEAD_WORKER, Batch, training_batches
 from sound_groove.inputs.mining import SPARE, HardSampler, find_neighbours
 from sound_groove.inputs.sampler import MixedSampler, Sampler, ShuffledSampler
 from sound_groove.networks.checkpoint import Checkpoint
+from sound_groove.progress import ProgressBar
 from sound_groove.provenance import host
 from sound_groove.recipe.schema import Recipe
 from sound_groove.synthesis.batch_draws import SharedBatch
@@ -159,7 +159,8 @@ class Trainer(TrainingRun):
         self._set_stage(plan.stages[0])
 
     def _begin(self, resume: bool) -> None:
-        self.say(self.plan.summary())
+        for line in self.plan.summary().split("\n"):
+            self.say(line)
         if (state := self._newest_state(resume)) is not None:
             self._restore(state)
         else:
@@ -184,7 +185,7 @@ class Trainer(TrainingRun):
         """One epoch: its batches, its validation, its line in the log, its checkpoints."""
         batches, first, started = self.stage.sampler.batches_per_epoch, self.progress.batch, time.monotonic()
         watched = Watched(islice(source, batches - first))
-        with tqdm(
+        with ProgressBar(
             watched,
             desc=f"epoch {self.progress.epoch + 1}/{self.plan.epochs}",
             initial=first,

@@ -7,7 +7,6 @@ from itertools import zip_longest
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.corpora.manifest import Utterance
@@ -15,6 +14,7 @@ from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import TrainingError
 from sound_groove.inputs.dataset import load_features, read_crop
 from sound_groove.inputs.speed import change_speed
+from sound_groove.progress import ProgressBar
 from sound_groove.recipe.schema import ValidationConfiguration
 from sound_groove.scoring.calibration import ScoreMap, fit_score_map
 from sound_groove.scoring.metrics import eer
@@ -139,7 +139,7 @@ def embed_utterances(
         AudioError, TrainingError: a file cannot be read.
     """
     parts = []
-    for start in tqdm(range(0, len(utterances), CHUNK), desc=doing, unit="batch", leave=False, disable=None):
+    for start in ProgressBar(range(0, len(utterances), CHUNK), desc=doing, unit="batch", leave=False, disable=None):
         chunk = utterances[start : start + CHUNK]
         if stored_features:
             frames = int(longest_s * 100)

@@ -33,7 +33,7 @@ from sound_groove.errors import (
     printable,
 )
 from sound_groove.scoring.calibration import ScoreMap
-from sound_groove.scoring.cosine import cosine
+from sound_groove.scoring.cosine import cosine, in_steps
 from sound_groove.types import Embeddings, QualityWarning, Samples
 from sound_groove.voiceprints.store.changing import other_model
 from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
@@ -272,7 +272,7 @@ def _check(
 
 def _agreement(embedding: Embeddings, others: Sequence[Embeddings]) -> float:
     """The mean cosine of an embedding (D,) with some others."""
-    return float(np.mean([cosine(embedding, other) for other in others]))
+    return float(in_steps(np.mean([cosine(embedding, other) for other in others])))
 
 
 def _repeated(heard: Sequence[HeardRecording], kept: Sequence[EnrolledRecording]) -> list[str]:

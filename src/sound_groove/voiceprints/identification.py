@@ -23,6 +23,7 @@ from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import OtherModelError, UsageError
 from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.scoring.cosine import in_steps
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.scoring.measures import trial_measures
 from sound_groove.scoring.open_set import OpenSetAnswer, OpenSetVerdict, answer
@@ -224,7 +225,7 @@ def _shown(
 
 def _scores(near: Sequence[Neighbour]) -> Scores:
     """Mean cosine with the recordings of each of the enrolled (K,)."""
-    return np.array([item.score * item.speaker.coherence for item in near])
+    return in_steps([item.score * item.speaker.coherence for item in near])
 
 
 def _measures(near: Sequence[Neighbour], facts: AudioFacts) -> dict[str, Scores]:

@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, NoReturn
 
-from tqdm import tqdm
-
 from sound_groove._version import __version__
 from sound_groove.corpora.downloads.archives import RemoteFile
 from sound_groove.corpora.downloads.partial_file import Origin, PartialFile
 from sound_groove.errors import DownloadError
 from sound_groove.files import writing
+from sound_groove.progress import ProgressBar
 
 CHUNK = 1 << 20
 RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
@@ -90,7 +89,7 @@ def fetch(
         return ""
     found = list(problems)
     begun = partial.size
-    with tqdm(
+    with ProgressBar(
         total=file.size or partial.origin.size,
         initial=begun,
         desc=file.name,
@@ -134,7 +133,7 @@ class _Transfer:
         partial: PartialFile,
         patience: Patience,
         ready: Callable[[int], None],
-        bar: "tqdm[NoReturn]",
+        bar: "ProgressBar[NoReturn]",
     ) -> None:
         self.file = file
         self.url = url

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
-from tqdm import tqdm
-
 from sound_groove.corpora.downloads.archives import Archive
 from sound_groove.errors import DownloadError, OutputError, printable
 from sound_groove.files import writing
+from sound_groove.progress import ProgressBar
 
 CHUNK = 1 << 20
 
@@ -117,14 +116,14 @@ def unpack(archive: Archive, paths: Sequence[Path], folder: Path) -> Path:
     return final
 
 
-def _unpack_tar(paths: Sequence[Path], hidden: Path, bar: "tqdm[NoReturn]") -> None:
+def _unpack_tar(paths: Sequence[Path], hidden: Path, bar: "ProgressBar[NoReturn]") -> None:
     with io.BufferedReader(_Joined(paths, bar), CHUNK) as stream, tarfile.open(fileobj=stream, mode="r|*") as source:
         for member in source:
             source.extract(member, hidden, filter="data")
             source.members.clear()  # type: ignore[attr-defined] # it would remember half a million of them
 
 
-def _unpack_zip(paths: Sequence[Path], hidden: Path, bar: "tqdm[NoReturn]") -> None:
+def _unpack_zip(paths: Sequence[Path], hidden: Path, bar: "ProgressBar[NoReturn]") -> None:
     with zipfile.ZipFile(paths[0]) as source:
         for member in source.infolist():
             name = PurePosixPath(member.filename.replace("\\", "/"))
@@ -159,15 +158,15 @@ def _content(archive: Archive, hidden: Path) -> Path:
     raise DownloadError(f"{archive.files[0].name}: expected the folder {archive.folder} in it, found {names}")
 
 
-def _bar(paths: Sequence[Path], text: str) -> "tqdm[NoReturn]":
+def _bar(paths: Sequence[Path], text: str) -> "ProgressBar[NoReturn]":
     total = sum(path.stat().st_size for path in paths)
-    return tqdm(total=total, desc=text, unit="B", unit_scale=True, leave=False, disable=None)
+    return ProgressBar(total=total, desc=text, unit="B", unit_scale=True, leave=False, disable=None)
 
 
 class _Joined(io.RawIOBase):
     """Several files read as one."""
 
-    def __init__(self, paths: Sequence[Path], bar: "tqdm[NoReturn]") -> None:
+    def __init__(self, paths: Sequence[Path], bar: "ProgressBar[NoReturn]") -> None:
         self._waiting = list(paths)
         self._file: IO[bytes] | None = None
         self._bar = bar

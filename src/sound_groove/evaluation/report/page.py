@@ -50,8 +50,8 @@ WORST = (
 )
 
 
-def summary(metrics: dict[str, Any]) -> str:
-    """The figures as a table for the terminal.
+def summary(metrics: dict[str, Any]) -> list[str]:
+    """The figures as a table for the terminal, line by line.
 
     Args:
         metrics: what metrics.json holds.
@@ -75,7 +75,7 @@ def summary(metrics: dict[str, Any]) -> str:
     if metrics["against"] is not None:
         lines += ["", *(f"  {line}" for line in describe_comparison(metrics["against"]))]
     lines += [f"  note: {note}" for note in metrics["notes"]]
-    return "\n".join(lines)
+    return lines
 
 
 def _cohort_lines(metrics: dict[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@ A table has its columns separated by tabs and named in its first line; the colum
 names. A `manifest.jsonl` of `prepare` is a table too: its names are the utterances and their files.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from sound_groove.errors import TrialError, UsageError, nearest, printable
 from sound_groove.evaluation.trials.places import without_suffix
 from sound_groove.evaluation.trials.trial_list import file_sha256
+from sound_groove.json_reading import bounded_lines, parse_json
 
 Row = Mapping[str, str | None]
 AMBIGUOUS = -1
@@ -123,7 +123,8 @@ def read_metadata(path: str | Path, columns: Sequence[str]) -> Metadata:
     values: list[tuple[str | None, ...]] = []
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
-            records = _manifest_rows(path, file) if path.suffix == ".jsonl" else _table_rows(path, file)
+            texts = bounded_lines(file)
+            records = _manifest_rows(path, texts) if path.suffix == ".jsonl" else _table_rows(path, texts)
             for line, names, row in records:
                 if unknown := [column for column in columns if column not in row]:
                     raise UsageError(
@@ -141,6 +142,8 @@ def read_metadata(path: str | Path, columns: Sequence[str]) -> Metadata:
                 values.append(own)
     except OSError as error:
         raise TrialError(f"{printable(str(path))}: the table cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise TrialError(f"{printable(str(path))}: the table cannot be read: {error}") from None
     if not values:
         raise TrialError(f"{printable(str(path))}: the table has no rows")
     return Metadata(path, rows, dict(zip(columns, zip(*values, strict=True), strict=True)))
@@ -174,7 +177,7 @@ def _manifest_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list
         if not text.strip():
             continue
         try:
-            record: Any = json.loads(text)
+            record: Any = parse_json(text)
             paths = record.get("paths") or []
             names = [name for name in (record["utterance"], *(paths if len(paths) == 1 else [])) if name]
             cells = {key: value for key, value in record.items() if not isinstance(value, (list, dict))}

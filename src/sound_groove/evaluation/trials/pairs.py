@@ -1,6 +1,5 @@
 """Trials drawn from a validation set: all its pairs, or a sample of them without repeats."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from sound_groove.errors import TrialError
 from sound_groove.evaluation.trials.trial_list import Indices, TrialList
+from sound_groove.json_reading import bounded_lines, parse_json
 from sound_groove.types import Labels
 
 
@@ -45,10 +45,10 @@ def read_validation_set(path: str | Path, audio_root: str | Path | None = None) 
     line = 0
     try:
         with path.open(encoding="utf-8-sig") as file:
-            for text in file:
+            for text in bounded_lines(file):
                 line += 1
                 if text.strip():
-                    utterance = _utterance(json.loads(text), root)
+                    utterance = _utterance(parse_json(text), root)
                     if utterance.utterance in utterances:
                         raise ValueError(f"utterance '{utterance.utterance}' is listed twice")
                     utterances[utterance.utterance] = utterance

@@ -19,13 +19,13 @@ from sound_groove.corpora.file_work import to_sixteen_bit
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.corpora.shards import Steps
 from sound_groove.inputs.augment import Augmentation
-from sound_groove.inputs.crops.lines import CODECS, clipped, encoded, made_up_music
 from sound_groove.inputs.crops.voices import change_speed, change_tempo, shape_spectrum
 from sound_groove.inputs.dataset import read_crop
 from sound_groove.inputs.surroundings import SurroundingsReader
 from sound_groove.recipe.schema import CropConfiguration, Recipe
 from sound_groove.synthesis.batch_draws import BatchDraws
 from sound_groove.synthesis.draws import Draw, generator, torch_seed
+from sound_groove.synthesis.lines import CODECS, clipped, encoded, made_up_music
 from sound_groove.types import Samples
 
 LEAST_LEVEL = 1e-4  # RMS below which a stretch of an utterance holds no voice, -80 dB: another stretch is drawn

@@ -9,7 +9,6 @@ are never more; each is a function of its number, so whoever was killed makes th
 it is whole.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors.numpy import load, save
 from sound_groove.corpora.shards import Steps
 from sound_groove.errors import OutputError, TrainingError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, writing
+from sound_groove.json_reading import through_json
 from sound_groove.types import Embeddings
 
 CROPS_NAME = "crops.json"
@@ -70,7 +70,7 @@ class CropPool:
         """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        path, content = self.folder / CROPS_NAME, json.loads(json.dumps(made_by))
+        path, content = self.folder / CROPS_NAME, through_json(made_by)
         if not path.exists():
             # Maker and training may begin at the same moment, so each writes a file of its own first.
             own = path.with_name(f"{CROPS_NAME}.{uuid4().hex}")

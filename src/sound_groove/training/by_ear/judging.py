@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sound_groove.audio.reading import SAMPLE_RATE, probe, read_segment
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import SoundGrooveError, TrainingError
 from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
+from sound_groove.progress import ProgressBar
 from sound_groove.recipe.schema import ValidationConfiguration
 from sound_groove.scoring.metrics import eer
 from sound_groove.types import Embeddings
@@ -45,7 +45,9 @@ class JudgingLists:
     def embed(self, encoder: SpeakerEncoder) -> Embeddings:
         """(recordings, D) of unit length; shorter recordings than 2 s are repeated, as everywhere."""
         parts = []
-        for start in tqdm(range(0, len(self.paths), CHUNK), desc="judging", unit="batch", leave=False, disable=None):
+        for start in ProgressBar(
+            range(0, len(self.paths), CHUNK), desc="judging", unit="batch", leave=False, disable=None
+        ):
             files = [self.root / path for path in self.paths[start : start + CHUNK]]
             most = int(self.longest_s * SAMPLE_RATE)
             parts.append(encoder.embed([read_segment(file, 0, min(most, probe(file).samples)) for file in files]))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
-from sound_groove.errors import ConfigurationError, TrainingError
+from sound_groove.errors import ConfigurationError, TrainingError, printable
 from sound_groove.inputs.crops.visits import VisitPlan, plan_visits
 from sound_groove.inputs.sampler import speaker_labels
 from sound_groove.inputs.surroundings import SurroundingsReader, find_surroundings
@@ -28,6 +28,7 @@ from sound_groove.training.checks import (
     check_start,
 )
 from sound_groove.training.device import choose_device, choose_precision, precision_summary
+from sound_groove.training.material import check_listed, check_sound, same_audio
 from sound_groove.training.preflight import collect, read_prepared
 from sound_groove.training.resumption import begun_precision, check_resumption
 from sound_groove.training.run_folder import RunFolder
@@ -54,6 +55,7 @@ class ByEarPlan:
         precision: in what the network will be computed: "bf16" or "fp32".
         resumes: whether an earlier run is gone on with.
         crops_folder: of the shards.
+        notes: what people should know of the material, a sentence each.
     """
 
     recipe: Recipe
@@ -70,6 +72,7 @@ class ByEarPlan:
     precision: str
     resumes: bool
     crops_folder: Path
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def visits(self) -> VisitPlan:
@@ -127,7 +130,8 @@ class ByEarPlan:
             judge = f"{len(self.lists.lists)} trial lists, {len(self.lists.paths):,} recordings"
         around = [] if self.surroundings is None else [f"around     {self.surroundings}"]
         return "\n".join(
-            [
+            printable(line)
+            for line in [
                 f"speech     {len(self.utterances):,} utterances, {unlabelled:,} without labels, {self.hours:.1f} h",
                 *around,
                 f"teacher    {recipe.distillation.teacher}",
@@ -136,6 +140,7 @@ class ByEarPlan:
                 f"steps      {self.steps:,} of {recipe.data.sampler.total_batch} crops: {visits:,} visits, "
                 f"{self.visits.visits} to each crop",
                 f"judged by  {judge}",
+                *(f"note       {note}" for note in self.notes),
                 f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}",
                 f"device     {self.device}, {precision_summary(recipe, self.device, self.precision, self.resumes)}",
@@ -187,6 +192,9 @@ def plan_by_ear(
         )
     problems += check_files(recipe, [*known, *unknown], validation) if prepared else []
     problems += check_shards(recipe, [*prepared, *unknown])
+    problems += check_listed(recipe.data.prepared, prepared)
+    problems += check_sound(recipe.data.prepared, (known, validation))
+    notes = same_audio([*known, *validation])
     manifest_sha256 = manifest_hash(recipe.data.prepared) if prepared else ""
     other = collect(problems, lambda: _other_hashes(recipe), no_hashes)
     if resumes:
@@ -211,6 +219,7 @@ def plan_by_ear(
         device=device,
         precision=precision,
         resumes=resumes,
+        notes=tuple(notes),
         crops_folder=settings.crops.folder or run.crops,
     )
 

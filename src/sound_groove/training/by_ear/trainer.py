@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from sound_groove.errors import CheckpointError, TrainingError
 from sound_groove.inputs.crops.pool import CropPool, CropShard
@@ -25,7 +24,8 @@ from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import MEAN, NETWORK, Checkpoint
 from sound_groove.networks.features import KaldiFbank, Normalization
 from sound_groove.networks.losses import AamSoftmax
-from sound_groove.provenance import host
+from sound_groove.progress import ProgressBar
+from sound_groove.provenance import code_hash, host
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.averaging import MovingMean
 from sound_groove.training.by_ear.loss import HearingLoss
@@ -95,7 +95,8 @@ class ByEarTrainer(TrainingRun):
         self.maker: ShardMaker | None = None  # where crops are made in this loop
 
     def _begin(self, resume: bool) -> None:
-        self.say(self.plan.summary())
+        for line in self.plan.summary().split("\n"):
+            self.say(line)
         self.pool.begin(self.plan.made_by)
         if (state := self._newest_state(resume)) is not None:
             self._restore(state)
@@ -128,7 +129,7 @@ class ByEarTrainer(TrainingRun):
         )
         first, total = self.progress.batch, len(visits)
         title = f"epoch {epoch + 1}/{self.recipe.training.epochs}"
-        with tqdm(desc=title, initial=first, total=total, unit="batch", leave=False, disable=None) as bar:
+        with ProgressBar(desc=title, initial=first, total=total, unit="batch", leave=False, disable=None) as bar:
             for number in range(first, total):
                 row = self._step(visits.batch(number), number / total, (number + 1) / total)
                 bar.update()
@@ -345,6 +346,7 @@ def _facts(plan: ByEarPlan, command: str) -> dict[str, Any]:
         "device": str(plan.device),
         "cpu_threads": torch.get_num_threads(),
         "precision": plan.precision,
+        "code": code_hash(),
         **host(),
     }
 

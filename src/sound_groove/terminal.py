@@ -1,0 +1,91 @@
+r"""What may leave for a terminal, decided in one place for all that is printed, told, complained of or drawn.
+
+Names, paths, recipes, model files and lists are written by strangers. A control character in one of them can move a
+terminal's cursor and write over a verdict, a bidirectional override can turn what is read, a line separator can begin a
+line of its own. `printable` (in `errors`) escapes whatever is not a letter, digit, mark, symbol or plain space;
+here it is applied to whole texts, to JSON, and to the streams of a process, so that nothing gets around it.
+"""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, TextIO, cast
+
+from sound_groove.errors import printable
+
+
+def printable_text(text: str) -> str:
+    r"""Text of several lines, with everything escaped that is no newline, tab, or printable.
+
+    >>> printable_text("one\n\ttwo\x1b[A")
+    'one\n\ttwo\\x1b[A'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" else printable(c) for c in text)
+
+
+def printable_json(text: str) -> str:
+    r"""JSON that means the same, with everything escaped that is not printable, as JSON escapes it.
+
+    Only strings can hold such characters: json.dumps itself escapes those below the space.
+
+    >>> import json
+    >>> printable_json(json.dumps("a\x9b\u202e\U000e0001", ensure_ascii=False))
+    '"a\\u009b\\u202e\\udb40\\udc01"'
+    """
+    return "".join(c if c == "\n" or c.isprintable() else _json_escape(c) for c in text)
+
+
+def _json_escape(character: str) -> str:
+    """One character as UTF-16 has it, a surrogate as itself."""
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+class GuardedStream:
+    """A text stream that lets only printable characters, newlines and tabs through; all else is the stream's own.
+
+    Attributes:
+        unguarded: the stream.
+    """
+
+    def __init__(self, unguarded: IO[str]) -> None:
+        self.unguarded = unguarded
+
+    def write(self, text: str) -> int:
+        """Write what may be written of a text; gives the text's length."""
+        self.unguarded.write(printable_text(text))
+        return len(text)
+
+    def writelines(self, lines: "Iterator[str]") -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unguarded, name)
+
+
+@contextmanager
+def guarded_streams() -> Iterator[None]:
+    """Guard stdout and stderr of this process while the block runs, whoever writes to them."""
+    before = sys.stdout, sys.stderr
+    for stream in before:
+        # A file name that the terminal cannot show must not become an error of its own.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = (cast(TextIO, GuardedStream(unguarded(stream))) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def unguarded(stream: IO[str]) -> IO[str]:
+    """The stream behind a guarded one; another is given back as it is.
+
+    For what moves the cursor on purpose, and has escaped its words before.
+    """
+    return stream.unguarded if isinstance(stream, GuardedStream) else stream
