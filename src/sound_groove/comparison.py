@@ -193,10 +193,8 @@ class Judge:
         if self.score_map is None:
             return None, None, None
         scale, offset = (float(value) for value in self.score_map.line(measures_of(facts)))
-        llr = scale * score + offset
-        # A flat map says that the model's scores tell nothing: every score has the prior's probability.
-        threshold = (-logit(self.prior) - offset) / scale if scale > 0 else None
-        return llr, probability(llr, self.prior), threshold
+        llr = float(self.score_map.bounded(scale * score + offset))
+        return llr, probability(llr, self.prior), self.score_map.score_of(-logit(self.prior), scale, offset)
 
     def doubts(self, measures: Mapping[str, Scores]) -> tuple[QualityWarning, ...]:
         """Why the probability of a trial with these measures, one each, is not to be relied on."""

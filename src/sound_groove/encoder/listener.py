@@ -28,6 +28,7 @@ from sound_groove.audio.voices import Voice, is_long, long_voice
 from sound_groove.errors import AudioError, OtherModelError
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples, VoiceEmbeddings
 
+NORM_DIGITS = 4  # after the point: what another number of threads changes is rounded away
 READ_AHEAD = 4  # recordings that each reading thread may be ahead
 
 Given = TypeVar("Given")
@@ -187,7 +188,7 @@ class Listener:
 
 def _told(embedded: VoiceEmbeddings) -> Iterator[tuple[Embeddings, float | None]]:
     """Each embedding (D,), and its norm where there is one."""
-    norms = [None] * len(embedded.unit) if embedded.norms is None else embedded.norms.tolist()
+    norms = [None] * len(embedded.unit) if embedded.norms is None else embedded.norms.round(NORM_DIGITS).tolist()
     return zip(embedded.unit, norms, strict=True)
 
 

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.errors import MetricError, nearest
 from sound_groove.percentages import uncertain
-from sound_groove.scoring.measures import MEASURES, Measures
+from sound_groove.scoring.measures import MAY_BE_UNKNOWN, MEASURES, Measures
 from sound_groove.scoring.metrics import check_trials
-from sound_groove.types import Scores
+from sound_groove.types import Labels, Scores
 
 RIDGE = (
     1e-6  # on the slopes in units of standardised columns: invisible on real trials, finite where the classes separate
@@ -57,13 +57,15 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class ScoreMap:
-    """llr = (scale + terms' slopes) x score + (offset + terms' offsets).
+    """llr = (scale + terms' slopes) x score + (offset + terms' offsets), within bounds.
 
     Attributes:
         scale: of the score, where all measures are 0.
         offset: the llr of a score of 0, where all measures are 0.
         fitted_on: which trials it was fitted on, for people to read.
         terms: how measures of the recordings bend the line.
+        bounds: the least and the highest llr that is told, however far a score lies from all that was seen; none where
+            None.
         calibrated: fitted by `sound-groove calibrate` on speakers that had no part in training; a map that comes from
             training was fitted on the speakers that chose the checkpoint.
         speakers: digests of the speakers that it was fitted on.
@@ -77,6 +79,7 @@ class ScoreMap:
     calibrated: bool = False
     speakers: tuple[str, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    bounds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a map that would turn scores around or give no number."""
@@ -84,6 +87,8 @@ class ScoreMap:
             raise MetricError(
                 f"a score map needs a finite scale and a finite offset; {self.scale} and {self.offset} were given"
             )
+        if self.bounds is not None and not -math.inf < self.bounds[0] < 0 < self.bounds[1] < math.inf:
+            raise MetricError(f"the bounds of a score map lie below and above 0; {self.bounds} were given")
         if (least := self.least_scale) < 0:
             raise MetricError(f"a score map needs a scale of at least 0, so that scores are not turned; it is {least}")
 
@@ -97,7 +102,8 @@ class ScoreMap:
         """Scale and offset for trials with these measures, each in their shape.
 
         Args:
-            measures: by name, of each trial; see `trial_measures`. Values beyond a term's range count as its end.
+            measures: by name, of each trial; see `trial_measures`. Values beyond a term's range count as its end, and
+                for a norm that is not known, as of a voiceprint made before norms were kept, the middle of it stands.
 
         Raises:
             MetricError: a measure that a term needs is not given, or not a number.
@@ -107,7 +113,9 @@ class ScoreMap:
             if measures is None or term.measure not in measures:
                 raise MetricError(f"this score map needs the measure '{term.measure}' of the recordings")
             values = np.clip(np.asarray(measures[term.measure], dtype=np.float64), term.low, term.high)
-            if np.isnan(values).any():
+            if term.measure in MAY_BE_UNKNOWN:
+                values = np.where(np.isnan(values), (term.low + term.high) / 2, values)
+            elif np.isnan(values).any():
                 raise MetricError(f"the measure '{term.measure}' is not a number")
             scale, offset = scale + term.slope * values, offset + term.offset * values
         return np.maximum(scale, 0.0), offset  # rounding may leave -1e-17
@@ -125,7 +133,25 @@ class ScoreMap:
         2.0
         """
         scale, offset = self.line(measures)
-        return np.asarray(scale * np.asarray(scores, dtype=np.float64) + offset)
+        return self.bounded(scale * np.asarray(scores, dtype=np.float64) + offset)
+
+    def bounded(self, llrs: ArrayLike) -> Scores:
+        """Log-likelihood ratios of the line, within the bounds.
+
+        >>> ScoreMap(10.0, -3.0, "", bounds=(-2.0, 4.0)).bounded([-3.0, 0.5, 5.0]).tolist()
+        [-2.0, 0.5, 4.0]
+        """
+        values = np.asarray(llrs, dtype=np.float64)
+        return values if self.bounds is None else np.clip(values, *self.bounds)
+
+    def score_of(self, llr: float, scale: float, offset: float) -> float | None:
+        """The score that has an llr on one of its lines; None where no score has, or all have.
+
+        A flat line says that the scores tell nothing.
+        """
+        if scale <= 0 or (self.bounds is not None and not self.bounds[0] < llr <= self.bounds[1]):
+            return None
+        return (llr - offset) / scale
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them; those that say nothing are left out."""
@@ -153,6 +179,7 @@ class ScoreMap:
                 bool(fields.get("calibrated", False)),
                 tuple(map(str, fields.get("speakers", ()))),
                 {str(name): float(value) for name, value in dict(fields.get("figures", {})).items()},
+                None if fields.get("bounds") is None else _two_numbers(fields["bounds"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MetricError(f"{type(error).__name__}: {error}") from None
@@ -201,8 +228,18 @@ def sigmoid(log_odds: ArrayLike) -> Scores:
     return np.asarray(np.where(values >= 0, 1.0, odds) / (1.0 + odds))
 
 
+def _two_numbers(values: Any) -> tuple[float, float]:
+    low, high = values
+    return float(low), float(high)
+
+
 def fit_score_map(
-    scores: ArrayLike, labels: ArrayLike, fitted_on: str, prior: float = 0.5, measures: Measures | None = None
+    scores: ArrayLike,
+    labels: ArrayLike,
+    fitted_on: str,
+    prior: float = 0.5,
+    measures: Measures | None = None,
+    groups: ArrayLike | None = None,
 ) -> ScoreMap:
     """The map from score to llr with the least prior-weighted logistic loss.
 
@@ -223,6 +260,8 @@ def fit_score_map(
         fitted_on: which trials these are, for people to read.
         prior: where on the score axis the fit should be best, in (0, 1).
         measures: by name, (trials,) each; see `trial_measures`. Those that are all alike say nothing and are left out.
+        groups: (trials,) a number for each trial: the collection that it is of. Collections weigh the same, however
+            many trials they have, each class within them to its prior share; each needs trials of both kinds.
 
     Raises:
         MetricError: see `scoring.metrics.check_trials`; or infinite scores or measures, or a prior out of range.
@@ -233,7 +272,7 @@ def fit_score_map(
     shift = logit(prior)
     if _spread(checked) == 0:
         return ScoreMap(0.0, 0.0, fitted_on)  # all scores equal: they say nothing
-    weights = np.where(same, prior / same.sum(), (1 - prior) / (~same).sum())
+    weights = _weights(same, prior, groups)
     columns = {name: _checked_measure(name, values, checked) for name, values in (measures or {}).items()}
     columns = {name: values for name, values in columns.items() if _spread(values) > 0}
     bending = list(columns)  # the measures that move the slope
@@ -246,6 +285,16 @@ def fit_score_map(
         if not bending:
             return ScoreMap(0.0, 0.0, fitted_on)
         bending.remove(max(bending, key=lambda name: abs(fitted.terms[name][0]) * np.ptp(_range(columns[name]))))
+
+
+def _weights(same: Labels, prior: float, groups: ArrayLike | None) -> Scores:
+    """Of trials (trials,), adding up to 1: the same for each group, and in it by the prior."""
+    numbers = np.zeros(len(same), np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
+    targets, trials = np.bincount(numbers, same), np.bincount(numbers)
+    if not ((targets > 0) & (targets < trials)).all():
+        raise MetricError("each collection needs trials of one speaker and trials of two")
+    shares = np.where(same, prior / targets[numbers], (1 - prior) / (trials - targets)[numbers])
+    return np.asarray(shares / len(trials), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,4 +82,5 @@ def _seconds(side: Measures) -> Scores:
     return np.maximum(np.asarray(side["speech_s"], dtype=np.float64), SHORTEST_S)
 
 
+MAY_BE_UNKNOWN = frozenset({"norm"})
 MEASURES = {"speech": _speech, "snr": _snr, "norm": _norm}

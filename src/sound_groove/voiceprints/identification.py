@@ -180,7 +180,7 @@ def _weighed(
     """The answer with its probabilities and its verdict; `drawn` gives speakers who stand for all."""
     facts, scores = unweighed.audio, _scores(near)
     scale, offset = (np.broadcast_to(values, scores.shape) for values in score_map.line(_measures(near, facts)))
-    llrs = scale * scores + offset
+    llrs = score_map.bounded(scale * scores + offset)
     best = int(llrs.argmax())
     cohort, rest_llr = None, math.inf
     if unweighed.enrolled > len(near):
@@ -188,7 +188,7 @@ def _weighed(
         cohort = score_map.llr(_scores(others), _measures(others, facts))
         # Nobody beyond the last has a higher cosine, whatever the coherence, nor, we take it, a line that makes more of
         # it than any of these lines.
-        rest_llr = float((scale * max(near[-1].score, 0.0) + offset).max())
+        rest_llr = float(score_map.bounded((scale * max(near[-1].score, 0.0) + offset).max()))
     told = answer(llrs, unweighed.enrolled, unweighed.prior, rule, cohort, rest_llr)
     candidates = _shown(near, scores, top, llrs, told)
     verdict = told.verdict if allows_verdict else "inconclusive"
@@ -200,7 +200,7 @@ def _weighed(
         nobody=told.nobody,
         cohort_llr=told.cohort_llr,
         limit=told.limit,
-        threshold=float((told.limit - offset[best]) / scale[best]) if scale[best] > 0 else None,
+        threshold=score_map.score_of(told.limit, float(scale[best]), float(offset[best])),
     )
 
 

@@ -12,6 +12,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from sound_groove.json_reading import parse_json
+
 PENDING = "erasing"  # the fact that holds them
 
 
@@ -55,7 +57,7 @@ def read_pending(stored: bytes) -> tuple[PendingErasure, ...]:
         return ()
     try:
         return tuple(
-            PendingErasure(str(one["salt"]), str(one["hash"]), str(one["layout"])) for one in json.loads(stored)
+            PendingErasure(str(one["salt"]), str(one["hash"]), str(one["layout"])) for one in parse_json(stored)
         )
     except (ValueError, TypeError, KeyError):
         return (PendingErasure("", ""),)
