@@ -50,7 +50,7 @@ from sound_groove.voiceprints.identification import WEIGHED
 NUMBERS = (1, 5, 20, 60, 300, 1000)
 PIECE_S, FILLER_S = 5.0, 10.0
 LENGTHS_S = (1.0, 2.0, 5.0)
-CONDITIONS = tuple(one for one in conditions(LENGTHS_S) if one.kind != "other pauses")
+CONDITIONS = tuple(one for one in conditions(LENGTHS_S) if one.kind in ("as it is", "noisy"))
 WHOLE = next(index for index, one in enumerate(CONDITIONS) if one.duration_s is None and one.kind == "as it is")
 MOST_ENROLLED = 3  # pieces
 PROMISES = (0.1, 0.01)

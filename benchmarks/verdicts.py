@@ -87,12 +87,16 @@ def main() -> None:
     print("\n" + table("collection", judged))
 
 
+def read_table(folder: Path) -> list[dict[str, str]]:
+    """The rows of a manifest by path, which is made whole."""
+    header, *lines = (folder / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+    return sorted((row | {"path": str(folder / row["path"])} for row in rows), key=lambda row: row["path"])
+
+
 def read_rows(corpus: Path, wanted: Callable[[Mapping[str, str]], bool]) -> list[dict[str, str]]:
     """The rows of the corpus's manifest that are wanted, by path, which is made whole."""
-    header, *lines = (corpus / "manifest.tsv").read_text(encoding="utf-8").splitlines()
-    rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
-    chosen = [row | {"path": str(corpus / row["path"])} for row in rows if wanted(row)]
-    return sorted(chosen, key=lambda row: row["path"])
+    return [row for row in read_table(corpus) if wanted(row)]
 
 
 def joined(rows: Iterable[Mapping[str, str]], least_s: float) -> list[Piece]:

@@ -13,11 +13,12 @@ from evaluation_inputs import SpectrumEncoder
 from sound_groove import SpeakerEncoder, compare
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.cli import main
+from sound_groove.cli.calibrate import summary
 from sound_groove.errors import CheckpointError, OutputError, TrialError
 from sound_groove.evaluation import calibrating
 from sound_groove.evaluation.calibrating import CalibrationSettings, Judged, calibrate, check_calibration
 from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
-from sound_groove.evaluation.versions import Condition, conditions, make_versions
+from sound_groove.evaluation.versions import Condition, conditions, drawn_conditions, make_versions
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
 from sound_groove.networks.checkpoint import GROUPS, load_checkpoint
 from sound_groove.networks.trained_speakers import speaker_digests
@@ -70,11 +71,13 @@ def test_cuts_are_parts_of_the_recording_and_noise_is_as_loud_as_it_should_be() 
         lengths = {
             condition: len(version) / SAMPLE_RATE
             for condition, version in versions.items()
-            if condition.kind != "other pauses"
+            if condition.kind in ("as it is", "noisy")
         }
         assert {str(condition) for condition in versions.keys() - lengths.keys()} == {
-            "1 s, other pauses", "2 s, other pauses", "whole, other pauses"
-        }  # fmt: skip
+            f"{length}, {kind}"
+            for length in ("1 s", "2 s", "whole")
+            for kind in ("other pauses", "in a room", "over a line")
+        }
         assert {str(condition): length for condition, length in lengths.items()} == {
             "1 s, as it is": 1.0, "2 s, as it is": 2.0, "whole, as it is": 3.0,
             "1 s, noisy": 1.0, "2 s, noisy": 2.0, "whole, noisy": 3.0,
@@ -94,14 +97,43 @@ def test_versions_are_a_function_of_the_seed() -> None:
     assert not np.array_equal(once[0][1], other[0][1])
 
 
+def test_a_recording_is_taken_in_every_length_as_it_is_and_in_one_for_each_other_kind() -> None:
+    wanted, drawn = conditions((1.0, 2.0, 10.0)), []
+    for seed in range(30):
+        found = drawn_conditions(wanted, 3 * SAMPLE_RATE, np.random.default_rng(seed))
+        assert [str(one) for one in found[:3]] == ["1 s, as it is", "2 s, as it is", "whole, as it is"]
+        assert [one.kind for one in found[3:]] == ["noisy", "other pauses", "in a room", "over a line"]
+        drawn += [one.duration_s for one in found[3:]]
+    assert {1.0, 2.0, None} == set(drawn) and min(map(drawn.count, (1.0, 2.0, None))) > 20
+
+
+def test_rooms_ring_on_and_telephones_carry_no_high_sounds() -> None:
+    rng = np.random.default_rng(0)
+    click = np.zeros(SAMPLE_RATE, np.float32)
+    click[100] = 0.5
+    noise = rng.uniform(-0.3, 0.3, SAMPLE_RATE).astype(np.float32)
+    rooms, lines = (Condition(None, "in a room"),), (Condition(None, "over a line"),)
+    for seed in range(6):
+        ((_, ringing),) = make_versions(click, rooms, [], seed)
+        assert len(ringing) == len(click) and np.abs(ringing[:100]).max() < 1e-4 < np.abs(ringing[500:2000]).max()
+    shares = []
+    for seed in range(24):
+        ((_, sent),) = make_versions(noise, lines, [], seed)
+        power = np.square(np.abs(np.fft.rfft(sent)))
+        shares.append(power[4500:].sum() / power.sum())
+    narrow = np.array(shares) < 0.05
+    assert 6 <= narrow.sum() <= 18  # half of the lines are telephones; white noise has 0.44 of its power above 4.5 kHz
+
+
 # --- the fit
 
 
 def test_what_is_said_of_a_map_holds_for_speakers_that_it_has_not_seen(calibrated: Judged) -> None:
     assert calibrated.speakers == SPEAKERS and calibrated.recordings == SPEAKERS * UTTERANCES
-    assert set(calibrated.by_condition) == {
-        "1 s, as it is", "whole, as it is", "1 s, noisy", "whole, noisy", "1 s, other pauses", "whole, other pauses"
-    }  # fmt: skip
+    assert list(calibrated.by_condition) == [
+        "1 s, as it is", "whole, as it is", "noisy", "other pauses", "in a room", "over a line"
+    ]  # fmt: skip
+    assert calibrated.by_collection == {} and calibrated.score_map.bounds is None
     assert calibrated.score_map.calibrated and calibrated.score_map.fitted_on == "made-up voices"
     cost = calibrated.overall["cllr"]
     assert cost["low"] <= cost["value"] <= cost["high"] and cost["value"] < 1
@@ -114,16 +146,43 @@ def test_what_is_said_of_a_map_holds_for_speakers_that_it_has_not_seen(calibrate
 def test_poor_recordings_are_inconclusive_more_often_and_not_wrong_more_often_than_said(
     calibrated: Judged,
 ) -> None:
-    poor, good = calibrated.by_condition["1 s, noisy"], calibrated.by_condition["whole, as it is"]
+    poor, good = calibrated.by_condition["noisy"], calibrated.by_condition["whole, as it is"]
     inconclusive = [[of["verdicts"][kind]["inconclusive"] for kind in ("targets", "nontargets")] for of in (poor, good)]
     assert all(more >= less for more, less in zip(*inconclusive, strict=True))
-    assert sum(inconclusive[0]) > sum(inconclusive[1])  # a few speakers: of one kind both may be the same
+    # Of a few speakers both may be the same, all of them inconclusive.
+    assert poor["cllr"]["value"] > good["cllr"]["value"]
     score_map = calibrated.score_map
     highs = {term.measure: term.high for term in score_map.terms}
     lows = {term.measure: term.low for term in score_map.terms}
     assert set(lows) == {"speech", "snr"}
     scale_of_poor, scale_of_good = (float(score_map.line(measures)[0]) for measures in (lows, highs))
     assert scale_of_poor < scale_of_good  # the same score says less
+
+
+def test_collections_are_left_out_in_turn(trial_set: TrialSet) -> None:
+    # Made-up collections of four speakers each: their trials are those within them.
+    within = trial_set.in_collections([f"c{int(speaker) % 3}" for speaker in trial_set.speakers])
+    found = calibrate(SpectrumEncoder(), within, "made-up voices", QUICK)
+    assert list(found.by_collection) == ["c0", "c1", "c2"]
+    assert found.score_map.bounds is not None and found.score_map.figures["collections"] == 3
+    for figures in found.by_collection.values():
+        assert 0 <= figures["ece"] <= 1 and figures["cllr"]["value"] >= figures["min_cllr"]["value"] > 0
+    assert found.overall["trials"] == sum(figures["trials"] for figures in found.by_collection.values())
+    text = "\n".join(summary(found, Path("x.onnx")))
+    assert "3 collections of 12 speakers" in text and "without c2" in text
+
+
+def test_collections_that_cannot_be_left_out_are_refused(trial_set: TrialSet) -> None:
+    ids = trial_set.trials.ids
+    with pytest.raises(TrialError, match=r"the speaker of 'speaker0/[012]' is in two collections"):
+        numbers = np.where(np.array(ids) == "speaker0/2", 1, trial_set.speakers % 3)
+        mixed = trial_set.in_collections([f"c{number}" for number in numbers])
+        calibrate(SpectrumEncoder(), mixed, "made-up voices", QUICK)
+    alone = trial_set.in_collections(
+        ["lonely" if speaker == 0 else f"c{speaker % 2}" for speaker in trial_set.speakers]
+    )
+    with pytest.raises(TrialError, match="collection 'lonely' has no trials of two speakers"):
+        calibrate(SpectrumEncoder(), alone, "made-up voices", QUICK)
 
 
 def test_the_same_seed_gives_the_same_map(trial_set: TrialSet, calibrated: Judged) -> None:

@@ -357,7 +357,9 @@ def calibrate_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     shares = dict.fromkeys(("same", "inconclusive", "different"), 0.3)
     verdicts = {"targets": shares, "nontargets": shares}
     figures = {**{name: {"value": 0.2} for name in ("cllr", "min_cllr", "eer")}, "verdicts": verdicts}
-    judged = Judged(ScoreMap(1.0, 0.0, fitted_on=HOSTILE), figures, {HOSTILE: figures}, 3, 9)
+    judged = Judged(
+        ScoreMap(1.0, 0.0, fitted_on=HOSTILE), figures, {HOSTILE: figures}, {HOSTILE: {**figures, "ece": 0.1}}, 3, 9
+    )
     patch.setattr("sound_groove.evaluation.calibrating.calibrate", answering(judged))
     patch.setattr("sound_groove.export.calibrated_file.write_calibrated", answering(None))
     patch.setattr("sound_groove.cli.calibrate.trial_set_of", answering(None))

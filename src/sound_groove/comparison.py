@@ -241,4 +241,4 @@ def measures_of(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
     return trial_measures(*map(side_of, facts))
 
 
-_LACKING = {"speech": "less speech", "snr": "more noise"}
+_LACKING = {"speech": "less speech", "snr": "more noise", "norm": "less to know a voice by"}

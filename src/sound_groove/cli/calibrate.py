@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
   sound-groove calibrate best.onnx --trials pairs.txt --audio-root wav --utt2spk utt2spk --out calibrated.onnx
+  sound-groove calibrate best.onnx --trials pairs.txt --utt2spk utt2spk --collections utt2collection
   sound-groove calibrate calibrated.onnx --check --val-meta data/others/val_meta.jsonl --plot reliability.png
 
 The speakers must be neither those that the model was trained on nor those that it will be judged on. Each recording is
-taken as it is, in cuts of a few durations, and with noise, so that the map knows what a score of short or noisy
-recordings is worth. What is printed is cross-validated over the speakers. The map goes into the model file. With
---check nothing is fitted or written: the map that the model carries is judged.
+taken as it is, in cuts of a few durations, and with noise, other pauses, rooms and lines, so that the map knows what a
+score of short or poor recordings is worth. What is printed is cross-validated over the speakers; with --collections,
+over the collections: each is judged by the map that was fitted without it, which is what a user's own recordings will
+meet. The map goes into the model file. With --check nothing is fitted or written: the map that the model carries is
+judged.
 """
 
 
@@ -41,6 +44,13 @@ def register(verbs: "Verbs") -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx), run folder, or 'pretrained'")
     add_trial_options(parser)
+    parser.add_argument(
+        "--collections",
+        metavar="FILE",
+        type=Path,
+        help="which collection each name of the trials is of ('name collection' lines); three or more are left out in "
+        "turn, weigh the same, and show what the map is worth on another",
+    )
     parser.add_argument(
         "--durations",
         metavar="S",
@@ -68,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     ready_for_computing()
     from sound_groove.encoder.encoder import SpeakerEncoder
     from sound_groove.evaluation.calibrating import CalibrationSettings, calibrate, check_calibration
+    from sound_groove.evaluation.trials.trial_sets import collections_from_table
     from sound_groove.export.calibrated_file import check_destination, write_calibrated
 
     _check_use(arguments)
@@ -86,7 +97,15 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         path = check_destination(arguments.model, encoder.score_map, arguments.out, arguments.force)
         named = arguments.val_meta or arguments.trials
-        judged = calibrate(encoder, trial_set_of(arguments), named.name, settings)
+        trial_set = trial_set_of(arguments)
+        if arguments.collections is not None:
+            trial_set = collections_from_table(trial_set, arguments.collections)
+        judged = calibrate(encoder, trial_set, named.name, settings)
+        if not judged.by_collection:
+            say(
+                "note: what the map is worth on recordings of another kind was not measured; that takes trials of "
+                "three collections or more (--collections)"
+            )
         write_calibrated(arguments.model, judged.score_map, path)
     if arguments.plot is not None:
         _plot(arguments.plot, judged, encoder.identity.name)
@@ -104,6 +123,8 @@ def _check_use(arguments: argparse.Namespace) -> None:
     check_trial_options(arguments)
     if arguments.check and (arguments.out is not None or arguments.force):
         raise UsageError("--check writes no model, so that --out and --force do not go with it")
+    if arguments.check and arguments.collections is not None:
+        raise UsageError("--check judges one map on all trials, so that --collections does not go with it")
     if arguments.plot is not None and arguments.plot.suffix != ".png":
         raise UsageError(f"--plot draws a .png file; {arguments.plot} was given")
 
@@ -125,13 +146,16 @@ def summary(result: "Judged", path: Path | None) -> list[str]:
         result: what came of it.
         path: the file that was written; None after a mere check.
     """
-    rows = {"random pairs of all": result.overall, **result.by_condition}
+    left_out = {f"without {name}": figures for name, figures in result.by_collection.items()}
+    rows = {"random pairs of all": result.overall, **result.by_condition, **left_out}
+    width = max(20, *map(len, rows))
     how = "checked on" if path is None else "cross-validated over"
+    collections = f"{len(left_out)} collections of " if left_out else ""
     lines = [
-        f"{how} {result.speakers} speakers, {result.recordings} recordings",
+        f"{how} {collections}{result.speakers} speakers, {result.recordings} recordings",
         "",
-        f"  {'':20} {'EER':>8} {'Cllr':>6} {'min':>6} {'loss':>6}   {'one speaker':>20}   {'two speakers':>20}",
-        f"  {'':20} {'':8} {'':6} {'':6} {'':6}   {'right / ? / wrong':>20}   {'right / ? / wrong':>20}",
+        f"  {'':{width}} {'EER':>8} {'Cllr':>6} {'min':>6} {'loss':>6}   {'one speaker':>20}   {'two speakers':>20}",
+        f"  {'':{width}} {'':8} {'':6} {'':6} {'':6}   {'right / ? / wrong':>20}   {'right / ? / wrong':>20}",
     ]
     for name, figures in rows.items():
         cost, least = figures["cllr"]["value"], figures["min_cllr"]["value"]
@@ -145,7 +169,7 @@ def summary(result: "Judged", path: Path | None) -> list[str]:
             )
         ]
         lines.append(
-            f"  {name:20} {rate_text(figures['eer']['value']):>8} {cost:6.3f} {least:6.3f} {cost - least:6.3f}   "
+            f"  {name:{width}} {rate_text(figures['eer']['value']):>8} {cost:6.3f} {least:6.3f} {cost - least:6.3f}   "
             f"{shares[0]:>20}   {shares[1]:>20}"
         )
     return [*lines, "", "verdicts (right, inconclusive, wrong) in %, at a prior of 0.5 and the default costs"]
@@ -159,4 +183,5 @@ def _record(result: "Judged", path: Path | None) -> dict[str, Any]:
         "recordings": result.recordings,
         "overall": result.overall,
         "by_condition": result.by_condition,
+        "by_collection": result.by_collection,
     }

@@ -1,8 +1,10 @@
 """Fitting the map from score to log-likelihood ratio of a model on labelled trials, and saying what a map is worth.
 
-Every recording of the trials is taken as it is, in cuts of a few durations, and all of these with noise; each trial is
-scored in several random pairs of such versions, with the measures of both. What is reported is cross-validated: the
-speakers are divided into folds, and trials within a fold are judged by a map that was fitted without its speakers.
+Every recording of the trials is taken as it is, in cuts of a few durations, and in one cut or whole with noise, with
+other pauses, in a room and over a line; each trial is scored in several random pairs of such versions, with the
+measures of both. What is reported is cross-validated: trials within a part are judged by a map that was fitted without
+it. The parts are the collections, where there are three or more, since what differs from one collection to the next is
+what a user's recordings differ in; else they are folds of the speakers, and nothing is learnt of other collections.
 """
 
 from collections import deque
@@ -22,17 +24,18 @@ from sound_groove.errors import CheckpointError, MetricError, TrialError, UsageE
 from sound_groove.evaluation.embedding import Encoder
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.judged import JudgedList
+from sound_groove.evaluation.map_fitting import Fitting, ScoredPairs
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.trials.known_speakers import find_known_speakers
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
-from sound_groove.evaluation.versions import conditions, make_versions
+from sound_groove.evaluation.versions import AS_IT_IS, conditions, drawn_conditions, make_versions
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.progress import ProgressBar
-from sound_groove.scoring.calibration import ScoreMap, fit_score_map
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.cosine import score_trials
 from sound_groove.scoring.decision import DecisionRule
-from sound_groove.scoring.measures import trial_measures
+from sound_groove.scoring.measures import number_or_nan, trial_measures
 from sound_groove.types import Embeddings, Samples, Scores
 
 SHORTEST_S, LONGEST_S = 0.3, 600.0  # that recordings can be cut to
@@ -40,6 +43,7 @@ MOST_NAMES = 2_000  # recordings that are used; of more, so many are drawn
 PAIRS = 200_000  # of versions that the map is fitted on, about
 MOST_PER_TRIAL = 20
 FOLDS = 5
+FEWEST_COLLECTIONS = 3  # of fewer, nothing can be learnt by leaving one out
 FEWEST_SPEAKERS = 10  # two in each fold
 TALKERS = 6  # recordings that are kept for babble
 BATCH_S = 120.0  # of audio embedded at a time
@@ -82,6 +86,9 @@ class Judged:
             (`targets`, `nontargets`), the share of each verdict at the default costs and a prior of one half; and
             `reliability`, as `measure_reliability` gives it.
         by_condition: the same for trials whose two sides are in one condition.
+        by_collection: the same for the trials of each collection, by the map that was fitted without it; empty where
+            the parts were folds of the speakers. `ece` is the expected calibration error: how far the stated
+            probabilities lie from what came true, on average over the trials.
         speakers: number of speakers.
         recordings: number of recordings.
     """
@@ -89,6 +96,7 @@ class Judged:
     score_map: ScoreMap
     overall: dict[str, Any]
     by_condition: dict[str, dict[str, Any]]
+    by_collection: dict[str, dict[str, Any]]
     speakers: int
     recordings: int
 
@@ -103,6 +111,7 @@ class _Versions:
         embeddings: (V, D).
         speech_s: (V,) seconds of speech.
         snr_db: (V,) signal-to-noise ratios.
+        norms: (V,) of the embeddings before they were scaled; NaN where the model does not tell.
     """
 
     names: NDArray[np.int64]
@@ -110,11 +119,15 @@ class _Versions:
     embeddings: Embeddings
     speech_s: Scores
     snr_db: Scores
+    norms: Scores
 
     def measures(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[str, Scores]:
-        """Of pairs of versions."""
-        sides = ({"speech_s": self.speech_s[rows], "snr_db": self.snr_db[rows]} for rows in (first, second))
-        return trial_measures(*sides)
+        """Of pairs of versions; those that are known of all."""
+        sides = (
+            {"speech_s": self.speech_s[rows], "snr_db": self.snr_db[rows], "embedding_norm": self.norms[rows]}
+            for rows in (first, second)
+        )
+        return {name: values for name, values in trial_measures(*sides).items() if np.isfinite(values).all()}
 
     def scores(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> Scores:
         """Cosines of pairs of versions."""
@@ -131,7 +144,8 @@ def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: C
         settings: how.
 
     Raises:
-        TrialError: fewer than 10 speakers, too few trials of a kind, or speakers that the model was trained on.
+        TrialError: fewer than 10 speakers, too few trials of a kind, speakers that the model was trained on, or a
+            speaker of two collections.
         AudioError: a recording cannot be read.
     """
     trials, speakers = _chosen(encoder, trial_set, settings), trial_set.speakers
@@ -141,16 +155,46 @@ def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: C
             f"a calibration needs trials of at least {FEWEST_SPEAKERS} speakers, and these are of {len(present)}; "
             "fewer say little about others"
         )
-    versions = _embed(encoder, trial_set, trials, settings)
+    collections = _collections(trial_set, trials)
     folds = np.zeros(int(speakers.max()) + 1, dtype=np.int64)
-    folds[np.random.default_rng(settings.seed).permutation(present)] = np.arange(len(present)) % FOLDS
+    if collections:
+        folds[speakers] = trial_set.collections
+    else:
+        folds[np.random.default_rng(settings.seed).permutation(present)] = np.arange(len(present)) % FOLDS
+    versions = _embed(encoder, trial_set, trials, settings)
     pairs = _random_pairs(versions, trials, settings.seed)
-    fits = [_fit(versions, pairs, speakers, folds != fold, "a fold", settings.prior) for fold in range(FOLDS)]
-    fitted = _fit(versions, pairs, speakers, np.ones_like(folds, dtype=np.bool_), fitted_on, settings.prior)
-    judged = _judge_all(versions, trials, pairs, speakers, folds, fits, settings)
+    own = folds[speakers[versions.names]]
+    scores, measures = versions.scores(pairs.first, pairs.second), versions.measures(pairs.first, pairs.second)
+    scored = ScoredPairs(scores, pairs.labels, measures, own[pairs.first], own[pairs.second])
+    fitting = Fitting(scored, len(collections) or FOLDS, bool(collections), settings.prior, settings.seed)
+    found = fitting.fit(fitted_on)
+    judged = _judge_all(versions, trials, pairs, speakers, folds, found.without, settings, collections)
     figures = {name: judged.overall[name]["value"] for name in ("eer", "cllr", "min_cllr")}
-    digests = _digests(trial_set, trials)
-    return replace(judged, score_map=replace(fitted, calibrated=True, figures=figures, speakers=digests))
+    if collections:
+        figures["collections"] = float(len(collections))
+    fitted = replace(found.score_map, calibrated=True, figures=figures, speakers=_digests(trial_set, trials))
+    return replace(judged, score_map=fitted)
+
+
+def _collections(trial_set: TrialSet, trials: TrialList) -> tuple[str, ...]:
+    """The names of the collections that trials are of, where there are enough of them to leave one out.
+
+    Raises:
+        TrialError: a speaker is in two collections, or the trials of one are all of a kind.
+    """
+    names, numbers, speakers = trial_set.collection_names, trial_set.collections, trial_set.speakers
+    if len(names) < FEWEST_COLLECTIONS:
+        return ()
+    for kind, is_kind in (("one speaker", trials.labels), ("two speakers", ~trials.labels)):
+        lacking = set(range(len(names))) - set(numbers[trials.enrolments[is_kind]].tolist())
+        if lacking:
+            raise TrialError(f"collection '{printable(names[min(lacking)])}' has no trials of {kind}")
+    order = np.argsort(speakers, kind="stable")
+    same = (speakers[order][1:] == speakers[order][:-1]) & (numbers[order][1:] != numbers[order][:-1])
+    if same.any():
+        name = printable(trial_set.trials.ids[order[int(np.argmax(same))]])
+        raise TrialError(f"the speaker of '{name}' is in two collections, and one of them is to be left out")
+    return names
 
 
 def check_calibration(encoder: Encoder, trial_set: TrialSet, settings: CalibrationSettings) -> Judged:
@@ -188,17 +232,24 @@ def _judge_all(
     folds: NDArray[np.int64],
     fits: Sequence[ScoreMap],
     settings: CalibrationSettings,
+    collections: Sequence[str] = (),
 ) -> Judged:
-    """Judge the maps of the folds on random pairs of versions, and on pairs in one condition each."""
+    """Judge the maps of the folds on random pairs of versions, and on those in one condition or collection each."""
     overall = _judge(versions, pairs, speakers, folds, fits, settings)
-    by_condition = {}
-    for kind, condition in enumerate(conditions(settings.durations_s)):
+    by_condition, by_collection = {}, {}
+    kinds = {str(one): one.kind if one.kind != AS_IT_IS else str(one) for one in conditions(settings.durations_s)}
+    labels = np.array(list(kinds.values()))[versions.kinds]
+    for label in dict.fromkeys(kinds.values()):
         # With too few recordings that are so long there is nothing to say.
         with suppress(MetricError):
-            alike = _pairs_alike(versions, trials, kind)
-            by_condition[str(condition)] = _judge(versions, alike, speakers, folds, fits, settings)
+            alike = _pairs_alike(versions, trials, np.flatnonzero(labels == label))
+            by_condition[label] = _judge(versions, alike, speakers, folds, fits, settings)
+    own = folds[speakers[versions.names]]
+    for number, name in enumerate(collections):
+        within = pairs.kept(own[pairs.first] == number)
+        by_collection[name] = _judge(versions, within, speakers, folds, fits, settings)
     count = len(_present(trials, speakers))
-    return Judged(fits[0], overall, by_condition, count, len(np.unique(versions.names)))
+    return Judged(fits[0], overall, by_condition, by_collection, count, len(np.unique(versions.names)))
 
 
 def _present(trials: TrialList, speakers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -215,7 +266,7 @@ def _digests(trial_set: TrialSet, trials: TrialList) -> tuple[str, ...]:
 
 
 def _chosen(encoder: Encoder, trial_set: TrialSet, settings: CalibrationSettings) -> TrialList:
-    """The trials among at most MOST_NAMES names, none of them of a speaker that the model was made with."""
+    """The trials among at most MOST_NAMES names, within collections, of no speaker that the model was made with."""
     trials = trial_set.trials
     if not settings.allow_trained_speakers:
         heard = find_known_speakers(encoder.trained_speakers, trials, trial_set.sources, trial_set.speaker_names)
@@ -226,6 +277,9 @@ def _chosen(encoder: Encoder, trial_set: TrialSet, settings: CalibrationSettings
         drawn[np.random.default_rng(settings.seed).choice(names, MOST_NAMES, replace=False)] = True
         trials = trials.kept(drawn[trials.enrolments] & drawn[trials.tests])
     trials = trials.kept(trials.enrolments != trials.tests)  # a recording with itself says nothing about speakers
+    if trial_set.collection_names:
+        numbers = trial_set.collections
+        trials = trials.kept(numbers[trials.enrolments] == numbers[trials.tests])
     if trials.labels.all() or not trials.labels.any():
         raise TrialError("a calibration needs trials of one speaker and trials of two")
     return trials
@@ -244,7 +298,8 @@ def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: C
         for name in ProgressBar(order, desc="cutting and embedding", unit="recording", disable=None):
             samples, speaker = _read(trial_set, name), int(trial_set.speakers[name])
             others = [other for talker, other in talked if talker != speaker]
-            for condition, version in make_versions(samples, wanted, others, seed=seed * 1_000_003 + name):
+            drawn = drawn_conditions(wanted, len(samples), np.random.default_rng((seed, name)))
+            for condition, version in make_versions(samples, drawn, others, seed=seed * 1_000_003 + name):
                 owners.append(name)
                 kinds.append(wanted.index(condition))
                 yield version
@@ -265,6 +320,7 @@ def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: C
         embeddings=np.array([one.embedding for one in kept])[order],
         speech_s=np.array([one.facts.speech_s for one in kept])[order],
         snr_db=np.array([one.facts.snr_db for one in kept])[order],
+        norms=np.array([number_or_nan(one.facts.embedding_norm) for one in kept])[order],
     )
 
 
@@ -303,28 +359,12 @@ def _random_pairs(versions: _Versions, trials: TrialList, seed: int) -> _Pairs:
     return pairs.kept((pairs.first >= 0) & (pairs.second >= 0))
 
 
-def _pairs_alike(versions: _Versions, trials: TrialList, kind: int) -> _Pairs:
-    """The trials whose two sides there are in one condition."""
+def _pairs_alike(versions: _Versions, trials: TrialList, rows: NDArray[np.int64]) -> _Pairs:
+    """The trials whose two sides there are in one condition, the versions of which lie in these rows."""
     row = np.full(len(trials.ids), -1)
-    own = np.flatnonzero(versions.kinds == kind)
-    row[versions.names[own]] = own
+    row[versions.names[rows]] = rows
     pairs = _Pairs(row[trials.enrolments], row[trials.tests], trials.labels)
     return pairs.kept((pairs.first >= 0) & (pairs.second >= 0))
-
-
-def _fit(
-    versions: _Versions,
-    pairs: _Pairs,
-    speakers: NDArray[np.int64],
-    used: NDArray[np.bool_],
-    fitted_on: str,
-    prior: float,
-) -> ScoreMap:
-    """The map of the pairs both of whose speakers are used."""
-    own = used[speakers[versions.names]]
-    pairs = pairs.kept(own[pairs.first] & own[pairs.second])
-    scores, measures = versions.scores(pairs.first, pairs.second), versions.measures(pairs.first, pairs.second)
-    return fit_score_map(scores, pairs.labels, fitted_on, prior, measures)
 
 
 def _judge(
@@ -348,6 +388,9 @@ def _judge(
     listed = TrialList(tuple(rows.tolist()), *indices, pairs.labels, indices[0], duplicates=0)
     judged = JudgedList(listed, llrs, llrs, speakers[versions.names], settings.resamples, settings.seed)
     figures = measure(judged) | measure_reliability(judged)
+    counts = np.array([one["trials"] for one in figures["reliability"]])
+    errors = np.array([abs(one["predicted"] - one["observed"]) for one in figures["reliability"]])
+    figures["ece"] = float(counts @ errors / counts.sum())
     low, high = DecisionRule().limits(0.5)
     for kind, mask in (("targets", pairs.labels), ("nontargets", ~pairs.labels)):
         same, different = float((llrs[mask] >= high).mean()), float((llrs[mask] < low).mean())

@@ -1,5 +1,5 @@
-"""A recording as it could have been: shorter, with noise, or with other pauses, so that a calibration sees what it
-will meet.
+"""A recording as it could have been: shorter, with noise, in a room, over a line, or with other pauses, so that a
+calibration sees what it will meet.
 
 A collection is mostly of one kind, long and clean. What a score is worth when a recording lasts a second, or a crowd
 talks beside it, or a gate has emptied its pauses, must be seen on such recordings, and is seen here on parts of the
@@ -8,7 +8,7 @@ same ones.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,14 +16,21 @@ import torch
 from sound_groove.audio.pieces import repeated
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.synthesis.batch_draws import BatchDraws
-from sound_groove.synthesis.effects import babble, coloured_noise, mix
+from sound_groove.synthesis.effects import babble, coloured_noise, limit_band, mix, reverberate, room_responses
+from sound_groove.synthesis.lines import CODECS, encoded
 from sound_groove.synthesis.treated_pauses import TREATMENTS, treated
 from sound_groove.types import Samples
 
-Kind = Literal["as it is", "noisy", "other pauses"]
-KINDS: tuple[Kind, ...] = ("as it is", "noisy", "other pauses")
+Kind = Literal["as it is", "noisy", "other pauses", "in a room", "over a line"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+AS_IT_IS: Kind = "as it is"
 SNR_DB = (0.0, 20.0)  # of the noise that is added
 BABBLE_SHARE = 0.5  # of noisy versions whose noise is other people's speech
+RT60_S = (0.2, 1.0)  # in which the sound of rooms dies away by 60 dB
+TELEPHONE_HZ = ((200.0, 400.0), (3000.0, 3600.0))  # between which the ends of telephone bands lie
+TELEPHONE_SHARE = 0.5  # of lines that are telephones; the others are codecs of the whole band
+TELEPHONE_CODECS = ("gsm", "mu-law", "a-law", "adpcm")
+WIDE_CODECS = ("opus", "mp3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,8 @@ class Condition:
 
     Attributes:
         duration_s: the length that it was cut to; None leaves it whole.
-        kind: as it is; with noise; or with its pauses emptied, filled with a faint noise or cut out, or with a digital
-            silence behind it.
+        kind: as it is; with noise; with its pauses emptied, filled with a faint noise or cut out, or with a digital
+            silence behind it; with the sound of a room; or over a telephone or through a codec.
     """
 
     duration_s: float | None
@@ -50,6 +57,23 @@ def conditions(durations_s: Sequence[float]) -> tuple[Condition, ...]:
     return tuple(Condition(length, kind) for kind in KINDS for length in lengths)
 
 
+def drawn_conditions(wanted: Sequence[Condition], samples: int, rng: np.random.Generator) -> tuple[Condition, ...]:
+    """Those of the conditions that are made of a recording: of every length as it is, else of one length for each kind.
+
+    Args:
+        wanted: what `conditions` gives.
+        samples: the length of the recording.
+        rng: of the lengths, which are drawn of those that the recording has.
+    """
+    possible = [one for one in wanted if one.duration_s is None or one.duration_s * SAMPLE_RATE <= samples]
+    drawn = [one for one in possible if one.kind == AS_IT_IS]
+    for kind in KINDS:
+        if kind != AS_IT_IS:
+            own = [one for one in possible if one.kind == kind]
+            drawn.append(own[rng.integers(len(own))])
+    return tuple(drawn)
+
+
 def make_versions(
     samples: Samples, wanted: Sequence[Condition], others: Sequence[Samples], seed: int
 ) -> Iterator[tuple[Condition, Samples]]:
@@ -59,7 +83,7 @@ def make_versions(
         samples: (samples,) the whole recording.
         wanted: what to make.
         others: recordings of other people, for babble; where there are none, all noise is coloured noise.
-        seed: of the places of cuts, the kinds of noise and its levels, and what is done to pauses.
+        seed: of the places of cuts, the kinds of noise and its levels, what is done to pauses, the rooms and the lines.
     """
     rng = np.random.default_rng(seed)
     for condition in wanted:
@@ -72,6 +96,10 @@ def make_versions(
             cut = _noisy(cut, others, rng)
         elif condition.kind == "other pauses":
             cut = treated(cut, TREATMENTS[rng.integers(len(TREATMENTS))], rng)
+        elif condition.kind == "in a room":
+            cut = _in_a_room(cut, rng)
+        elif condition.kind == "over a line":
+            cut = _over_a_line(cut, rng)
         yield condition, cut
 
 
@@ -82,6 +110,27 @@ def _noisy(samples: Samples, others: Sequence[Samples], rng: np.random.Generator
     draws, first = BatchDraws.of_whole_batch(int(rng.integers(2**62)), len(batch)), torch.tensor([0])
     is_babble = bool(others) and rng.random() < BABBLE_SHARE
     noise = babble(batch, first, draws) if is_babble else coloured_noise(first, len(samples), draws)
-    mixed = mix(batch[:1], noise, torch.tensor([rng.uniform(*SNR_DB)]))[0].numpy()
-    peak = float(np.abs(mixed).max())
-    return np.asarray(mixed / max(peak, 1.0), dtype=np.float32)  # louder than full scale would count as clipped
+    return _within_scale(mix(batch[:1], noise, torch.tensor([rng.uniform(*SNR_DB)])))
+
+
+def _in_a_room(samples: Samples, rng: np.random.Generator) -> Samples:
+    """The recording with the decaying sound of a room."""
+    draws, first = BatchDraws.of_whole_batch(int(rng.integers(2**62)), 1), torch.tensor([0])
+    responses = room_responses(torch.tensor([rng.uniform(*RT60_S)]), first, draws, RT60_S[1])
+    return _within_scale(reverberate(torch.from_numpy(samples)[None], responses))
+
+
+def _over_a_line(samples: Samples, rng: np.random.Generator) -> Samples:
+    """The recording over a telephone, or through a codec of the whole band."""
+    strength = float(rng.random())
+    if rng.random() < TELEPHONE_SHARE:
+        low_hz, high_hz = (float(rng.uniform(*ends)) for ends in TELEPHONE_HZ)
+        codec = CODECS[TELEPHONE_CODECS[rng.integers(len(TELEPHONE_CODECS))]]
+        return encoded(_within_scale(limit_band(torch.from_numpy(samples)[None], low_hz, high_hz)), codec, strength)
+    return encoded(samples, CODECS[WIDE_CODECS[rng.integers(len(WIDE_CODECS))]], strength)
+
+
+def _within_scale(waveform: torch.Tensor) -> Samples:
+    """(1, samples) -> (samples,), turned down where it is louder than full scale, which would count as clipped."""
+    samples = waveform[0].numpy()
+    return np.asarray(samples / max(float(np.abs(samples).max()), 1.0), dtype=np.float32)

@@ -1,6 +1,7 @@
 """Trial sets: trials of a list or of a validation set, with the recordings and the people behind their names."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class TrialSet:
         protocol: how enrolments or pairs were made.
         notes: what a reader of the figures should know about the list.
         speaker_names: (ids,) what the speakers are called; None where nobody said so.
+        collections: (ids,) which of the collections each name is of; empty where nobody said so.
+        collection_names: what the collections are called.
     """
 
     trials: TrialList
@@ -36,6 +39,30 @@ class TrialSet:
     protocol: str
     notes: tuple[str, ...] = ()
     speaker_names: tuple[str, ...] | None = None
+    collections: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    collection_names: tuple[str, ...] = ()
+
+    def in_collections(self, names: Sequence[str]) -> "TrialSet":
+        """The same trials, with the collection that each name (ids,) is of."""
+        collections, numbers = np.unique(names, return_inverse=True)
+        return replace(self, collections=numbers.astype(np.int64), collection_names=tuple(collections.tolist()))
+
+
+def collections_from_table(trial_set: TrialSet, path: Path) -> TrialSet:
+    """The trials with their collections, as a file of lines 'name collection' says.
+
+    Raises:
+        TrialError: it cannot be read, or lacks a name.
+    """
+    try:
+        table = read_table(path)
+    except OSError as error:
+        raise TrialError(f"{path}: cannot be read: {error.strerror or error}") from None
+    ids = trial_set.trials.ids
+    if lacking := [name for name in ids if name not in table]:
+        name = printable(lacking[0])
+        raise TrialError(f"{path}: does not say which collection '{name}' is of ({len(lacking)} names lack)")
+    return trial_set.in_collections([table[name] for name in ids])
 
 
 def trials_from_list(

@@ -1,0 +1,104 @@
+"""Calibrate a model over collections, and show what its probabilities are worth on a collection that was left out.
+
+    python benchmarks/unseen_collections.py CORPUS --model pretrained.onnx --out calibrated.onnx [--speakers 30]
+
+CORPUS is the development corpus. The collections are the five of val/, the phones of more/labelled (coswara) and the
+six of abroad/; none of their speakers was trained on. Utterances are taken as they are, and joined to 10 s; every pair
+within a collection is a trial (in wuw2, one speaker's come from different calls). Each recording is also cut, and taken
+with noise, other pauses, rooms and lines, for each side of a trial by itself (`sound-groove calibrate` says how).
+
+It writes the calibrated model and prints its table, in Markdown: every line is of the map that was fitted without that
+collection.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from verdicts import Piece, drawn, joined, read_table, trials_of
+
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.evaluation.calibrating import CalibrationSettings, Judged, calibrate
+from sound_groove.export.calibrated_file import write_calibrated
+from sound_groove.provenance import machine
+
+JOINED_S = 10.0
+PIECES = 80  # of a collection, about
+ABOUT = "twelve collections: five of the development corpus, coswara, and six from abroad; pairs within a collection"
+
+
+def main() -> None:
+    """Calibrate and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--speakers", type=int, default=30, help="of a collection, evenly spaced; all if fewer")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    encoder = SpeakerEncoder.load(arguments.model, threads=arguments.threads)
+    single: list[Piece] = []
+    long: list[Piece] = []
+    for rows in collections(arguments.corpus):
+        for pieces, found in ((single, joined(rows, 0.0)), (long, joined(rows, JOINED_S))):
+            pieces += chosen(found, arguments.speakers)
+    trial_set = trials_of(single, long).in_collections([piece.collection for piece in (*single, *long)])
+    settings = CalibrationSettings((1.0, 2.0, 5.0), threads=arguments.threads)
+    judged = calibrate(encoder, trial_set, ABOUT, settings)
+    write_calibrated(arguments.model, judged.score_map, arguments.out)
+    print(f"model {encoder.identity.name} {encoder.identity.hash[:12]}; {json.dumps(machine(arguments.threads))}")
+    print(
+        f"{judged.speakers} speakers, {judged.recordings} recordings; {json.dumps(judged.score_map.as_dict())[:1500]}\n"
+    )
+    print(table(judged))
+
+
+def collections(corpus: Path) -> Iterator[list[dict[str, str]]]:
+    """The rows of each collection's manifest, with whole paths."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for folder, wanted in (
+        (corpus, lambda row: row["split"] == "val"),
+        (corpus / "more", lambda row: row["corpus"] == "coswara"),
+        (corpus / "abroad", lambda row: True),
+    ):
+        for row in read_table(folder):
+            if wanted(row):
+                found.setdefault(row["corpus"], []).append(row)
+    yield from found.values()
+
+
+def chosen(pieces: list[Piece], most: int) -> list[Piece]:
+    """Pieces of at most so many speakers, as many of each as make half of a collection of about `PIECES`."""
+    speakers = sorted({piece.speaker for piece in pieces})
+    kept = {
+        speakers[place] for place in np.linspace(0, len(speakers) - 1, min(most, len(speakers))).round().astype(int)
+    }
+    return drawn([piece for piece in pieces if piece.speaker in kept], max(2, PIECES // 2 // len(kept)))
+
+
+def table(judged: Judged) -> str:
+    """What the map is worth on each collection that was left out, in Markdown."""
+    lines = [
+        "| collection, left out | trials (of one speaker) | EER % | Cllr | least | ECE % | strangers 'same' % | own "
+        "'different' % | within 1.15 x least + 0.05 |",
+        "| --- " * 9 + "|",
+    ]
+    within, shown = 0, []
+    for name, figures in judged.by_collection.items():
+        cost, least = figures["cllr"]["value"], figures["min_cllr"]["value"]
+        wrong = [100 * figures["verdicts"]["nontargets"]["same"], 100 * figures["verdicts"]["targets"]["different"]]
+        is_within = cost <= 1.15 * least + 0.05
+        within += is_within
+        shown.append((100 * figures["eer"]["value"], cost, least, 100 * figures["ece"], *wrong))
+        numbers = "{:.1f} | {:.3f} | {:.3f} | {:.1f} | {:.1f} | {:.1f}".format(*shown[-1])
+        counts = f"{figures['trials']:,} ({figures['targets']:,})"
+        lines.append(f"| {name} | {counts} | {numbers} | {'yes' if is_within else 'no'} |")
+    means = "{:.1f} | {:.3f} | {:.3f} | {:.1f} | {:.1f} | {:.1f}".format(*np.mean(shown, axis=0))
+    lines.append(f"| mean | | {means} | {within} of {len(shown)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

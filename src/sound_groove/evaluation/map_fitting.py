@@ -1,0 +1,151 @@
+"""Which map from score to log-likelihood ratio holds on what it was not fitted on: by leaving parts out.
+
+A part is a collection, or a fold of the speakers. Where the parts are collections they weigh the same; a measure enters
+the map only if that helps the collections that are left out; and the llr is kept within the bounds that serve these
+best, since no map knows how far its own evidence reaches in another collection.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.scoring.calibration import ScoreMap, fit_score_map
+from sound_groove.scoring.metrics import cllr
+from sound_groove.types import Labels, Scores
+
+LEAST_GAIN = 0.001  # bits of Cllr, in the mean over the parts left out, that a measure must be worth
+NOTHING_GAINED = 1e-4  # bits by which wider bounds may be worse and are still taken
+LOWEST_LLRS = tuple(-np.arange(1.5, 10.01, 0.5))
+HIGHEST_LLRS = tuple(np.arange(3.0, 12.01, 0.5))
+MOST_COMPARED = 3_000  # pairs of a part by which measures and bounds are chosen; more take minutes and change nothing
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPairs:
+    """Pairs of recordings that were scored.
+
+    Attributes:
+        scores: (P,) cosines.
+        labels: (P,) True = same speaker.
+        measures: by name, (P,) each.
+        first: (P,) the part that the first side is of.
+        second: (P,) that of the second side; within collections always the same.
+    """
+
+    scores: Scores
+    labels: Labels
+    measures: dict[str, Scores]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+
+    def kept(self, rows: Labels | NDArray[np.int64]) -> "ScoredPairs":
+        """Those that a mask (P,) keeps, or those in some rows."""
+        measures = {name: values[rows] for name, values in self.measures.items()}
+        return ScoredPairs(self.scores[rows], self.labels[rows], measures, self.first[rows], self.second[rows])
+
+    def llrs(self, score_map: ScoreMap) -> Scores:
+        """What a map says of them (P,)."""
+        return score_map.llr(self.scores, self.measures)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A map, and those of the same making that were fitted without one part each."""
+
+    score_map: ScoreMap
+    without: tuple[ScoreMap, ...]
+
+
+class Fitting:
+    """Fits maps on all parts but some.
+
+    Args:
+        pairs: to fit on.
+        parts: how many parts there are.
+        of_collections: whether the parts are collections.
+        prior: where on the score axis a map should be best.
+        seed: of the pairs by which measures and bounds are chosen.
+    """
+
+    def __init__(self, pairs: ScoredPairs, parts: int, of_collections: bool, prior: float, seed: int) -> None:
+        self.pairs, self.parts, self.of_collections, self.prior = pairs, parts, of_collections, prior
+        rng = np.random.default_rng(seed)
+        chosen = []
+        for part in range(parts):
+            own = np.flatnonzero((pairs.first == part) & (pairs.second == part))
+            for kind in (own[pairs.labels[own]], own[~pairs.labels[own]]):
+                chosen.append(rng.permutation(kind)[: MOST_COMPARED // 2])
+        self._few = pairs.kept(np.sort(np.concatenate(chosen)))
+
+    def fit(self, fitted_on: str) -> Fitted:
+        """The map, and those of the same making that were fitted without one part each.
+
+        The bounds of a map without a part are chosen without that part, too.
+        """
+        every = range(self.parts)
+        measures = self._chosen_measures() if self.of_collections else tuple(self.pairs.measures)
+        whole = self._fit(self.pairs, (), measures, fitted_on)
+        without = [self._fit(self.pairs, (part,), measures, "all parts but one") for part in every]
+        if self.of_collections:
+            whole = replace(whole, bounds=self._chosen_bounds(self._without_each(every, (), measures)))
+            for part in every:
+                others = [other for other in every if other != part]
+                bounds = self._chosen_bounds(self._without_each(others, (part,), measures))
+                without[part] = replace(without[part], bounds=bounds)
+        return Fitted(whole, tuple(without))
+
+    def _fit(self, pairs: ScoredPairs, without: Sequence[int], measures: Sequence[str], fitted_on: str) -> ScoreMap:
+        """The map of the pairs neither side of which is of these parts."""
+        kept = pairs.kept(~(np.isin(pairs.first, without) | np.isin(pairs.second, without))) if without else pairs
+        chosen = {name: kept.measures[name] for name in measures}
+        groups = kept.first if self.of_collections else None
+        return fit_score_map(kept.scores, kept.labels, fitted_on, self.prior, chosen, groups)
+
+    def _chosen_measures(self) -> tuple[str, ...]:
+        """Those that help the parts left out, the most helpful first."""
+        chosen: tuple[str, ...] = ()
+        best = self._cost(chosen)
+        while left := [name for name in self.pairs.measures if name not in chosen]:
+            costs = {name: self._cost((*chosen, name)) for name in left}
+            name = min(costs, key=lambda one: costs[one])
+            if costs[name] > best - LEAST_GAIN:
+                break
+            chosen, best = (*chosen, name), costs[name]
+        return chosen
+
+    def _cost(self, measures: Sequence[str]) -> float:
+        return _mean_cllr(self._without_each(range(self.parts), (), measures))
+
+    def _without_each(
+        self, parts: Sequence[int], without: Sequence[int], measures: Sequence[str]
+    ) -> list[tuple[Scores, Labels]]:
+        """For each part what a map says of it that was fitted without it, and without some others; and the labels."""
+        found = []
+        for part in parts:
+            own = self._few.kept((self._few.first == part) & (self._few.second == part))
+            found.append((own.llrs(self._fit(self._few, (*without, part), measures, "")), own.labels))
+        return found
+
+    def _chosen_bounds(self, left_out: Sequence[tuple[Scores, Labels]]) -> tuple[float, float]:
+        """The widest bounds within which the llrs of parts left out cost the least."""
+
+        def widest(ends: Sequence[float], least: bool) -> float:
+            costs = [
+                _mean_cllr(
+                    [(np.maximum(llrs, end) if least else np.minimum(llrs, end), labels) for llrs, labels in left_out]
+                )
+                for end in ends
+            ]
+            return float(
+                max(
+                    (end for end, cost in zip(ends, costs, strict=True) if cost <= min(costs) + NOTHING_GAINED), key=abs
+                )
+            )
+
+        return widest(LOWEST_LLRS, least=True), widest(HIGHEST_LLRS, least=False)
+
+
+def _mean_cllr(parts: Sequence[tuple[Scores, Labels]]) -> float:
+    return float(np.mean([cllr(llrs, labels) for llrs, labels in parts]))
