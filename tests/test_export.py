@@ -12,6 +12,8 @@ import pytest
 from costs import costs
 from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
+from sound_groove.encoder.torch_network import TorchNetwork
 from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.export import onnx_file
 from sound_groove.export.onnx_file import export_onnx
@@ -47,6 +49,27 @@ def test_the_file_gives_the_embeddings_of_the_encoder_one_by_one_and_in_batches(
             assert (found * expected).sum(axis=1).min() > 0.99999
             assert np.allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
     assert 0.99999 <= exported.worst_cosine <= 1.00001
+
+
+def test_the_file_tells_how_long_the_network_made_each_embedding(
+    run: Path, exported: ExportedFile, tmp_path: Path
+) -> None:
+    voices = [speak(made_up_speaker(9, number), 1, 3.0) for number in range(2)]
+    checkpoint = load_checkpoint(run)
+    raw = TorchNetwork.restore(checkpoint, "cpu", 1).embed_waveforms(voices, [0.0, 0.0])
+    session = onnxruntime.InferenceSession(str(exported.file))
+    names = [one.name for one in session.get_outputs()]
+    told = dict(zip(names, session.run(None, {"waveform": np.stack(voices)}), strict=True))
+    assert told["embedding_norm"] == pytest.approx(np.linalg.norm(raw, axis=1), rel=1e-4)
+    both = [Listener(SpeakerEncoder.load(path)).hear(voices[0]).facts.embedding_norm for path in (run, exported.file)]
+    assert both[0] is not None and both[1] == pytest.approx(both[0], rel=1e-4)
+
+    older = onnx.load(exported.file)
+    del older.graph.output[1]  # as files were before
+    onnx.save(older, tmp_path / "older.onnx")
+    heard = Listener(SpeakerEncoder.load(tmp_path / "older.onnx")).hear(voices[0])
+    assert heard.facts.embedding_norm is None
+    assert heard.embedding @ Listener(SpeakerEncoder.load(run)).hear(voices[0]).embedding > 0.99999
 
 
 def test_the_file_says_what_it_is(run: Path, exported: ExportedFile) -> None:
