@@ -122,6 +122,8 @@ def _range(schema: dict[str, Any]) -> str:
         return "a list of sections"
     if "items" in schema:
         return f"numbers, each {_range(schema['items']).removeprefix('number ')}"
+    if schema["type"] == "object":
+        return "names, each with a value"
     if schema["type"] == "array":
         if all(item["type"] == "integer" for item in schema["prefixItems"]):
             return "two whole numbers, from and to"

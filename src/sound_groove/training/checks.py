@@ -44,7 +44,7 @@ def check_start(recipe: Recipe) -> list[str]:
     if path is None:
         return []
     try:
-        there = load_checkpoint(path).header.network
+        there = load_checkpoint(path).configuration.model_dump()
     except SoundGrooveError as error:
         return [f"training.start_from: {error}"]
     return [

@@ -141,7 +141,7 @@ class ByEarPlan:
                 f"{self.visits.visits} to each crop",
                 f"judged by  {judge}",
                 *(f"note       {note}" for note in self.notes),
-                f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
+                f"network    {recipe.network.kind}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}",
                 f"device     {self.device}, {precision_summary(recipe, self.device, self.precision, self.resumes)}",
             ]
