@@ -292,10 +292,10 @@ class RiseConfiguration(Section):
 
 
 class MarginConfiguration(RiseConfiguration):
-    """The margin of AAM-Softmax over the epochs: `initial` until `start_epoch`, `final` from `end_epoch` on.
+    """The margin of the loss over the epochs: `initial` until `start_epoch`, `final` from `end_epoch` on.
 
     Attributes:
-        initial: margin in radians before the rise.
+        initial: margin before the rise, in radians (of SphereFace2 in cosines, unless `loss.margin_of` is "angle").
         final: margin in radians after it.
         start_epoch: epoch (may be a fraction, counted from 0) at which the rise begins.
         end_epoch: epoch at which it ends.
@@ -310,7 +310,7 @@ class MarginConfiguration(RiseConfiguration):
 
 
 class ScaleConfiguration(RiseConfiguration):
-    """The scale of AAM-Softmax, by which cosines are multiplied, over the epochs; a number alone keeps it as it is.
+    """The scale of the loss, by which cosines are multiplied, over the epochs; a number alone keeps it as it is.
 
     Attributes:
         initial: scale before the rise.
@@ -332,10 +332,11 @@ class ScaleConfiguration(RiseConfiguration):
 
 
 class LossConfiguration(Section):
-    """AAM-Softmax (Deng et al. 2019), with the options of sub-centres and of the inter-top-k penalty.
+    """What is learnt from labels: AAM-Softmax (Deng et al. 2019), with the option of the inter-top-k penalty, or
+    SphereFace2 (Wen et al. 2022); both with the option of sub-centres.
 
     Attributes:
-        kind: the only one so far.
+        kind: "aam_softmax", one choice among all speakers; or "sphereface2", a question for each of them.
         scale: s, by which cosines are multiplied; a number, or how it changes over the epochs.
         subcenters: centres per speaker (Deng et al. 2020); 1 is plain AAM-Softmax.
         margin: the margin over the epochs.
@@ -343,14 +344,21 @@ class LossConfiguration(Section):
             0 = none.
         penalty: how much nearer they are made to seem, in radians. It rises as the margin does: it is in full force
             when the margin has reached its final value.
+        balance: for "sphereface2", the share of the right speaker's question in the loss; the others have the rest.
+        exponent: for "sphereface2", t: how far apart the scores of like and unlike are drawn.
+        margin_of: for "sphereface2", whether the margin is one of cosines ("cosine"; usual are 0.2, and 0.3 for tuning)
+            or of angles in radians ("angle"; 0.15 and 0.25).
     """
 
-    kind: Literal["aam_softmax"] = "aam_softmax"
+    kind: Literal["aam_softmax", "sphereface2"] = "aam_softmax"
     scale: ScaleConfiguration = ScaleConfiguration()
     subcenters: Annotated[int, Field(ge=1, le=16)] = 1
     margin: MarginConfiguration = MarginConfiguration()
     top_k: Annotated[int, Field(ge=0, le=100)] = 0
     penalty: Annotated[float, Field(ge=0, lt=1.5)] = 0.06
+    balance: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    exponent: Annotated[int, Field(ge=1, le=20)] = 3
+    margin_of: Literal["cosine", "angle"] = "cosine"
 
 
 class UnheardConfiguration(Section):

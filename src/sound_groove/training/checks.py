@@ -92,6 +92,8 @@ def check_batches(recipe: Recipe) -> list[str]:
             f"data.sampler.companions: {sampler.speakers} speakers a batch cannot be groups of "
             f"{1 + sampler.companions}, each speaker with {sampler.companions} others"
         )
+    if recipe.loss.kind == "sphereface2" and recipe.loss.top_k:
+        problems.append("loss.top_k: penalises in aam_softmax alone, and loss.kind is sphereface2; set it to 0")
     speeds_differ = len(recipe.augmentation.speeds) > 1
     if recipe.data.input == "features" and (recipe.augmentation.changes_waveforms or speeds_differ):
         problems.append("augmentation: works on waveforms, and data.input is 'features'; switch one of them off")
