@@ -59,7 +59,8 @@ COMMANDS = """# The command line
 | 3 | `speakers remove`: removed, and remains are left for now; give the command again |
 | 130 | interrupted with Ctrl-C |
 
-`--debug`, before or after the verb, shows the traceback of an error. What the verbs write is described in
+`--debug`, before or after the verb, shows the traceback of an error. `--module M`, before or after it, lets code of a
+Python module or file be run for [a network of one's own](own-network.md). What the verbs write is described in
 [files.md](files.md), how to read what `verify` finds in [reports.md](reports.md).
 """
 

@@ -109,7 +109,7 @@ def test_an_unknown_key_or_choice_gets_the_nearest_valid_name(tmp_path: Path, wo
         ("name.first=x", "'name.first=x' sets a part of 'name', which the recipe gives as 'mine'"),
         (
             "loss=aam",
-            "loss: is a section with settings of its own (kind, scale, subcenters, margin, top_k, penalty)",
+            "loss: is a section with settings of its own (kind, scale, subcenters, margin, top_k, penalty, balance",
         ),
         ("augmentation.snr_db=3", "augmentation.snr_db: must be two numbers, [low, high], given 3"),
         ("augmentation.snr_db=[3]", "augmentation.snr_db: must be two numbers, [low, high], given [3]"),

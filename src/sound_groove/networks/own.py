@@ -106,12 +106,13 @@ def _module(name: str, class_name: str) -> ModuleType:
 
 
 def _from_file(name: str, path: Path) -> ModuleType:
-    """The module that a file is, imported once."""
+    """The module that a file is, imported once; under a name that no library has."""
+    name = f"sound_groove_own_{name}"
     there = sys.modules.get(name)
     if there is not None:
-        if Path(getattr(there, "__file__", None) or "").resolve() == path.resolve():
+        if there.__file__ is not None and Path(there.__file__).resolve() == path.resolve():
             return there
-        raise ImportError(f"another module is called {name}; give the file another name")
+        raise ImportError("another file of this name was loaded before")
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None or not path.is_file():
         raise ImportError("there is no such file")

@@ -24,6 +24,7 @@ from sound_groove.training.checks import (
     check_device,
     check_files,
     check_folder,
+    check_own_network,
     check_shards,
     check_start,
 )
@@ -172,6 +173,7 @@ def plan_by_ear(
     problems += check_batches(recipe)
     if trains:
         problems += [*check_folder(run, resume, force), *check_device(recipe, precision)]
+        problems += check_own_network(recipe)
         problems += [] if resume else check_start(recipe)
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
     prepared, ids = collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
