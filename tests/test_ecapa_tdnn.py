@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sound_groove.errors import ConfigurationError
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.ecapa_tdnn import AttentiveStatistics, EcapaTdnn, Res2Conv, SqueezeExcitation
+from sound_groove.networks.ecapa_tdnn import EcapaTdnn, Res2Conv, SqueezeExcitation
+from sound_groove.networks.pooling import AttentiveStatistics
 from sound_groove.recipe.schema import NetworkConfiguration
 
 
@@ -159,7 +160,7 @@ def test_weights_load_strictly() -> None:
 
 def test_an_unknown_architecture_gets_the_nearest_name() -> None:
     with pytest.raises(ConfigurationError, match=r"no network called 'ecapa_tdn'; did you mean 'ecapa_tdnn'\?"):
-        build_network(NetworkConfiguration(architecture="ecapa_tdn"))
+        build_network(NetworkConfiguration(kind="ecapa_tdn"))
 
 
 def test_channels_that_do_not_make_8_groups_are_refused() -> None:

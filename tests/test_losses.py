@@ -1,14 +1,16 @@
 """The loss: against values worked by hand, at its edges, and against the plain softmax."""
 
 import math
+from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sound_groove.errors import TrainingError
-from sound_groove.networks.losses import AamSoftmax
+from sound_groove.networks.losses import AamSoftmax, SphereFace2
 
 
 def at_angle(*radians: float) -> Tensor:
@@ -215,3 +217,59 @@ def test_it_learns_to_tell_two_voices_apart() -> None:
         value.backward()
         optimizer.step()
     assert cosines.argmax(dim=1).tolist() == [0, 1]
+
+
+def sphere_of_two(**settings: float) -> SphereFace2:
+    """Classes at the angles 0 and 90 degrees."""
+    loss = SphereFace2(2, 2, **settings)  # type: ignore[arg-type]
+    loss.weight.data = at_angle(0.0, math.pi / 2)
+    return loss
+
+
+def test_sphereface2_worked_by_hand() -> None:
+    # At 0 degrees: cosines 1 and 0. With exponent 1 g(z) = z, so with scale 2 and no margin the right class gives
+    # ln(1 + e^-2) = 0.126928 and the wrong one ln(1 + e^0) = 0.693147; half of each is 0.410038.
+    value, cosines = sphere_of_two(scale=2.0, margin=0.0, balance=0.5, exponent=1)(at_angle(0.0), torch.tensor([0]))
+    assert value.item() == pytest.approx(0.410038, abs=1e-5)
+    assert cosines[0].tolist() == pytest.approx([1.0, 0.0], abs=1e-6)
+    # With exponent 3, g(0) = 2 / 8 - 1 = -0.75 and g(1) = 1; margin 0.2: ln(1 + e^(-2 x 0.8)) = 0.183901 and
+    # ln(1 + e^(2 x -0.55)) = 0.287336, of which 0.7 and 0.3 are 0.214931.
+    value, _ = sphere_of_two(scale=2.0, margin=0.2, balance=0.7, exponent=3)(at_angle(0.0), torch.tensor([0]))
+    assert value.item() == pytest.approx(0.7 * 0.183901 + 0.3 * 0.287336, abs=1e-5)
+
+
+@pytest.mark.parametrize("margin_of", ["cosine", "angle"])
+def test_sphereface2_equals_its_formula_in_numpy(margin_of: Literal["cosine", "angle"]) -> None:
+    generator = np.random.default_rng(1)
+    embeddings, weight, labels = generator.normal(size=(6, 8)), generator.normal(size=(5, 8)), [0, 4, 2, 2, 1, 3]
+    loss = SphereFace2(8, 5, scale=20.0, margin=0.15, balance=0.6, exponent=2, margin_of=margin_of)
+    loss.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.tensor(-0.4)})
+    total = 0.0
+    for embedding, label in zip(embeddings, labels, strict=True):
+        for number, centre in enumerate(weight):
+            cosine = embedding @ centre / np.linalg.norm(embedding) / np.linalg.norm(centre)
+            sign = 1 if number == label else -1
+            if margin_of == "angle":
+                cosine = np.cos(np.arccos(cosine) + sign * 0.15)
+            spread = 2 * ((cosine + 1) / 2) ** 2 - 1 - (sign * 0.15 if margin_of == "cosine" else 0)
+            share = 0.6 if number == label else 0.4
+            total += share * np.log(1 + np.exp(-sign * (20 * spread - 0.4)))
+    value, _ = loss(torch.from_numpy(embeddings), torch.tensor(labels))
+    assert value.item() == pytest.approx(total / 6, rel=1e-5)
+
+
+def test_sphereface2_learns_and_its_gradients_are_finite_everywhere() -> None:
+    loss = SphereFace2(2, 3, margin_of="angle")
+    embeddings = torch.cat((at_angle(0.0, math.pi), torch.zeros(1, 2), 1e6 * loss.weight.detach()[:1]))
+    embeddings.requires_grad_()
+    optimizer = torch.optim.SGD([loss.weight, loss.bias], lr=0.1)
+    values = []
+    for _ in range(20):
+        value, _ = loss(embeddings, torch.tensor([0, 1, 2, 0]))
+        optimizer.zero_grad()
+        value.backward()
+        for gradient in (loss.weight.grad, loss.bias.grad, embeddings.grad):
+            assert gradient is not None and gradient.isfinite().all()
+        optimizer.step()
+        values.append(value.item())
+    assert values[-1] < 0.5 * values[0]

@@ -720,7 +720,7 @@ def test_all_that_stands_against_a_recipe_is_said_at_once(prepared: Path, tmp_pa
     (tmp_path / "full" / "thesis.txt").touch()
     recipe = tiny_recipe(
         prepared,
-        network__architecture="ecapa_tdn",
+        network__kind="ecapa_tdn",
         data__sampler={"speakers": 9, "utterances": 2},
         training__precision="fp16",
         training__gradient_accumulation=4,
@@ -734,7 +734,7 @@ def test_all_that_stands_against_a_recipe_is_said_at_once(prepared: Path, tmp_pa
         "training.gradient_accumulation",
         "learning_rate.warmup_epochs",
         "learning_rate.final",
-        "network.architecture",
+        "network.kind",
         "data.sampler.speakers",
     ]
     assert "did you mean 'ecapa_tdnn'?" in found[5]

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from sound_groove._version import __version__
 from sound_groove.cli.output import say
 from sound_groove.errors import ConfigurationError, SoundGrooveError, UsageError, nearest, printable
+from sound_groove.networks.own import allow_modules
 from sound_groove.terminal import guarded_streams
 
 VERBS = (
@@ -116,6 +117,12 @@ def build_parser(words: Sequence[str] = ()) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sound-groove {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
+    parser.add_argument(
+        "--module",
+        metavar="M",
+        action="append",
+        help="let code of this Python module, or file, be run for a network of your own (may be given again)",
+    )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     first = next((word for word in words if not word.startswith("-")), "")
     for verb in (first,) if first in VERBS else VERBS:
@@ -134,9 +141,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         the parser itself refuses (2), and `--help` (0), leave by SystemExit.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words  # accepted after the verb too
-    with guarded_streams():
-        return _status([word for word in words if word != "--debug"], debug)
+    debug = "--debug" in words  # accepted after the verb too, as --module is
+    modules, words = named_modules([word for word in words if word != "--debug"])
+    with guarded_streams(), allow_modules(*modules):
+        return _status(words, debug)
+
+
+def named_modules(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The modules that a command line names, and its other words; what is not complete is left to the parser."""
+    modules, others, rest = [], [], list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--module=") and word != "--module=":
+            modules.append(word.removeprefix("--module="))
+        elif word == "--module" and rest and not rest[0].startswith("-"):
+            modules.append(rest.pop(0))
+        else:
+            others.append(word)
+    return modules, others
 
 
 def _status(words: list[str], debug: bool) -> int:

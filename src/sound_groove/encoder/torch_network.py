@@ -13,7 +13,6 @@ from sound_groove.errors import CheckpointError, UsageError
 from sound_groove.networks.checkpoint import Checkpoint, restore_network
 from sound_groove.networks.features import KaldiFbank, Normalization, frame_count
 from sound_groove.networks.torch_threads import torch_threads
-from sound_groove.recipe.schema import NetworkConfiguration
 
 
 class TorchNetwork:
@@ -71,7 +70,7 @@ class TorchNetwork:
             network = restore_network(checkpoint).to(device)
         except (RuntimeError, AssertionError) as error:  # torch raises either
             raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
-        settings = NetworkConfiguration.model_validate(checkpoint.header.network)
+        settings = checkpoint.configuration
         front_end = settings.floor_db, settings.silence_share
         return cls(network, settings.embedding_size, settings.feature_size, threads, *front_end)
 

@@ -77,7 +77,7 @@ def _halves(samples: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     Rows of one frame shift are cut and joined: whole rows are copied, where an index would fetch sample by sample.
     """
     rows = torch.unflatten(samples, 1, (frames + 2, FRAME_SHIFT))  # (B, T + 2, 160)
-    here, next_row, last = rows[:, :frames], rows[:, 1 : frames + 1], rows[:, 2:]
+    here, next_row, last = rows[:, :-2], rows[:, 1:-1], rows[:, 2:]
     rest = _HALF - FRAME_SHIFT
     first = torch.cat((here, next_row[..., :rest]), dim=2)
     second = torch.cat((next_row[..., rest:], last[..., : FRAME_LENGTH - 2 * FRAME_SHIFT]), dim=2)
@@ -88,5 +88,5 @@ def _means(samples: Tensor, frames: int) -> Tensor:
     """(B, (T + 2) 160) -> the mean of each frame (B, T, 1), from sums of half a shift each."""
     sums = torch.unflatten(samples, 1, (frames + 2, 2, FRAME_SHIFT // 2)).sum(dim=3)  # (B, T + 2, 2)
     both = sums.sum(dim=2, keepdim=True)
-    total: Tensor = both[:, :frames] + both[:, 1 : frames + 1] + sums[:, 2:, :1]
+    total: Tensor = both[:, :-2] + both[:, 1:-1] + sums[:, 2:, :1]
     return total / FRAME_LENGTH

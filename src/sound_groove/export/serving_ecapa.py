@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sound_groove.networks.ecapa_tdnn import LEAST_VARIANCE, AttentiveStatistics, ConvReluNorm, EcapaTdnn, SeRes2Block
+from sound_groove.networks.ecapa_tdnn import ConvReluNorm, EcapaTdnn, SeRes2Block
+from sound_groove.networks.pooling import LEAST_VARIANCE, AttentiveStatistics
 
 # Parts of these names belong to products that are made once an utterance, not for each frame.
 ONCE_AN_UTTERANCE = ("squeeze", "excite", "of_context", "embedding")
@@ -132,6 +133,7 @@ class _Pooling(nn.Module):
         channels = weight.shape[1] // 3
         self.of_frame = _Product(weight[:, :channels], pooling.hidden.bias)
         self.of_context = _Product(weight[:, channels:], None)
+        self.unbiased = pooling.unbiased
         scores = pooling.scores.weight.detach().squeeze(2)  # (C, 128)
         self.scores = _Product(scores, None)
         self.is_bounded = float(scores.abs().sum(dim=1).max()) < _LARGEST_EXPONENT
@@ -141,7 +143,10 @@ class _Pooling(nn.Module):
         size = x.shape[:2]
         mean = _mean(x)  # (B, C)
         centred = x - mean.unsqueeze(1)
-        context = torch.cat((mean, _deviation(_mean(centred * centred))), dim=1)  # (B, 2 C)
+        spread = _mean(centred * centred)
+        if self.unbiased:
+            spread = spread * (size[1] / (size[1] - 1))
+        context = torch.cat((mean, _deviation(spread)), dim=1)  # (B, 2 C)
         hidden = torch.unflatten(self.of_frame(x.flatten(0, 1)), 0, size) + self.of_context(context).unsqueeze(
             1
         )  # (B, T, 128)

@@ -26,7 +26,7 @@ class WaveformModel(nn.Module):
         super().__init__()
         size = int(checkpoint.header.network["embedding_size"])
         self.network = restore_network(checkpoint)
-        self.front_end = KaldiFbank().eval()
+        self.front_end = KaldiFbank(checkpoint.configuration.feature_size).eval()
         self.normalization = Normalization(checkpoint.floor_db, self.front_end.num_mel_bins)
         self.is_centred = checkpoint.centre is not None
         centre = torch.zeros(size) if checkpoint.centre is None else torch.from_numpy(checkpoint.centre)

@@ -4,7 +4,7 @@ Every network is built from a `NetworkConfiguration` alone and is called with fe
 batch, the lengths (B,) in frames. It returns embeddings that are not normalised.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -12,30 +12,78 @@ from torch import nn
 from sound_groove.errors import ConfigurationError, nearest
 from sound_groove.networks.campplus import CamPlusPlus
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
+from sound_groove.networks.eres2netv2 import ERes2NetV2
+from sound_groove.networks.own import build_own, is_own
+from sound_groove.networks.redimnet2 import ReDimNet2
+from sound_groove.networks.resnet import DEPTHS, ResNet
 
 if TYPE_CHECKING:
     from sound_groove.recipe.schema import NetworkConfiguration
 
+_WORDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number such as 0.5"}
+
+Options = Mapping[str, bool | int | float | str]
+
 
 def _ecapa_tdnn(configuration: "NetworkConfiguration") -> nn.Module:
+    options = _checked(configuration, {"unbiased": False})
     return EcapaTdnn(
+        feature_size=configuration.feature_size,
+        channels=configuration.channels,
+        embedding_size=configuration.embedding_size,
+        unbiased=bool(options["unbiased"]),
+    )
+
+
+def _campplus(configuration: "NetworkConfiguration") -> nn.Module:
+    options = _checked(configuration, {"epsilon": 0.0})
+    return CamPlusPlus(
+        feature_size=configuration.feature_size,
+        channels=configuration.channels,
+        embedding_size=configuration.embedding_size,
+        epsilon=float(options["epsilon"]),
+    )
+
+
+def _resnet(configuration: "NetworkConfiguration") -> nn.Module:
+    _checked(configuration, {})
+    return ResNet(
+        depth=int(configuration.kind.removeprefix("resnet")),
         feature_size=configuration.feature_size,
         channels=configuration.channels,
         embedding_size=configuration.embedding_size,
     )
 
 
-def _campplus(configuration: "NetworkConfiguration") -> nn.Module:
-    return CamPlusPlus(
+def _eres2netv2(configuration: "NetworkConfiguration") -> nn.Module:
+    options = _checked(configuration, {"width": 26, "scale": 2, "expansion": 2})
+    return ERes2NetV2(
         feature_size=configuration.feature_size,
         channels=configuration.channels,
         embedding_size=configuration.embedding_size,
+        width=int(options["width"]),
+        scale=int(options["scale"]),
+        expansion=int(options["expansion"]),
+    )
+
+
+def _redimnet2(configuration: "NetworkConfiguration") -> nn.Module:
+    options = _checked(configuration, {"group_norm": False})
+    return ReDimNet2(
+        size=configuration.size or "b0",
+        feature_size=configuration.feature_size,
+        channels=configuration.channels,
+        embedding_size=configuration.embedding_size,
+        group_norm=bool(options["group_norm"]),
     )
 
 
 ARCHITECTURES: dict[str, Callable[["NetworkConfiguration"], nn.Module]] = {
     "campplus": _campplus,
     "ecapa_tdnn": _ecapa_tdnn,
+    "eres2netv2": _eres2netv2,
+    "redimnet2": _redimnet2,
+    **{f"resnet{depth}": _resnet for depth in DEPTHS},
 }
 
 
@@ -46,12 +94,36 @@ def build_network(configuration: "NetworkConfiguration") -> nn.Module:
         configuration: names the architecture and gives its sizes.
 
     Raises:
-        ConfigurationError: there is no such architecture, or it cannot have these sizes.
+        ConfigurationError: there is no such architecture, it cannot have these sizes or options, or it is one's own and
+            its module was not named or is not there (`sound_groove.networks.own`).
     """
-    build = ARCHITECTURES.get(configuration.architecture)
+    if is_own(configuration.kind):
+        return build_own(configuration)
+    build = ARCHITECTURES.get(configuration.kind)
     if build is None:
-        hint = nearest(configuration.architecture, list(ARCHITECTURES))
-        raise ConfigurationError(
-            "network", [f"architecture: there is no network called '{configuration.architecture}'; {hint}"]
-        )
+        hint = nearest(configuration.kind, list(ARCHITECTURES))
+        raise ConfigurationError("network", [f"kind: there is no network called '{configuration.kind}'; {hint}"])
     return build(configuration)
+
+
+def _checked(configuration: "NetworkConfiguration", defaults: Options) -> Options:
+    """The options of a network, each of the type that its default has.
+
+    Raises:
+        ConfigurationError: with every mistake.
+    """
+    problems = []
+    for name, value in configuration.options.items():
+        if name not in defaults:
+            hint = nearest(name, list(defaults)) if defaults else "it has none"
+            problems.append(f"options.{name}: {configuration.kind} has no such option; {hint}")
+        elif type(value) is not type(defaults[name]):
+            wanted = _WORDS[type(defaults[name])]
+            problems.append(f"options.{name}: must be {wanted}, given {value!r}")
+        elif type(value) is int and not 1 <= value <= 256:
+            problems.append(f"options.{name}: must lie between 1 and 256, given {value}")
+        elif type(value) is float and not 0.0 <= value <= 1.0:
+            problems.append(f"options.{name}: must lie between 0 and 1, given {value}")
+    if problems:
+        raise ConfigurationError("network", problems)
+    return {**defaults, **configuration.options}

@@ -6,9 +6,9 @@ is a time-delay network whose layers each see the outputs of all before them in 
 and scale what they compute by a mask that comes from the whole utterance and from the 100 frames around (`ContextMask`,
 section 2.2). Mean and deviation over time, a linear layer and a normalisation without weights make the embedding.
 
-Sizes, order of the operations and names of the weights are those of 3D-Speaker, so that its published state
-dictionaries load strictly. One size stands for all: C = 512 is the published network, and the growth of the dense
-blocks (C / 16), their bottleneck (C / 4) and the channels of the head (C / 16) follow it.
+Sizes, order of the operations, first weights and names of the weights are those of 3D-Speaker, so that its published
+state dictionaries load strictly, and WeSpeaker's too. One size stands for all: C = 512 is the published network, and
+the growth of the dense blocks (C / 16), their bottleneck (C / 4) and the channels of the head (C / 16) follow it.
 """
 
 import torch
@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sound_groove.errors import ConfigurationError
-from sound_groove.networks.features import frame_mask
+from sound_groove.networks.masks import masked, real_frames, strided
+from sound_groove.networks.pooling import frame_count, mean_and_variance
+from sound_groove.networks.resnet import BasicBlock
 
 _BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers and dilation of each dense block
 _GROWTH = 16  # the share of C, as its divisor, that each dense layer adds
@@ -36,6 +38,7 @@ class CamPlusPlus(nn.Module):
         feature_size: F, features of a frame; a multiple of 8.
         channels: C, channels that are pooled; a multiple of 16. 512 is the published one.
         embedding_size: D.
+        epsilon: is added to the variances that are pooled: 1e-7 in WeSpeaker's version of the network.
 
     Raises:
         ConfigurationError: channels is not a multiple of 16, or feature_size not one of 8.
@@ -44,7 +47,9 @@ class CamPlusPlus(nn.Module):
     torch.Size([2, 4])
     """
 
-    def __init__(self, feature_size: int = 80, channels: int = 512, embedding_size: int = 192) -> None:
+    def __init__(
+        self, feature_size: int = 80, channels: int = 512, embedding_size: int = 192, epsilon: float = 0.0
+    ) -> None:
         super().__init__()
         problems = []
         if channels % _GROWTH:
@@ -55,7 +60,12 @@ class CamPlusPlus(nn.Module):
             raise ConfigurationError("network", problems)
         growth = channels // _GROWTH
         self.head = ConvolutionHead(growth)
-        self.xvector = DenseTimeDelay(growth * feature_size // _FREQUENCY_STRIDE, growth, embedding_size)
+        self.xvector = DenseTimeDelay(growth * feature_size // _FREQUENCY_STRIDE, growth, embedding_size, epsilon)
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                nn.init.kaiming_normal_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embeddings of a batch.
@@ -69,7 +79,7 @@ class CamPlusPlus(nn.Module):
         Returns:
             (B, D), not normalised.
         """
-        mask = None if lengths is None else frame_mask(lengths, features.shape[1]).unsqueeze(1)  # (B, 1, T)
+        mask = real_frames(lengths, features.shape[1])  # (B, 1, T)
         embedding: Tensor = self.xvector(self.head(features.transpose(1, 2), mask), mask)
         return embedding
 
@@ -81,46 +91,26 @@ class ConvolutionHead(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(1, channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.layer1 = nn.ModuleList((ResidualBlock(channels, stride=2), ResidualBlock(channels)))
-        self.layer2 = nn.ModuleList((ResidualBlock(channels, stride=2), ResidualBlock(channels)))
+        self.layer1 = nn.ModuleList((BasicBlock(channels, channels, (2, 1)), BasicBlock(channels, channels)))
+        self.layer2 = nn.ModuleList((BasicBlock(channels, channels, (2, 1)), BasicBlock(channels, channels)))
         self.conv2 = nn.Conv2d(channels, channels, 3, stride=(2, 1), padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, F, T) and the mask (B, 1, T) of the real frames -> (B, C F / 8, T)."""
-        y = F.relu(self.bn1(self.conv1(_masked(x, mask).unsqueeze(1))))  # (B, C, F, T)
+        y = F.relu(self.bn1(self.conv1(masked(x, mask).unsqueeze(1))))  # (B, C, F, T)
         for block in (*self.layer1, *self.layer2):
             y = block(y, mask)
-        y = F.relu(self.bn2(self.conv2(_masked(y, mask))))  # (B, C, F / 8, T)
+        y = F.relu(self.bn2(self.conv2(masked(y, mask))))  # (B, C, F / 8, T)
         return y.flatten(1, 2)
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions and what they leave out, the frequency axis divided by `stride`: (B, C, F, T) -> the same."""
-
-    def __init__(self, channels: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, stride=(stride, 1), padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.shortcut = nn.Sequential()
-        if stride != 1:
-            projection = nn.Conv2d(channels, channels, 1, stride=(stride, 1), bias=False)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels))
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, C, F, T) -> (B, C, F / stride, T)."""
-        y = F.relu(self.bn1(self.conv1(_masked(x, mask))))
-        y = self.bn2(self.conv2(_masked(y, mask)))
-        return F.relu(y + self.shortcut(x))
 
 
 class DenseTimeDelay(nn.Module):
     """From the frames that the head leaves to an embedding, at half the frame rate: (B, C', T) -> (B, D)."""
 
-    def __init__(self, channels_in: int, growth: int, embedding_size: int) -> None:
+    def __init__(self, channels_in: int, growth: int, embedding_size: int, epsilon: float) -> None:
         super().__init__()
+        self.epsilon = epsilon
         channels = _WIDENING * growth
         self.tdnn = TimeDelayLayer(channels_in, channels)
         for number, (layers, dilation) in enumerate(_BLOCKS, 1):
@@ -133,12 +123,12 @@ class DenseTimeDelay(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, C', T) and the mask (B, 1, T) of the real frames -> (B, D)."""
-        x = self.tdnn(_masked(x, mask))  # (B, C, T / 2)
-        mask = None if mask is None else mask[..., ::2]  # frame t of the output stands on frame 2 t of the input
+        x = self.tdnn(masked(x, mask))  # (B, C, T / 2)
+        mask = strided(mask, 2)
         for number in range(1, len(_BLOCKS) + 1):
             x = self.get_submodule(f"block{number}")(x, mask)
             x = self.get_submodule(f"transit{number}")(x)
-        embedding: Tensor = self.dense(_statistics(self.out_nonlinear(x), mask))
+        embedding: Tensor = self.dense(_statistics(self.out_nonlinear(x), mask, self.epsilon))
         return embedding
 
 
@@ -213,7 +203,7 @@ class ContextMask(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, C, T) -> (B, G, T)."""
-        x = _masked(x, mask)
+        x = masked(x, mask)
         frames = x.shape[2]
         counts = x.new_ones(1, 1, frames) if mask is None else mask.to(x.dtype)  # (1 or B, 1, T)
         sums, real = _segment_sums(x), _segment_sums(counts)  # (B, C, segments), (1 or B, 1, segments)
@@ -253,26 +243,14 @@ class EmbeddingLayer(nn.Module):
         return y
 
 
-def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, ..., T) with zeros in the frames that are padding: a single utterance has zeros beyond its end."""
-    if mask is None:
-        return x
-    return x.masked_fill(~(mask if x.dim() == 3 else mask.unsqueeze(1)), 0.0)
-
-
 def _segment_sums(x: Tensor) -> Tensor:
     """(B, C, T) -> (B, C, segments): sums over 100 frames each, the last over what is left."""
     padded = F.pad(x, (0, -x.shape[2] % _SEGMENT))
     return torch.unflatten(padded, 2, (-1, _SEGMENT)).sum(dim=3)
 
 
-def _statistics(x: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, C, T) -> (B, 2 C): means over the real frames, then unbiased deviations, in float32 at least."""
-    x = _masked(x, mask).to(torch.promote_types(x.dtype, torch.float32))
-    count = x.new_full((1, 1), x.shape[2]) if mask is None else mask.sum(dim=2).to(x.dtype)  # (1 or B, 1)
-    mean = x.sum(dim=2) / count  # (B, C)
-    centred = _masked(x - mean.unsqueeze(2), mask)
-    variance = centred.square().sum(dim=2) / (count - 1.0).clamp(min=1.0)
-    deviation = variance.clamp(min=_LEAST_VARIANCE).sqrt()
-    deviation = torch.where(count > 1.0, deviation, _DEVIATION_OF_ONE)
-    return torch.cat((mean, deviation), dim=1)
+def _statistics(x: Tensor, mask: Tensor | None, epsilon: float) -> Tensor:
+    """(B, C, T) -> (B, 2 C): means over the real frames, then unbiased deviations."""
+    mean, variance = mean_and_variance(x, mask)
+    deviation = (variance + epsilon).clamp(min=_LEAST_VARIANCE).sqrt()
+    return torch.cat((mean, torch.where(frame_count(x, mask) > 1.0, deviation, _DEVIATION_OF_ONE)), dim=1)

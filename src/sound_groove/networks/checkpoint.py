@@ -102,6 +102,20 @@ class Checkpoint:
         return ModelIdentity(self.header.name, self.hash)
 
     @property
+    def configuration(self) -> NetworkConfiguration:
+        """What builds its network.
+
+        Raises:
+            CheckpointError: it is not valid.
+        """
+        try:
+            return NetworkConfiguration.model_validate(self.header.network)
+        except ValidationError as error:
+            name = printable(str(self.path))
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise CheckpointError(f"{name}: its network configuration is not valid ({printable(problems)})") from error
+
+    @property
     def score_map(self) -> ScoreMap | None:
         """From cosine score to log-likelihood ratio, or None when the file carries none.
 
@@ -256,11 +270,7 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
     from sound_groove.networks.architectures import build_network
 
     name = printable(str(checkpoint.path))
-    try:
-        configuration = NetworkConfiguration.model_validate(checkpoint.header.network)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise CheckpointError(f"{name}: its network configuration is not valid ({printable(problems)})") from error
+    configuration = checkpoint.configuration
     try:
         with torch.random.fork_rng(devices=[]):  # the initial weights must not draw from the caller's generator
             network = build_network(configuration)
@@ -269,9 +279,8 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
     except (RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{name}: its network does not fit in memory") from error
     state = checkpoint.group(NETWORK)
-    mismatch = _mismatch(network.state_dict(), state)
-    if mismatch:
-        raise CheckpointError(f"{name}: its weights are not those of its network: {mismatch}")
+    if difference := mismatch(network.state_dict(), state):
+        raise CheckpointError(f"{name}: its weights are not those of its network: {difference}")
     network.load_state_dict(state, strict=True)
     return network.eval()
 
@@ -290,7 +299,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "name": checkpoint.header.name,
         "hash": checkpoint.hash,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "embedding_size": NetworkConfiguration.model_validate(checkpoint.header.network).embedding_size,
+        "embedding_size": checkpoint.configuration.embedding_size,
         "network": checkpoint.header.network,
         "centred": checkpoint.centre is not None,
         "score_map": None if score_map is None else score_map.as_dict(),
@@ -320,7 +329,7 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def network_hash(tensors: Mapping[str, Tensor], network: Mapping[str, Any] | None = None) -> str:
-    """SHA-256 of what makes embeddings: the tensors and, as far as they are set, the options of the front end.
+    """SHA-256 of what makes embeddings: the tensors and, as far as they are set, the options of front end and network.
 
     It names the model, not the file: renaming it, dropping the optimiser's state or fitting another calibration changes
     nothing. Where no option is set it is that of the tensors: their names, types, shapes and bytes, in the order of
@@ -335,6 +344,8 @@ def network_hash(tensors: Mapping[str, Tensor], network: Mapping[str, Any] | Non
         value = (network or {}).get(option)
         if value is not None:
             digest.update(f"{option}\0{float(value)!r}\0".encode())
+    if options := (network or {}).get("options"):
+        digest.update(f"options\0{json.dumps(options, sort_keys=True)}\0".encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -429,7 +440,7 @@ def _parse_header(name: str, metadata: Mapping[str, str] | None) -> tuple[Checkp
     return header, checksums
 
 
-def _mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     """The first difference between the tensors that a network has and those that a file holds, as a clause; or ''."""
     for key in sorted(expected.keys() | given.keys()):
         if key not in given:

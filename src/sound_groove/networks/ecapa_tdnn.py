@@ -11,14 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sound_groove.errors import ConfigurationError
-from sound_groove.networks.features import frame_mask
+from sound_groove.networks.masks import masked, real_frames
+from sound_groove.networks.pooling import AttentiveStatistics, masked_mean
 
 _SCALE = 8  # groups of channels in a Res2 convolution
 _SQUEEZE_SIZE = 128  # width of the squeeze-excitation bottleneck
-_ATTENTION_SIZE = 128  # width of the attention bottleneck
 _POOLED_SIZE = 1536  # channels that are pooled, whatever the width of the blocks
-# Below this a variance counts as zero: its root's gradient would grow without bound.
-LEAST_VARIANCE = 1e-7
 
 
 class EcapaTdnn(nn.Module):
@@ -28,19 +26,23 @@ class EcapaTdnn(nn.Module):
         feature_size: F, features of a frame.
         channels: C, width of the blocks; a multiple of 8. 512 and 1024 are the published ones.
         embedding_size: D.
+        unbiased: the attention sees the deviation of WeSpeaker's pooling, divided by T - 1 and not by T: for weights
+            that were trained so.
 
     Raises:
         ConfigurationError: channels is not a multiple of 8.
     """
 
-    def __init__(self, feature_size: int = 80, channels: int = 512, embedding_size: int = 192) -> None:
+    def __init__(
+        self, feature_size: int = 80, channels: int = 512, embedding_size: int = 192, unbiased: bool = False
+    ) -> None:
         super().__init__()
         if channels % _SCALE:
             raise ConfigurationError("network", [f"channels: {channels} is not a multiple of {_SCALE}"])
         self.layer = ConvReluNorm(feature_size, channels, kernel_size=5)
         self.blocks = nn.ModuleList(SeRes2Block(channels, dilation) for dilation in (2, 3, 4))
         self.aggregation = nn.Conv1d(3 * channels, _POOLED_SIZE, kernel_size=1)
-        self.pooling = AttentiveStatistics(_POOLED_SIZE)
+        self.pooling = AttentiveStatistics(_POOLED_SIZE, unbiased)
         self.norm = nn.BatchNorm1d(2 * _POOLED_SIZE)
         self.embedding = nn.Linear(2 * _POOLED_SIZE, embedding_size)
 
@@ -56,7 +58,7 @@ class EcapaTdnn(nn.Module):
         Returns:
             (B, D), not normalised.
         """
-        mask = None if lengths is None else frame_mask(lengths, features.shape[1]).unsqueeze(1)  # (B, 1, T)
+        mask = real_frames(lengths, features.shape[1])  # (B, 1, T)
         x = self.layer(features.transpose(1, 2), mask)  # (B, C, T)
         outputs = []
         for block in self.blocks:
@@ -78,8 +80,8 @@ class ConvReluNorm(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, C, T) and the mask (B, 1, T) of the real frames -> (B, C', T)."""
-        if mask is not None and self.conv.kernel_size[0] > 1:
-            x = x.masked_fill(~mask, 0.0)  # a single utterance has zeros beyond its end
+        if self.conv.kernel_size[0] > 1:
+            x = masked(x, mask)
         y: Tensor = self.norm(F.relu(self.conv(x)))
         return y
 
@@ -116,7 +118,7 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, C, T) -> (B, C, T)."""
-        mean = _masked_mean(x, mask)  # (B, C)
+        mean = masked_mean(x, mask)  # (B, C)
         factors = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
         return x * factors.unsqueeze(2)
 
@@ -135,55 +137,3 @@ class SeRes2Block(nn.Module):
         """(B, C, T) -> (B, C, T)."""
         y: Tensor = self.excitation(self.after(self.res2(self.before(x), mask)), mask)
         return x + y
-
-
-class AttentiveStatistics(nn.Module):
-    """Mean and standard deviation over time, weighted by an attention of its own for every channel (section 3.1).
-
-    The attention sees each frame beside the mean and standard deviation of the whole utterance.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.hidden = nn.Conv1d(3 * channels, _ATTENTION_SIZE, kernel_size=1)  # of frame, mean, standard deviation
-        self.scores = nn.Conv1d(_ATTENTION_SIZE, channels, kernel_size=1)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, C, T) -> (B, 2 C): weighted means, then weighted standard deviations."""
-        # Squares lose what half precision keeps, so the statistics are float32; and because the square of a mean far
-        # from zero would swallow a small variance, they are taken around the utterance's plain mean.
-        mean = _masked_mean(x, mask)  # (B, C)
-        centred = x.float() + (-mean).unsqueeze(2)  # the gradient of a difference would negate the whole tensor
-        if mask is not None:
-            centred = centred.masked_fill(~mask, 0.0)
-        squared = centred.square()
-        context = torch.cat((mean, _deviation(_masked_mean(squared, mask))), dim=1)  # (B, 2 C)
-        weights = self._attention(x, context, mask)
-        offset = (weights * centred).sum(dim=2)
-        variance = (weights * squared).sum(dim=2) - offset.square()
-        return torch.cat((mean + offset, _deviation(variance)), dim=1)
-
-    def _attention(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, C, T) and the statistics (B, 2 C) -> (B, C, T): float32 weights that sum to 1 over time."""
-        # The same as a convolution over frame, mean and deviation, without a copy of the last two for every frame.
-        channels = x.shape[1]
-        of_frame, of_context = torch.split(self.hidden.weight.squeeze(2), [channels, 2 * channels], dim=1)
-        bias = F.linear(context, of_context, self.hidden.bias)  # (B, 128)
-        hidden = torch.tanh(F.conv1d(x, of_frame.unsqueeze(2)) + bias.unsqueeze(2))  # (B, 128, T)
-        scores: Tensor = self.scores(hidden).float()
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        return torch.softmax(scores, dim=2)
-
-
-def _masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, C, T) -> (B, C), float32: mean over the real frames."""
-    # A sum and a small division: the gradient of `mean` would divide the whole tensor.
-    if mask is None:
-        return x.sum(dim=2, dtype=torch.float32) / x.shape[2]
-    return x.masked_fill(~mask, 0.0).sum(dim=2, dtype=torch.float32) / mask.sum(dim=2)
-
-
-def _deviation(variance: Tensor) -> Tensor:
-    """The square root, with a finite gradient where nothing varies."""
-    return variance.clamp(min=LEAST_VARIANCE).sqrt()

@@ -4,6 +4,7 @@ Learning rates are stated for a total batch of `per_batch` utterances and scale 
 the number of devices and of accumulation steps changes nothing (Goyal et al. 2017, section 2.1).
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +17,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from sound_groove.recipe.network_sizes import DEFAULT_KIND, published_sizes
 
 Bounds = TypeVar("Bounds", tuple[float, float], tuple[int, int])
 
@@ -63,11 +66,20 @@ class NetworkConfiguration(Section):
     """The network that maps filterbank features to an embedding.
 
     Attributes:
-        architecture: a name from `sound_groove.networks`: "ecapa_tdnn" or "campplus".
+        kind: "ecapa_tdnn", "resnet34", "resnet152", "resnet221", "resnet293", "campplus", "eres2netv2" or "redimnet2";
+            or a class of one's own, as "module:Class", which is loaded if the command line names its module. (Files and
+            recipes of before call it `architecture`.)
+        size: of redimnet2, "b0" (which is its default) to "b6".
         channels: width C. Of ECAPA-TDNN that of the convolutional blocks, a multiple of 8; 512 and 1024 are the
-            published sizes. Of CAM++ the channels that are pooled, a multiple of 16; 512 is the published size.
-        embedding_size: D; 192 and 256 are usual.
-        feature_size: mel bins F.
+            published sizes. Of CAM++ the channels that are pooled, a multiple of 16. Of the others the channels at the
+            start. By default the published one: 512 for ECAPA-TDNN and CAM++, 32 for ResNets, 64 for ERes2NetV2, 12 to
+            64 for ReDimNet2 b0 to b6.
+        embedding_size: D; 192 and 256 are usual. By default the published one: 256 for ResNets, 192 for the others.
+        feature_size: mel bins F, 80 or 72. By default 72 for ReDimNet2, 80 for the others.
+        options: what only this network has: of ecapa_tdnn `unbiased` (true or false: statistics for the attention as
+            WeSpeaker has them); of campplus `epsilon` (1e-7 as WeSpeaker pools); of eres2netv2 `width`, `scale` and
+            `expansion` (26, 2 and 2; the wide one has 24, 4 and 4); of redimnet2 `group_norm` (true or false: sequences
+            are normalised); of a network of one's own whatever it takes.
         floor_db: what the network hears below the recording's level: white noise so many dB below it is added to the
             energies of the mel filters, so that digital silence decides nothing, and no gain. It is a part of the model
             and of its hash. null = no floor, as Kaldi has it.
@@ -76,12 +88,34 @@ class NetworkConfiguration(Section):
             then. It is a part of the model and of its hash. null = none.
     """
 
-    architecture: str = "ecapa_tdnn"
-    channels: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
+    kind: Annotated[str, Field(max_length=200)] = DEFAULT_KIND
+    size: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6"] | None = None
+    channels: Annotated[int, Field(ge=4, le=4096, multiple_of=4)] = 512
     embedding_size: Annotated[int, Field(ge=2, le=4096)] = 192
-    feature_size: Literal[80] = 80
+    feature_size: Literal[72, 80] = 80
+    options: dict[str, bool | int | float | str] = {}
     floor_db: Annotated[float, Field(ge=0, le=120)] | None = None
     silence_share: Annotated[float, Field(ge=0, le=4)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_sizes_are_the_defaults(cls, content: object) -> object:
+        if content is not None and not isinstance(content, dict):
+            return content
+        given = dict(content or {})
+        if "architecture" in given and "kind" not in given:
+            given["kind"] = given.pop("architecture")
+        if given.get("kind") == "redimnet2" and given.get("size") is None:
+            given["size"] = "b0"
+        sizes = published_sizes(given.get("kind", DEFAULT_KIND), given.get("size"))
+        return {**asdict(sizes), **given}
+
+    @field_validator("size")
+    @classmethod
+    def _only_one_has_sizes(cls, size: str | None, info: ValidationInfo) -> str | None:
+        if size is not None and info.data.get("kind") != "redimnet2":
+            raise ValueError("only redimnet2 comes in sizes; leave it out, or set network.kind to redimnet2")
+        return size
 
     @field_validator("silence_share")
     @classmethod
@@ -258,10 +292,10 @@ class RiseConfiguration(Section):
 
 
 class MarginConfiguration(RiseConfiguration):
-    """The margin of AAM-Softmax over the epochs: `initial` until `start_epoch`, `final` from `end_epoch` on.
+    """The margin of the loss over the epochs: `initial` until `start_epoch`, `final` from `end_epoch` on.
 
     Attributes:
-        initial: margin in radians before the rise.
+        initial: margin before the rise, in radians (of SphereFace2 in cosines, unless `loss.margin_of` is "angle").
         final: margin in radians after it.
         start_epoch: epoch (may be a fraction, counted from 0) at which the rise begins.
         end_epoch: epoch at which it ends.
@@ -276,7 +310,7 @@ class MarginConfiguration(RiseConfiguration):
 
 
 class ScaleConfiguration(RiseConfiguration):
-    """The scale of AAM-Softmax, by which cosines are multiplied, over the epochs; a number alone keeps it as it is.
+    """The scale of the loss, by which cosines are multiplied, over the epochs; a number alone keeps it as it is.
 
     Attributes:
         initial: scale before the rise.
@@ -298,10 +332,11 @@ class ScaleConfiguration(RiseConfiguration):
 
 
 class LossConfiguration(Section):
-    """AAM-Softmax (Deng et al. 2019), with the options of sub-centres and of the inter-top-k penalty.
+    """What is learnt from labels: AAM-Softmax (Deng et al. 2019), with the option of the inter-top-k penalty, or
+    SphereFace2 (Wen et al. 2022); both with the option of sub-centres.
 
     Attributes:
-        kind: the only one so far.
+        kind: "aam_softmax", one choice among all speakers; or "sphereface2", a question for each of them.
         scale: s, by which cosines are multiplied; a number, or how it changes over the epochs.
         subcenters: centres per speaker (Deng et al. 2020); 1 is plain AAM-Softmax.
         margin: the margin over the epochs.
@@ -309,14 +344,21 @@ class LossConfiguration(Section):
             0 = none.
         penalty: how much nearer they are made to seem, in radians. It rises as the margin does: it is in full force
             when the margin has reached its final value.
+        balance: for "sphereface2", the share of the right speaker's question in the loss; the others have the rest.
+        exponent: for "sphereface2", t: how far apart the scores of like and unlike are drawn.
+        margin_of: for "sphereface2", whether the margin is one of cosines ("cosine"; usual are 0.2, and 0.3 for tuning)
+            or of angles in radians ("angle"; 0.15 and 0.25).
     """
 
-    kind: Literal["aam_softmax"] = "aam_softmax"
+    kind: Literal["aam_softmax", "sphereface2"] = "aam_softmax"
     scale: ScaleConfiguration = ScaleConfiguration()
     subcenters: Annotated[int, Field(ge=1, le=16)] = 1
     margin: MarginConfiguration = MarginConfiguration()
     top_k: Annotated[int, Field(ge=0, le=100)] = 0
     penalty: Annotated[float, Field(ge=0, lt=1.5)] = 0.06
+    balance: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    exponent: Annotated[int, Field(ge=1, le=20)] = 3
+    margin_of: Literal["cosine", "angle"] = "cosine"
 
 
 class UnheardConfiguration(Section):

@@ -9,12 +9,16 @@ from sound_groove.audio.given import split_name
 from sound_groove.audio.reading import MINIMUM_DURATION_S, SAMPLE_RATE
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.corpora.shards import damaged_shards
-from sound_groove.errors import SoundGrooveError
+from sound_groove.errors import ConfigurationError, SoundGrooveError, printable
+from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import FRONT_END_OPTIONS, load_checkpoint
+from sound_groove.networks.own import is_own
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.device import choose_device
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.validation import can_be_paired
+
+STORED_BINS = 80  # of the filterbanks that `prepare --features` writes
 
 
 def check_folder(folder: RunFolder, resume: bool, force: bool) -> list[str]:
@@ -44,7 +48,7 @@ def check_start(recipe: Recipe) -> list[str]:
     if path is None:
         return []
     try:
-        there = load_checkpoint(path).header.network
+        there = load_checkpoint(path).configuration.model_dump()
     except SoundGrooveError as error:
         return [f"training.start_from: {error}"]
     return [
@@ -53,6 +57,38 @@ def check_start(recipe: Recipe) -> list[str]:
         for name, value in recipe.network.model_dump().items()
         if there.get(name) != value and not (name in FRONT_END_OPTIONS and there.get(name) is None)
     ]
+
+
+def check_own_network(recipe: Recipe) -> list[str]:
+    """Whether a network of the user's own keeps the contract: (B, T, F) -> (B, D), and padding changes nothing."""
+    configuration = recipe.network
+    if not is_own(configuration.kind):
+        return []
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.default_generator.manual_seed(recipe.seed)
+            network = build_network(configuration).eval()
+            features = torch.randn(2, 90, configuration.feature_size)
+            together = network(features, torch.tensor([90, 60]))
+            alone = network(features[1:, :60])
+    except ConfigurationError:
+        return []  # said where the network is counted
+    except Exception as error:  # whatever code of somebody else's does
+        reason = printable(f"{type(error).__name__}: {error}")[:300]
+        return [f"network.kind: {configuration.kind} fails on features (2, 90, {configuration.feature_size}): {reason}"]
+    wanted = (2, configuration.embedding_size)
+    if not isinstance(together, torch.Tensor) or tuple(together.shape) != wanted or alone.shape != together[:1].shape:
+        return [
+            f"network.kind: {configuration.kind} must give embeddings {wanted} of features and lengths, and did not"
+        ]
+    if not (together.isfinite().all() and alone.isfinite().all()):
+        return [f"network.kind: {configuration.kind} gives embeddings that are not finite numbers"]
+    if not torch.allclose(together[1], alone[0], rtol=1e-3, atol=1e-3 * float(alone.abs().max())):
+        return [
+            f"network.kind: {configuration.kind} gives a padded clip another embedding than the clip alone; heed the "
+            "lengths wherever time is summed, averaged or convolved"
+        ]
+    return []
 
 
 def check_device(recipe: Recipe, precision: str) -> list[str]:
@@ -92,12 +128,19 @@ def check_batches(recipe: Recipe) -> list[str]:
             f"data.sampler.companions: {sampler.speakers} speakers a batch cannot be groups of "
             f"{1 + sampler.companions}, each speaker with {sampler.companions} others"
         )
+    if recipe.loss.kind == "sphereface2" and recipe.loss.top_k:
+        problems.append("loss.top_k: penalises in aam_softmax alone, and loss.kind is sphereface2; set it to 0")
     speeds_differ = len(recipe.augmentation.speeds) > 1
     if recipe.data.input == "features" and (recipe.augmentation.changes_waveforms or speeds_differ):
         problems.append("augmentation: works on waveforms, and data.input is 'features'; switch one of them off")
     for folders, share in (("noise_folders", "noise_probability"), ("room_folder", "reverberation_probability")):
         if getattr(recipe.augmentation, folders) and not getattr(recipe.augmentation, share):
             problems.append(f"augmentation.{folders}: is given, and augmentation.{share} is 0; set both or none")
+    if recipe.data.input == "features" and recipe.network.feature_size != STORED_BINS:
+        problems.append(
+            f"data.input: stored features have {STORED_BINS} bins, and network.feature_size is "
+            f"{recipe.network.feature_size}; use data.input=waveform"
+        )
     if recipe.data.input == "features" and recipe.training.dither:
         problems.append("training.dither: is added to waveforms, and data.input is 'features'; set it to 0")
     return problems + _check_schedule(recipe) + _check_distillation(recipe)

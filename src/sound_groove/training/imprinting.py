@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.cohort import choose_evenly
-from sound_groove.networks.losses import AamSoftmax
+from sound_groove.networks.losses import SpeakerHead
 from sound_groove.training.validation import embed_utterances
 from sound_groove.types import Embeddings
 
@@ -24,7 +24,7 @@ LONGEST_S = 6.0  # that is taken of each
 
 
 @torch.no_grad()
-def imprint(head: AamSoftmax, means: Embeddings) -> None:
+def imprint(head: SpeakerHead, means: Embeddings) -> None:
     """Let the weights of every class begin at its mean; of several sub-centres the first one does.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, restore_network
-from sound_groove.networks.losses import AamSoftmax
+from sound_groove.networks.losses import AamSoftmax, SpeakerHead, SphereFace2
 from sound_groove.recipe.schema import OptimizerConfiguration, Recipe
 from sound_groove.training.distillation import Lesson, Pupil
 from sound_groove.training.schedule import risen
@@ -58,7 +58,7 @@ class TrainingModel(nn.Module):
         weight: of the distance from the teacher.
     """
 
-    def __init__(self, network: nn.Module, head: AamSoftmax, pupil: Pupil | None = None) -> None:
+    def __init__(self, network: nn.Module, head: SpeakerHead, pupil: Pupil | None = None) -> None:
         super().__init__()
         self.network = network
         self.head = head
@@ -69,11 +69,11 @@ class TrainingModel(nn.Module):
         """Let the loss be what a stage's settings say that it is at a place in it."""
         loss = settings.loss
         self.label_weight, self.weight = settings.distillation.label_weight, settings.distillation.weight
-        self.head.top_k = loss.top_k
         self.head.scale = risen(loss.scale, place, progress.scale_way)
         self.head.margin = risen(loss.margin, place, progress.margin_way)
-        share = self.head.margin / loss.margin.final if loss.margin.final else 1.0
-        self.head.penalty = loss.penalty * min(share, 1.0)
+        if isinstance(self.head, AamSoftmax):
+            share = self.head.margin / loss.margin.final if loss.margin.final else 1.0
+            self.head.top_k, self.head.penalty = loss.top_k, loss.penalty * min(share, 1.0)
 
     def forward(self, features: Tensor, labels: Tensor, shares: Shares, lesson: Lesson | None = None) -> BatchResult:
         """What comes of a part of a batch.
@@ -99,16 +99,25 @@ class TrainingModel(nn.Module):
         return BatchResult(self.label_weight * loss + self.weight * distance, correct, distance.detach())
 
 
-def make_head(recipe: Recipe, classes: int) -> AamSoftmax:
+def make_head(recipe: Recipe, classes: int) -> SpeakerHead:
     """The loss, with a centre for each class."""
-    return AamSoftmax(
-        recipe.network.embedding_size, classes, scale=recipe.loss.scale.initial, subcenters=recipe.loss.subcenters
-    )
+    size, loss = recipe.network.embedding_size, recipe.loss
+    if loss.kind == "sphereface2":
+        return SphereFace2(
+            size,
+            classes,
+            scale=loss.scale.initial,
+            subcenters=loss.subcenters,
+            balance=loss.balance,
+            exponent=loss.exponent,
+            margin_of=loss.margin_of,
+        )
+    return AamSoftmax(size, classes, scale=loss.scale.initial, subcenters=loss.subcenters)
 
 
 def make_modules(
     recipe: Recipe, classes: int, teacher_size: int | None = None
-) -> tuple[nn.Module, AamSoftmax, Pupil | None]:
+) -> tuple[nn.Module, SpeakerHead, Pupil | None]:
     """The network, its classes, and what a teacher with embeddings of `teacher_size` needs.
 
     The first weights are a function of the recipe's seed and of nothing else.

@@ -119,7 +119,7 @@ class TrainingPlan:
                 *self._lessons(),
                 *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),
                 *(f"note       {note}" for note in self.notes),
-                f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
+                f"network    {recipe.network.kind}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}; {self.head_parameters / 1e6:.2f} M class weights",
                 f"device     {self.device}, {precision_summary(recipe, self.device, self.precision, self.resumes)}",
             ]

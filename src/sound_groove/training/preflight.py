@@ -24,6 +24,7 @@ from sound_groove.training.checks import (
     check_device,
     check_files,
     check_folder,
+    check_own_network,
     check_shards,
     check_speakers,
     check_start,
@@ -68,6 +69,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     network_parameters = collect(
         problems, lambda: _count_parameters(lambda: build_network(recipe.network)), 0, "network."
     )
+    problems += check_own_network(recipe)
     problems += [] if resume else check_start(recipe)
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
     utterances, ids = collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)

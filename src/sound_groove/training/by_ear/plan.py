@@ -24,6 +24,7 @@ from sound_groove.training.checks import (
     check_device,
     check_files,
     check_folder,
+    check_own_network,
     check_shards,
     check_start,
 )
@@ -141,7 +142,7 @@ class ByEarPlan:
                 f"{self.visits.visits} to each crop",
                 f"judged by  {judge}",
                 *(f"note       {note}" for note in self.notes),
-                f"network    {recipe.network.architecture}, {self.network_parameters / 1e6:.2f} M parameters, "
+                f"network    {recipe.network.kind}, {self.network_parameters / 1e6:.2f} M parameters, "
                 f"embedding {recipe.network.embedding_size}",
                 f"device     {self.device}, {precision_summary(recipe, self.device, self.precision, self.resumes)}",
             ]
@@ -172,6 +173,7 @@ def plan_by_ear(
     problems += check_batches(recipe)
     if trains:
         problems += [*check_folder(run, resume, force), *check_device(recipe, precision)]
+        problems += check_own_network(recipe)
         problems += [] if resume else check_start(recipe)
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
     prepared, ids = collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)

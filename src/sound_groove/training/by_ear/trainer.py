@@ -23,7 +23,7 @@ from sound_groove.inputs.crops.visits import EpochVisits, Visit
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import MEAN, NETWORK, Checkpoint
 from sound_groove.networks.features import KaldiFbank, Normalization
-from sound_groove.networks.losses import AamSoftmax
+from sound_groove.networks.losses import SpeakerHead
 from sound_groove.progress import ProgressBar
 from sound_groove.provenance import code_hash, host
 from sound_groove.recipe.schema import Recipe
@@ -57,7 +57,7 @@ class ByEarModel(nn.Module):
         head: embeddings and labels -> AAM-Softmax, where labels count too.
     """
 
-    def __init__(self, network: nn.Module, loss: HearingLoss, head: AamSoftmax | None) -> None:
+    def __init__(self, network: nn.Module, loss: HearingLoss, head: SpeakerHead | None) -> None:
         super().__init__()
         self.network, self.loss, self.head = network, loss, head
 

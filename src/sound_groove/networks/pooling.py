@@ -1,0 +1,110 @@
+"""From frames to one vector: the statistics over time that the networks share.
+
+All of them are computed in float32 at least, since squares lose what half precision keeps, and around the mean, since
+the square of a mean far from zero would swallow a small variance. Frames of padding count for nothing.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sound_groove.networks.masks import masked
+
+# Below this a variance counts as zero: its root's gradient would grow without bound.
+LEAST_VARIANCE = 1e-7
+_ATTENTION_SIZE = 128  # width of the attention bottleneck
+
+
+class TemporalStatistics(nn.Module):
+    """Mean and standard deviation over time (Snyder et al. 2018, x-vectors), WeSpeaker's and 3D-Speaker's `TSTP`.
+
+    Args:
+        epsilon: is added to the variance; WeSpeaker has 1e-7, 3D-Speaker 1e-8.
+
+    >>> TemporalStatistics(0.0)(torch.tensor([[[1.0, 3.0, 8.0]]]))  # the mean is 4, the variance (9 + 1 + 16) / 2
+    tensor([[4.0000, 3.6056]])
+    """
+
+    def __init__(self, epsilon: float) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, T) and the mask (B, 1, T) of the real frames -> (B, 2 C): means, then deviations (unbiased)."""
+        mean, variance = mean_and_variance(x, mask)
+        return torch.cat((mean, (variance + self.epsilon).sqrt()), dim=1)
+
+
+class AttentiveStatistics(nn.Module):
+    """Mean and standard deviation over time, weighted by an attention of its own for every channel.
+
+    The attention sees each frame beside the mean and standard deviation of the whole utterance (Desplanques et al.
+    2020, section 3.1).
+
+    Args:
+        channels: C.
+        unbiased: the deviation that the attention sees is divided by T - 1, as in WeSpeaker and ReDimNet, not by T.
+    """
+
+    def __init__(self, channels: int, unbiased: bool = False) -> None:
+        super().__init__()
+        self.unbiased = unbiased
+        self.hidden = nn.Conv1d(3 * channels, _ATTENTION_SIZE, kernel_size=1)  # of frame, mean, standard deviation
+        self.scores = nn.Conv1d(_ATTENTION_SIZE, channels, kernel_size=1)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, T) -> (B, 2 C): weighted means, then weighted standard deviations."""
+        mean = masked_mean(x, mask)  # (B, C)
+        centred = masked(x.to(mean.dtype) + (-mean).unsqueeze(2), mask)  # a difference's gradient would negate all of x
+        squared = centred.square()
+        spread = masked_mean(squared, mask)
+        if self.unbiased:
+            count = frame_count(x, mask)
+            spread = spread * (count / (count - 1.0).clamp(min=1.0))
+        context = torch.cat((mean, _deviation(spread)), dim=1)  # (B, 2 C)
+        weights = self._attention(x, context, mask)
+        offset = (weights * centred).sum(dim=2)
+        variance = (weights * squared).sum(dim=2) - offset.square()
+        return torch.cat((mean + offset, _deviation(variance)), dim=1)
+
+    def _attention(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, C, T) and the statistics (B, 2 C) -> (B, C, T): weights that sum to 1 over time, float32 at least."""
+        # The same as a convolution over frame, mean and deviation, without a copy of the last two for every frame.
+        channels = x.shape[1]
+        of_frame, of_context = torch.split(self.hidden.weight.squeeze(2), [channels, 2 * channels], dim=1)
+        bias = F.linear(context, of_context, self.hidden.bias)  # (B, 128)
+        hidden = torch.tanh(F.conv1d(x, of_frame.unsqueeze(2)) + bias.unsqueeze(2))  # (B, 128, T)
+        scores: Tensor = self.scores(hidden)
+        scores = scores.to(context.dtype)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        return torch.softmax(scores, dim=2)
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, C, T) -> (B, C): mean over the real frames."""
+    # A sum and a small division: the gradient of `mean` would divide the whole tensor.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    if mask is None:
+        return x.sum(dim=2, dtype=dtype) / x.shape[2]
+    return masked(x, mask).sum(dim=2, dtype=dtype) / mask.sum(dim=2)
+
+
+def mean_and_variance(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(B, C, T) -> (B, C) twice: mean and unbiased variance over the real frames; a single frame has variance 0."""
+    mean = masked_mean(x, mask)
+    centred = masked(x.to(mean.dtype) - mean.unsqueeze(2), mask)
+    return mean, centred.square().sum(dim=2) / (frame_count(x, mask) - 1.0).clamp(min=1.0)
+
+
+def frame_count(x: Tensor, mask: Tensor | None) -> Tensor:
+    """(B or 1, 1): real frames of each utterance in (B, C, T), as a number of float32 at least."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    if mask is None:
+        return torch.full((1, 1), x.shape[2], dtype=dtype, device=x.device)
+    return mask.sum(dim=2).to(dtype)
+
+
+def _deviation(variance: Tensor) -> Tensor:
+    """The square root, with a finite gradient where nothing varies."""
+    return variance.clamp(min=LEAST_VARIANCE).sqrt()
