@@ -84,7 +84,8 @@ def fill(path: Path, count: int, generator: np.random.Generator, sealer: Sealer)
                 events.append((number + 1, timestamp(), "enrolled", entry.id, 1, MODEL.hash, "benchmark"))
             with store._changing():
                 store._execute_many(f"INSERT INTO speakers ({WRITTEN_COLUMNS}) VALUES ({places})", speakers)
-                statement = f"INSERT INTO recordings ({RECORDING_COLUMNS}, speaker) VALUES ({', '.join('?' * 11)})"
+                places_of_one = ", ".join("?" * len(recordings[0]))
+                statement = f"INSERT INTO recordings ({RECORDING_COLUMNS}, speaker) VALUES ({places_of_one})"
                 store._execute_many(statement, recordings)
                 store._execute_many("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", events)
             bar.update(len(speakers))

@@ -44,9 +44,9 @@ RECORDINGS = 3  # of which a voiceprint is the mean
 
 # Of the columns that are written, in their order.
 SPEAKER_TYPES = (
-    *["text"] * 4, *["int4"] * 2, *["float8"] * 3, *["text"] * 2, "int8", "vector", "bytea", "bytea", "text"
+    *["text"] * 4, *["int4"] * 2, *["float8"] * 5, *["text"] * 2, "int8", "vector", "bytea", "bytea", "text"
 )  # fmt: skip
-RECORDING_TYPES = ("text", "bytea", *["text"] * 2, *["float8"] * 3, "int4", "text", "bytea", "text")
+RECORDING_TYPES = ("text", "bytea", *["text"] * 2, *["float8"] * 3, "int4", "text", "bytea", "float8", "text")
 
 
 class Answers(NamedTuple):

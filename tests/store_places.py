@@ -23,11 +23,15 @@ OTHER_MODEL = ModelIdentity("large", "2e" * 32)
 SIZE = 192
 
 
-def recording(seed: int, size: int = SIZE, audio: bytes = b"", source: str = "a.wav") -> EnrolledRecording:
+def recording(
+    seed: int, size: int = SIZE, audio: bytes = b"", source: str = "a.wav", norm: float | None = None
+) -> EnrolledRecording:
     """A made-up recording, the same for the same seed but for its id."""
     embedding = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
     embedding /= np.linalg.norm(embedding)
-    return EnrolledRecording(new_id(), embedding, source, f"{seed:064x}", 4.0, 2.5, 20.0, 16_000, timestamp(), audio)
+    return EnrolledRecording(
+        new_id(), embedding, source, f"{seed:064x}", 4.0, 2.5, 20.0, 16_000, timestamp(), audio, norm
+    )  # fmt: skip
 
 
 class Place(Protocol):
@@ -121,7 +125,8 @@ class PostgresPlace:
 
 def age(place: Place) -> None:
     """Make a store one of the first version, which had no marks."""
-    for column in ("contents", "seal", "skeleton"):
+    place.execute("ALTER TABLE recordings DROP COLUMN embedding_norm")
+    for column in ("embedding_norm", "norm_spread", "contents", "seal", "skeleton"):
         if column == "skeleton":
             place.execute("DROP INDEX speakers_by_skeleton")
         place.execute(f"ALTER TABLE speakers DROP COLUMN {column}")

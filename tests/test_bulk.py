@@ -14,8 +14,9 @@ import soundfile
 from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.cli import main
 from sound_groove.encoder.bulk import CHUNK, Arrays, Embed, Files, Outcome, Recordings, embed_all, in_threads
+from sound_groove.encoder.embedding_file import read_embedding_file
 from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.errors import AudioError, OutputError, UsageError
+from sound_groove.errors import AudioError, CorpusError, OutputError, UsageError
 from sound_groove.types import ModelIdentity
 
 RATE = 16000
@@ -39,9 +40,10 @@ def stored(path: Path) -> dict[str, "np.ndarray[tuple[int], np.dtype[np.float32]
 
 
 def heard(name: str) -> HeardRecording:
-    """What was heard of a recording whose embedding tells its name."""
+    """What was heard of a recording whose embedding tells its name, and whose norm, if it is not 0, does too."""
     embedding = np.array([int(name), 1.0], np.float32)
-    return HeardRecording(name, AudioFacts(1.0, 1.0, 20.0, RATE), (), "", embedding=embedding, model=MODEL)
+    facts = AudioFacts(1.0, 1.0, 20.0, RATE, float(name) or None)
+    return HeardRecording(name, facts, (), "", embedding=embedding, model=MODEL)
 
 
 def counted(bad: Sequence[str] = (), stop_at: int | None = None) -> tuple[Embed, list[str]]:
@@ -79,7 +81,22 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     result = embed_all(Named(NAMES), out, embed, {"model": "m"}, progress=told.append)
     assert asked == list(NAMES[2 * CHUNK :]) and result.earlier == 2 * CHUNK and sum(told) == len(NAMES)
     assert [int(row[0]) for row in stored(out).values()] == list(range(len(NAMES))) and list(stored(out)) == list(NAMES)
+    with np.load(out) as content:
+        assert content["norms"].dtype == np.float32
+        np.testing.assert_array_equal(content["norms"], [np.nan, *range(1, len(NAMES))])
+    np.testing.assert_array_equal(read_embedding_file(out).norms, [np.nan, *range(1, len(NAMES))])
     assert [path.name for path in tmp_path.iterdir()] == ["e.npz"]
+
+
+def test_a_file_without_norms_is_read_and_one_with_wrong_ones_is_not(tmp_path: Path) -> None:
+    out = tmp_path / "e.npz"
+    arrays = {"path": np.array(["a", "b"]), "emb": np.eye(2, dtype=np.float32)}
+    np.savez(out, allow_pickle=False, **arrays)
+    assert np.isnan(read_embedding_file(out).norms).tolist() == [True, True]
+    for norms in (np.ones(3), np.array(["1", "2"]), np.array([1.0, -1.0]), np.array([1.0, np.inf]), np.float64(1.0)):
+        np.savez(out, allow_pickle=False, **arrays, norms=norms)
+        with pytest.raises(CorpusError, match="'norms' must be lengths"):
+            read_embedding_file(out)
 
 
 def test_what_was_done_under_other_conditions_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -104,6 +121,7 @@ def test_a_recording_that_fails_costs_no_other_one(tmp_path: Path) -> None:
     result = embed_all(Named(NAMES), out, embed, {"model": "m"}, allow_failures=True)
     assert asked == ["3", "600"] and result.failures == (("600", "is broken"),) and result.embedded == len(NAMES) - 1
     assert list(stored(out)) == [name for name in NAMES if name != "600"] and stored(out)["3"][0] == 3.0
+    assert [row[0] for row in stored(out).values()][1:] == read_embedding_file(out).norms[1:].tolist()
 
 
 def test_nothing_is_overwritten_and_names_are_single(tmp_path: Path) -> None:

@@ -38,17 +38,21 @@ MAP = ScoreMap(10.0, -5.0, "an example")  # even chances at a score of 0.5, whic
 
 
 class Scripted(SpeakerEncoder):
-    """An encoder that gives a recording of n samples the unit vector at (n % 1000) degrees."""
+    """An encoder that gives a recording of n samples the unit vector at (n % 1000) degrees, and perhaps its norm."""
 
-    def __init__(self, name: str = "scripted", score_map: ScoreMap | None = MAP, turn: int = 0) -> None:
+    def __init__(
+        self, name: str = "scripted", score_map: ScoreMap | None = MAP, turn: int = 0, norm: float | None = None
+    ) -> None:
         self.identity = ModelIdentity(name, f"{ord(name[0]):02x}" * 32)
         self.embedding_size = 2
         self.score_map = score_map
         self.turn = turn
+        self.norm = norm
 
     def embed_voices(self, voices: Sequence[Voice], *others: object) -> VoiceEmbeddings:
         angles = np.deg2rad([len(voice) % 1000 + self.turn for voice in voices if isinstance(voice, np.ndarray)])
-        return VoiceEmbeddings(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), None)
+        norms = None if self.norm is None else np.full(len(angles), self.norm)
+        return VoiceEmbeddings(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), norms)
 
 
 def at_degrees(angle: int, seed: int = 0) -> Samples:
@@ -179,11 +183,13 @@ def test_another_models_embeddings_are_never_mixed_or_compared(store: Voiceprint
 
 @pytest.mark.usefixtures("speech")
 def test_re_embedding_needs_the_audio_and_puts_the_new_models_embeddings_in_place(store: VoiceprintStore) -> None:
-    enroll(store, "anna", [at_degrees(0), at_degrees(10)], Scripted("one"), keep_audio=True)
+    enroll(store, "anna", [at_degrees(0), at_degrees(10)], Scripted("one", norm=7.0), keep_audio=True)
     enroll(store, "ben", [at_degrees(50)], Scripted("one"))
     before = store.voiceprint("anna")
-    done = re_embed(store, "anna", Scripted("two", turn=90))
+    done = re_embed(store, "anna", Scripted("two", turn=90, norm=5.0))
     after = store.voiceprint("anna")
+    assert [r.embedding_norm for r in before.recordings] == [7.0, 7.0]  # of the model that made the embedding
+    assert [r.embedding_norm for r in after.recordings] == [5.0, 5.0] and done.embedding_norm == 5.0
     assert done.model.name == "two" and done.id == before.speaker.id and done.version == before.speaker.version + 2
     angles = [math.degrees(math.atan2(r.embedding[1], r.embedding[0])) for r in after.recordings]
     assert angles == pytest.approx([90, 100], abs=1e-3)
@@ -192,6 +198,7 @@ def test_re_embedding_needs_the_audio_and_puts_the_new_models_embeddings_in_plac
         re_embed(store, "ben", Scripted("two"))
     assert store.voiceprint("ben").speaker.model.name == "one"
     assert re_embed(store, "anna", Scripted("two")) == after.speaker  # nothing left to do
+    assert re_embed(store, "anna", Scripted("none")).embedding_norm is None  # which tells none
 
 
 @pytest.mark.usefixtures("speech")

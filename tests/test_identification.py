@@ -28,10 +28,10 @@ MAP = ScoreMap(20.0, -10.0, "an example", calibrated=True)  # llr 0 at a score o
 NOTHING = np.zeros(2, dtype=np.float32)
 
 
-def entry(number: int, speech_s: float = 5.0, coherence: float = 1.0) -> SpeakerEntry:
-    then = "2026-01-01T00:00:00+00:00"
+def entry(number: int, speech_s: float = 5.0, coherence: float = 1.0, norm: float | None = None) -> SpeakerEntry:
+    then, spread = "2026-01-01T00:00:00+00:00", None if norm is None else 0.0
     return SpeakerEntry(
-        f"{number:032x}", f"speaker {number}", MODEL, 1, 0, speech_s, 20.0, coherence, then, then, number
+        f"{number:032x}", f"speaker {number}", MODEL, 1, 0, speech_s, 20.0, coherence, norm, spread, then, then, number
     )  # fmt: skip
 
 
@@ -66,8 +66,10 @@ class Made:
         return self._all()[::-1][:COHORT]
 
 
-def heard(speech_s: float = 3.0, *warnings: QualityWarning, embedding: Embeddings = NOTHING) -> HeardRecording:
-    facts = AudioFacts(4.0, speech_s, 20.0, 16_000)
+def heard(
+    speech_s: float = 3.0, *warnings: QualityWarning, embedding: Embeddings = NOTHING, norm: float | None = None
+) -> HeardRecording:
+    facts = AudioFacts(4.0, speech_s, 20.0, 16_000, norm)
     return HeardRecording("a.wav", facts, warnings, "", embedding=embedding, model=MODEL)
 
 
@@ -146,6 +148,21 @@ def test_a_long_enrolment_may_come_before_a_nearer_short_one() -> None:
     found = identify(gallery, heard(), Scored(score_map))
     assert [match.name for match in found.candidates] == ["speaker 1", "speaker 0"]
     assert found.candidates[0].score == pytest.approx(0.7)
+
+
+def test_the_smaller_norm_of_the_two_weighs_a_candidate_and_an_unknown_one_counts_as_the_middle() -> None:
+    score_map = ScoreMap(0.0, 0.0, "", (Term("norm", 10.0, -5.0, 0.0, 2.0),), calibrated=True)
+    gallery = Made([0.9, 0.9, 0.9])
+    near = [Neighbour(entry(number, norm=norm), 0.9) for number, norm in enumerate((1.5, math.e**4, None))]
+    gallery.nearest = lambda embedding, count: near  # type: ignore[method-assign]
+    found = identify(gallery, heard(norm=math.e**1.5), Scored(score_map))
+    llrs = {match.name: match.llr for match in found.candidates}
+    measures = {"speaker 0": math.log(1.5), "speaker 1": 1.5, "speaker 2": 1.0}
+    assert llrs == pytest.approx({name: 4.0 * measure for name, measure in measures.items()})
+    # What the model was not calibrated on is said, of this measure as of the others.
+    score_map = replace(score_map, terms=(Term("norm", 10.0, -5.0, 1.0, 2.0),))
+    (warning,) = identify(gallery, heard(norm=math.e**1.5), Scored(score_map)).warnings
+    assert warning.code == "outside_calibration" and "less to know a voice by" in warning.message
 
 
 def test_recordings_that_disagree_count_by_their_mean_cosine() -> None:

@@ -122,7 +122,8 @@ def test_a_name_of_any_characters_is_enrolled_shown_verified_and_forgotten(clien
         assert shown.json()["speaker"] == answer.json()["speaker"]
         assert [one["source"] for one in shown.json()["recordings"]] == ["kal16-1.flac"]
         assert set(shown.json()["recordings"][0]) == {
-            "id", "source", "duration_s", "speech_s", "snr_db", "sample_rate", "enrolled_at", "with_audio"
+            "id", "source", "duration_s", "speech_s", "snr_db", "sample_rate", "enrolled_at", "with_audio",
+            "embedding_norm",
         }  # fmt: skip
         verified = client.post("/v1/verify", data={"name": name}, files={"audio": brief("kal16-2")})
         assert verified.json()["verdict"] == "same"

@@ -1,5 +1,6 @@
 """Voiceprints are kept whole, apart, in order and only as long as wanted, in a file and on a server alike."""
 
+import math
 import os
 import random
 import sqlite3
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +111,29 @@ def test_what_was_enrolled_comes_back_after_reopening(place: Place) -> None:
     assert np.array_equal(voiceprint.centroid, expected) and np.array_equal(centroid.embedding, expected)
     assert centroid.embedding.dtype == np.float32 and centroid.speaker == entry
     store.close()
+
+
+def test_the_norm_that_an_embedding_had_is_kept_and_where_one_is_unknown_there_is_no_mean(place: Place) -> None:
+    with closing(place.open()) as store:
+        store.add("Kim", [recording(1, norm=10.0), recording(2, norm=16.0)], MODEL, None, "me")
+        store.add("Lee", [recording(3, norm=12.3457)], MODEL, None, "me")
+        store.add("Mia", [recording(4, norm=9.0), recording(5)], MODEL, None, "me")
+    with closing(place.open(create=False)) as store:
+        norms = {entry.name: (entry.embedding_norm, entry.norm_spread) for entry in store.speakers()}
+        assert norms == {"Kim": (13.0, 3.0), "Lee": (12.3457, 0.0), "Mia": (None, None)}
+        kept = {name: [one.embedding_norm for one in store.voiceprint(name).recordings] for name in norms}
+        assert kept == {"Kim": [10.0, 16.0], "Lee": [12.3457], "Mia": [9.0, None]}
+        assert store.voiceprint("Lee").recordings[0].entry.embedding_norm == 12.3457
+        entry = store.add("Kim", [recording(6)], MODEL, 1, "me")  # whose norm is not known
+        assert (entry.embedding_norm, entry.norm_spread) == (None, None) and store.voiceprint("Kim").speaker == entry
+
+
+@pytest.mark.parametrize("norm", [0.0, -1.0, 1e7, math.inf, math.nan])
+def test_a_norm_that_no_embedding_has_is_refused(tmp_path: Path, norm: float) -> None:
+    with closing(SqlitePlace(tmp_path / "voiceprints.db").open()) as store:
+        with pytest.raises(StoreError, match="has an embedding_norm that no recording has"):
+            store.add("Kim", [recording(1, norm=norm)], MODEL, None, "me")
+        assert store.count() == 0
 
 
 def test_recordings_are_added_in_order_and_kept_apart(store: VoiceprintStore) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace as changed
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,10 +28,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 
 def filled(place: Place, sealer: Sealer) -> VoiceprintStore:
-    """A store in which Kim has two recordings, Lee one, and Mia one of another model."""
+    """A store in which Kim has two recordings, Lee one, and Mia one of another model, whose norm nobody knows."""
     store = place.open(sealer=sealer)
-    store.add("Kim", [recording(1, audio=b"sound"), recording(2)], MODEL, None, "me")
-    store.add("Lee", [recording(3)], MODEL, None, "me")
+    store.add("Kim", [recording(1, audio=b"sound", norm=8.0), recording(2, norm=10.0)], MODEL, None, "me")
+    store.add("Lee", [recording(3, norm=9.0)], MODEL, None, "me")
     store.add("Mia", [recording(4)], OTHER_MODEL, None, "me")
     return store
 
@@ -67,6 +68,10 @@ FORGERIES = {
     "a count of audio": "UPDATE speakers SET with_audio = 2 WHERE name = 'Kim'",
     "speech": "UPDATE speakers SET speech_s = speech_s + 1 WHERE name = 'Kim'",
     "noise": "UPDATE speakers SET snr_db = 40 WHERE name = 'Kim'",
+    "a norm": "UPDATE speakers SET embedding_norm = 20 WHERE name = 'Kim'",
+    "a spread of norms": "UPDATE speakers SET norm_spread = 0 WHERE name = 'Kim'",
+    "no norm": "UPDATE speakers SET embedding_norm = NULL, norm_spread = NULL WHERE name = 'Kim'",
+    "a norm without a spread": "UPDATE speakers SET norm_spread = NULL WHERE name = 'Kim'",
     "a time": "UPDATE speakers SET enrolled_at = '2020-01-01T00:00:00+00:00' WHERE name = 'Kim'",
     "a version": "UPDATE speakers SET version = version + 1 WHERE name = 'Kim'",
     "a centroid": "UPDATE speakers SET centroid = (SELECT o.centroid FROM speakers o WHERE o.name = 'Lee') "
@@ -78,6 +83,8 @@ FORGERIES = {
 # The same of the recordings, which only who looks at the whole voiceprint sees.
 FORGERIES_OF_RECORDINGS = {
     "a recording's speech": f"UPDATE recordings SET speech_s = 3 WHERE speaker = {KIM}",
+    "a recording's norm": f"UPDATE recordings SET embedding_norm = 20 WHERE speaker = {KIM}",
+    "no norm of a recording": f"UPDATE recordings SET embedding_norm = NULL WHERE speaker = {KIM}",
     "a recording's source": f"UPDATE recordings SET source = 'b.wav' WHERE speaker = {KIM}",
     "a recording's digest": f"UPDATE recordings SET digest = 'ff' WHERE speaker = {KIM}",
     "a recording's time": f"UPDATE recordings SET enrolled_at = '2020' WHERE speaker = {KIM}",
@@ -135,7 +142,9 @@ def test_a_speaker_of_another_store_with_the_same_key_is_refused(place: Place, e
         assert refused(store) == {"Kim", "Lee", "Mia"} and not store.is_whole()
 
 
-@pytest.mark.parametrize("forgery", ["a name", "coherence beyond one", "coherence", "a centroid", "speech"])
+@pytest.mark.parametrize(
+    "forgery", ["a name", "coherence beyond one", "coherence", "a centroid", "speech", "a norm", "no norm"]
+)
 def test_damage_is_noticed_in_a_store_that_is_not_encrypted(place: Place, forgery: str) -> None:
     with closing(filled(place, PlainSealer())) as store:
         place.execute(FORGERIES[forgery])
@@ -143,15 +152,19 @@ def test_damage_is_noticed_in_a_store_that_is_not_encrypted(place: Place, forger
         assert store.remove("Lee", "me").complete
 
 
-def test_figures_that_the_recordings_do_not_give_are_refused_though_the_mark_is_right(place: Place) -> None:
+@pytest.mark.parametrize(("column", "value"), [("coherence", 1.0), ("embedding_norm", 9.5), ("norm_spread", 0.5)])
+def test_figures_that_the_recordings_do_not_give_are_refused_though_the_mark_is_right(
+    place: Place, column: str, value: float
+) -> None:
     """Whoever writes to a store that is not encrypted can make the checksum, too; not embeddings that belong to it."""
     with closing(filled(place, PlainSealer())) as store:
         kim = store.voiceprint("Kim")
-        forged = changed(kim.speaker, coherence=1.0)
+        figures: dict[str, Any] = {column: value}
+        forged = changed(kim.speaker, **figures)
         contents = contents_mark(kim.recordings, PlainSealer())
         seal = speaker_mark(forged, kim.centroid, contents, PlainSealer()).hex()
         literal = f"x'{seal}'" if isinstance(place, SqlitePlace) else f"'\\x{seal}'"
-        place.execute(f"UPDATE speakers SET coherence = 1.0, seal = {literal} WHERE name = 'Kim'")
+        place.execute(f"UPDATE speakers SET {column} = {value}, seal = {literal} WHERE name = 'Kim'")
         with pytest.raises(DamagedVoiceprintError, match="does not agree with its recordings"):
             store.voiceprint("Kim")
 
@@ -233,7 +246,8 @@ def test_another_store_of_an_earlier_version_is_brought_to_this_one_when_it_is_o
     place.execute(f"UPDATE recordings SET embedding = {empty} WHERE speaker = {LEE}")
     with closing(place.open(create=False)) as store:
         assert refused(store) == {"Lee"}
-        assert store.voiceprint("Kim").speaker == before and store.notices
+        after = store.voiceprint("Kim").speaker  # whose norms the earlier version did not keep
+        assert after == changed(before, embedding_norm=None, norm_spread=None) and store.notices
         assert store.look_alikes("Mіa") == ["Mia"]  # with a Cyrillic letter
         change_kim(store)
     with closing(place.open(create=False)) as store:

@@ -22,6 +22,7 @@ from sound_groove.encoder.embedding_file import read_embedding_file
 from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.pretrained import WEIGHTS
 from sound_groove.voiceprints.store.opening import open_store
+from store_places import MODEL, recording
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -167,6 +168,26 @@ def test_export_and_import_move_voiceprints_and_can_be_repeated(here: Path, caps
             assert two.audio == b""
 
 
+def test_norms_move_with_voiceprints_and_are_unknown_where_a_file_has_none(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(open_store("voiceprints.db", create=True)) as store:
+        store.add("Kim", [recording(1, norm=12.3457), recording(2)], MODEL, None, "me")
+        store.add("Lee", [recording(3, norm=9.0), recording(4, norm=10.0)], MODEL, None, "me")
+    shown = run(capsys, "speakers", "show", "Lee")[1].splitlines()
+    assert "norm 9.50 ± 0.50" in shown[0] and "norm 9.00" in shown[1] and "norm 10.00" in shown[2]
+    shown = run(capsys, "speakers", "show", "Kim")[1].splitlines()
+    assert "norm" not in shown[0] and "norm 12.35" in shown[1] and "norm" not in shown[2]
+    run(capsys, "speakers", "export", "v.npz")
+    with np.load("v.npz") as stored:
+        np.savez("old.npz", allow_pickle=False, **{name: stored[name] for name in stored if name != "norms"})
+    for file, norms in (("v.npz", [12.3457, None, 9.0, 10.0]), ("old.npz", [None] * 4)):
+        assert run(capsys, "speakers", "import", file, "--store", f"{file}.db")[0] == 0
+        with closing(open_store(here / f"{file}.db")) as store:
+            voiceprints = [store.voiceprint(name) for name in ("Kim", "Lee")]
+        assert [one.embedding_norm for voiceprint in voiceprints for one in voiceprint.recordings] == norms
+
+
 def test_an_import_of_another_model_is_refused_before_anything_is_enrolled(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +222,8 @@ def test_an_import_of_another_model_is_refused_before_anything_is_enrolled(
         ("duration_s", lambda duration_s: -duration_s, "'duration_s' has values that no recording has"),
         ("snr_db", lambda snr_db: np.full_like(snr_db, np.nan), "'snr_db' has values that no recording has"),
         ("sample_rate", lambda rate: 0 * rate, "'sample_rate' has values that no recording has"),
+        ("norms", lambda norms: np.full_like(norms, 1e7), "'norms' has values that no recording has"),
+        ("norms", lambda norms: np.full_like(norms, -1.0), "'norms' must be lengths"),
         ("enrolled_at", lambda times: np.full_like(times, "yesterday"), "are no times as ISO 8601 writes them"),
         ("speaker", lambda names: np.full_like(names, "a\u3164"), "U+3164 in it is not seen"),
         ("digest", lambda digests: np.full_like(digests, "1"), "'digest' has values that are no SHA-256"),

@@ -23,7 +23,7 @@ EXAMPLES = """examples:
   sound-groove embed recordings --model best.onnx --ray              on a Ray cluster
 
 The result is a .npz file: 'path' (N,) names the recordings, 'emb' (N, D) float32 holds their unit-length embeddings,
-'model' is the model's hash.
+'norms' (N,) float32 their lengths before, NaN where the model does not tell them, and 'model' is the model's hash.
 What is done is kept beside it, and the same command goes on where it was stopped; recordings that have changed since,
 by size or time, are embedded again.
 """

@@ -104,12 +104,14 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         recordings = [asdict(recording.entry) for recording in voiceprint.recordings]
         return _print_json({**asdict(voiceprint.speaker), "enrolled": recordings})
-    show(f"{voiceprint.speaker.name}  {_line(voiceprint.speaker)}")
+    speaker = voiceprint.speaker
+    norms = _norm(speaker.embedding_norm) + ("" if speaker.norm_spread is None else f" ± {speaker.norm_spread:.2f}")
+    show(f"{speaker.name}  {_line(speaker)}{norms}")
     for recording in voiceprint.recordings:
         audio = ", audio kept" if recording.audio else ""
         show(
             f"  {recording.enrolled_at}  {recording.source}  {recording.duration_s:.1f} s, "
-            f"{recording.speech_s:.1f} s of speech, {recording.snr_db:.0f} dB{audio}"
+            f"{recording.speech_s:.1f} s of speech, {recording.snr_db:.0f} dB{_norm(recording.embedding_norm)}{audio}"
         )
     return 0
 
@@ -260,6 +262,11 @@ def _line(entry: "SpeakerEntry") -> str:
         f"{count}, {entry.speech_s:.1f} s of speech{kept}, {entry.enrolled_at[:10]} to {entry.changed_at[:10]}, "
         f"model {entry.model.label}"
     )
+
+
+def _norm(norm: float | None) -> str:
+    """What is added to a line about the norm of embeddings, where it is known."""
+    return "" if norm is None else f", norm {norm:.2f}"
 
 
 def _print_json(content: Any) -> int:

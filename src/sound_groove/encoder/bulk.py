@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from sound_groove.audio.given import AnyRecording, split_name
 from sound_groove.audio.listening import AudioFacts, HeardRecording
-from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS
+from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, NORMS, PATHS
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError, OutputError, UsageError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
 from sound_groove.json_reading import parse_json, through_json
+from sound_groove.scoring.measures import number_or_nan
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning
 
 CHUNK = 512  # recordings; what a run that is killed has to do again at most
@@ -164,7 +165,8 @@ def embed_all(
 ) -> BulkResult:
     """Embed recordings into a .npz file: `path` (N,) names them, `emb` (N, D) float32 holds their embeddings.
 
-    A third array, `model` (), is the model's hash where `about` tells it.
+    `norms` (N,) float32 are the lengths that these had before they were brought to unit length, NaN where the model
+    does not tell them, and `model` () is the model's hash where `about` tells it.
 
     Args:
         recordings: all of them.
@@ -193,6 +195,7 @@ def embed_all(
     failures: dict[str, str] = {}
     mixed: dict[str, str] = {}
     chunks: list[Embeddings] = []
+    norms: list[float] = []
     earlier = 0
     for number, start in enumerate(range(0, len(names), CHUNK)):
         chunk = names[start : start + CHUNK]
@@ -212,7 +215,9 @@ def embed_all(
                 failures[name] = outcome.reason
             elif differing := [w.message for w in outcome.warnings if w.code == "channels_differ"]:
                 mixed[name] = differing[0].removeprefix(f"{outcome.name}: ")
-        chunks.append(np.array([one.embedding for one in found if isinstance(one, HeardRecording)], np.float32))
+        usable = [one for one in found if isinstance(one, HeardRecording)]
+        chunks.append(np.array([one.embedding for one in usable], np.float32))
+        norms += [number_or_nan(one.facts.embedding_norm) for one in usable]
     if failures:
         listed = out.with_name(out.name + ".failed.tsv")
         write_text(listed, "".join(f"{printable(name)}\t{printable(reason)}\n" for name, reason in failures.items()))
@@ -225,7 +230,11 @@ def embed_all(
                 "and run this again, which goes on with them, or leave them out with --allow-failures)",
             )
     kept = [name for name in names if name not in failures]
-    arrays = {PATHS: np.array(kept), EMBEDDINGS: np.concatenate([chunk for chunk in chunks if len(chunk)])}
+    arrays = {
+        PATHS: np.array(kept),
+        EMBEDDINGS: np.concatenate([chunk for chunk in chunks if len(chunk)]),
+        NORMS: np.array(norms, np.float32),
+    }
     if MODEL in about:
         arrays[MODEL] = np.array(str(about[MODEL]))
     with writing(out), replaced_bytes(out) as file:

@@ -11,7 +11,9 @@ from sound_groove.errors import CorpusError, printable
 from sound_groove.types import Embeddings
 
 PATHS, EMBEDDINGS = "path", "emb"  # the arrays of every file: names (N,) and embeddings (N, D)
-SPEAKERS, MODEL = "speaker", "model"  # arrays that a file may have: who speaks (N,), and the hash of the model ()
+# Arrays that a file may have: who speaks (N,), the hash of the model (), and the norms that the embeddings had before
+# they were brought to unit length (N,), NaN where one is not known.
+SPEAKERS, MODEL, NORMS = "speaker", "model", "norms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,14 @@ class EmbeddingFile:
         embeddings: (N, D) unit length; rows of zeros stay.
         speakers: (N,) who speaks; None where the file does not say.
         model: hash of the model; None where the file does not say.
+        norms: (N,) float64, of the embeddings before they were brought to unit length; NaN where the file does not say.
     """
 
     names: tuple[str, ...]
     embeddings: Embeddings
     speakers: tuple[str, ...] | None
     model: str | None
+    norms: NDArray[np.float64]
 
 
 def read_embedding_file(path: Path) -> EmbeddingFile:
@@ -43,6 +47,7 @@ def read_embedding_file(path: Path) -> EmbeddingFile:
             names, embeddings = stored[PATHS], np.asarray(stored[EMBEDDINGS], dtype=np.float32)
             speakers = stored.get(SPEAKERS)
             model = str(stored[MODEL]) if MODEL in stored else None
+            norms = stored[NORMS] if NORMS in stored else np.full(names.shape, np.nan)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise CorpusError(f"{name}: is not a file of embeddings ('{PATHS}', '{EMBEDDINGS}'): {reason}") from None
@@ -58,8 +63,14 @@ def read_embedding_file(path: Path) -> EmbeddingFile:
             f"{name}: '{SPEAKERS}' must be texts, one for each of the {len(names)} names; it is "
             f"{speakers.dtype} {speakers.shape}"
         )
+    is_each = norms.shape == names.shape and norms.dtype.kind == "f"
+    if not is_each or not (np.isnan(norms) | ((norms >= 0) & (norms < np.inf))).all():
+        raise CorpusError(
+            f"{name}: '{NORMS}' must be lengths, or NaN where one is not known, one for each of the {len(names)} "
+            f"names; it is {norms.dtype} {norms.shape}{' and has other numbers' if is_each else ''}"
+        )
     told = None if speakers is None else tuple(speakers.tolist())
-    return EmbeddingFile(tuple(names.tolist()), unit_rows(embeddings), told, model)
+    return EmbeddingFile(tuple(names.tolist()), unit_rows(embeddings), told, model, norms.astype(np.float64))
 
 
 def unit_rows(embeddings: NDArray[np.float32]) -> Embeddings:

@@ -22,7 +22,8 @@ class Embedded:
     Attributes:
         embedding: D values, of unit length.
         model: which made it.
-        audio: length, speech, noise and rate of the recording.
+        audio: length, speech, noise and rate of the recording, and the norm of its embedding before it was brought to
+            unit length, or None.
         warnings: what makes it less trustworthy.
     """
 

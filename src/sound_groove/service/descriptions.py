@@ -15,7 +15,7 @@ from sound_groove.voiceprints.identification import TOP, WEIGHED
 TITLE = "Sound-Groove"
 SUMMARY = "Speaker verification: compare two recordings, enrol speakers, verify and identify them, and forget them."
 MODEL = {"name": "pretrained", "hash": "5d0c9c…"}
-AUDIO = {"duration_s": 5.1, "speech_s": 4.3, "snr_db": 32.5, "sample_rate": 16000}
+AUDIO = {"duration_s": 5.1, "speech_s": 4.3, "snr_db": 32.5, "sample_rate": 16000, "embedding_norm": 12.7}
 COMPARISON = {
     "score": 0.71,
     "llr": 6.2,
@@ -37,6 +37,8 @@ SPEAKER = {
     "speech_s": 8.4,
     "snr_db": 31.0,
     "coherence": 0.94,
+    "embedding_norm": 12.9,
+    "norm_spread": 0.4,
     "enrolled_at": "2026-01-31T12:00:00+00:00",
     "changed_at": "2026-01-31T12:00:00+00:00",
     "version": 7,

@@ -196,9 +196,7 @@ def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: 
         ]
         if lacking:
             raise EnrolmentError(name, lacking)
-        again = [
-            _with_embedding(recording, listener.hear(recording.audio).embedding) for recording in voiceprint.recordings
-        ]
+        again = [_with_embedding(recording, listener.hear(recording.audio)) for recording in voiceprint.recordings]
         return store.replace(name, again, encoder.identity, voiceprint.speaker.version, actor)
 
     return _persevere(name, attempt)
@@ -216,9 +214,9 @@ def _persevere(name: str, attempt: Callable[[], Result]) -> Result:
     raise StaleVoiceprintError(f"'{printable(name)}' is being changed by others all the time; try again")
 
 
-def _with_embedding(recording: EnrolledRecording, embedding: Embeddings) -> EnrolledRecording:
-    """The recording under a new id, which the old embedding's seal does not fit."""
-    return replace(recording, id=new_id(), embedding=embedding)
+def _with_embedding(recording: EnrolledRecording, heard: HeardRecording) -> EnrolledRecording:
+    """The recording under a new id, which the old embedding's seal does not fit, with what a model heard of it."""
+    return replace(recording, id=new_id(), embedding=heard.embedding, embedding_norm=heard.facts.embedding_norm)
 
 
 def _enrolled(heard: HeardRecording, keep_audio: bool) -> EnrolledRecording:

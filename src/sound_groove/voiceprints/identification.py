@@ -25,7 +25,7 @@ from sound_groove.errors import OtherModelError, UsageError
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.cosine import in_steps
 from sound_groove.scoring.decision import DecisionRule
-from sound_groove.scoring.measures import trial_measures
+from sound_groove.scoring.measures import side_of, trial_measures
 from sound_groove.scoring.open_set import OpenSetAnswer, OpenSetVerdict, answer
 from sound_groove.types import ModelIdentity, QualityWarning, Scores
 from sound_groove.voiceprints.gallery import Gallery, Neighbour
@@ -230,12 +230,9 @@ def _scores(near: Sequence[Neighbour]) -> Scores:
 
 def _measures(near: Sequence[Neighbour], facts: AudioFacts) -> dict[str, Scores]:
     """Of the recording with each of the enrolled (K,), as a score map takes them."""
-    enrolment = {
-        "speech_s": np.array([item.speaker.speech_s for item in near]),
-        "snr_db": np.array([item.speaker.snr_db for item in near]),
-    }
-    test = {"speech_s": np.full(len(near), facts.speech_s), "snr_db": np.full(len(near), facts.snr_db)}
-    return trial_measures(enrolment, test)
+    test, sides = side_of(facts), [side_of(item.speaker) for item in near]
+    enrolment = {name: np.array([side[name] for side in sides]) for name in test}
+    return trial_measures(enrolment, {name: np.full(len(near), value) for name, value in test.items()})
 
 
 def store_warnings(damaged: Sequence[DamagedVoiceprint], is_whole: bool) -> tuple[QualityWarning, ...]:

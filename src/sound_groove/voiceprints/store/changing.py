@@ -12,7 +12,14 @@ from sound_groove.errors import (
     printable,
 )
 from sound_groove.types import ModelIdentity
-from sound_groove.voiceprints.store.records import EnrolledRecording, SpeakerEntry, coherence_of, new_id, timestamp
+from sound_groove.voiceprints.store.records import (
+    EnrolledRecording,
+    SpeakerEntry,
+    coherence_of,
+    new_id,
+    norm_spread_of,
+    timestamp,
+)
 
 
 def changed_entry(
@@ -41,6 +48,8 @@ def changed_entry(
         speech_s=facts.speech_s,
         snr_db=facts.snr_db,
         coherence=coherence_of(recordings),
+        embedding_norm=facts.embedding_norm,
+        norm_spread=norm_spread_of(recordings),
         enrolled_at=time,
         changed_at=time,
         version=revision,

@@ -1,9 +1,10 @@
 """Voiceprints as a file, to move them from one store to another: a .npz of arrays, nothing pickled, mode 600.
 
-It is a file of embeddings like those of `sound-groove embed` (`path`, `emb`, `speaker`, `model`), so that it can also
-serve as a cohort, with what a store knows besides of each recording. It is not encrypted, and has no audio.
+It is a file of embeddings like those of `sound-groove embed` (`path`, `emb`, `norms`, `speaker`, `model`), so that it
+can also serve as a cohort, with what a store knows besides of each recording. It is not encrypted, and has no audio.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS, SPEAKERS, read_embedding_file
+from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, NORMS, PATHS, SPEAKERS, read_embedding_file
 from sound_groove.errors import (
     CorpusError,
     DamagedVoiceprintError,
@@ -26,11 +27,12 @@ from sound_groove.errors import (
     printable,
 )
 from sound_groove.files import replaced_bytes, writing
+from sound_groove.scoring.measures import number_or_nan
 from sound_groove.types import ModelIdentity
 from sound_groove.voiceprints.search import MOST_VALUES
 from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
 from sound_groove.voiceprints.store.names import LONGEST_NAME, checked_name
-from sound_groove.voiceprints.store.plausibility import RANGES
+from sound_groove.voiceprints.store.plausibility import LARGEST_NORM, RANGES, is_norm
 from sound_groove.voiceprints.store.records import DamagedVoiceprint, EnrolledRecording, SpeakerEntry, new_id
 
 MODEL_NAME = "model_name"
@@ -123,6 +125,7 @@ def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = N
     arrays = {
         PATHS: np.array([recording.source for _, recording in rows]),
         EMBEDDINGS: np.stack([recording.embedding for _, recording in rows]),
+        NORMS: np.array([number_or_nan(recording.embedding_norm) for _, recording in rows]),
         SPEAKERS: np.array([name for name, _ in rows]),
         MODEL: np.array(entries[0].model.hash),
         MODEL_NAME: np.array(entries[0].model.name),
@@ -235,10 +238,15 @@ def read_voiceprints(path: Path) -> VoiceprintFile:
         raise CorpusError(f"{shown}: '{MODEL}' is not the hash of a model (64 hexadecimal digits)")
     if not 1 <= file.embeddings.shape[1] <= MOST_VALUES:
         raise CorpusError(f"{shown}: has embeddings of {file.embeddings.shape[1]:,} values, which no model makes")
+    norms = [None if math.isnan(norm) else norm for norm in file.norms.tolist()]
+    if not all(norm is None or is_norm(norm) for norm in norms):
+        raise CorpusError(f"{shown}: '{NORMS}' has values that no recording has, outside 0 to {LARGEST_NORM:g}")
     speakers: dict[str, list[EnrolledRecording]] = {}
     for index, (name, source) in enumerate(zip(file.speakers, file.names, strict=True)):
         fields = {field: columns[field][index] for field in FIELDS}
-        recording = EnrolledRecording(id=new_id(), embedding=file.embeddings[index], source=source, **fields)
+        recording = EnrolledRecording(
+            id=new_id(), embedding=file.embeddings[index], source=source, embedding_norm=norms[index], **fields
+        )
         speakers.setdefault(checked_name(name), []).append(recording)
     return VoiceprintFile(ModelIdentity(columns[MODEL_NAME][0], file.model), speakers)
 

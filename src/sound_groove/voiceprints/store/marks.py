@@ -21,10 +21,11 @@ from sound_groove.voiceprints.store.records import (
     SpeakerEntry,
     centroid_of,
     coherence_of,
+    norm_spread_of,
 )
 from sound_groove.voiceprints.store.sealing import Sealer
 
-SPEAKER_HEAD = struct.Struct("<8s8q3q3d")
+SPEAKER_HEAD = struct.Struct("<8s8q3q3d?d?d")
 AGREEMENT = 1e-5  # of what was computed on one machine with what is on another
 
 
@@ -34,7 +35,8 @@ def contents_mark(recordings: Sequence[EnrolledRecording], sealer: Sealer) -> by
     for one in recordings:
         audio = hashlib.sha256(one.audio).digest() if one.audio else b""
         parts += _texts(one.id, printable(one.source), one.digest, one.enrolled_at)
-        parts += [struct.pack("<dddq", one.duration_s, one.speech_s, one.snr_db, one.sample_rate)]
+        figures = one.duration_s, one.speech_s, one.snr_db, one.sample_rate, *_if_known(one.embedding_norm)
+        parts += [struct.pack("<dddq?d", *figures)]
         parts += [*_sized(one.embedding.astype("<f4").tobytes()), *_sized(audio)]
     return sealer.mark(b"".join(parts))
 
@@ -46,7 +48,8 @@ def speaker_mark(entry: SpeakerEntry, centroid: Embeddings, contents: bytes, sea
     parts += [np.asarray(centroid, "<f4").tobytes(), contents]
     # Each part's length first, so that none can pass into the next.
     counts, figures = (entry.recordings, entry.with_audio, entry.version), (entry.speech_s, entry.snr_db)
-    head = SPEAKER_HEAD.pack(b"speaker", *map(len, parts), *counts, *figures, entry.coherence)
+    norms = *_if_known(entry.embedding_norm), *_if_known(entry.norm_spread)
+    head = SPEAKER_HEAD.pack(b"speaker", *map(len, parts), *counts, *figures, entry.coherence, *norms)
     return sealer.mark(b"".join((head, *parts)))
 
 
@@ -75,11 +78,25 @@ def check_agreement(entry: SpeakerEntry, centroid: Embeddings, recordings: Seque
         and bool(np.isclose(entry.speech_s, facts.speech_s, rtol=AGREEMENT))
         and bool(np.isclose(entry.snr_db, facts.snr_db, rtol=AGREEMENT, atol=AGREEMENT))
         and abs(entry.coherence - coherence_of(recordings)) <= AGREEMENT
+        and _are_alike(entry.embedding_norm, facts.embedding_norm)
+        and _are_alike(entry.norm_spread, norm_spread_of(recordings), of=facts.embedding_norm)
         and {recording.embedding.shape for recording in recordings} == {centroid.shape}
         and cosine(centroid, centroid_of(recordings)) >= 1.0 - AGREEMENT
     )
     if not agrees:
         raise StoreError("its row does not agree with its recordings")
+
+
+def _are_alike(stored: float | None, computed: float | None, of: float | None = None) -> bool:
+    """Whether two figures are equal but for rounding, in parts of the second or of another, or both are unknown."""
+    if stored is None or computed is None:
+        return stored is computed
+    return abs(stored - computed) <= AGREEMENT * (computed if of is None else of)
+
+
+def _if_known(figure: float | None) -> tuple[bool, float]:
+    """Whether a figure is known, and the figure: no figure can stand for none."""
+    return (False, 0.0) if figure is None else (True, figure)
 
 
 def _texts(*texts: str) -> list[bytes]:

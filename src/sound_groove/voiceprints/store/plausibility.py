@@ -20,6 +20,7 @@ RANGES: Final = {
     "snr_db": (-200.0, 200.0),
     "sample_rate": (1.0, 1e7),
 }
+LARGEST_NORM = 1e6  # of an embedding before it is brought to unit length
 MOST_RECORDINGS = 1_000_000  # of one speaker
 
 
@@ -50,6 +51,14 @@ def check_recordings(recordings: Sequence[EnrolledRecording]) -> None:
         for field, (low, high) in RANGES.items():
             if not low <= getattr(recording, field) <= high:
                 raise StoreError(f"{what} has a {field} that no recording has, outside {low:g} to {high:g}")
+        norm = recording.embedding_norm
+        if norm is not None and not is_norm(norm):
+            raise StoreError(f"{what} has an embedding_norm that no recording has, outside 0 to {LARGEST_NORM:g}")
+
+
+def is_norm(norm: float) -> bool:
+    """Whether an embedding can have had this norm before it was brought to unit length."""
+    return 0.0 < norm <= LARGEST_NORM
 
 
 def checked_entry(row: Sequence[Any]) -> SpeakerEntry:
@@ -58,7 +67,8 @@ def checked_entry(row: Sequence[Any]) -> SpeakerEntry:
     Raises:
         StoreError: they cannot; the message is a clause that names no value.
     """
-    id, name, model_name, model_hash, recordings, with_audio, speech_s, snr_db, coherence, since, changed, version = row
+    (id, name, model_name, model_hash, recordings, with_audio, speech_s, snr_db, coherence, norm, spread,
+     since, changed, version) = row  # fmt: skip
     # On one line each, as a gallery of a million does this a million times.
     if not type(id) is type(name) is type(model_name) is type(model_hash) is type(since) is type(changed) is str:
         raise StoreError("its row has texts that are none")
@@ -69,6 +79,9 @@ def checked_entry(row: Sequence[Any]) -> SpeakerEntry:
         raise StoreError("its row has counts that are no numbers")
     if not (type(speech_s) is type(snr_db) is type(coherence) is float):
         raise StoreError("its row has figures that are no numbers")
+    has_norm = norm is not None or spread is not None  # both or neither
+    if has_norm and not (type(norm) is type(spread) is float):
+        raise StoreError("its row has figures that are no numbers")
     if not (0 <= with_audio <= recordings and 1 <= recordings <= MOST_RECORDINGS and version >= 1):
         raise StoreError("its row has counts that cannot be")
     # Lengths add up, and the other facts are means.
@@ -76,7 +89,9 @@ def checked_entry(row: Sequence[Any]) -> SpeakerEntry:
         raise StoreError("its row has figures that no voiceprint has")
     if not RANGES["snr_db"][0] <= snr_db <= RANGES["snr_db"][1]:
         raise StoreError("its row has figures that no voiceprint has")
+    if has_norm and not (is_norm(norm) and 0.0 <= spread <= LARGEST_NORM):
+        raise StoreError("its row has figures that no voiceprint has")
     model = ModelIdentity(model_name, model_hash)
     return SpeakerEntry(
-        id, name, model, recordings, with_audio, speech_s, snr_db, coherence, since, changed, version
+        id, name, model, recordings, with_audio, speech_s, snr_db, coherence, norm, spread, since, changed, version
     )  # fmt: skip

@@ -48,7 +48,7 @@ class EnrolledRecording:
 
     @property
     def facts(self) -> AudioFacts:
-        """Length, speech, noise and rate."""
+        """Length, speech, noise, rate, and the embedding's norm where it is known."""
         return AudioFacts(self.duration_s, self.speech_s, self.snr_db, self.sample_rate, self.embedding_norm)
 
     @property
@@ -63,6 +63,7 @@ class EnrolledRecording:
             sample_rate=self.sample_rate,
             enrolled_at=self.enrolled_at,
             with_audio=bool(self.audio),
+            embedding_norm=self.embedding_norm,
         )
 
 
@@ -79,6 +80,7 @@ class RecordingEntry:
         sample_rate: the file's own rate, in Hz.
         enrolled_at: when, in UTC (ISO 8601).
         with_audio: its audio was kept.
+        embedding_norm: how long its embedding was before it was brought to unit length; None where it is not known.
     """
 
     id: str
@@ -89,6 +91,7 @@ class RecordingEntry:
     sample_rate: int
     enrolled_at: str
     with_audio: bool
+    embedding_norm: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,9 @@ class SpeakerEntry:
         snr_db: mean of all of them.
         coherence: length of the mean of their embeddings, from 0 to 1: 1 for one recording, less the less they agree.
             A cosine with the centroid times this is the mean of the cosines with the recordings.
+        embedding_norm: mean of how long the embeddings were before they were brought to unit length; None where that
+            is not known of all of them.
+        norm_spread: standard deviation of the same over the recordings (all of them, so 0 for one); None likewise.
         enrolled_at: when the first came, in UTC (ISO 8601).
         changed_at: when the last change was.
         version: the store's revision of the last change.
@@ -118,6 +124,8 @@ class SpeakerEntry:
     speech_s: float
     snr_db: float
     coherence: float
+    embedding_norm: float | None
+    norm_spread: float | None
     enrolled_at: str
     changed_at: str
     version: int
@@ -248,3 +256,9 @@ def coherence_of(recordings: Sequence[EnrolledRecording]) -> float:
     """The length of the mean of the recordings' embeddings, before it is brought back to unit length."""
     embeddings = np.stack([recording.embedding for recording in recordings]).astype(np.float64)
     return min(1.0, float(np.linalg.norm(embeddings.mean(axis=0))))
+
+
+def norm_spread_of(recordings: Sequence[EnrolledRecording]) -> float | None:
+    """The standard deviation of the norms that the embeddings had, over all recordings; None where one is not known."""
+    norms = [recording.embedding_norm for recording in recordings if recording.embedding_norm is not None]
+    return float(np.std(norms)) if norms and len(norms) == len(recordings) else None

@@ -13,14 +13,14 @@ from sound_groove.voiceprints.store.sealing import Sealer
 
 # In the order of the fields of SpeakerEntry, with the model's two side by side.
 SPEAKER_COLUMNS: Final = (
-    "id, name, model_name, model_hash, recordings, with_audio, speech_s, snr_db, coherence, enrolled_at, changed_at, "
-    "version"
+    "id, name, model_name, model_hash, recordings, with_audio, speech_s, snr_db, coherence, embedding_norm, "
+    "norm_spread, enrolled_at, changed_at, version"
 )
 # What else a speaker's row has: the mean of the embeddings, and the marks of the recordings and of the row.
 STORED_COLUMNS: Final = f"{SPEAKER_COLUMNS}, centroid, contents, seal"
 WRITTEN_COLUMNS: Final = f"{STORED_COLUMNS}, skeleton"  # what the name looks like is computed from it, and never shown
 RECORDING_COLUMNS: Final = (
-    "id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio"
+    "id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio, embedding_norm"
 )
 EVENT_COLUMNS: Final = "revision, time, action, speaker_id, recordings, model, actor"
 
@@ -37,6 +37,8 @@ def entry_row(entry: SpeakerEntry) -> tuple[Any, ...]:
         entry.speech_s,
         entry.snr_db,
         entry.coherence,
+        entry.embedding_norm,
+        entry.norm_spread,
         entry.enrolled_at,
         entry.changed_at,
         entry.version,
@@ -49,13 +51,14 @@ def recording_of(row: Sequence[Any], sealer: Sealer) -> EnrolledRecording:
     Raises:
         StoreError: what is encrypted cannot be decrypted, or is damaged.
     """
-    id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio = row
+    id, embedding, source, digest, duration_s, speech_s, snr_db, sample_rate, enrolled_at, audio, norm = row
     owner = f"recording {printable(str(id))}"
     texts, figures = (id, source, digest, enrolled_at), (duration_s, speech_s, snr_db)
     if not (
         all(isinstance(text, str) for text in texts)
         and all(type(figure) is float for figure in figures)
         and type(sample_rate) is int
+        and (norm is None or type(norm) is float)
     ):
         raise StoreError(f"the row of {owner} is damaged")
     return EnrolledRecording(
@@ -69,6 +72,7 @@ def recording_of(row: Sequence[Any], sealer: Sealer) -> EnrolledRecording:
         sample_rate=sample_rate,
         enrolled_at=enrolled_at,
         audio=sealer.unseal(bytes_of(audio), f"audio of {owner}") if audio else b"",
+        embedding_norm=norm,
     )
 
 
@@ -86,6 +90,7 @@ def recording_row(recording: EnrolledRecording, sealer: Sealer) -> tuple[Any, ..
         recording.sample_rate,
         recording.enrolled_at,
         sealer.seal(recording.audio, f"audio of {owner}") if recording.audio else b"",
+        recording.embedding_norm,
     )
 
 

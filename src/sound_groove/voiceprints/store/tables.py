@@ -65,6 +65,7 @@ CHUNK = 4096  # rows at a time, where all are read
 RESUMING_S = 1.0  # to wait for others when a removal is gone on with at opening
 ERASING_S = 5.0  # and in a removal: to wait for others who are using what is to be wiped
 SHOWN = 5  # names that look like another
+VERSION = SPEAKER_COLUMNS.split(", ").index("version")  # its place in a speaker's row
 
 # Types are filled in by each database. Text compares by code points.
 TABLES = """
@@ -72,7 +73,8 @@ CREATE TABLE facts (key {text} PRIMARY KEY, value {blob} NOT NULL);
 CREATE TABLE speakers (
     id {text} PRIMARY KEY, name {text} NOT NULL UNIQUE, model_name {text} NOT NULL, model_hash {text} NOT NULL,
     recordings INTEGER NOT NULL, with_audio INTEGER NOT NULL, speech_s {real} NOT NULL, snr_db {real} NOT NULL,
-    coherence {real} NOT NULL, enrolled_at {text} NOT NULL, changed_at {text} NOT NULL, version BIGINT NOT NULL,
+    coherence {real} NOT NULL, embedding_norm {real}, norm_spread {real},
+    enrolled_at {text} NOT NULL, changed_at {text} NOT NULL, version BIGINT NOT NULL,
     centroid {centroid} NOT NULL, contents {blob} NOT NULL DEFAULT '', seal {blob} NOT NULL DEFAULT '',
     skeleton {text} NOT NULL DEFAULT ''
 );
@@ -83,7 +85,7 @@ CREATE TABLE recordings (
     speaker {text} NOT NULL REFERENCES speakers (id) ON DELETE CASCADE,
     embedding {blob} NOT NULL, source {text} NOT NULL, digest {text} NOT NULL, duration_s {real} NOT NULL,
     speech_s {real} NOT NULL, snr_db {real} NOT NULL, sample_rate INTEGER NOT NULL, enrolled_at {text} NOT NULL,
-    audio {blob} NOT NULL
+    audio {blob} NOT NULL, embedding_norm {real}
 );
 CREATE INDEX recordings_by_speaker ON recordings (speaker);
 CREATE INDEX recordings_by_digest ON recordings (digest);
@@ -93,8 +95,11 @@ CREATE TABLE events (
 )
 """
 
-# What the tables of schema 1 lack.
+# What the tables of schema 1 lack. Of what is enrolled there no norm is known.
 ADDITIONS = """
+ALTER TABLE recordings ADD COLUMN embedding_norm {real};
+ALTER TABLE speakers ADD COLUMN embedding_norm {real};
+ALTER TABLE speakers ADD COLUMN norm_spread {real};
 ALTER TABLE speakers ADD COLUMN contents {blob} NOT NULL DEFAULT '';
 ALTER TABLE speakers ADD COLUMN seal {blob} NOT NULL DEFAULT '';
 ALTER TABLE speakers ADD COLUMN skeleton {text} NOT NULL DEFAULT '';
@@ -368,7 +373,7 @@ class TableStore(ABC):
                     (since, newest, ALL if limit is None else limit),
                 )
             ]
-            revision = int(rows[-1][11]) if rows and len(rows) == limit else newest
+            revision = int(rows[-1][VERSION]) if rows and len(rows) == limit else newest
             # What has a version that no change had would never be told of.
             odd = [] if since else [*self._rows("WHERE NOT (version BETWEEN 1 AND ?)", (newest,))]
             gone = self._execute(
