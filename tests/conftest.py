@@ -4,7 +4,7 @@ import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -16,6 +16,7 @@ from sound_groove.files import CACHE_VARIABLE
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
     from service_process import ServiceProcess
+    from sound_groove.types import Embeddings
 
 pytest_plugins = ("guards",)
 
@@ -135,9 +136,13 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A point in the place of every picture: drawing them takes most of the time of a small evaluation."""
     from sound_groove.evaluation.report import plots
 
-    def point(path: Path, *_: object) -> str:
+    def point(path: Path, *_: object) -> None:
         path.write_bytes(POINT)
-        return ""
+
+    tsne = plots.plot_tsne
+
+    def point_or_reason(path: Path, embeddings: "Embeddings", *others: Any) -> str | None:
+        return tsne(path, embeddings, *others) if len(embeddings) < plots.FEWEST_UTTERANCES else point(path)
 
     for name in [name for name in vars(plots) if name.startswith("plot_")]:
-        monkeypatch.setattr(plots, name, point)
+        monkeypatch.setattr(plots, name, point_or_reason if name == "plot_tsne" else point)
