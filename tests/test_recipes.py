@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from sound_groove.networks.architectures import build_network
 from sound_groove.recipe.loading import dump_recipe, load_recipe, stage_recipes
@@ -18,7 +19,7 @@ def named(name: str) -> Recipe:
 
 
 def test_there_are_recipes() -> None:
-    assert {path.stem for path in RECIPES} >= {"ecapa512", "6gb", "ecapa-small"}
+    assert {path.stem for path in RECIPES} >= {"ecapa512", "6gb", "ecapa-small", "resnet221", "vox-redimnet2"}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -27,7 +28,8 @@ def test_a_recipe_loads_and_has_nothing_against_itself(path: Path, tmp_path: Pat
     assert recipe.name == path.stem
     assert recipe.description
     assert check_batches(recipe) == []
-    build_network(recipe.network)
+    with torch.device("meta"):
+        build_network(recipe.network)
     (tmp_path / "again.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     assert load_recipe(tmp_path / "again.yaml") == recipe
 
@@ -68,3 +70,27 @@ def test_the_first_versions_settings_are_kept() -> None:
     assert 60 <= recipe.training.epochs <= 150 and 30 <= recipe.loss.scale.final <= 35
     assert risen(recipe.loss.margin, 0) == pytest.approx(0.30)
     assert risen(recipe.loss.margin, recipe.training.epochs) == pytest.approx(0.35)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "parameters"),
+    [
+        ("resnet34", "resnet34", 6_634_336),
+        ("resnet221", "resnet221", 23_792_224),
+        ("resnet293", "resnet293", 28_626_016),
+        ("campplus", "campplus", 7_176_224),
+        ("eres2netv2", "eres2netv2", 17_859_632),
+        ("redimnet2", "redimnet2", 12_394_784),
+    ],
+)
+def test_each_network_has_recipes_for_both_corpora_at_its_published_size(name: str, kind: str, parameters: int) -> None:
+    for recipe in (named(name), named(f"vox-{name}")):
+        assert recipe.network.kind == kind
+        with torch.device("meta"):
+            network = build_network(recipe.network)
+        assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+        assert recipe.loss.kind == ("sphereface2" if kind == "redimnet2" else "aam_softmax")
+        for stage in stage_recipes(recipe)[1:]:
+            assert stage.data.crop_frames == 600 and stage.augmentation.speeds == (1.0,)
+            margin = 0.3 if kind == "redimnet2" else 0.5
+            assert risen(stage.loss.margin, 0) == risen(stage.loss.margin, 5) == margin
