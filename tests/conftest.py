@@ -142,7 +142,10 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     tsne = plots.plot_tsne
 
     def point_or_reason(path: Path, embeddings: "Embeddings", *others: Any) -> str | None:
-        return tsne(path, embeddings, *others) if len(embeddings) < plots.FEWEST_UTTERANCES else point(path)
+        if len(embeddings) < plots.FEWEST_UTTERANCES:
+            return tsne(path, embeddings, *others)
+        point(path)
+        return None
 
     for name in [name for name in vars(plots) if name.startswith("plot_")]:
         monkeypatch.setattr(plots, name, point_or_reason if name == "plot_tsne" else point)
