@@ -183,7 +183,7 @@ def test_the_log_of_epochs_holds_the_means_of_the_steps(finished: tuple[Training
     assert result.best_eer == min(errors) and result.best_epoch == 1 + errors.index(min(errors))
     assert said[0].startswith("training   8 speakers, 24 utterances")
     assert any("10 = 2 epochs x 5 batches of 8 crops of 0.5 s" in line for line in said)
-    assert [line.split(":")[0] for line in said[1:]] == ["epoch 1", "epoch 2"]
+    assert [line.split(":")[0] for line in said if line.startswith("epoch")] == ["epoch 1", "epoch 2"]
 
 
 def test_tensorboard_can_read_the_curves(finished: tuple[TrainingResult, list[str]]) -> None:
