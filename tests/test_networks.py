@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from lively_weights import clip, lively
+from sound_groove.audio.reading import load_audio
+from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import ConfigurationError
 from sound_groove.export import onnx_file
 from sound_groove.export.parity import worst_cosine
@@ -27,6 +29,8 @@ from sound_groove.networks.checkpoint import (
 from sound_groove.networks.redimnet2 import GroupNorm, WeightedMean
 from sound_groove.recipe.network_sizes import REDIMNET2, SIZES
 from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.training.trainer import train
+from training_corpus import prepare_corpus, tiny_recipe
 
 WIDE = {"width": 24, "scale": 4, "expansion": 4}
 SMALL = {
@@ -181,3 +185,26 @@ def test_it_is_exported_for_any_batch_and_length(name: str, tmp_path: Path, monk
     assert type(restore_network(checkpoint)) is type(network)
     embed = onnx_file._running(onnx_file._trace(checkpoint).SerializeToString())
     assert worst_cosine(checkpoint, embed, (0.3, 1.7, 3.2)) > 0.9999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fields", "loss"),
+    [
+        ({"kind": "redimnet2", "channels": 4, "embedding_size": 12, "floor_db": 40}, "sphereface2"),
+        ({"kind": "campplus", "channels": 16, "embedding_size": 12}, "aam_softmax"),
+    ],
+    ids=["redimnet2", "campplus"],
+)
+def test_it_is_trained_and_the_model_file_builds_it(fields: dict[str, object], loss: str, tmp_path: Path) -> None:
+    recipe = tiny_recipe(prepare_corpus(tmp_path), training__epochs=1, loss__kind=loss)
+    recipe = recipe.model_copy(update={"network": NetworkConfiguration.model_validate(fields)})
+    train(recipe, tmp_path / "run")
+    checkpoint = load_checkpoint(tmp_path / "run")
+    assert checkpoint.configuration == recipe.network
+    assert checkpoint.probe is not None
+    encoder = SpeakerEncoder.load(tmp_path / "run")  # which tries the probe
+    recording = next((tmp_path / "audio").rglob("*.*"))
+    together = encoder.embed([load_audio(recording), load_audio(recording)[:9000]])
+    alone = encoder.embed(load_audio(recording)[:9000])
+    assert float(together[1] @ alone) == pytest.approx(1.0, abs=1e-5)
