@@ -74,7 +74,7 @@ def open_once(patch: pytest.MonkeyPatch) -> None:
     @functools.wraps(opening)
     def remembered(path: Path, *how: Any) -> runtimes.OpenedModel:
         facts = path.stat()
-        key = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, *how)
+        key = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, *how)
         if key not in opened:
             while len(opened) >= MOST_OPEN:
                 del opened[next(iter(opened))]

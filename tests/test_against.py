@@ -182,7 +182,7 @@ def test_our_own_scores_are_read_as_they_were_written(calibrated: bool, tmp_path
     trials = replace(trials, ids=("with blank", "new\nline", "\udcff", "ü", "4", "5"))
     # a name and its pair turned around appear often: one score for each pair of names
     pairs = np.minimum(trials.enrolments, trials.tests) * 6 + np.maximum(trials.enrolments, trials.tests)
-    scores = np.round(scores[np.unique(pairs, return_index=True)[1]], 8)[np.unique(pairs, return_inverse=True)[1]]
+    scores = np.round(scores[np.unique(pairs, return_index=True)[1]], 6)[np.unique(pairs, return_inverse=True)[1]]
     llrs = np.round(2 * scores - 1, 6) if calibrated else None
     write_scores(tmp_path / "scores.tsv", JudgedList(trials, scores, llrs, np.arange(len(trials.ids))))
     other = read_other_scores(tmp_path / "scores.tsv", trials)

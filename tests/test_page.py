@@ -22,6 +22,8 @@ if find_browser() is None:
     pytest.skip("no Chromium is installed (Debian: apt-get install chromium)", allow_module_level=True)
 pytest.importorskip("playwright", reason="playwright is not installed (pip install playwright)")
 
+pytestmark = pytest.mark.service
+
 RMS, RMS_2, SLT, AWB = (EXAMPLES / f"{name}.flac" for name in ("rms-1", "rms-2", "slt-1", "awb-1"))
 SECTIONS = ("compare", "identify", "enrol", "speakers")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -88,7 +90,7 @@ def test_two_clips_from_the_microphone_are_of_the_same_speaker(visit: Visit) -> 
     assert not any(asked[name] for name in ("echoCancellation", "noiseSuppression", "autoGainControl"))
     visit.send("compare")  # which ends the second recording
     assert page.locator("#compare-result .verdict").inner_text() == "Probably the same speaker"
-    assert re.search(r"same speaker: > 9\d\.\d %", page.locator("#compare-result .probability").inner_text())
+    assert re.search(r"same speaker: (?:> )?9\d\.\d+ %", page.locator("#compare-result .probability").inner_text())
     for clip in (first, second):
         assert "Your recording" in clip.inner_text()
         assert 4 <= clip.locator("audio").evaluate(DURATION) < 7
@@ -158,7 +160,7 @@ def test_files_of_two_speakers_chosen_and_dropped_are_told_apart(visit: Visit) -
     limits = page.locator("#compare-result .tick").all_inner_texts()
     assert [limit.replace("\xa0", " ") for limit in limits] == ["20 %", "80 %"]
     page.get_by_text("Numbers").click()
-    assert page.locator("#compare-result dd").all_inner_texts()[-1].startswith("pretrained (8b89")
+    assert page.locator("#compare-result dd").all_inner_texts()[-1].startswith("pretrained (52258c")
     page.locator("#compare .clip").first.get_by_role("button", name="Remove").click()
     assert page.locator("#compare-result").inner_text() == ""  # an answer about other clips would mislead
 
@@ -184,7 +186,7 @@ def test_warnings_stand_under_the_clip_that_they_are_about(visit: Visit, tmp_pat
     visit.send("compare")
     first, second = (page.locator("#compare .clip").nth(place) for place in (0, 1))
     assert first.locator(".notes li").count() == 0
-    notes = " ".join(second.locator(".notes li").all_inner_texts())
+    notes = " ".join(second.locator(".notes li").all_inner_texts()).lower()
     assert "clipped" in notes and "little speech" in notes
     page.get_by_role("button", name="中文").click()
     assert all(CHINESE.search(note) for note in second.locator(".notes li").all_inner_texts())

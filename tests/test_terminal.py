@@ -474,11 +474,11 @@ def identify_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
 
 @walk("speakers")
 def speakers_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
-    from sound_groove.voiceprints.store.exchange import Imported, VoiceprintFile
+    from sound_groove.voiceprints.store.exchange import Exported, Imported, VoiceprintFile
 
     with_hostile_store(patch, "speakers")
     exchange = "sound_groove.voiceprints.store.exchange"
-    patch.setattr(f"{exchange}.export_voiceprints", answering(2))
+    patch.setattr(f"{exchange}.export_voiceprints", answering(record(Exported)))
     patch.setattr(f"{exchange}.read_voiceprints", answering(record(VoiceprintFile)))
     patch.setattr(f"{exchange}.import_voiceprints", answering(record(Imported, elsewhere=((HOSTILE, HOSTILE),))))
     patch.setattr("sound_groove.voiceprints.gallery.searches_itself", answering(True))
