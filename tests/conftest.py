@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from postgres_server import PostgresServer
     from service_process import ServiceProcess
     from sound_groove.types import Embeddings
+    from store_places import Place
 
 pytest_plugins = ("guards",)
 
@@ -129,6 +130,18 @@ def postgres() -> "Iterator[PostgresServer]":
     server = make_server()
     yield server
     end_server(server)
+
+
+@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> "Place":
+    """Where a test keeps a store: each such test is run on both kinds."""
+    from store_places import PostgresPlace, SqlitePlace
+
+    if request.param == "SQLite":
+        return SqlitePlace(tmp_path / "voiceprints.db")
+    server = request.getfixturevalue("postgres")
+    server.clear()
+    return PostgresPlace(server, "postgres")
 
 
 @pytest.fixture

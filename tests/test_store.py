@@ -32,22 +32,13 @@ from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.opening import default_store, open_store
 from sound_groove.voiceprints.store.records import Centroid, EnrolledRecording
 from sound_groove.voiceprints.store.sealing import KEY_VARIABLE, AesSealer, PlainSealer, sealer_from_environment
-from store_places import MODEL, OTHER_MODEL, Place, PostgresPlace, SqlitePlace, present, recording
+from store_places import MODEL, OTHER_MODEL, Place, SqlitePlace, present, recording
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 ODD_NAMES = [
     "Zoë", "../../etc/passwd", "a/b", "..c", "'; DROP TABLE speakers; --", '"', "%s ? %% $1 {}", "\\", "NULL", "0", "-",
     "<b>", "李 小龍", "😀", "a" * 200, "Ａ", "ß", "two  spaces",
 ]  # fmt: skip
-
-
-@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgres)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "SQLite":
-        return SqlitePlace(tmp_path / "voiceprints.db")
-    server = request.getfixturevalue("postgres")
-    server.clear()
-    return PostgresPlace(server, "postgres")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace as changed
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,15 +15,6 @@ from store_places import MODEL, OTHER_MODEL, Place, PostgresPlace, SqlitePlace, 
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 KIM, LEE = "(SELECT id FROM speakers WHERE name = 'Kim')", "(SELECT id FROM speakers WHERE name = 'Lee')"
-
-
-@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgres)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "SQLite":
-        return SqlitePlace(tmp_path / "voiceprints.db")
-    server = request.getfixturevalue("postgres")
-    server.clear()
-    return PostgresPlace(server, "postgres")
 
 
 def filled(place: Place, sealer: Sealer) -> VoiceprintStore:

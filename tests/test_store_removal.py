@@ -23,18 +23,9 @@ from sound_groove.voiceprints.store.gaps import _gaps, erase_gaps
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.raw_files import _shared
 from sound_groove.voiceprints.store.records import EnrolledRecording
-from store_places import MODEL, Place, PostgresPlace, SqlitePlace, present, recording
+from store_places import MODEL, Place, SqlitePlace, present, recording
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps rights and open files in another way")
-
-
-@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgres)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "SQLite":
-        return SqlitePlace(tmp_path / "voiceprints.db")
-    server = request.getfixturevalue("postgres")
-    server.clear()
-    return PostgresPlace(server, "postgres")
 
 
 @pytest.fixture
