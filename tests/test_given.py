@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -306,13 +307,13 @@ def test_every_call_takes_every_form(encoder: SpeakerEncoder, tmp_path: Path) ->
     assert encoder.embed([]).shape == (0, encoder.embedding_size)
     other = compare(CLIP, OTHER, encoder)
     assert all(compare(given, OTHER, encoder).score == other.score for given in forms()[2:])
-    store = open_store(tmp_path / "voices.db", create=True)
-    enroll(store, "rms", OTHER.read_bytes(), encoder)
-    enroll(store, "rms", [soundfile.read(EXAMPLES / "rms-1.flac")], encoder, force=True)
-    gallery = open_gallery(store, encoder.identity)
-    for given in forms()[2:5]:
-        assert verify_speaker(store, "rms", given, encoder).verdict == "same"
-        assert identify(gallery, given, encoder).speaker == "rms"
+    with closing(open_store(tmp_path / "voices.db", create=True)) as store:
+        enroll(store, "rms", OTHER.read_bytes(), encoder)
+        enroll(store, "rms", [soundfile.read(EXAMPLES / "rms-1.flac")], encoder, force=True)
+        gallery = open_gallery(store, encoder.identity)
+        for given in forms()[2:5]:
+            assert verify_speaker(store, "rms", given, encoder).verdict == "same"
+            assert identify(gallery, given, encoder).speaker == "rms"
 
 
 def test_a_recording_that_is_none_is_told_by_its_place(encoder: SpeakerEncoder) -> None:
@@ -322,8 +323,11 @@ def test_a_recording_that_is_none_is_told_by_its_place(encoder: SpeakerEncoder) 
         compare([1.0, 2.0], CLIP, encoder)  # type: ignore[arg-type]
 
 
-def test_wrong_arguments_raise_our_errors_in_one_sentence(encoder: SpeakerEncoder, tmp_path: Path) -> None:
+def test_wrong_arguments_raise_our_errors_in_one_sentence(
+    encoder: SpeakerEncoder, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     store: Any = open_store(tmp_path / "voices.db", create=True)
+    request.addfinalizer(store.close)
     gallery = open_gallery(store, encoder.identity)
     anything: Any = object()
     calls: list[Any] = [
