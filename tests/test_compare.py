@@ -27,6 +27,7 @@ from sound_groove.errors import AudioError, UsageError
 from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.cosine import cosine, in_steps
+from sound_groove.scoring.strength import NOT_DETECTED
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Samples, VoiceEmbeddings
 
@@ -188,7 +189,8 @@ def test_warnings_name_the_file_that_they_speak_of(tmp_path: Path, voices: tuple
 def test_the_record_is_the_contract_of_the_command_line(voices: tuple[Path, Path], model_path: Path) -> None:
     record = compare(*voices, model_path).as_dict()
     assert list(record) == [
-        "score", "llr", "probability", "prior", "threshold", "limits", "verdict", "model", "warnings", "audio"
+        "score", "llr", "strength", "probability", "prior", "threshold", "limits", "verdict", "model", "collections",
+        "warnings", "audio",
     ]  # fmt: skip
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["model"] == {"name": "random", "hash": load_checkpoint(model_path).hash}
@@ -244,7 +246,7 @@ def test_people_get_the_verdict_first(
     arguments = ["compare", *map(str, voices), "--model", str(model_path), "--prior", "0.2", "--crops", "2"]
     assert main(arguments) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["verdict", "score", "evidence", "probability", "model"]
+    assert [line.split()[0] for line in lines] == ["verdict", "score", "evidence", "probability", "model", "note"]
     assert "(uncalibrated, at a prior of 0.2)" in lines[3]
     assert main([*arguments, "--crop-frames", "200"]) == 0
 
@@ -309,7 +311,8 @@ def test_every_broken_file_gets_one_line_that_names_it(
 
 
 def test_the_record_cannot_be_changed() -> None:
-    result = Comparison(0.1, None, None, 0.5, None, (-1.0, 1.0), "inconclusive", ModelIdentity("n", "h"), (), ())  # type: ignore[arg-type]
+    identity, sides = ModelIdentity("n", "h"), ((), ())
+    result = Comparison(0.1, None, None, None, 0.5, None, (-1.0, 1.0), "inconclusive", identity, None, *sides)  # type: ignore[arg-type]
     assert replace(result, score=0.2).score == 0.2
     with pytest.raises(AttributeError):
         result.score = 0.2  # type: ignore[misc]
@@ -323,6 +326,20 @@ def test_a_model_without_a_score_map_can_be_compared_with(
     assert main(["compare", *map(str, voices), "--model", str(tmp_path / "m.safetensors")]) == 0
     out, _ = capfd.readouterr()
     assert "verdict      inconclusive" in out and "probability  unknown" in out
+
+
+def test_an_answer_says_on_how_many_collections_it_rests_and_what_is_not_detected_once(
+    tmp_path: Path, voices: tuple[Path, Path], model_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = load_checkpoint(model_path)
+    score_map = ScoreMap(0.0, 3.0, "twelve", calibrated=True, figures={"collections": 12.0})
+    save_checkpoint(
+        tmp_path / "m.safetensors", checkpoint.tensors, replace(checkpoint.header, score_map=score_map.as_dict())
+    )
+    assert main(["compare", *map(str, voices), "--model", str(tmp_path / "m.safetensors")]) == 0
+    out = capfd.readouterr().out
+    assert "evidence     moderate, for the same speaker: llr 3.00" in out
+    assert ", calibrated on 12 collections\n" in out and out.count(NOT_DETECTED) == 1
 
 
 @pytest.mark.corpus

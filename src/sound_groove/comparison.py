@@ -24,6 +24,7 @@ from sound_groove.scoring.calibration import ScoreMap, logit, probability
 from sound_groove.scoring.cosine import cosine, in_steps
 from sound_groove.scoring.decision import DecisionRule, Verdict
 from sound_groove.scoring.measures import side_of, trial_measures
+from sound_groove.scoring.strength import Strength, strength_of
 from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Scores
 
 DEFAULT_PRIOR = 0.5
@@ -37,6 +38,7 @@ class Comparison:
     Attributes:
         score: cosine of the two embeddings, in [-1, 1] and steps of 1e-6; higher = more likely the same speaker.
         llr: log-likelihood ratio (natural logarithm), or None when the model has no score map.
+        strength: the llr in words, whichever way it points (`scoring.strength`); None without a score map.
         probability: of the same speaker, at `prior`; None without a score map.
         prior: probability of the same speaker before listening.
         threshold: the score at which the probability is one half for two such recordings; None without a score map, or
@@ -44,18 +46,22 @@ class Comparison:
         limits: the llr below which the verdict is 'different', and that from which on it is 'same'.
         verdict: "same", "different", or "inconclusive".
         model: name and hash of the model that scored.
+        collections: how many different collections of recordings the score map was fitted on; None where that is not
+            known, or where it was fewer than three, of which none could be left out to see what the others are worth.
         warnings: what makes the answer less trustworthy, and why there is no verdict when there is none.
         audio: of the first and the second recording.
     """
 
     score: float
     llr: float | None
+    strength: Strength | None
     probability: float | None
     prior: float
     threshold: float | None
     limits: tuple[float, float]
     verdict: Verdict
     model: ModelIdentity
+    collections: int | None
     warnings: tuple[QualityWarning, ...]
     audio: tuple[AudioFacts, AudioFacts]
 
@@ -176,12 +182,14 @@ class Judge:
         return Comparison(
             score=score,
             llr=llr,
+            strength=None if llr is None else strength_of(llr),
             probability=chance,
             prior=self.prior,
             threshold=threshold,
             limits=self.rule.limits(self.prior),
             verdict="inconclusive" if llr is None or not allowed else self.rule.decide(llr, self.prior),
             model=self.model,
+            collections=None if self.score_map is None else self.score_map.collections,
             warnings=(*warnings, *self.doubts(measures_of(facts))),
             audio=facts,
         )

@@ -69,19 +69,29 @@ def show_warnings(warnings: "Iterable[QualityWarning]") -> None:
 
 def summary(comparison: "Comparison") -> tuple[str, ...]:
     """The answer for people, on a few lines."""
+    from sound_groove.scoring.strength import NOT_DETECTED, evidence_text
+
     verdict = {"same": "same speaker", "different": "different speakers", "inconclusive": "inconclusive"}
     threshold = "" if comparison.threshold is None else f"  (even chances at {comparison.threshold:.3f})"
+    fitted_on = calibration_text(comparison.collections)
     if comparison.llr is None or comparison.probability is None:
         evidence, probability = "unknown", "unknown"
     else:
         low, high = comparison.limits
         doubt = "uncalibrated, " if any(warning.code == "uncalibrated" for warning in comparison.warnings) else ""
-        evidence = f"llr {comparison.llr:.2f}  ('same' from {high:.2f}, 'different' below {low:.2f})"
+        words = evidence_text(comparison.llr)
+        evidence = f"{words}: llr {comparison.llr:.2f}  ('same' from {high:.2f}, 'different' below {low:.2f})"
         probability = f"{probability_text(comparison.probability)}  ({doubt}at a prior of {comparison.prior:g})"
     return (
         f"verdict      {verdict[comparison.verdict]}",
         f"score        {comparison.score:.3f}{threshold}",
         f"evidence     {evidence}",
         f"probability  {probability}",
-        f"model        {comparison.model.label}",
+        f"model        {comparison.model.label}{fitted_on}",
+        f"note         {NOT_DETECTED}",
     )
+
+
+def calibration_text(collections: int | None) -> str:
+    """How many collections stand behind a model's evidence, to be said behind its name; nothing where none does."""
+    return "" if collections is None else f", calibrated on {collections} collections"

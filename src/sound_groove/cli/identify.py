@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.decision_options import add_decision_options, decision_rule, show_warnings
+from sound_groove.cli.decision_options import add_decision_options, calibration_text, decision_rule, show_warnings
 from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
 from sound_groove.cli.output import show, show_json
 from sound_groove.cli.store_options import add_store_option, opened_store
@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def summary(found: "Identification") -> tuple[str, ...]:
     """The answer for people: a line for the verdict, one for each candidate, and what they were weighed by."""
+    from sound_groove.scoring.strength import NOT_DETECTED
+
     verdict = {
         "identified": found.speaker or "",
         "nobody": "nobody enrolled",
@@ -96,4 +98,5 @@ def summary(found: "Identification") -> tuple[str, ...]:
             f"evidence     a name needs llr {found.limit:.2f} with {found.enrolled:,} enrolled; the others take "
             f"{found.cohort_llr:.2f} from each"
         )
-    return *lines, f"model        {found.model.label}"
+    lines.append(f"model        {found.model.label}{calibration_text(found.collections)}")
+    return *lines, f"note         {NOT_DETECTED}"

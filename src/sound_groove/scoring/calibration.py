@@ -93,6 +93,12 @@ class ScoreMap:
             raise MetricError(f"a score map needs a scale of at least 0, so that scores are not turned; it is {least}")
 
     @property
+    def collections(self) -> int | None:
+        """How many collections it was fitted on, each of which was left out in turn; None where none was."""
+        count = self.figures.get("collections")
+        return None if count is None else int(count)
+
+    @property
     def least_scale(self) -> float:
         """The scale where the measures make it smallest."""
         least = self.scale + sum(min(term.slope * term.low, term.slope * term.high) for term in self.terms)

@@ -19,12 +19,14 @@ AUDIO = {"duration_s": 5.1, "speech_s": 4.3, "snr_db": 32.5, "sample_rate": 1600
 COMPARISON = {
     "score": 0.71,
     "llr": 6.2,
+    "strength": "moderately strong",
     "probability": 0.998,
     "prior": 0.5,
     "threshold": 0.38,
     "limits": [-1.39, 1.39],
     "verdict": "same",
     "model": MODEL,
+    "collections": 12,
     "warnings": [],
     "audio": [AUDIO, AUDIO],
 }
@@ -56,6 +58,7 @@ IDENTIFICATION = {
     "others": 0,
     "left_out": 0,
     "model": MODEL,
+    "collections": 12,
     "warnings": [],
     "audio": AUDIO,
 }

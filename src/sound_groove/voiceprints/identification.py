@@ -73,6 +73,7 @@ class Identification:
         others: how many more are enrolled with another model, and were not compared.
         left_out: how many more were not compared, since what the store keeps of them is damaged or forged.
         model: name and hash of the model.
+        collections: how many collections of recordings the score map was fitted on; None as in a comparison.
         warnings: what makes the answer less trustworthy, and why there is no verdict when there is none.
         audio: what the recording was.
     """
@@ -89,6 +90,7 @@ class Identification:
     others: int
     left_out: int
     model: ModelIdentity
+    collections: int | None
     warnings: tuple[QualityWarning, ...]
     audio: AudioFacts
 
@@ -154,6 +156,7 @@ def identify(
         others=others,
         left_out=len(damaged),
         model=gallery.model,
+        collections=None if judge.score_map is None else judge.score_map.collections,
         warnings=(
             *heard.warnings,
             *_not_compared(enrolled, others),

@@ -18,6 +18,7 @@ from sound_groove.evaluation.scorings import COMPARED
 from sound_groove.evaluation.trials.places import without_suffix
 from sound_groove.evaluation.worst import MOST_PER_NAME
 from sound_groove.percentages import probability_text, rate_text
+from sound_groove.scoring.strength import NOT_DETECTED, evidence_text
 
 Excerpts = Mapping[tuple[str, ...], str]
 FIGURES = (  # key in metrics.json, name, how it is printed, what it means
@@ -125,6 +126,7 @@ def write_report(
         "most_per_name": MOST_PER_NAME,
         "excerpts": excerpts or {},
         "excerpt_s": EXCERPT_S,
+        "not_detected": NOT_DETECTED,
     }
     rendered = [(name, heading, _template(name).render(names).strip()) for name, heading in PARTS]
     sections = [(name, heading, Markup(content)) for name, heading, content in rendered if content]
@@ -155,6 +157,7 @@ def _environment() -> Environment:
         "plain": lambda value: number(value, PLAIN),
         "rate": lambda value, digits: "-" if value is None else rate_text(value, digits),
         "probability": probability_text,
+        "evidence": evidence_text,
         "thousands": lambda value, digits=0: f"{value:,.{digits}f}",
         "observed_bounds": _observed_bounds,
         "tuple": tuple,

@@ -6,12 +6,14 @@ import { make } from "./elements.js";
  * @typedef {object} Comparison as the service gives it
  * @property {number} score
  * @property {number | null} llr
+ * @property {string | null} strength of the evidence, in the words of the service
  * @property {number | null} probability
  * @property {number} prior
  * @property {number | null} threshold
  * @property {[number, number]} limits llr: below the first the verdict is 'different', from the second on 'same'
  * @property {"same" | "different" | "inconclusive"} verdict
  * @property {{name: string, hash: string}} model
+ * @property {number | null} collections how many the model was calibrated on
  * @property {{code: string, message: string}[]} warnings
  */
 
@@ -23,7 +25,7 @@ export function verdictNode(comparison, warnings) {
   const { verdict, probability, llr } = comparison;
   const parts = [make("h3", { className: `verdict ${verdict}`, words: { text: `verdict_${verdict}` } })];
   if (probability === null) parts.push(make("p", { words: { text: "no_probability" } }));
-  else parts.push(probabilityLine(comparison), bar(comparison));
+  else parts.push(probabilityLine(comparison), bar(comparison), evidenceLine(comparison));
   if (verdict === "inconclusive" && probability !== null) {
     const [low, high] = comparison.limits;
     const between = llr >= low && llr < high;
@@ -53,6 +55,17 @@ function probabilityLine({ probability, prior }) {
   const values = { probability: percent(probability), prior: percent(prior) };
   const text = prior === 0.5 ? "probability_even" : "probability";
   return make("p", { className: "probability", words: { text, values } });
+}
+
+/** How strong the evidence is, what it speaks for, and on how many collections that rests. */
+function evidenceLine({ strength, llr, collections }) {
+  const text = strength === "none" ? "evidence_neither" : llr > 0 ? "evidence_same" : "evidence_different";
+  const words = { text, values: { strength: { text: `strength_${strength.replace(" ", "_")}` } } };
+  const parts = [make("span", { words })];
+  if (collections !== null) {
+    parts.push(" ", make("span", { words: { text: "calibrated_on", values: { collections: String(collections) } } }));
+  }
+  return make("p", { className: "evidence" }, ...parts);
 }
 
 /** A line from 0 to 1 with the two limits and the probability on it. */
