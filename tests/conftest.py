@@ -1,6 +1,7 @@
 """Fixtures that several test files share. What is heavy is imported where it is used: torch takes seconds."""
 
 import base64
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,10 +54,12 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 @pytest.fixture(scope="session", autouse=True)
 def traced_once(request: pytest.FixtureRequest, once: Once) -> Iterator[None]:
-    """No network is traced twice in a run, but for the tests that ask for `traced_anew`."""
+    """Networks that are built alike are traced once in a run, but for the tests that ask for `traced_anew`."""
     with pytest.MonkeyPatch.context() as patch:
         if any(item.get_closest_marker("slow") for item in request.session.items):
             trace_once(once, patch)
+            # pytest listens to the log in which torch writes each step of a trace, which doubles the time it takes.
+            patch.setattr("torch._logging._internal.trace_log", logging.Logger("torch.__trace"))
         yield
 
 
@@ -70,10 +73,11 @@ def opened_once() -> Iterator[None]:
 
 @pytest.fixture
 def traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `export_onnx` trace: the test changes what is traced, or is about the tracing."""
-    from sound_groove.export import onnx_file
+    """Let every export trace: the test changes what is traced, or is about the tracing."""
+    from sound_groove.export import onnx_file, sherpa_file, tensorrt_file, tracing
 
-    monkeypatch.setattr(onnx_file, "_trace", onnx_file._trace.__wrapped__)  # type: ignore[attr-defined]
+    for module in (onnx_file, sherpa_file, tensorrt_file):
+        monkeypatch.setattr(module, "trace", tracing.trace)
 
 
 @pytest.fixture(scope="session")

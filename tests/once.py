@@ -2,18 +2,20 @@
 
 import fcntl
 import functools
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
     import onnx
+    from torch import Tensor, nn
 
-    from sound_groove.networks.checkpoint import Checkpoint
-
+    Tensors = dict[str, Tensor]
 
 MOST_OPEN = 8  # models that a process keeps, of some 40 MB each
 
@@ -43,25 +45,69 @@ class Once:
 
 
 def trace_once(once: Once, patch: pytest.MonkeyPatch) -> None:
-    """Let `export_onnx` trace each network once in a run of the tests: it takes ten seconds, and always gives the same.
+    """Let networks that are built alike be traced once in a run of the tests: it takes ten seconds.
 
-    The key is the hash of the network's tensors and of the options of its front end, which is all that is traced. A
-    test that changes the code that is traced must ask for the fixture `traced_anew`.
+    What is traced is told by the parts of a module, their settings and the shapes of their tensors; a module with other
+    weights gets the same graph with its own. That it is the graph that tracing would have given is checked by every
+    export, which compares the two before a file gets its name, and by a test. A test that changes the code that is
+    traced must ask for the fixture `traced_anew`.
     """
-    import onnx
+    from sound_groove.export import onnx_file, sherpa_file, tensorrt_file, tracing
 
-    from sound_groove.export import onnx_file
-
-    trace = onnx_file._trace
+    trace = tracing.trace
 
     @functools.wraps(trace)
-    def remembered(checkpoint: "Checkpoint") -> "onnx.ModelProto":
+    def remembered(module: "nn.Module", example: "Tensor", *others: Any) -> "onnx.ModelProto":
+        import onnx
+        import torch
+
         def make(folder: Path) -> None:
-            onnx.save(trace(checkpoint), folder / "graph.onnx")
+            onnx.save(trace(module, example, *others), folder / "graph.onnx")
+            torch.save(module.state_dict(), folder / "state.pt")
 
-        return onnx.load(once.folder(f"graph-{checkpoint.hash}", make) / "graph.onnx")
+        key = hashlib.sha256(repr((_structure(module), example.shape, example.dtype, others)).encode()).hexdigest()
+        folder = once.folder(f"graph-{key}", make)
+        graph = onnx.load(folder / "graph.onnx")
+        same = _with_weights(graph, torch.load(folder / "state.pt", weights_only=True), module.state_dict())
+        return graph if same else trace(module, example, *others)
 
-    patch.setattr(onnx_file, "_trace", remembered)
+    for module in (onnx_file, sherpa_file, tensorrt_file):
+        patch.setattr(module, "trace", remembered)
+
+
+def _structure(module: "nn.Module") -> list[object]:
+    """All of a module that a graph of it depends on, but for the values of its tensors."""
+    parts: list[object] = [(name, value.shape, value.dtype) for name, value in module.state_dict().items()]
+    for name, part in module.named_modules():
+        settings = {key: value for key, value in vars(part).items() if isinstance(value, str | int | float | tuple)}
+        parts.append((name, type(part).__qualname__, sorted(settings.items()), sorted(part._buffers)))
+        parts += [
+            (key, value.tolist()) for key, value in part._buffers.items() if key in part._non_persistent_buffers_set
+        ]
+    return parts
+
+
+def _with_weights(graph: "onnx.ModelProto", old: "Tensors", new: "Tensors") -> bool:
+    """Put other weights into a graph that was traced with the old ones; False where that cannot be done.
+
+    Of tensors that were equal, the exporter keeps one; they must be equal still. Where it has folded tensors into each
+    other, none may have changed.
+    """
+    import onnx
+    import torch
+
+    if all(torch.equal(old[name], new[name]) for name in old):
+        return True
+    kept = {tensor.name: tensor for tensor in graph.graph.initializer if tensor.name in old}
+    if not all(np.array_equal(onnx.numpy_helper.to_array(kept[name]), old[name].numpy()) for name in kept):
+        return False
+    for name in old.keys() - kept.keys():
+        twins = [other for other in kept if torch.equal(old[other], old[name])]
+        if not torch.equal(new[name], new[twins[0]] if twins else old[name]):
+            return False
+    for name, tensor in kept.items():
+        tensor.CopyFrom(onnx.numpy_helper.from_array(new[name].numpy(), name))
+    return True
 
 
 def open_once(patch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.export import onnx_file
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.placing import ExportedFile
-from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.synthesis.voices import made_up_speaker, speak
 
 
@@ -123,11 +124,19 @@ def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(
     assert (tmp_path / "old.onnx").stat().st_size == exported.bytes
 
 
-def test_a_network_that_is_traced_anew_gives_the_same_file(
-    run: Path, exported: ExportedFile, tmp_path: Path, traced_anew: None
+def test_other_weights_in_a_graph_that_was_traced_give_the_file_that_tracing_gives(
+    run: Path, exported: ExportedFile, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    # Or it would not do to trace each network once, as these tests do.
-    assert export_onnx(run, tmp_path / "anew.onnx").file.read_bytes() == exported.file.read_bytes()
+    # Or it would not do to trace networks that are built alike once, as these tests do.
+    checkpoint = load_checkpoint(run)
+    tensors = {
+        name: 1.01 * tensor if tensor.is_floating_point() else tensor for name, tensor in checkpoint.tensors.items()
+    }
+    save_checkpoint(tmp_path / "other.safetensors", tensors, replace(checkpoint.header, probe=None))
+    given = export_onnx(tmp_path / "other.safetensors", tmp_path / "given.onnx")
+    request.getfixturevalue("traced_anew")
+    traced = export_onnx(tmp_path / "other.safetensors", tmp_path / "traced.onnx")
+    assert given.file.read_bytes() == traced.file.read_bytes() != exported.file.read_bytes()
 
 
 def test_the_command_prints_the_file_and_mistakes_in_one_sentence(

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from sound_groove.errors import MetricError
-from sound_groove.evaluation.map_fitting import Fitting, ScoredPairs
-from sound_groove.scoring.calibration import ScoreMap, fit_score_map
+from sound_groove.evaluation.map_fitting import Fitting, Making, ScoredPairs
+from sound_groove.scoring.calibration import ScoreMap, Term, fit_score_map
+from sound_groove.scoring.measures import trial_measures
 from sound_groove.scoring.metrics import cllr
 
 PARTS, EACH = 6, 600
@@ -54,7 +56,7 @@ def test_a_map_without_a_part_knows_nothing_of_it() -> None:
     )
     one, other = (Fitting(each, PARTS, True, 0.5, 0) for each in (pairs, changed))
     # The measures are chosen over all parts; given the same ones, what is left out of a fit leaves no trace in it.
-    first, second = (each._fit(each.pairs, (3,), ("snr",), "") for each in (one, other))
+    first, second = (each._fit(each.pairs, (3,), Making(("snr",), rises=True), "") for each in (one, other))
     assert first == second
 
 
@@ -73,6 +75,89 @@ def test_collections_weigh_the_same_as_scikit_learn_has_it() -> None:
     assert found.scale == pytest.approx(float(expected.coef_[0, 0]), rel=1e-3)
     assert found.offset == pytest.approx(float(expected.intercept_[0]), abs=1e-3)
     assert found.scale != pytest.approx(fit_score_map(scores, labels, "").scale, rel=1e-3)
+
+
+def gaussian(spread: float, seed: int = 0) -> ScoredPairs:
+    """Scores of two speakers with a mean of 0 and a deviation of 0.2, of one speaker with a mean of 0.5."""
+    rng = np.random.default_rng(seed)
+    part = np.repeat(np.arange(PARTS), 2 * EACH)
+    labels = np.tile(np.arange(2 * EACH) < EACH, PARTS)
+    scores = np.where(labels, rng.normal(0.5, spread, len(part)), rng.normal(0.0, 0.2, len(part)))
+    return ScoredPairs(scores, labels, {}, part, part)
+
+
+def test_a_map_rises_with_the_square_where_scores_of_one_speaker_spread_more() -> None:
+    pairs = gaussian(0.4)
+    assert Fitting(pairs, PARTS, True, 0.5, 0).fit("drawn").score_map.rise > 0
+    straight, found = (fit_score_map(pairs.scores, pairs.labels, "", rises=rises) for rises in (False, True))
+    assert -0.01 < found.rises_from < 0.01
+    for score in (0.5, 0.7, 0.8):
+        # The logarithm of the ratio of the two densities, worked out from their definition.
+        expected = np.log(0.2 / 0.4) - (score - 0.5) ** 2 / (2 * 0.4**2) + score**2 / (2 * 0.2**2)
+        assert abs(found.llr(score) - expected) < 0.2 * expected
+    assert straight.llr(0.8) < 0.75 * expected
+
+
+def test_a_map_is_straight_where_that_serves_as_well() -> None:
+    assert Fitting(gaussian(0.2), PARTS, True, 0.5, 0).fit("drawn").score_map.rise == 0
+    narrow = gaussian(0.1)  # by the squares the map would fall
+    assert fit_score_map(narrow.scores, narrow.labels, "", rises=True) == fit_score_map(
+        narrow.scores, narrow.labels, ""
+    )
+
+
+def near_parts(distances: tuple[float, ...], seed: int = 0) -> tuple[ScoredPairs, NDArray[np.float64]]:
+    """Pairs whose scores are worth less the further their embeddings are from the means of all parts but their own."""
+    rng = np.random.default_rng(seed)
+    means = np.eye(PARTS, PARTS + 1) * 0.4
+    means[:, -1] = 0.5
+    part = np.repeat(np.arange(PARTS), EACH)
+    labels = np.tile(np.arange(EACH) < EACH // 3, PARTS)
+    close = np.array(distances)[part] + rng.uniform(0.0, 0.4, len(part))
+    scores = rng.normal(np.where(labels, 3.0, 0.0) * close, 0.4)
+    embeddings = np.zeros((len(part), PARTS + 1))
+    embeddings[:, -1] = close
+    embeddings[np.arange(len(part)), part] = 0.9  # each is nearest to its own part, which says nothing
+    cosines = embeddings @ means.T
+    near = np.stack((cosines, cosines + 1.0))  # of the two sides the further one counts
+    return ScoredPairs(scores, labels, {}, part, part, near), means
+
+
+def test_closeness_is_to_the_parts_that_a_map_was_fitted_on_and_the_further_side_counts() -> None:
+    pairs, means = near_parts((0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
+    found = Fitting(pairs, PARTS, True, 0.5, 0, means).fit("drawn")
+    (term,) = found.score_map.terms
+    assert term.measure == "closeness" and term.slope > 0
+    assert found.score_map.reference == pytest.approx(means.mean(axis=0))
+    for part, one in enumerate(found.without):
+        assert one.reference == pytest.approx(np.delete(means, part, axis=0).mean(axis=0))
+    # By hand: a pair of part 2, without part 4, is compared with parts 0, 1, 3 and 5.
+    row = int(np.flatnonzero(pairs.first == 2)[0])
+    assert pairs.near is not None
+    assert pairs.apart_from((4,)).measures["closeness"][row] == pytest.approx(pairs.near[0, row, [0, 1, 3, 5]].mean())
+
+
+def test_a_map_takes_the_closeness_of_embeddings_by_its_reference() -> None:
+    near = ScoreMap(3.0, 0.0, "", (Term("closeness", 2.0, 0.0, -1.0, 1.0),), reference=(0.0, 0.5))
+    assert near.closeness([[1.0, 0.0], [0.6, 0.8]]).tolist() == [0.0, 0.4]
+    sides = ({"speech_s": 3.0, "snr_db": 20.0, "closeness": value} for value in (0.4, 0.1))
+    assert float(near.llr(1.0, trial_measures(*sides))) == pytest.approx(3.2)
+    assert np.isnan(ScoreMap(1.0, 0.0, "").closeness([1.0, 0.0]))
+    assert ScoreMap.restored(near.as_dict()) == near
+    with pytest.raises(MetricError, match="is for embeddings of 2 values, not 3"):
+        near.closeness([1.0, 0.0, 0.0])
+
+
+def test_the_score_of_an_llr_is_found_on_the_rise_and_below_it() -> None:
+    rising = ScoreMap(10.0, -3.0, "", rise=40.0, rises_from=0.3)
+    for score in (-0.2, 0.1, 0.3, 0.31, 0.9):
+        assert rising.score_of(float(rising.llr(score)), 10.0, -3.0) == pytest.approx(score)
+    assert ScoreMap.restored(rising.as_dict()) == rising
+    assert ScoreMap(0.0, 0.0, "", rise=1.0).score_of(4.0, 0.0, 0.0) == 2.0
+    assert ScoreMap(0.0, 0.0, "", rise=1.0).score_of(-1.0, 0.0, 0.0) is None
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(MetricError, match="rises by a finite number of at least 0"):
+            ScoreMap(10.0, -3.0, "", rise=wrong)
 
 
 def test_a_collection_of_one_kind_of_trials_cannot_be_weighed() -> None:

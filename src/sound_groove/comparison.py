@@ -25,7 +25,7 @@ from sound_groove.scoring.cosine import cosine, in_steps
 from sound_groove.scoring.decision import DecisionRule, Verdict
 from sound_groove.scoring.measures import side_of, trial_measures
 from sound_groove.scoring.strength import Strength, strength_of
-from sound_groove.types import CropAveraging, ModelIdentity, QualityWarning, Scores
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Scores
 
 DEFAULT_PRIOR = 0.5
 DEFAULT_RULE = DecisionRule()
@@ -164,10 +164,15 @@ class Judge:
         if first.digest == second.digest:
             message = "the two recordings are the same audio, so that the score says nothing about who is speaking"
             warnings.append(QualityWarning("same_audio", message))
-        return self.weigh(cosine(first.embedding, second.embedding), (first.facts, second.facts), warnings)
+        score = cosine(first.embedding, second.embedding)
+        return self.weigh(score, (first.facts, second.facts), warnings, (first.embedding, second.embedding))
 
     def weigh(
-        self, score: float, facts: tuple[AudioFacts, AudioFacts], warnings: Sequence[QualityWarning]
+        self,
+        score: float,
+        facts: tuple[AudioFacts, AudioFacts],
+        warnings: Sequence[QualityWarning],
+        embeddings: tuple[Embeddings, Embeddings],
     ) -> Comparison:
         """The answer that a score gives.
 
@@ -175,10 +180,12 @@ class Judge:
             score: cosine of two embeddings.
             facts: of the recordings on the two sides.
             warnings: of both; some leave no verdict (`audio.listening.NO_VERDICT`).
+            embeddings: (D,) of the two sides; of several recordings, their mean.
         """
         score = float(in_steps(score))
         allowed = all(side.allows_verdict for side in facts) and allow_verdict(warnings)
-        llr, chance, threshold = self.evidence(score, facts)
+        measures = self.measures(facts, embeddings)
+        llr, chance, threshold = self.evidence(score, measures)
         return Comparison(
             score=score,
             llr=llr,
@@ -190,18 +197,22 @@ class Judge:
             verdict="inconclusive" if llr is None or not allowed else self.rule.decide(llr, self.prior),
             model=self.model,
             collections=None if self.score_map is None else self.score_map.collections,
-            warnings=(*warnings, *self.doubts(measures_of(facts))),
+            warnings=(*warnings, *self.doubts(measures)),
             audio=facts,
         )
 
-    def evidence(
-        self, score: float, facts: tuple[AudioFacts, AudioFacts]
-    ) -> tuple[float | None, float | None, float | None]:
+    def measures(
+        self, facts: tuple[AudioFacts, AudioFacts], embeddings: tuple[Embeddings, Embeddings]
+    ) -> dict[str, Scores]:
+        """Of the two sides, as the score map takes them."""
+        return {} if self.score_map is None else measures_of(facts, embeddings, self.score_map)
+
+    def evidence(self, score: float, measures: Mapping[str, Scores]) -> tuple[float | None, float | None, float | None]:
         """Log-likelihood ratio, probability and threshold of a score; all None without a score map."""
         if self.score_map is None:
             return None, None, None
-        scale, offset = (float(value) for value in self.score_map.line(measures_of(facts)))
-        llr = float(self.score_map.bounded(scale * score + offset))
+        scale, offset = (float(value) for value in self.score_map.line(measures))
+        llr = float(self.score_map.on_line(score, scale, offset))
         return llr, probability(llr, self.prior), self.score_map.score_of(-logit(self.prior), scale, offset)
 
     def doubts(self, measures: Mapping[str, Scores]) -> tuple[QualityWarning, ...]:
@@ -244,9 +255,17 @@ def check_rule(rule: DecisionRule) -> DecisionRule:
     return rule
 
 
-def measures_of(facts: tuple[AudioFacts, AudioFacts]) -> dict[str, Scores]:
-    """Of the two recordings, as a score map takes them."""
-    return trial_measures(*map(side_of, facts))
+def measures_of(
+    facts: tuple[AudioFacts, AudioFacts], embeddings: tuple[Embeddings, Embeddings], score_map: ScoreMap
+) -> dict[str, Scores]:
+    """Of the two sides, as a score map takes them; of several recordings the mean of their embeddings (D,) stands."""
+    sides = zip(facts, embeddings, strict=True)
+    return trial_measures(*(side_of(one, float(score_map.closeness(embedding))) for one, embedding in sides))
 
 
-_LACKING = {"speech": "less speech", "snr": "more noise", "norm": "less to know a voice by"}
+_LACKING = {
+    "speech": "less speech",
+    "snr": "more noise",
+    "norm": "less to know a voice by",
+    "closeness": "less likeness to other recordings",
+}

@@ -121,10 +121,18 @@ class _Versions:
     snr_db: Scores
     norms: Scores
 
-    def measures(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[str, Scores]:
-        """Of pairs of versions; those that are known of all."""
+    def measures(
+        self, first: NDArray[np.int64], second: NDArray[np.int64], score_map: ScoreMap | None = None
+    ) -> dict[str, Scores]:
+        """Of pairs of versions; those that are known of all. The closeness is to what `score_map` was fitted on."""
+        closeness = np.full(len(self.names), np.nan) if score_map is None else score_map.closeness(self.embeddings)
         sides = (
-            {"speech_s": self.speech_s[rows], "snr_db": self.snr_db[rows], "embedding_norm": self.norms[rows]}
+            {
+                "speech_s": self.speech_s[rows],
+                "snr_db": self.snr_db[rows],
+                "embedding_norm": self.norms[rows],
+                "closeness": closeness[rows],
+            }
             for rows in (first, second)
         )
         return {name: values for name, values in trial_measures(*sides).items() if np.isfinite(values).all()}
@@ -165,8 +173,15 @@ def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: C
     pairs = _random_pairs(versions, trials, settings.seed)
     own = folds[speakers[versions.names]]
     scores, measures = versions.scores(pairs.first, pairs.second), versions.measures(pairs.first, pairs.second)
-    scored = ScoredPairs(scores, pairs.labels, measures, own[pairs.first], own[pairs.second])
-    fitting = Fitting(scored, len(collections) or FOLDS, bool(collections), settings.prior, settings.seed)
+    means, near = None, None
+    if collections:
+        means = np.array(
+            [versions.embeddings[own == part].mean(axis=0) for part in range(len(collections))], np.float64
+        )
+        cosines = versions.embeddings @ means.T
+        near = np.stack((cosines[pairs.first], cosines[pairs.second]))
+    scored = ScoredPairs(scores, pairs.labels, measures, own[pairs.first], own[pairs.second], near)
+    fitting = Fitting(scored, len(collections) or FOLDS, bool(collections), settings.prior, settings.seed, means)
     found = fitting.fit(fitted_on)
     judged = _judge_all(versions, trials, pairs, speakers, folds, found.without, settings, collections)
     figures = {name: judged.overall[name]["value"] for name in ("eer", "cllr", "min_cllr")}
@@ -378,11 +393,10 @@ def _judge(
     """Figures of the pairs within a fold, by the map that was fitted without it."""
     own = folds[speakers[versions.names]]
     pairs = pairs.kept(own[pairs.first] == own[pairs.second])
-    scores, measures = versions.scores(pairs.first, pairs.second), versions.measures(pairs.first, pairs.second)
-    llrs = np.empty(len(scores))
+    scores, llrs = versions.scores(pairs.first, pairs.second), np.empty(len(pairs.first))
     for fold, score_map in enumerate(fits):
         mask = own[pairs.first] == fold
-        llrs[mask] = score_map.llr(scores[mask], {name: values[mask] for name, values in measures.items()})
+        llrs[mask] = score_map.llr(scores[mask], versions.measures(pairs.first[mask], pairs.second[mask], score_map))
     rows = np.arange(len(versions.names)).astype(str)
     indices = (pairs.first.astype(np.int32), pairs.second.astype(np.int32))
     listed = TrialList(tuple(rows.tolist()), *indices, pairs.labels, indices[0], duplicates=0)

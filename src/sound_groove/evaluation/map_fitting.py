@@ -1,11 +1,11 @@
 """Which map from score to log-likelihood ratio holds on what it was not fitted on: by leaving parts out.
 
-A part is a collection, or a fold of the speakers. Where the parts are collections they weigh the same; a measure enters
-the map only if that helps the collections that are left out; and the llr is kept within the bounds that serve these
-best, since no map knows how far its own evidence reaches in another collection.
+A part is a collection, or a fold of the speakers. Where the parts are collections they weigh the same; a measure, or a
+rise with the square of the score, enters the map only if that helps the collections that are left out; and the llr is
+kept within the bounds that serve these best, since no map knows how far its own evidence reaches in another collection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ LEAST_GAIN = 0.001  # bits of Cllr, in the mean over the parts left out, that a 
 NOTHING_GAINED = 1e-4  # bits by which wider bounds may be worse and are still taken
 LOWEST_LLRS = tuple(-np.arange(1.5, 10.01, 0.5))
 HIGHEST_LLRS = tuple(np.arange(3.0, 12.01, 0.5))
+CLOSENESS = "closeness"  # the measure that depends on what a map is fitted on
 MOST_COMPARED = 3_000  # pairs of a part by which measures and bounds are chosen; more take minutes and change nothing
 
 
@@ -32,6 +33,8 @@ class ScoredPairs:
         measures: by name, (P,) each.
         first: (P,) the part that the first side is of.
         second: (P,) that of the second side; within collections always the same.
+        near: (2, P, parts) cosines of the two sides with the mean embedding of each part; None where the parts are no
+            collections.
     """
 
     scores: Scores
@@ -39,15 +42,48 @@ class ScoredPairs:
     measures: dict[str, Scores]
     first: NDArray[np.int64]
     second: NDArray[np.int64]
+    near: NDArray[np.float64] | None = None
 
     def kept(self, rows: Labels | NDArray[np.int64]) -> "ScoredPairs":
         """Those that a mask (P,) keeps, or those in some rows."""
         measures = {name: values[rows] for name, values in self.measures.items()}
-        return ScoredPairs(self.scores[rows], self.labels[rows], measures, self.first[rows], self.second[rows])
+        near = None if self.near is None else self.near[:, rows]
+        return ScoredPairs(self.scores[rows], self.labels[rows], measures, self.first[rows], self.second[rows], near)
+
+    def apart_from(self, parts: Sequence[int]) -> "ScoredPairs":
+        """The same pairs with their closeness to the means of the parts that they are not of, and without some parts.
+
+        A user's recording is of no part; so that a pair's own part counts here would make it nearer than that.
+        """
+        if self.near is None:
+            return self
+        counts = np.ones(self.near.shape[1:])
+        counts[np.arange(len(counts)), self.first] = 0
+        counts[:, list(parts)] = 0
+        sides = ((self.near * counts).sum(axis=2) / np.maximum(counts.sum(axis=1), 1)).min(axis=0)
+        return replace(self, measures={**self.measures, CLOSENESS: sides})
 
     def llrs(self, score_map: ScoreMap) -> Scores:
         """What a map says of them (P,)."""
         return score_map.llr(self.scores, self.measures)
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What a map is made of.
+
+    Attributes:
+        measures: their names.
+        rises: whether it rises with the square of the score.
+    """
+
+    measures: tuple[str, ...] = ()
+    rises: bool = False
+
+    def more(self, measures: Iterable[str]) -> list["Making"]:
+        """The makings with one thing more."""
+        left = [replace(self, measures=(*self.measures, name)) for name in measures if name not in self.measures]
+        return left if self.rises else [*left, replace(self, rises=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +103,20 @@ class Fitting:
         of_collections: whether the parts are collections.
         prior: where on the score axis a map should be best.
         seed: of the pairs by which measures and bounds are chosen.
+        means: (parts, D) mean embedding of each part, where the pairs' `near` is given.
     """
 
-    def __init__(self, pairs: ScoredPairs, parts: int, of_collections: bool, prior: float, seed: int) -> None:
+    def __init__(
+        self,
+        pairs: ScoredPairs,
+        parts: int,
+        of_collections: bool,
+        prior: float,
+        seed: int,
+        means: NDArray[np.float64] | None = None,
+    ) -> None:
         self.pairs, self.parts, self.of_collections, self.prior = pairs, parts, of_collections, prior
+        self.means = np.empty((parts, 0)) if means is None else means
         rng = np.random.default_rng(seed)
         chosen = []
         for part in range(parts):
@@ -85,47 +131,52 @@ class Fitting:
         The bounds of a map without a part are chosen without that part, too.
         """
         every = range(self.parts)
-        measures = self._chosen_measures() if self.of_collections else tuple(self.pairs.measures)
-        whole = self._fit(self.pairs, (), measures, fitted_on)
-        without = [self._fit(self.pairs, (part,), measures, "all parts but one") for part in every]
+        making = self._chosen_making() if self.of_collections else Making(tuple(self.pairs.measures))
+        whole = self._fit(self.pairs, (), making, fitted_on)
+        without = [self._fit(self.pairs, (part,), making, "all parts but one") for part in every]
         if self.of_collections:
-            whole = replace(whole, bounds=self._chosen_bounds(self._without_each(every, (), measures)))
+            whole = replace(whole, bounds=self._chosen_bounds(self._without_each(every, (), making)))
             for part in every:
                 others = [other for other in every if other != part]
-                bounds = self._chosen_bounds(self._without_each(others, (part,), measures))
+                bounds = self._chosen_bounds(self._without_each(others, (part,), making))
                 without[part] = replace(without[part], bounds=bounds)
         return Fitted(whole, tuple(without))
 
-    def _fit(self, pairs: ScoredPairs, without: Sequence[int], measures: Sequence[str], fitted_on: str) -> ScoreMap:
+    def _fit(self, pairs: ScoredPairs, without: Sequence[int], making: Making, fitted_on: str) -> ScoreMap:
         """The map of the pairs neither side of which is of these parts."""
         kept = pairs.kept(~(np.isin(pairs.first, without) | np.isin(pairs.second, without))) if without else pairs
-        chosen = {name: kept.measures[name] for name in measures}
+        kept = kept.apart_from(without)
+        chosen = {name: kept.measures[name] for name in making.measures}
         groups = kept.first if self.of_collections else None
-        return fit_score_map(kept.scores, kept.labels, fitted_on, self.prior, chosen, groups)
+        fitted = fit_score_map(kept.scores, kept.labels, fitted_on, self.prior, chosen, groups, making.rises)
+        if not any(term.measure == CLOSENESS for term in fitted.terms):
+            return fitted
+        others = [part for part in range(self.parts) if part not in without]
+        return replace(fitted, reference=tuple(self.means[others].mean(axis=0).tolist()))
 
-    def _chosen_measures(self) -> tuple[str, ...]:
-        """Those that help the parts left out, the most helpful first."""
-        chosen: tuple[str, ...] = ()
+    def _chosen_making(self) -> Making:
+        """What helps the parts left out, the most helpful first."""
+        chosen = Making()
         best = self._cost(chosen)
-        while left := [name for name in self.pairs.measures if name not in chosen]:
-            costs = {name: self._cost((*chosen, name)) for name in left}
-            name = min(costs, key=lambda one: costs[one])
-            if costs[name] > best - LEAST_GAIN:
+        measures = self.pairs.apart_from(()).measures
+        while more := chosen.more(measures):
+            costs = [self._cost(making) for making in more]
+            if min(costs) > best - LEAST_GAIN:
                 break
-            chosen, best = (*chosen, name), costs[name]
+            chosen, best = more[int(np.argmin(costs))], min(costs)
         return chosen
 
-    def _cost(self, measures: Sequence[str]) -> float:
-        return _mean_cllr(self._without_each(range(self.parts), (), measures))
+    def _cost(self, making: Making) -> float:
+        return _mean_cllr(self._without_each(range(self.parts), (), making))
 
     def _without_each(
-        self, parts: Sequence[int], without: Sequence[int], measures: Sequence[str]
+        self, parts: Sequence[int], without: Sequence[int], making: Making
     ) -> list[tuple[Scores, Labels]]:
         """For each part what a map says of it that was fitted without it, and without some others; and the labels."""
         found = []
         for part in parts:
-            own = self._few.kept((self._few.first == part) & (self._few.second == part))
-            found.append((own.llrs(self._fit(self._few, (*without, part), measures, "")), own.labels))
+            own = self._few.kept((self._few.first == part) & (self._few.second == part)).apart_from(without)
+            found.append((own.llrs(self._fit(self._few, (*without, part), making, "")), own.labels))
         return found
 
     def _chosen_bounds(self, left_out: Sequence[tuple[Scores, Labels]]) -> tuple[float, float]:

@@ -50,7 +50,12 @@ class Usable:
     def llrs(self, score_map: ScoreMap, trials: TrialList, scores: Scores) -> Scores:
         """(trials,) log-likelihood ratios."""
         sides = (
-            {"speech_s": self.speech_s[side], "snr_db": self.snr_db[side], "embedding_norm": self.norms[side]}
+            {
+                "speech_s": self.speech_s[side],
+                "snr_db": self.snr_db[side],
+                "embedding_norm": self.norms[side],
+                "closeness": score_map.closeness(self.embeddings[side]),
+            }
             for side in (trials.enrolments, trials.tests)
         )
         return score_map.llr(scores, trial_measures(*sides))

@@ -11,7 +11,7 @@ from torch import nn
 
 from sound_groove.errors import ConfigurationError, nearest
 from sound_groove.networks.campplus import CamPlusPlus
-from sound_groove.networks.ecapa_tdnn import EcapaTdnn
+from sound_groove.networks.ecapa_tdnn import SCALE, EcapaTdnn
 from sound_groove.networks.eres2netv2 import ERes2NetV2
 from sound_groove.networks.own import build_own, is_own
 from sound_groove.networks.redimnet2 import ReDimNet2
@@ -26,12 +26,13 @@ Options = Mapping[str, bool | int | float | str]
 
 
 def _ecapa_tdnn(configuration: "NetworkConfiguration") -> nn.Module:
-    options = _checked(configuration, {"unbiased": False})
+    options = _checked(configuration, {"unbiased": False, "scale": SCALE})
     return EcapaTdnn(
         feature_size=configuration.feature_size,
         channels=configuration.channels,
         embedding_size=configuration.embedding_size,
         unbiased=bool(options["unbiased"]),
+        scale=int(options["scale"]),
     )
 
 

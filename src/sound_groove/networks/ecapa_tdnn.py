@@ -14,7 +14,7 @@ from sound_groove.errors import ConfigurationError
 from sound_groove.networks.masks import masked, real_frames
 from sound_groove.networks.pooling import AttentiveStatistics, masked_mean
 
-_SCALE = 8  # groups of channels in a Res2 convolution
+SCALE = 8  # groups of channels in a Res2 convolution, as published
 _SQUEEZE_SIZE = 128  # width of the squeeze-excitation bottleneck
 _POOLED_SIZE = 1536  # channels that are pooled, whatever the width of the blocks
 
@@ -24,23 +24,32 @@ class EcapaTdnn(nn.Module):
 
     Args:
         feature_size: F, features of a frame.
-        channels: C, width of the blocks; a multiple of 8. 512 and 1024 are the published ones.
+        channels: C, width of the blocks; a multiple of `scale`. 512 and 1024 are the published ones.
         embedding_size: D.
         unbiased: the attention sees the deviation of WeSpeaker's pooling, divided by T - 1 and not by T: for weights
             that were trained so.
+        scale: groups of channels in a Res2 convolution, at least 2. With fewer there are fewer convolutions, one after
+            another, and the network is faster; all published ones have 8.
 
     Raises:
-        ConfigurationError: channels is not a multiple of 8.
+        ConfigurationError: channels is not a multiple of the scale, or the scale is 1.
     """
 
     def __init__(
-        self, feature_size: int = 80, channels: int = 512, embedding_size: int = 192, unbiased: bool = False
+        self,
+        feature_size: int = 80,
+        channels: int = 512,
+        embedding_size: int = 192,
+        unbiased: bool = False,
+        scale: int = SCALE,
     ) -> None:
         super().__init__()
-        if channels % _SCALE:
-            raise ConfigurationError("network", [f"channels: {channels} is not a multiple of {_SCALE}"])
+        if scale < 2:
+            raise ConfigurationError("network", [f"options.scale: must be at least 2, given {scale}"])
+        if channels % scale:
+            raise ConfigurationError("network", [f"channels: {channels} is not a multiple of {scale}"])
         self.layer = ConvReluNorm(feature_size, channels, kernel_size=5)
-        self.blocks = nn.ModuleList(SeRes2Block(channels, dilation) for dilation in (2, 3, 4))
+        self.blocks = nn.ModuleList(SeRes2Block(channels, dilation, scale) for dilation in (2, 3, 4))
         self.aggregation = nn.Conv1d(3 * channels, _POOLED_SIZE, kernel_size=1)
         self.pooling = AttentiveStatistics(_POOLED_SIZE, unbiased)
         self.norm = nn.BatchNorm1d(2 * _POOLED_SIZE)
@@ -92,16 +101,16 @@ class Res2Conv(nn.Module):
     The last group passes unchanged: 7 convolutions for 8 groups.
     """
 
-    def __init__(self, channels: int, dilation: int) -> None:
+    def __init__(self, channels: int, dilation: int, scale: int = SCALE) -> None:
         super().__init__()
-        width = channels // _SCALE
+        width = channels // scale
         self.layers = nn.ModuleList(
-            ConvReluNorm(width, width, kernel_size=3, dilation=dilation) for _ in range(_SCALE - 1)
+            ConvReluNorm(width, width, kernel_size=3, dilation=dilation) for _ in range(scale - 1)
         )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, C, T) -> (B, C, T)."""
-        groups = x.chunk(_SCALE, dim=1)  # 8 of (B, C / 8, T)
+        groups = x.chunk(len(self.layers) + 1, dim=1)  # 8 of (B, C / 8, T)
         outputs = [self.layers[0](groups[0], mask)]
         for layer, group in zip(self.layers[1:], groups[1:-1], strict=True):
             outputs.append(layer(outputs[-1] + group, mask))
@@ -126,10 +135,10 @@ class SqueezeExcitation(nn.Module):
 class SeRes2Block(nn.Module):
     """1x1 convolution, Res2 convolution, 1x1 convolution, squeeze-excitation, and a residual around all of them."""
 
-    def __init__(self, channels: int, dilation: int) -> None:
+    def __init__(self, channels: int, dilation: int, scale: int = SCALE) -> None:
         super().__init__()
         self.before = ConvReluNorm(channels, channels)
-        self.res2 = Res2Conv(channels, dilation)
+        self.res2 = Res2Conv(channels, dilation, scale)
         self.after = ConvReluNorm(channels, channels)
         self.excitation = SqueezeExcitation(channels)
 

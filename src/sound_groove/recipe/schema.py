@@ -77,9 +77,10 @@ class NetworkConfiguration(Section):
         embedding_size: D; 192 and 256 are usual. By default the published one: 256 for ResNets, 192 for the others.
         feature_size: mel bins F, 80 or 72. By default 72 for ReDimNet2, 80 for the others.
         options: what only this network has: of ecapa_tdnn `unbiased` (true or false: statistics for the attention as
-            WeSpeaker has them); of campplus `epsilon` (1e-7 as WeSpeaker pools); of eres2netv2 `width`, `scale` and
-            `expansion` (26, 2 and 2; the wide one has 24, 4 and 4); of redimnet2 `group_norm` (true or false: sequences
-            are normalised); of a network of one's own whatever it takes.
+            WeSpeaker has them) and `scale` (8: groups of channels in a Res2 convolution); of campplus `epsilon` (1e-7
+            as WeSpeaker pools); of eres2netv2 `width`, `scale` and `expansion` (26, 2 and 2; the wide one has 24, 4 and
+            4); of redimnet2 `group_norm` (true or false: sequences are normalised); of a network of one's own whatever
+            it takes.
         floor_db: what the network hears below the recording's level: white noise so many dB below it is added to the
             energies of the mel filters, so that digital silence decides nothing, and no gain. It is a part of the model
             and of its hash. null = no floor, as Kaldi has it.

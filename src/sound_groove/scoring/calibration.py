@@ -2,9 +2,12 @@
 
 A cosine is not a probability: 0.4 may be a sure match for one model and noise for another. A score map is the straight
 line that turns one model's score into a log-likelihood ratio, fitted on labelled trials by prior-weighted logistic
-regression (Bruemmer & du Preez 2006). The same score says less about a second of noisy speech than about ten clean
-ones, so that slope and offset of the line may depend on measures of the two recordings (quality measure functions,
-Mandasari et al. 2013, which move the offset alone; here the slope moves too, since it is what shrinks).
+regression (Bruemmer & du Preez 2006). Above even chances it may rise with the square of the score besides: scores of
+one speaker spread more than those of two, and the ratio of such densities grows faster than a straight line.
+
+The same score says less about a second of noisy speech than about ten clean ones, so that slope and offset of the line
+may depend on measures of the two recordings (quality measure functions, Mandasari et al. 2013, which move the offset
+alone; here the slope moves too, since it is what shrinks).
 """
 
 import math
@@ -57,7 +60,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class ScoreMap:
-    """llr = (scale + terms' slopes) x score + (offset + terms' offsets), within bounds.
+    """llr = (scale + terms' slopes) x score + (offset + terms' offsets), and above a score its square, within bounds.
 
     Attributes:
         scale: of the score, where all measures are 0.
@@ -70,6 +73,10 @@ class ScoreMap:
             training was fitted on the speakers that chose the checkpoint.
         speakers: digests of the speakers that it was fitted on.
         figures: what it reaches on speakers that it was not fitted on, such as `cllr`.
+        rise: what the square of the score above `rises_from` is multiplied by and added, at least 0.
+        rises_from: the score from which on it is added.
+        reference: mean of the embeddings (D,) that the map was fitted on, collections weighing the same; the measure
+            `closeness` is taken by it. Empty where the map has no such term.
     """
 
     scale: float
@@ -80,6 +87,9 @@ class ScoreMap:
     speakers: tuple[str, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
     bounds: tuple[float, float] | None = None
+    rise: float = 0.0
+    rises_from: float = 0.0
+    reference: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a map that would turn scores around or give no number."""
@@ -89,6 +99,9 @@ class ScoreMap:
             )
         if self.bounds is not None and not -math.inf < self.bounds[0] < 0 < self.bounds[1] < math.inf:
             raise MetricError(f"the bounds of a score map lie below and above 0; {self.bounds} were given")
+        if not (0 <= self.rise < math.inf and math.isfinite(self.rises_from)):
+            given = f"{self.rise} from {self.rises_from} on was given"
+            raise MetricError(f"a score map rises by a finite number of at least 0 from some score on; {given}")
         if (least := self.least_scale) < 0:
             raise MetricError(f"a score map needs a scale of at least 0, so that scores are not turned; it is {least}")
 
@@ -104,12 +117,32 @@ class ScoreMap:
         least = self.scale + sum(min(term.slope * term.low, term.slope * term.high) for term in self.terms)
         return 0.0 if -1e-9 * abs(self.scale) < least < 0 else least  # rounding
 
+    def closeness(self, embeddings: ArrayLike) -> Scores:
+        """How near embeddings (..., D) of unit length are to what the map was fitted on; NaN without `reference`.
+
+        Of several recordings of a speaker the mean of their embeddings stands, which is not of unit length.
+
+        Returns:
+            (...) the inner products with `reference`.
+
+        Raises:
+            MetricError: the embeddings are of another size.
+        """
+        values = np.asarray(embeddings, dtype=np.float64)
+        if not self.reference:
+            return np.full(values.shape[:-1], math.nan)
+        if values.shape[-1] != len(self.reference):
+            raise MetricError(
+                f"this score map is for embeddings of {len(self.reference)} values, not {values.shape[-1]}"
+            )
+        return np.asarray(values @ np.array(self.reference))
+
     def line(self, measures: Measures | None = None) -> tuple[Scores, Scores]:
         """Scale and offset for trials with these measures, each in their shape.
 
         Args:
             measures: by name, of each trial; see `trial_measures`. Values beyond a term's range count as its end, and
-                for a norm that is not known, as of a voiceprint made before norms were kept, the middle of it stands.
+                for what is not known, as the norm of a voiceprint made before norms were kept, the middle of it stands.
 
         Raises:
             MetricError: a measure that a term needs is not given, or not a number.
@@ -138,26 +171,31 @@ class ScoreMap:
         >>> ScoreMap(10.0, -3.0, "", (Term("speech", 2.0, -1.0, 0.0, 2.0),)).llr(0.5, {"speech": 1.0}).tolist()
         2.0
         """
-        scale, offset = self.line(measures)
-        return self.bounded(scale * np.asarray(scores, dtype=np.float64) + offset)
+        return self.on_line(scores, *self.line(measures))
 
-    def bounded(self, llrs: ArrayLike) -> Scores:
-        """Log-likelihood ratios of the line, within the bounds.
+    def on_line(self, scores: ArrayLike, scale: ArrayLike, offset: ArrayLike) -> Scores:
+        """Log-likelihood ratios of scores on lines that `line` gave, with the rise and within the bounds.
 
-        >>> ScoreMap(10.0, -3.0, "", bounds=(-2.0, 4.0)).bounded([-3.0, 0.5, 5.0]).tolist()
+        >>> ScoreMap(10.0, -3.0, "", bounds=(-2.0, 4.0)).on_line([0.0, 0.35, 0.8], 10.0, -3.0).tolist()
         [-2.0, 0.5, 4.0]
+        >>> ScoreMap(10.0, -3.0, "", rise=100.0, rises_from=0.3).on_line([0.2, 0.5], 10.0, -3.0).tolist()
+        [-1.0, 6.0]
         """
-        values = np.asarray(llrs, dtype=np.float64)
-        return values if self.bounds is None else np.clip(values, *self.bounds)
+        values = np.asarray(scores, dtype=np.float64)
+        llrs = scale * values + offset + self.rise * np.maximum(values - self.rises_from, 0.0) ** 2
+        return llrs if self.bounds is None else np.clip(llrs, *self.bounds)
 
     def score_of(self, llr: float, scale: float, offset: float) -> float | None:
         """The score that has an llr on one of its lines; None where no score has, or all have.
 
         A flat line says that the scores tell nothing.
         """
-        if scale <= 0 or (self.bounds is not None and not self.bounds[0] < llr <= self.bounds[1]):
+        if self.bounds is not None and not self.bounds[0] < llr <= self.bounds[1]:
             return None
-        return (llr - offset) / scale
+        above = llr - (scale * self.rises_from + offset)
+        if self.rise > 0 and above > 0:
+            return self.rises_from + (math.sqrt(scale**2 + 4 * self.rise * above) - scale) / (2 * self.rise)
+        return (llr - offset) / scale if scale > 0 else None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them; those that say nothing are left out."""
@@ -186,6 +224,9 @@ class ScoreMap:
                 tuple(map(str, fields.get("speakers", ()))),
                 {str(name): float(value) for name, value in dict(fields.get("figures", {})).items()},
                 None if fields.get("bounds") is None else _two_numbers(fields["bounds"]),
+                float(fields.get("rise", 0.0)),
+                float(fields.get("rises_from", 0.0)),
+                tuple(map(float, fields.get("reference", ()))),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MetricError(f"{type(error).__name__}: {error}") from None
@@ -246,6 +287,7 @@ def fit_score_map(
     prior: float = 0.5,
     measures: Measures | None = None,
     groups: ArrayLike | None = None,
+    rises: bool = False,
 ) -> ScoreMap:
     """The map from score to llr with the least prior-weighted logistic loss.
 
@@ -268,6 +310,8 @@ def fit_score_map(
         measures: by name, (trials,) each; see `trial_measures`. Those that are all alike say nothing and are left out.
         groups: (trials,) a number for each trial: the collection that it is of. Collections weigh the same, however
             many trials they have, each class within them to its prior share; each needs trials of both kinds.
+        rises: let the map rise with the square of the score, from the mean score of different speakers on. Where it
+            would fall by it, it stays straight.
 
     Raises:
         MetricError: see `scoring.metrics.check_trials`; or infinite scores or measures, or a prior out of range.
@@ -281,13 +325,42 @@ def fit_score_map(
     weights = _weights(same, prior, groups)
     columns = {name: _checked_measure(name, values, checked) for name, values in (measures or {}).items()}
     columns = {name: values for name, values in columns.items() if _spread(values) > 0}
+    problem = same.astype(np.float64), weights, shift
+    straight = _fitted_map(checked, columns, problem, fitted_on)
+    if not rises or straight.scale == straight.offset == 0:
+        return straight
+    start = float(np.average(checked[~same], weights=weights[~same]))
+    squares = np.maximum(checked - start, 0.0) ** 2
+    if _spread(squares) == 0:
+        return straight
+    risen = _fitted_map(checked, columns, problem, fitted_on, (start, squares))
+    return risen if risen.rise > 0 else straight
+
+
+def _fitted_map(
+    scores: Scores,
+    columns: Mapping[str, Scores],
+    problem: tuple[Scores, Scores, float],
+    fitted_on: str,
+    squares: tuple[float, Scores] | None = None,
+) -> ScoreMap:
+    """The map with these measures, those that would turn scores around moving its offset only.
+
+    Args:
+        scores: (trials,).
+        columns: by name, (trials,) each.
+        problem: labels, weights, and the prior's log odds.
+        fitted_on: which trials these are.
+        squares: from which score on their squares are taken, and the squares; None = the map is straight.
+    """
     bending = list(columns)  # the measures that move the slope
     while True:
-        fitted = _fitted_line(checked, columns, bending, (same.astype(np.float64), weights, shift))
+        fitted = _fitted_line(scores, columns, bending, problem, None if squares is None else squares[1])
         terms = tuple(Term(name, *fitted.terms[name], *_range(values)) for name, values in columns.items())
         lowest = {term.measure: min(term.slope * term.low, term.slope * term.high) for term in terms}
         if fitted.scale + sum(lowest.values()) > 0:
-            return ScoreMap(fitted.scale, fitted.offset, fitted_on, terms)
+            rise = {} if squares is None else {"rise": max(fitted.rise, 0.0), "rises_from": squares[0]}
+            return ScoreMap(fitted.scale, fitted.offset, fitted_on, terms, **rise)
         if not bending:
             return ScoreMap(0.0, 0.0, fitted_on)
         bending.remove(max(bending, key=lambda name: abs(fitted.terms[name][0]) * np.ptp(_range(columns[name]))))
@@ -305,15 +378,20 @@ def _weights(same: Labels, prior: float, groups: ArrayLike | None) -> Scores:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A fitted line in the scores' own units, and what a unit of each measure adds to its scale and offset."""
+    """A fitted line in the scores' own units, its rise, and what a unit of each measure adds to the line."""
 
     scale: float
     offset: float
     terms: dict[str, tuple[float, float]]
+    rise: float
 
 
 def _fitted_line(
-    scores: Scores, columns: Mapping[str, Scores], bending: list[str], problem: tuple[Scores, Scores, float]
+    scores: Scores,
+    columns: Mapping[str, Scores],
+    bending: list[str],
+    problem: tuple[Scores, Scores, float],
+    squares: Scores | None = None,
 ) -> _Line:
     """Fit on standardised columns, which keeps Newton's steps well conditioned, and translate back.
 
@@ -323,18 +401,20 @@ def _fitted_line(
     s0, u = float(scores.mean()), _spread(scores)
     x = (scores - s0) / u
     z = {name: (values - values.mean()) / _spread(values) for name, values in columns.items()}
-    design = np.column_stack([x, *(x * z[name] for name in bending), *z.values(), np.ones_like(x)])
+    rising = [] if squares is None else [squares / _spread(squares)]
+    design = np.column_stack([x, *(x * z[name] for name in bending), *z.values(), *rising, np.ones_like(x)])
     found = _newton(design, labels, weights, shift).tolist()
     p, t = found[0], found[-1]
     q = dict.fromkeys(columns, 0.0) | dict(zip(bending, found[1 : 1 + len(bending)], strict=True))
-    r = dict(zip(columns, found[1 + len(bending) : -1], strict=True))
+    r = dict(zip(columns, found[1 + len(bending) : 1 + len(bending) + len(columns)], strict=True))
+    rise = 0.0 if squares is None else found[-2] / _spread(squares)
     scale, offset, terms = p / u, t - p * s0 / u, {}
     for name, values in columns.items():
         m0, v = float(values.mean()), _spread(values)
         terms[name] = (q[name] / (u * v), r[name] / v - q[name] * s0 / (u * v))
         scale -= terms[name][0] * m0
         offset -= terms[name][1] * m0
-    return _Line(scale, offset, terms)
+    return _Line(scale, offset, terms, rise)
 
 
 def _checked_measure(name: str, values: ArrayLike, scores: Scores) -> Scores:

@@ -30,12 +30,18 @@ class Facts(Protocol):
     def embedding_norm(self) -> float | None: ...
 
 
-def side_of(facts: Facts) -> dict[str, float]:
-    """What a measure takes of one side of a trial; the norm is NaN where it is not known."""
+def side_of(facts: Facts, closeness: float = math.nan) -> dict[str, float]:
+    """What a measure takes of one side of a trial; the norm is NaN where it is not known.
+
+    Args:
+        facts: of the recording, or of what is enrolled of a speaker.
+        closeness: of its embedding, as the score map tells it (`ScoreMap.closeness`).
+    """
     return {
         "speech_s": facts.speech_s,
         "snr_db": facts.snr_db,
         "embedding_norm": number_or_nan(facts.embedding_norm),
+        "closeness": closeness,
     }
 
 
@@ -48,14 +54,14 @@ def trial_measures(first: Measures, second: Measures) -> dict[str, Scores]:
     """The measures of trials, by name, from what is known of the recordings on their two sides.
 
     Args:
-        first: `speech_s` in seconds, `snr_db` in dB and `embedding_norm` (NaN, or left out, where it is not known), of
-            the first recording of each trial.
+        first: `speech_s` in seconds, `snr_db` in dB, `embedding_norm` and `closeness` (NaN, or left out, where they are
+            not known), of the first recording of each trial.
         second: of the second.
 
     >>> {name: value.round(3).tolist() for name, value in trial_measures(
-    ...     {"speech_s": 1.0, "snr_db": 30.0, "embedding_norm": 9.0},
-    ...     {"speech_s": 1.0, "snr_db": 5.0, "embedding_norm": 1.0}).items()}
-    {'speech': 0.0, 'snr': 5.0, 'norm': 0.0}
+    ...     {"speech_s": 1.0, "snr_db": 30.0, "embedding_norm": 9.0, "closeness": 0.3},
+    ...     {"speech_s": 1.0, "snr_db": 5.0, "embedding_norm": 1.0, "closeness": 0.1}).items()}
+    {'speech': 0.0, 'snr': 5.0, 'norm': 0.0, 'closeness': 0.1}
     """
     return {name: measure(first, second) for name, measure in MEASURES.items()}
 
@@ -78,9 +84,15 @@ def _norm(first: Measures, second: Measures) -> Scores:
         return np.log(np.minimum(a, b))
 
 
+def _closeness(first: Measures, second: Measures) -> Scores:
+    """The lower of the cosines with what the map was fitted on: recordings unlike these are told apart less well."""
+    a, b = (np.asarray(side.get("closeness", math.nan), dtype=np.float64) for side in (first, second))
+    return np.minimum(a, b)
+
+
 def _seconds(side: Measures) -> Scores:
     return np.maximum(np.asarray(side["speech_s"], dtype=np.float64), SHORTEST_S)
 
 
-MAY_BE_UNKNOWN = frozenset({"norm"})
-MEASURES = {"speech": _speech, "snr": _snr, "norm": _norm}
+MAY_BE_UNKNOWN = frozenset({"norm", "closeness"})
+MEASURES = {"speech": _speech, "snr": _snr, "norm": _norm, "closeness": _closeness}

@@ -319,9 +319,11 @@ def strangers(
         fits = []
         for index in members:
             rest = [*known, *(new[other] for other in members if other != index)]
-            score = _agreement(new[index][0], [embedding for embedding, _ in rest])
+            others = [embedding for embedding, _ in rest]
+            score = _agreement(new[index][0], others)
             facts = (joint_facts([facts for _, facts in rest]), new[index][1])
-            fits.append((float(score_map.llr(score, measures_of(facts))), score, index))
+            measures = measures_of(facts, (np.mean(others, axis=0), new[index][0]), score_map)
+            fits.append((float(score_map.llr(score, measures)), score, index))
         llr, score, worst = min(fits)
         if llr >= LEAST_LLR:
             break

@@ -32,10 +32,17 @@ class Neighbour:
     Attributes:
         speaker: who.
         score: cosine to the speaker's centroid, in [-1, 1].
+        centroid: (D,) of unit length; None where it is not known.
     """
 
     speaker: SpeakerEntry
     score: float
+    centroid: Embeddings | None = None
+
+    @property
+    def mean(self) -> Embeddings | None:
+        """Of the speaker's embeddings (D,), which is not of unit length; None where it is not known."""
+        return None if self.centroid is None else self.centroid * self.speaker.coherence
 
 
 class Gallery(Protocol):
@@ -160,7 +167,9 @@ class MemoryGallery:
             self._follow()
 
     def _neighbours(self, keys: Sequence[str], scores: Scores) -> list[Neighbour]:
-        return [Neighbour(self._entries[key], score) for key, score in zip(keys, scores.tolist(), strict=True)]
+        centroids = [] if self._index is None else self._index.embeddings(keys)
+        found = zip(keys, scores.tolist(), centroids, strict=True)
+        return [Neighbour(self._entries[key], score, centroid) for key, score, centroid in found]
 
     def _follow(self) -> None:
         if self._is_whole is None:
@@ -268,14 +277,17 @@ class ServerGallery:
     def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
         """The speakers nearest to an embedding."""
         found = self._store.nearest(embedding, self.model.hash, count, self._exact)
-        return [Neighbour(centroid.speaker, score) for centroid, score in found]
+        return [Neighbour(centroid.speaker, score, centroid.embedding) for centroid, score in found]
 
     def cohort(self, embedding: Embeddings) -> list[Neighbour]:
         """Some speakers, drawn without regard to who they are."""
         revision, kept = self._store.revision(), self._cohort
         if kept is None or kept[0] != revision:
             self._cohort = kept = revision, self._store.sample(self.model.hash, COHORT)
-        return [Neighbour(centroid.speaker, cosine(centroid.embedding, embedding)) for centroid in kept[1]]
+        return [
+            Neighbour(centroid.speaker, cosine(centroid.embedding, embedding), centroid.embedding)
+            for centroid in kept[1]
+        ]
 
 
 def open_gallery(store: VoiceprintStore, model: ModelIdentity, size: int | None = None) -> Gallery:

@@ -27,7 +27,7 @@ from sound_groove.scoring.cosine import in_steps
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.scoring.measures import side_of, trial_measures
 from sound_groove.scoring.open_set import OpenSetAnswer, OpenSetVerdict, answer
-from sound_groove.types import ModelIdentity, QualityWarning, Scores
+from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Scores
 from sound_groove.voiceprints.gallery import Gallery, Neighbour
 from sound_groove.voiceprints.store.records import DamagedVoiceprint
 
@@ -142,7 +142,7 @@ def identify(
     # Another process may change the store between the questions.
     enrolled, others = max(gallery.count(), len(near)), gallery.others()
     damaged = gallery.left_out()
-    doubted = judge.doubts(_measures(near[:1], heard.facts)) if near else ()
+    doubted = judge.doubts(_measures(near[:1], heard, judge.score_map)) if near else ()
     unweighed = Identification(
         verdict="inconclusive" if near else "nobody",
         speaker=None,
@@ -168,7 +168,7 @@ def identify(
     if judge.score_map is None or not near:
         return unweighed
     drawn = partial(gallery.cohort, heard.embedding)
-    return _weighed(unweighed, near, drawn, judge.score_map, rule, heard.allows_verdict, top)
+    return _weighed(unweighed, near, drawn, judge.score_map, rule, heard, top)
 
 
 def _weighed(
@@ -177,24 +177,24 @@ def _weighed(
     drawn: Callable[[], list[Neighbour]],
     score_map: ScoreMap,
     rule: DecisionRule,
-    allows_verdict: bool,
+    heard: HeardRecording,
     top: int,
 ) -> Identification:
     """The answer with its probabilities and its verdict; `drawn` gives speakers who stand for all."""
-    facts, scores = unweighed.audio, _scores(near)
-    scale, offset = (np.broadcast_to(values, scores.shape) for values in score_map.line(_measures(near, facts)))
-    llrs = score_map.bounded(scale * scores + offset)
+    scores, measures = _scores(near), _measures(near, heard, score_map)
+    scale, offset = (np.broadcast_to(values, scores.shape) for values in score_map.line(measures))
+    llrs = score_map.on_line(scores, scale, offset)
     best = int(llrs.argmax())
     cohort, rest_llr = None, math.inf
     if unweighed.enrolled > len(near):
         others = [item for item in drawn() if item.speaker.id != near[best].speaker.id]
-        cohort = score_map.llr(_scores(others), _measures(others, facts))
+        cohort = score_map.llr(_scores(others), _measures(others, heard, score_map))
         # Nobody beyond the last has a higher cosine, whatever the coherence, nor, we take it, a line that makes more of
         # it than any of these lines.
-        rest_llr = float(score_map.bounded((scale * max(near[-1].score, 0.0) + offset).max()))
+        rest_llr = float(score_map.on_line(max(near[-1].score, 0.0), scale, offset).max())
     told = answer(llrs, unweighed.enrolled, unweighed.prior, rule, cohort, rest_llr)
     candidates = _shown(near, scores, top, llrs, told)
-    verdict = told.verdict if allows_verdict else "inconclusive"
+    verdict = told.verdict if heard.allows_verdict else "inconclusive"
     return replace(
         unweighed,
         verdict=verdict,
@@ -231,9 +231,14 @@ def _scores(near: Sequence[Neighbour]) -> Scores:
     return in_steps([item.score * item.speaker.coherence for item in near])
 
 
-def _measures(near: Sequence[Neighbour], facts: AudioFacts) -> dict[str, Scores]:
+def _measures(near: Sequence[Neighbour], heard: HeardRecording, score_map: ScoreMap | None) -> dict[str, Scores]:
     """Of the recording with each of the enrolled (K,), as a score map takes them."""
-    test, sides = side_of(facts), [side_of(item.speaker) for item in near]
+
+    def closeness(embedding: Embeddings | None) -> float:
+        return math.nan if score_map is None or embedding is None else float(score_map.closeness(embedding))
+
+    test = side_of(heard.facts, closeness(heard.embedding))
+    sides = [side_of(item.speaker, closeness(item.mean)) for item in near]
     enrolment = {name: np.array([side[name] for side in sides]) for name in test}
     return trial_measures(enrolment, {name: np.full(len(near), value) for name, value in test.items()})
 

@@ -204,9 +204,22 @@ class VoiceprintIndex:
         """
         query = self._checked(embedding, "the embedding to compare")
         with self._lock:
-            if missing := [key for key in keys if key not in self._rows]:
-                raise MetricError(f"there is no embedding of '{printable(missing[0])}' to compare with")
-            return self._cosines(np.array([self._rows[key] for key in keys], dtype=np.intp), query.astype(np.float64))
+            return self._cosines(self._rows_of(keys), query.astype(np.float64))
+
+    def embeddings(self, keys: Sequence[str]) -> Embeddings:
+        """The embeddings (K, D) of some keys.
+
+        Raises:
+            MetricError: a key is not there.
+        """
+        with self._lock:
+            rows = self._rows_of(keys).tolist()
+            return np.array([self._blocks[row // BLOCK][row % BLOCK] for row in rows]).reshape(len(rows), self.size)
+
+    def _rows_of(self, keys: Sequence[str]) -> NDArray[np.intp]:
+        if missing := [key for key in keys if key not in self._rows]:
+            raise MetricError(f"there is no embedding of '{printable(missing[0])}' to compare with")
+        return np.array([self._rows[key] for key in keys], dtype=np.intp)
 
     def _checked(self, embedding: Embeddings, what: str) -> NDArray[np.float32]:
         """One embedding (D,) as float32."""

@@ -62,4 +62,5 @@ def verify_speaker(
         warnings.append(QualityWarning("enrolled_recording", message))
     score = cosine(voiceprint.centroid, heard.embedding) * voiceprint.speaker.coherence
     enrolled = joint_facts([recording.facts for recording in voiceprint.recordings])
-    return judge.weigh(score, (enrolled, heard.facts), warnings)
+    mean = voiceprint.centroid * voiceprint.speaker.coherence  # of the embeddings
+    return judge.weigh(score, (enrolled, heard.facts), warnings, (mean, heard.embedding))
