@@ -75,6 +75,8 @@ class Engine:
         self.left_out = 0
         self.gallery = open_gallery(store, embedder.encoder.identity, embedder.encoder.embedding_size)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
+        # Apart, since a change may wait a minute for another process that is writing.
+        self._changing_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="changes")
 
     async def start(self) -> None:
         """Start the workers, and take in who is enrolled.
@@ -98,7 +100,8 @@ class Engine:
 
     def _close(self) -> None:
         self.embedder.close()
-        self._store_threads.shutdown(wait=True)
+        for threads in (self._changing_threads, self._store_threads):
+            threads.shutdown(wait=True)
         self.store.close()
 
     async def check_ready(self) -> Readiness:
@@ -115,8 +118,12 @@ class Engine:
         return Readiness("degraded" if self.left_out or not is_whole else "ok", self.left_out, is_whole)
 
     async def in_store(self, work: Callable[[], Result]) -> Result:
-        """What some work with the store gives, done beside the event loop."""
+        """What some reading of the store gives, done beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._store_threads, work)
+
+    async def _changing(self, work: Callable[[], Result]) -> Result:
+        """What some change of the store gives, done beside the event loop and what is read."""
+        return await asyncio.get_running_loop().run_in_executor(self._changing_threads, work)
 
     async def hear(self, clips: Sequence[Clip], keep_samples: bool = False) -> list[HeardRecording]:
         """Decode, judge and embed recordings; all problems are told together.
@@ -215,7 +222,7 @@ class Engine:
             return enroll(self.store, name, heard, encoder, force=force, keep_audio=keep_audio, actor=actor)
 
         try:
-            return await self.in_store(add), heard
+            return await self._changing(add), heard
         except EnrolmentError as error:
             # The library tells how the command line does it.
             problems = [problem.replace("with --force", "with force=true") for problem in error.problems]
@@ -235,7 +242,7 @@ class Engine:
             RequestError: 404: nobody has this name.
         """
         try:
-            return await self.in_store(lambda: self.store.remove(name, actor))
+            return await self._changing(lambda: self.store.remove(name, actor))
         except UnknownSpeakerError:
             raise unknown_speaker(name) from None
 

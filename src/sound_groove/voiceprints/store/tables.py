@@ -110,7 +110,8 @@ CREATE INDEX speakers_by_skeleton ON speakers (skeleton)
 class TableStore(ABC):
     """Voiceprints in tables; see `interface.VoiceprintStore` for what each method does.
 
-    Statements mark the places of values with '?'.
+    Statements mark the places of values with '?'. There are two connections, one that changes and one that only reads:
+    who reads does not wait while a change waits for another process that is writing.
 
     Args:
         location: its path or URL for people, without a password.
@@ -125,13 +126,20 @@ class TableStore(ABC):
         self.encrypted = sealer.encrypts
         self.notices: list[str] = []
         self._sealer = sealer
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of what changes; to be taken before the other where both are
+        self._reading_lock = threading.RLock()
+        self._thread = threading.local()
         self._is_indexed = False  # recordings can be found by their digest without reading them all
         self._resumed: tuple[PendingErasure, ...] = ()  # removals that were finished when the store was opened
 
     @abstractmethod
     def close(self) -> None:
         """Let go of the file or the connection."""
+
+    @property
+    def _is_reading(self) -> bool:
+        """Whether this thread reads, and so uses the connection that waits for nobody who writes."""
+        return getattr(self._thread, "is_reading", False)
 
     @abstractmethod
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> Iterable[Any]:
@@ -666,20 +674,26 @@ class TableStore(ABC):
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """One state of the database, for this thread alone."""
-        with self._transaction(self._begin_reading):
-            yield
+        """One state of the database, for this thread alone, by the connection that only reads."""
+        with self._reading_lock:
+            self._thread.is_reading = True
+            try:
+                with self._transaction(self._begin_reading):
+                    yield
+            finally:
+                self._thread.is_reading = False
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """A change that is whole or does not happen; on the disk, where the store is, when the block is left."""
-        with self._transaction(self._begin_changing):
-            yield
-        self._check_place()
+        with self._lock:
+            with self._transaction(self._begin_changing):
+                yield
+            self._check_place()
 
     @contextmanager
     def _transaction(self, begin: Callable[[], None]) -> Iterator[None]:
-        with self._lock, self._told():
+        with self._told():
             self._check_place()
             try:
                 begin()
