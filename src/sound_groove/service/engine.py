@@ -186,12 +186,19 @@ class Engine:
         return comparison, [heard]
 
     async def identify(self, clip: Clip, top: int, judge: Judge) -> tuple[Identification, list[HeardRecording]]:
-        """Who of those enrolled is in a recording, and what was heard."""
+        """Who of those enrolled is in a recording, and what was heard.
+
+        Raises:
+            RequestError: 409: the service's model is not the one that it says it is.
+        """
         (heard,) = await self.hear([clip])
         encoder = self.embedder.encoder
-        found = await self.in_store(
-            lambda: identify(self.gallery, heard, encoder, top=top, prior=judge.prior, rule=judge.rule)
-        )
+        try:
+            found = await self.in_store(
+                lambda: identify(self.gallery, heard, encoder, top=top, prior=judge.prior, rule=judge.rule)
+            )
+        except OtherModelError as error:  # the store has learned since the start what the model should be
+            raise RequestError(409, "other_model", str(error)) from None
         return found, [heard]
 
     async def voiceprint(self, name: str) -> Voiceprint:

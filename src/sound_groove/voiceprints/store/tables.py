@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from typing import Any, ClassVar
 
 from sound_groove.errors import MetricError, StoreError, UnknownSpeakerError, printable
@@ -28,6 +29,7 @@ from sound_groove.voiceprints.store.look_alikes import skeleton, table_version
 from sound_groove.voiceprints.store.marks import check_agreement, check_mark, contents_mark, speaker_mark
 from sound_groove.voiceprints.store.names import checked_name
 from sound_groove.voiceprints.store.plausibility import check_embedding, check_recordings, checked_entry
+from sound_groove.voiceprints.store.probes import PREFIX, check_probe, mark_of, opened_probe, probe_fact
 from sound_groove.voiceprints.store.records import (
     Action,
     Centroid,
@@ -262,8 +264,10 @@ class TableStore(ABC):
             return True
         with self._reading():
             kept, revision = self._tally(), self._revision()
-            marks = (bytes_of(row[0]) for row in self._execute("SELECT seal FROM speakers"))
-            return kept is not None and kept == tally_of(revision, marks, self._sealer)
+            probes = self._execute("SELECT value FROM facts WHERE key LIKE ?", (f"{PREFIX}%",))
+            marks = [mark_of(bytes_of(row[0])) for row in probes]
+            seals = (bytes_of(row[0]) for row in self._execute("SELECT seal FROM speakers"))
+            return kept is not None and kept == tally_of(revision, chain(marks, seals), self._sealer)
 
     def enrolled_as(self, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Under which names audio is enrolled."""
@@ -283,8 +287,19 @@ class TableStore(ABC):
                     found.setdefault(digest, []).append(str(name))  # which may be damaged
         return {digest: tuple(names) for digest, names in found.items()}
 
+    def probe(self, model_hash: str) -> Embeddings | None:
+        """What a model gives of the probe, as far as the store knows."""
+        with self._reading():
+            return self._probe(model_hash)
+
     def add(
-        self, name: str, recordings: Sequence[EnrolledRecording], model: ModelIdentity, version: int | None, actor: str
+        self,
+        name: str,
+        recordings: Sequence[EnrolledRecording],
+        model: ModelIdentity,
+        version: int | None,
+        actor: str,
+        probe: Embeddings | None = None,
     ) -> SpeakerEntry:
         """Enrol a speaker, or add recordings to one."""
         check_recordings(recordings)
@@ -297,12 +312,19 @@ class TableStore(ABC):
             every = (*(() if earlier is None else earlier.recordings), *recordings)
             check_recordings(every)
             entry = changed_entry(name, known, every, model, self._revision() + 1)
-            self._write(entry, every, recordings, b"" if row is None else bytes_of(row[-1]))
+            learned = self._learn(model, probe)
+            self._write(entry, every, recordings, b"" if row is None else bytes_of(row[-1]), learned)
             self._record("enrolled", entry, entry.version, len(recordings), actor)
         return entry
 
     def replace(
-        self, name: str, recordings: Sequence[EnrolledRecording], model: ModelIdentity, version: int, actor: str
+        self,
+        name: str,
+        recordings: Sequence[EnrolledRecording],
+        model: ModelIdentity,
+        version: int,
+        actor: str,
+        probe: Embeddings | None = None,
     ) -> SpeakerEntry:
         """Put recordings in the place of all that a speaker has."""
         check_recordings(recordings)
@@ -312,7 +334,7 @@ class TableStore(ABC):
             check_version(name, earlier, version)
             entry = changed_entry(earlier.name, earlier, recordings, model, self._revision() + 1)
             self._execute("DELETE FROM recordings WHERE speaker = ?", (earlier.id,))
-            self._write(entry, recordings, recordings, bytes_of(row[-1]))
+            self._write(entry, recordings, recordings, bytes_of(row[-1]), self._learn(model, probe))
             self._record("re-embedded", entry, entry.version, len(recordings), actor)
         return entry
 
@@ -364,7 +386,7 @@ class TableStore(ABC):
         except StoreError:
             entry = None
         self._execute("DELETE FROM speakers WHERE id = ?", (row[0],))
-        self._account(gone, b"", revision)
+        self._account(gone, (), revision)
         pending = (*self._pending(), pending_erasure(str(row[1]), self._layout()))
         self._remember(PENDING, pending_bytes(pending))
         model, recordings = ("", 0) if entry is None else (entry.model.hash, entry.recordings)
@@ -616,10 +638,12 @@ class TableStore(ABC):
         recordings: Sequence[EnrolledRecording],
         new: Sequence[EnrolledRecording],
         gone: bytes | None,
+        learned: bytes = b"",
     ) -> None:
         """Write a speaker and those recordings that are new.
 
         `gone` is the mark of the speaker's row until now, empty for a new one; None where the tally is made afterwards.
+        `learned` is the mark of what became known with it of the model, or empty.
         """
         columns = WRITTEN_COLUMNS.split(", ")
         updates = ", ".join(f"{column} = excluded.{column}" for column in columns)
@@ -635,7 +659,7 @@ class TableStore(ABC):
                 f"INSERT INTO recordings ({RECORDING_COLUMNS}, speaker) VALUES ({_places(len(rows[0]))})", rows
             )
         if gone is not None:
-            self._account(gone, row[-2], entry.version)
+            self._account(gone, (row[-2], learned), entry.version)
 
     def _written_row(self, entry: SpeakerEntry, recordings: Sequence[EnrolledRecording]) -> tuple[Any, ...]:
         """The row of WRITTEN_COLUMNS of a speaker with these recordings."""
@@ -643,6 +667,26 @@ class TableStore(ABC):
         seal = speaker_mark(entry, centroid, contents, self._sealer)
         stored = self._stored_centroid(centroid, f"speaker {entry.id}")
         return (*entry_row(entry), stored, contents, seal, skeleton(entry.name))
+
+    def _probe(self, model_hash: str) -> Embeddings | None:
+        fact = bytes_of(self._fact(f"{PREFIX}{model_hash}"))
+        return opened_probe(fact, model_hash, self._sealer) if fact else None
+
+    def _learn(self, model: ModelIdentity, probe: Embeddings | None) -> bytes:
+        """Compare what a model gives of the probe with what is kept, or keep it; within a change.
+
+        Returns:
+            The mark of what came to be kept; empty where nothing did.
+        """
+        if probe is None:
+            return b""
+        kept = self._probe(model.hash)
+        if kept is not None:
+            check_probe(model, kept, probe)
+            return b""
+        fact = probe_fact(probe, model.hash, self._sealer)
+        self._remember(f"{PREFIX}{model.hash}", fact)
+        return mark_of(fact)
 
     def _tally(self) -> Tally | None:
         """What the store's voiceprints are said to add up to; None where it cannot be read."""
@@ -654,7 +698,7 @@ class TableStore(ABC):
         if self.encrypted:
             self._remember("tally", sealed_tally(tally, self._sealer))
 
-    def _account(self, gone: bytes, come: bytes, revision: int) -> None:
+    def _account(self, gone: bytes, come: Sequence[bytes], revision: int) -> None:
         """Carry the tally on to a new revision, within a change. One that is wrong stays so: nothing is made good."""
         tally = self._tally() if self.encrypted else None
         if tally is not None and tally.revision == revision - 1:
