@@ -62,7 +62,7 @@ def test_a_kill_leaves_nothing_under_a_final_name(
     if not child:
         try:
             if moment == "bytes are written":
-                os.fsync = kill
+                os.fsync = kill  # type: ignore[assignment]
             Path.replace = Path.rename = kill  # type: ignore[assignment]
             work(model_path, tmp_path / "out")
         finally:
