@@ -7,7 +7,8 @@
     python benchmarks/service_load.py --batches
 
 Everything runs on this machine: the service as `sound-groove serve` starts it, and the clients in one other process,
-each sending its next request when the last is answered. The clips last 5 s, 16-bit wav, made from the examples of the
+each sending its next request when the last is answered; one that is told that the service is full (429) waits as long as
+it is told, and is counted among the answers alone. The clips last 5 s, 16-bit wav, made from the examples of the
 checkout. Beside each rate stands its share of the bare library's: as many processes as the service has workers, each
 comparing such clips in memory with one thread, measured before and after, so that a busy machine shows.
 
@@ -55,10 +56,12 @@ from sound_groove.provenance import available_cores, machine
 from sound_groove.voiceprints.store.opening import open_store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+KINDS = ("compare", "identify")
 CLIP_S = 5
 ENROLLED = 20
 SOAK_CLIENTS = 8
 SAMPLED = 20  # lines of a soak
+FULL = 429  # requests that wait are as many as may
 BLOCKED_S = 20.0  # at most, of each kind while a writer holds the lock: well below the minute that enrolments wait
 WAITING = 2  # enrolments
 KILLS = 5
@@ -87,6 +90,7 @@ def main() -> None:
     """Measure, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seconds", type=float, default=20.0, help="for each figure")
     parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--soak", type=float, metavar="SECONDS")
@@ -159,7 +163,7 @@ def _enrol(address: str) -> None:
 def _measure(address: str, arguments: argparse.Namespace) -> None:
     print("| request | clients | requests/s | of the bare library | median | p99 | answers |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for kind in ("compare", "identify"):
+    for kind in arguments.kinds:
         for count in arguments.clients:
             before = _bare(kind, arguments.workers, arguments.seconds / 4)
             load = _load(address, kind, count, arguments.seconds)
@@ -204,15 +208,18 @@ async def _send(address: str, kind: str, count: int, seconds: float) -> dict[str
     """Send requests from clients, and say how long each took."""
     recordings, times, statuses = clips(), [], Counter[str]()
     limits = httpx.Limits(max_connections=count)
-    async with httpx.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=address, timeout=900, limits=limits) as client:
         began = time.perf_counter()
 
         async def work(number: int) -> None:
             draw = random.Random(number)
             while (start := time.perf_counter()) < began + seconds:
                 answer = await _one(client, kind, draw, recordings, number)
-                times.append(time.perf_counter() - start)
                 statuses[str(answer.status_code)] += 1
+                if answer.status_code == FULL:
+                    await asyncio.sleep(float(answer.headers["retry-after"]))
+                else:
+                    times.append(time.perf_counter() - start)
 
         await asyncio.gather(*(work(number) for number in range(count)))
         return {"times": times, "statuses": statuses, "seconds": time.perf_counter() - began}
