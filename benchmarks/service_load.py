@@ -7,8 +7,8 @@
     python benchmarks/service_load.py --batches
 
 Everything runs on this machine: the service as `sound-groove serve` starts it, and the clients in one other process,
-each sending its next request when the last is answered; one that is told that the service is full (429) waits as long as
-it is told, and is counted among the answers alone. The clips last 5 s, 16-bit wav, made from the examples of the
+each sending its next request when the last is answered; one that is told that the service is full (429) waits as long
+as it is told, and is counted among the answers alone. The clips last 5 s, 16-bit wav, made from the examples of the
 checkout. Beside each rate stands its share of the bare library's: as many processes as the service has workers, each
 comparing such clips in memory with one thread, measured before and after, so that a busy machine shows.
 
