@@ -5,8 +5,8 @@
 Each verb runs once to its end, which gives its result and how long it takes. Then it is begun anew in an empty folder
 and ended by SIGKILL, at moments that are spread evenly over that time and a little more; what lies there under a final
 name must be the result, whole. Then the same command is given again, which must succeed, and leave the result. Model
-and voices are made up. The verbs are run in forks of this process, which has loaded the libraries, so that the moments
-fall into the work and not into loading them.
+and voices are made up. The verbs are run in forks of this process, which has loaded the libraries, and traced the network
+for `export`, so that the moments fall into what comes after it.
 
 Files of the verbs' own, whose names begin with '.' or end in '.partial', may be left. In metrics.json, times are not
 compared.
@@ -23,18 +23,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import onnx
 import soundfile
 import torch
 
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.cli import main as run_command
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
+from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
 from sound_groove.provenance import machine
 from sound_groove.recipe.schema import NetworkConfiguration
 from sound_groove.synthesis.voices import made_up_speaker, speak
 
 SPEAKERS, RECORDINGS, SECONDS = 12, 3, 2.5
+FEW = ("-0.wav", "-1.wav")  # the recordings that are calibrated on, each of which is heard in many ways
 VERBS = ("export", "calibrate", "verify")
 BEYOND = 1.05  # of a verb's time: the last moment
 TIMES = re.compile(rb'"elapsed_s": \{[^}]*\}|<th>Time</th><td>[^<]*')
@@ -90,6 +92,8 @@ def killed(verb: str, folder: Path, moments: int) -> Counter[str]:
     folder.mkdir(parents=True)
     make(folder)
     words = _words(verb, folder)
+    if verb == "export":
+        _trace_once(folder / "small.safetensors")
     began = time.monotonic()
     assert _ended(words(folder / "whole"), None) == 0
     took = time.monotonic() - began
@@ -122,21 +126,43 @@ def make(folder: Path) -> None:
     pairs = [(one, other) for one in names for other in names if one < other]
     trials = (f"{int(names[one] == names[other])} {one} {other}\n" for one, other in pairs)
     (folder / "trials.txt").write_text("".join(trials))
+    few = [pair for pair in pairs if all(name.endswith(FEW) for name in pair)]
+    trials = (f"{int(names[one] == names[other])} {one} {other}\n" for one, other in few)
+    (folder / "few.txt").write_text("".join(trials))
     (folder / "utt2spk").write_text("".join(f"{name} {speaker}\n" for name, speaker in names.items()))
+
+
+def _trace_once(model: Path) -> None:
+    """Let all exports of this process and its forks have one graph."""
+    from sound_groove.export import onnx_file
+
+    graph = onnx_file._trace(load_checkpoint(model)).SerializeToString()
+    onnx_file._trace = lambda checkpoint: onnx.ModelProto.FromString(graph)
 
 
 def _words(verb: str, folder: Path) -> Callable[[Path], list[str]]:
     """The command that gives a result in a folder that may not be there yet."""
     model = str(folder / "small.safetensors")
-    listed = ["--trials", str(folder / "trials.txt"), "--audio-root", str(folder), "--threads", "1"]
+    listed = ["--audio-root", str(folder), "--threads", "1"]
 
     def words(out: Path) -> list[str]:
         if verb == "verify":
-            return ["verify", "--model", model, *listed, "--out", str(out), "--resamples", "100"]
+            return [
+                "verify",
+                "--model",
+                model,
+                "--trials",
+                str(folder / "trials.txt"),
+                *listed,
+                "--out",
+                str(out),
+                "--resamples",
+                "100",
+            ]
         out.mkdir(exist_ok=True)
         if verb == "export":
             return ["export", model, "--format", "onnx", "--out", str(out / "small.onnx")]
-        options = ["--utt2spk", str(folder / "utt2spk"), "--durations", "2"]
+        options = ["--trials", str(folder / "few.txt"), "--utt2spk", str(folder / "utt2spk"), "--durations", "2"]
         return ["calibrate", model, *listed, *options, "--out", str(out / "calibrated.safetensors")]
 
     return words
