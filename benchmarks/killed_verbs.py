@@ -5,11 +5,11 @@
 Each verb runs once to its end, which gives its result and how long it takes. Then it is begun anew in an empty folder
 and ended by SIGKILL, at moments that are spread evenly over that time and a little more; what lies there under a final
 name must be the result, whole. Then the same command is given again, which must succeed, and leave the result. Model
-and voices are made up. The verbs are run in forks of this process, which has loaded the libraries, and traced the network
-for `export`, so that the moments fall into what comes after it.
+and voices are made up. The verbs are run in forks of this process, which has loaded the libraries, and traced the
+network for `export`, so that the moments fall into what comes after it.
 
-Files of the verbs' own, whose names begin with '.' or end in '.partial', may be left. In metrics.json, times are not
-compared.
+Files of the verbs' own, whose names begin with '.' or end in '.partial', may be left. Times and the checkout's commit,
+which an evaluation notes, are not compared.
 """
 
 import argparse
@@ -39,7 +39,8 @@ SPEAKERS, RECORDINGS, SECONDS = 12, 3, 2.5
 FEW = ("-0.wav", "-1.wav")  # the recordings that are calibrated on, each of which is heard in many ways
 VERBS = ("export", "calibrate", "verify")
 BEYOND = 1.05  # of a verb's time: the last moment
-TIMES = re.compile(rb'"elapsed_s": \{[^}]*\}|<th>Time</th><td>[^<]*')
+# Of metrics.json and report.html: times, and the checkout's commit, where somebody may commit meanwhile.
+VARYING = re.compile(rb'"elapsed_s": \{[^}]*\}|<th>Time</th><td>[^<]*|[0-9a-f]{40}(?:\+changes)?(?=["<])')
 
 
 def main() -> None:
@@ -147,18 +148,8 @@ def _words(verb: str, folder: Path) -> Callable[[Path], list[str]]:
 
     def words(out: Path) -> list[str]:
         if verb == "verify":
-            return [
-                "verify",
-                "--model",
-                model,
-                "--trials",
-                str(folder / "trials.txt"),
-                *listed,
-                "--out",
-                str(out),
-                "--resamples",
-                "100",
-            ]
+            options = ["--trials", str(folder / "trials.txt"), "--resamples", "100"]
+            return ["verify", "--model", model, *options, *listed, "--out", str(out)]
         out.mkdir(exist_ok=True)
         if verb == "export":
             return ["export", model, "--format", "onnx", "--out", str(out / "small.onnx")]
@@ -198,12 +189,12 @@ def _files(folder: Path) -> Mapping[str, bytes]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith(".") and path.suffix != ".partial":
             content = path.read_bytes()
-            found[path.name] = _without_times(content, folder) if path.suffix in (".json", ".html") else content
+            found[path.name] = _unvarying(content, folder) if path.suffix in (".json", ".html") else content
     return found
 
 
-def _without_times(content: bytes, folder: Path) -> bytes:
-    return TIMES.sub(b"", content).replace(str(folder).encode(), b"")
+def _unvarying(content: bytes, folder: Path) -> bytes:
+    return VARYING.sub(b"", content).replace(str(folder).encode(), b"")
 
 
 if __name__ == "__main__":
