@@ -58,6 +58,10 @@ class Place(Protocol):
         """Another program's connection in the middle of reading speakers and recordings; closed by `close`."""
         ...
 
+    def hold_up(self) -> Any:
+        """Another program's connection in the middle of a change, so that others wait; closed by `close`."""
+        ...
+
 
 @dataclass
 class SqlitePlace:
@@ -87,6 +91,11 @@ class SqlitePlace:
         database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         database.execute("BEGIN")
         database.execute("SELECT count(*) FROM speakers").fetchall()
+        return database
+
+    def hold_up(self) -> Any:
+        database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        database.execute("BEGIN IMMEDIATE")
         return database
 
 
@@ -120,6 +129,13 @@ class PostgresPlace:
         connection = psycopg.connect(self.location)
         # A snapshot alone, without a lock on the tables.
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute("SELECT 1")
+        return connection
+
+    def hold_up(self) -> Any:
+        import psycopg
+
+        connection = psycopg.connect(self.location)
+        connection.execute("SELECT 1 FROM sound_groove.facts WHERE key = 'schema' FOR UPDATE")
         return connection
 
 

@@ -72,3 +72,14 @@ def test_a_promise_of_one_side_leaves_the_other_to_the_costs_and_is_kept(
 def test_rules_that_make_no_sense_are_refused(rule: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         DecisionRule(**rule)
+
+
+POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+
+
+@given(POSITIVE, POSITIVE, POSITIVE, st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_costs_of_any_size_give_limits_in_their_order(
+    false_accept: float, false_reject: float, inconclusive: float, prior: float
+) -> None:
+    low, high = DecisionRule(false_accept, false_reject, inconclusive).limits(prior)
+    assert math.isfinite(low) and math.isfinite(high) and low <= high

@@ -59,6 +59,9 @@ class Made:
     def is_whole(self) -> bool:
         return True
 
+    def probe(self) -> Embeddings | None:
+        return None
+
     def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
         return sorted(self._all(), key=lambda item: -item.score)[:count]
 

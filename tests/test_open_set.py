@@ -23,6 +23,11 @@ def told(*ratios: float, enrolled: int | None = None, prior: float = 0.5, rule: 
     return answer([math.log(ratio) for ratio in ratios], enrolled or len(ratios), prior, rule)
 
 
+def test_the_smallest_prior_and_rate_that_are_numbers_are_shared_among_a_million() -> None:
+    found = told(8.0, enrolled=1_000_000, prior=5e-324, rule=DecisionRule(max_false_accept=5e-324))
+    assert found.verdict == "nobody" and math.isfinite(found.limit)
+
+
 def test_two_enrolled_are_weighed_by_hand() -> None:
     # c = (30 + 1) / 31 = 1; 0.5 x 1 for nobody, 0.25 x 8 and 0.25 x 1 for the two
     found = told(8.0, 1.0)

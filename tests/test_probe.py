@@ -16,17 +16,24 @@ from safetensors.torch import save_file
 from sound_groove.cli import main
 from sound_groove.encoder import proof
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.onnx_content import CHECKSUM
 from sound_groove.encoder.onnx_facts import describe_onnx
 from sound_groove.encoder.onnx_model import PROBE_KEY
 from sound_groove.errors import CheckpointError, MetricError
+from sound_groove.export.calibrated_file import write_calibrated
 from sound_groove.export.network_file import export_network
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.tracing import describe
 from sound_groove.files import CACHE_VARIABLE, cache_folder
 from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.networks.probe import Probe, probe_signal
+from sound_groove.pretrained import PRETRAINED, UNLISTED, model_path
 from sound_groove.provenance import instruction_set
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import Samples
+from store_places import SqlitePlace
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture(autouse=True)
@@ -49,16 +56,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield times
 
 
-def rotten_onnx(source: Path, out: Path, share: float) -> Path:
+def rotten_onnx(source: Path, out: Path, share: float, least_axes: int = 1) -> Path:
     """A copy, the signs of a share of its weights changed, that says of itself what it said before."""
     model, rng = onnx.load(source), np.random.default_rng(0)
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor).copy()
-        if values.dtype.kind == "f" and values.size >= 64:
+        if values.dtype.kind == "f" and values.size >= 64 and values.ndim >= least_axes:
             values[rng.random(values.shape) < share] *= -1
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     onnx.save(model, out)
-    return out
+    return stripped(out, out)
 
 
 def rotten_network(source: Path, out: Path) -> Path:
@@ -74,9 +81,9 @@ def rotten_network(source: Path, out: Path) -> Path:
 
 
 def stripped(source: Path, out: Path, *keys: str, **entries: object) -> Path:
-    """A copy without these entries and with others."""
+    """A copy without these entries, and without its checksum, and with others."""
     model = onnx.load(source)
-    kept = [entry for entry in model.metadata_props if entry.key not in (*keys, *entries)]
+    kept = [entry for entry in model.metadata_props if entry.key not in (CHECKSUM, *keys, *entries)]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     describe(model, entries)
@@ -135,6 +142,60 @@ def test_a_file_whose_weights_were_changed_is_refused_with_the_cosine(
         SpeakerEncoder.load(rotten_network(tiny_run / "best.safetensors", tmp_path / "rotten.safetensors"))
     assert main(["info", str(rotten), "--check"]) == 1
     assert "does not compute here what it computed where it was written" in capsys.readouterr().err
+
+
+def test_one_turned_bit_anywhere_in_a_file_is_noticed_when_it_is_loaded(tmp_path: Path) -> None:
+    whole, rotten = tmp_path / "whole.onnx", tmp_path / "rotten.onnx"
+    write_calibrated(PRETRAINED, ScoreMap(10.0, -5.0, "an example"), whole)
+    write_calibrated(whole, ScoreMap(11.0, -5.0, "another"), whole)  # an earlier checksum is replaced
+    assert SpeakerEncoder.load(whole).score_map == ScoreMap(11.0, -5.0, "another")
+    content, draws = whole.read_bytes(), np.random.default_rng(0)
+    for place in draws.integers(len(content) // 10, len(content) * 9 // 10, 5).tolist():  # among the weights
+        rotten.write_bytes(
+            content[:place] + bytes([content[place] ^ 1 << int(draws.integers(8))]) + content[place + 1 :]
+        )
+        with pytest.raises(CheckpointError, match="is damaged"):
+            SpeakerEncoder.load(rotten)
+
+
+def test_an_altered_file_whose_probe_was_made_to_fit_is_refused_by_every_verb_with_a_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = model_path(PRETRAINED)
+    rotten = stripped(rotten_onnx(right, tmp_path / "rotten.onnx", 0.02, 2), tmp_path / "altered.onnx", PROBE_KEY)
+    found = SpeakerEncoder.load(rotten)
+    fitting = json.dumps(Probe.of(found.embed(probe_signal(), keep_pauses=True), 0.99).as_dict())
+    altered = stripped(rotten, tmp_path / "fits.onnx", **{PROBE_KEY: fitting})
+    encoder = SpeakerEncoder.load(altered)  # which believes itself
+    assert encoder.identity.hash == SpeakerEncoder.load(right).identity.hash and encoder.proof is not None
+    assert encoder.identity.name == UNLISTED  # and so it would be where no store knows better
+    clip, store = str(EXAMPLES / "slt-1.flac"), str(tmp_path / "v.db")
+
+    def run(model: Path, *words: str) -> tuple[int, str]:
+        status = main([*words, "--store", store, "--model", str(model)])
+        return status, capsys.readouterr().err
+
+    assert run(right, "enroll", "anna", clip, "--keep-audio")[0] == 0
+    before = SqlitePlace(Path(store)).execute("SELECT * FROM facts, events, speakers, recordings")
+    other = str(EXAMPLES / "slt-2.flac")
+    for words in (("enroll", "anna", other), ("enroll", "ben", other), ("verify-speaker", "anna", other),
+                  ("identify", other), ("serve", "--port", "0")):  # fmt: skip
+        status, error = run(altered, *words)
+        assert status == 1 and error.count("\n") == 1, error
+        assert error.startswith(f"error: this model calls itself {encoder.identity.label} and is another than that of")
+    assert SqlitePlace(Path(store)).execute("SELECT * FROM facts, events, speakers, recordings") == before
+    assert [run(right, *words)[0] for words in (("identify", other), ("enroll", "anna", other, "--force"))] == [0, 0]
+
+    # It goes with the voiceprints into another store; there the altered file's own are refused too.
+    moved, theirs = str(tmp_path / "moved.db"), str(tmp_path / "theirs.db")
+    assert main(["speakers", "export", str(tmp_path / "v.npz"), "--store", store]) == 0
+    assert main(["speakers", "import", str(tmp_path / "v.npz"), "--store", moved]) == 0
+    assert main(["identify", other, "--store", moved, "--model", str(altered)]) == 1
+    assert main(["enroll", "ben", other, "--store", theirs, "--model", str(altered)]) == 0
+    assert main(["speakers", "export", str(tmp_path / "w.npz"), "--store", theirs]) == 0
+    capsys.readouterr()
+    assert main(["speakers", "import", str(tmp_path / "w.npz"), "--store", moved]) == 1
+    assert "and is another than that of the store's voiceprints" in capsys.readouterr().err
 
 
 def test_a_change_of_place_is_not_hidden_by_the_name_of_the_file(exported: Path, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from sound_groove.service.logs import Log
 from sound_groove.types import ModelIdentity
 from sound_groove.voiceprints.store.opening import open_store
 from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, timestamp
+from store_places import SqlitePlace
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,27 @@ def test_a_store_that_is_not_there_any_more_is_noticed_before_201_is_answered(se
     assert service.client.get("/readyz").json()["status"] == "ok"
     assert service.client.post("/v1/speakers/Gone/recordings", files={"audio": clip()}).status_code == 201
     assert service.client.delete("/v1/speakers/Gone").status_code == 200
+
+
+@pytest.mark.service
+def test_who_asks_does_not_wait_while_changes_wait_for_another_program(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "v.db", create=True)
+    engine = Engine(store, Embedder.load("pretrained", 1), Limits(workers=1))
+    app = build_application(engine, Guard(None), Log(tmp_path / "log"))
+    with TestClient(app, base_url="http://127.0.0.1") as client, ThreadPoolExecutor(6) as executor:
+        address = "/v1/speakers/kim/recordings"
+        enrolment = {"audio": clip()}
+        with closing(SqlitePlace(tmp_path / "v.db").hold_up()):
+            changes = [executor.submit(client.post, address, files=enrolment)]
+            changes += [executor.submit(client.delete, f"/v1/speakers/nobody{number}") for number in range(5)]
+            time.sleep(0.5)
+            began = time.monotonic()
+            for path in ("/readyz", "/v1/info", "/v1/speakers", "/v1/audit", "/v1/speakers?after=a"):
+                assert client.get(path).status_code == 200
+            found = client.post("/v1/identify", files={"audio": clip("rms-1")})
+            assert found.status_code == 200 and found.json()["verdict"] == "nobody"
+            assert time.monotonic() - began < 10.0 and not any(change.done() for change in changes)
+        assert [change.result(timeout=30).status_code for change in changes] == [201, *[404] * 5]
 
 
 @pytest.mark.service

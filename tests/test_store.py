@@ -594,6 +594,20 @@ def test_a_file_that_was_cut_short_is_an_error_in_a_sentence(tmp_path: Path) -> 
         place.open().voiceprint("Kim")
 
 
+def test_who_reads_does_not_wait_while_a_change_waits_for_another_program(place: Place) -> None:
+    with closing(place.open()) as store, ThreadPoolExecutor(1) as executor:
+        store.add("Kim", [recording(1)], MODEL, None, "me")
+        with closing(place.hold_up()):
+            waiting = executor.submit(store.add, "Lee", [recording(2)], MODEL, None, "me")
+            time.sleep(0.2)
+            began = time.monotonic()
+            assert [store.revision(), store.count(), len(store.events()), len(store.changes().changed)] == [1] * 4
+            assert [entry.name for entry in store.speakers()] == ["Kim"] == [store.voiceprint("Kim").speaker.name]
+            assert store.is_whole() and not store.damaged() and not store.is_enrolled("Lee")
+            assert time.monotonic() - began < 5.0 and not waiting.done()
+        assert waiting.result(timeout=30).version == 2 == store.revision()  # who changed something sees it at once
+
+
 def test_changes_are_synced_to_the_disk(tmp_path: Path) -> None:
     store = SqlitePlace(tmp_path / "voiceprints.db").open()
     database: sqlite3.Connection = store._database  # type: ignore[attr-defined]

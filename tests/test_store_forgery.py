@@ -5,9 +5,11 @@ from contextlib import closing
 from dataclasses import replace as changed
 from typing import Any
 
+import numpy as np
 import pytest
 
-from sound_groove.errors import DamagedVoiceprintError, SoundGrooveError, StoreError
+from sound_groove.errors import DamagedVoiceprintError, OtherModelError, SoundGrooveError, StoreError
+from sound_groove.types import Embeddings
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.marks import contents_mark, speaker_mark
 from sound_groove.voiceprints.store.sealing import AesSealer, PlainSealer, Sealer
@@ -30,6 +32,38 @@ def filled(place: Place, sealer: Sealer) -> VoiceprintStore:
 def encrypted(place: Place) -> Iterator[VoiceprintStore]:
     with closing(filled(place, AesSealer(KEY))) as store:
         yield store
+
+
+def unit(*values: float) -> Embeddings:
+    return np.array(values, np.float32) / np.float32(np.linalg.norm(values))
+
+
+@pytest.mark.parametrize("sealer", [PlainSealer(), AesSealer(KEY)], ids=["plain", "encrypted"])
+def test_a_model_is_known_by_what_it_gave_of_the_probe_when_it_was_first_enrolled_with(
+    place: Place, sealer: Sealer
+) -> None:
+    with closing(filled(place, sealer)) as store:  # as by a version that kept no probe
+        assert store.probe(MODEL.hash) is None
+        store.add("Ann", [recording(5)], MODEL, None, "me", unit(3, 4, 0))
+        store.add("Bob", [recording(6)], MODEL, None, "me", unit(3.1, 3.9, 0.1))  # the same weights in fewer bits
+        for other in (unit(4, 3, 0), unit(3, 4), unit(3, 4, 0) * np.nan):
+            with pytest.raises(OtherModelError, match=r"calls itself small \(1f1f1f1f1f1f\) and is another"):
+                store.add("Cat", [recording(7)], MODEL, None, "me", other)
+            with pytest.raises(OtherModelError, match="the cosine with the embedding of the probe"):
+                store.replace("Mia", [recording(7)], MODEL, 3, "me", other)
+        assert store.count() == 5 and store.is_whole()
+    with closing(place.open(create=False, sealer=sealer)) as store:
+        kept = store.probe(MODEL.hash)
+        assert kept is not None and np.array_equal(kept, unit(3, 4, 0)) and store.probe(OTHER_MODEL.hash) is None
+        assert store.is_whole()
+        # Put in the place of another, it says nothing of that one; taken away, it is missed where there is a key.
+        place.execute(
+            f"INSERT INTO facts SELECT 'probe 1 {OTHER_MODEL.hash}', value FROM facts WHERE key LIKE 'probe%'"
+        )
+        with pytest.raises(StoreError, match="what the store knows model 2e2e2e2e2e2e by"):
+            store.probe(OTHER_MODEL.hash)
+        place.execute("DELETE FROM facts WHERE key LIKE 'probe%'")
+        assert store.probe(MODEL.hash) is None and store.is_whole() is not store.encrypted
 
 
 def refused(store: VoiceprintStore) -> set[str]:

@@ -21,6 +21,7 @@ from sound_groove.cli import main
 from sound_groove.encoder.embedding_file import read_embedding_file
 from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.pretrained import WEIGHTS
+from sound_groove.voiceprints.store.exchange import PROBE
 from sound_groove.voiceprints.store.opening import open_store
 from store_places import MODEL, recording
 
@@ -241,7 +242,7 @@ def test_an_import_of_what_no_recording_is_changes_nothing(
     run(capsys, "enroll", "anna", clip("slt-1"))
     run(capsys, "speakers", "export", "v.npz")
     with np.load("v.npz") as stored:
-        arrays = dict(stored)
+        arrays = {name: array for name, array in stored.items() if name != PROBE}  # as of an earlier version
     arrays["digest"] = np.array(["1" * 64])  # another recording than the one that is enrolled
     arrays[field] = change(arrays[field])
     np.savez("w.npz", **arrays)

@@ -416,6 +416,9 @@ class HostileStore:
     def count(self, model: str | None = None) -> int:
         return 2
 
+    def probe(self, model: str) -> None:
+        return None
+
     def is_whole(self) -> bool:
         return False
 

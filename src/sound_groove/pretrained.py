@@ -5,10 +5,17 @@ which training can start. Both have the same weights, the same hash and the same
 says what they were trained on and what they are worth.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
 PRETRAINED = "pretrained"
+# Of the files in the package, by which they are known, whatever a file says of itself: SHA-256 (`sha256sum`).
+CONTENTS = {
+    "pretrained.onnx": "474f466610813336214cca3c18b3d48a6f268d73b2215d583b7c5aa8a7a7de0a",
+    "pretrained.safetensors": "3c86acdacf49a543a1d210723c46cc7a4de2748bae67af0cce80f4f2c09ef39d",
+}
+UNLISTED = f"unlisted {PRETRAINED}"  # the name of a file that says that it is this model, and is none of these
 WEIGHTS = Path(__file__).parent / "weights"
 MODEL_CARD = WEIGHTS / "MODEL_CARD.md"
 
@@ -24,6 +31,29 @@ def model_path(model: str | os.PathLike[str], suffix: str = ".onnx") -> Path:
     ('best.onnx', 'pretrained.onnx', 'pretrained.safetensors')
     """
     return WEIGHTS / f"{PRETRAINED}{suffix}" if os.fspath(model) == PRETRAINED else Path(model)
+
+
+def known_name(name: str, path: Path, content: str | None = None) -> str:
+    """What a model is called that calls itself so.
+
+    Args:
+        name: that stands in the file.
+        path: of the file.
+        content: SHA-256 of the file (hexadecimal), where it is known.
+
+    Returns:
+        The name; but UNLISTED where it is that of the model in the package, and the file is none that the package
+        lists: exported or calibrated by somebody, or altered.
+
+    >>> known_name("mine", Path("mine.onnx")), known_name("pretrained", Path("mine.onnx"), "00")
+    ('mine', 'unlisted pretrained')
+    """
+    if name != PRETRAINED:
+        return name
+    if content is None:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    return name if content in CONTENTS.values() else UNLISTED
 
 
 def is_packaged(path: Path) -> bool:

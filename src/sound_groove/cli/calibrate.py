@@ -134,9 +134,11 @@ def _plot(path: Path, judged: "Judged", name: str) -> None:
     from sound_groove.files import writing
 
     overall = judged.overall
+    partial = path.with_name(f".{path.name}.partial.png")  # drawn first: under its name a picture is whole
     with writing(path):
         title = f"{name}, {overall['trials']:,} pairs of {judged.speakers} speakers, cut and noisy"
-        plot_reliability(path, overall["reliability"], overall["prior"], title)
+        plot_reliability(partial, overall["reliability"], overall["prior"], title)
+        partial.replace(path)
 
 
 def summary(result: "Judged", path: Path | None) -> list[str]:

@@ -230,11 +230,14 @@ def _index(arguments: argparse.Namespace) -> int:
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
     from sound_groove.errors import StoreError
     from sound_groove.voiceprints.gallery import searches_itself
+    from sound_groove.voiceprints.known_model import check_model
 
     with opened_store(arguments) as store:
         if not searches_itself(store):
             raise StoreError(f"{store.location}: is searched in memory, exactly, and needs no index")
-        model = SpeakerEncoder.load(arguments.model or default_model()).identity
+        encoder = SpeakerEncoder.load(arguments.model or default_model())
+        check_model(store, encoder)
+        model = encoder.identity
         store.build_index(model.hash)
         count = store.count(model.hash)
     show(f"{count:,} speakers of {model.label} are indexed in {store.location}")

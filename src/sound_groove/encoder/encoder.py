@@ -25,6 +25,7 @@ torch is imported when it is loaded. The package carries one, under the name `pr
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -43,7 +44,7 @@ from sound_groove.audio.voices import LongVoice, Piece, Voice, is_long, long_voi
 from sound_groove.encoder.proof import Place, Proof, prove
 from sound_groove.encoder.runtimes import ONNXRUNTIME, OPENVINO
 from sound_groove.errors import AudioError, CheckpointError, UsageError, printable, require_extra
-from sound_groove.networks.probe import Probe
+from sound_groove.networks.probe import Probe, probe_signal
 from sound_groove.pretrained import PRETRAINED, model_path
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples, VoiceEmbeddings
@@ -125,6 +126,18 @@ class SpeakerEncoder:
         self.trained_speakers = trained_speakers
         self.proof: Proof | None = None
         self._backend = backend
+
+    @cached_property
+    def probe_embedding(self) -> Embeddings:
+        """(D,) the embedding that it gives of the probe (`sound_groove.networks.probe`), computed when first asked for.
+
+        A store of voiceprints knows a model by it.
+
+        Raises:
+            CheckpointError: it gives none.
+        """
+        embedding: Embeddings = self.embed_voices([probe_signal()]).unit[0]
+        return embedding
 
     @classmethod
     def of_network(

@@ -5,6 +5,7 @@ which may be a message again. Only the few fields that are needed are read, and 
 large file takes no longer than a small one. The numbers of the fields are those of onnx.proto.
 """
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,12 @@ TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
     10: "float16", 11: "float64", 16: "bfloat16", 17: "float8e4m3fn", 19: "float8e5m2", 21: "uint4", 22: "int4",
 }  # fmt: skip
+# The entry with the SHA-256 of the whole file, in which this value stands as zeros: bits that a disk or a copy turned
+# are not taken for weights.
+CHECKSUM = "sound_groove_checksum"
+NO_CHECKSUM = "0" * 64
+# Key (field 1) and value (field 2) of the entry; the metadata come after the graph.
+_CHECKSUM_START = bytes([0x0A, len(CHECKSUM)]) + CHECKSUM.encode() + bytes([0x12, len(NO_CHECKSUM)])
 Shape = list[int | str]  # a number of values, or the name of an axis that may have any
 
 
@@ -58,6 +65,42 @@ def read_onnx(path: Path) -> OnnxContent:
     except (ValueError, IndexError, TypeError):
         raise CheckpointError(f"{printable(str(path))}: is damaged, truncated or not an ONNX file") from None
     return content
+
+
+def with_checksum(content: bytes) -> bytes:
+    """A file whose entry CHECKSUM is NO_CHECKSUM, with the checksum in its place."""
+    start, end = _checksum_place(content)
+    return content[:start] + _checksum(content, start, end).encode() + content[end:]
+
+
+def check_content(path: Path) -> None:
+    """Refuse a file that is not what was written; one without a checksum is believed.
+
+    Raises:
+        CheckpointError: it is not, or cannot be read.
+    """
+    name = printable(str(path))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{name}: cannot be read: {error.strerror or error}") from None
+    start, end = _checksum_place(content)
+    if start and content[start:end] != _checksum(content, start, end).encode():
+        raise CheckpointError(f"{name}: is damaged: it is not what was written; restore it from a copy")
+
+
+def _checksum_place(content: bytes) -> tuple[int, int]:
+    """Where the checksum of a file begins and ends; zeros where it has none."""
+    found = content.rfind(_CHECKSUM_START)
+    start = found + len(_CHECKSUM_START)
+    return (0, 0) if found < 0 else (start, start + len(NO_CHECKSUM))
+
+
+def _checksum(content: bytes, start: int, end: int) -> str:
+    digest, whole = hashlib.sha256(), memoryview(content)
+    for part in (whole[:start], NO_CHECKSUM.encode(), whole[end:]):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _model(message: memoryview) -> OnnxContent:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sound_groove.encoder.onnx_content import read_onnx
-from sound_groove.encoder.onnx_model import identity_of, is_own_file
+from sound_groove.encoder.onnx_model import content_hash, identity_of, is_own_file
 from sound_groove.encoder.onnx_trial import try_onnx
 from sound_groove.json_reading import parse_json
 
@@ -24,7 +24,7 @@ def describe_onnx(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     content = read_onnx(path)
-    identity = identity_of(path, content.metadata)
+    identity = identity_of(path, content.metadata, content_hash(path))
     metadata = {key: _parsed(value) for key, value in sorted(content.metadata.items())}
     last = next(iter(content.outputs.values()), [])[-1:]
     trial = try_onnx(path)

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from sound_groove.audio.filterbank import SIXTEEN_BIT, kaldi_fbank
 from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.encoder.onnx_content import CHECKSUM, check_content
 from sound_groove.encoder.runtimes import NORM, complaint, open_model
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
 from sound_groove.json_reading import parse_json
 from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import listed_digests
+from sound_groove.pretrained import known_name
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import ModelIdentity, Samples
 
@@ -62,6 +64,8 @@ class OnnxModel:
         self.path = Path(path)
         self._name = printable(str(path))
         self._model = open_model(self.path, device, threads)
+        if CHECKSUM in self._model.metadata:
+            check_content(self.path)
         self.metadata = self._model.metadata
         self.has_floor = self._model.takes_level
         self._bins = self._find_bins()
@@ -73,7 +77,7 @@ class OnnxModel:
     @cached_property
     def identity(self) -> ModelIdentity:
         """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256."""
-        return identity_of(self.path, self.metadata) if self.is_own else ModelIdentity(self.path.stem, self.content)
+        return identity_of(self.path, self.metadata, self.content)
 
     @property
     def is_own(self) -> bool:
@@ -96,7 +100,7 @@ class OnnxModel:
     @cached_property
     def content(self) -> str:
         """SHA-256 of the file (hexadecimal)."""
-        return _digest(self.path)
+        return content_hash(self.path)
 
     @property
     def probe(self) -> Probe | None:
@@ -233,14 +237,16 @@ def is_own_file(metadata: Mapping[str, str]) -> bool:
     return OWN_KEY in metadata and {"name", "hash", "embedding_size"} <= metadata.keys()
 
 
-def identity_of(path: Path, metadata: Mapping[str, str]) -> ModelIdentity:
-    """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256."""
-    if is_own_file(metadata):
-        return ModelIdentity(metadata["name"], metadata["hash"])
-    return ModelIdentity(path.stem, _digest(path))
+def identity_of(path: Path, metadata: Mapping[str, str], content: str) -> ModelIdentity:
+    """The name and hash of the weights that our own files carry; of others the file's name and its SHA-256, `content`.
+
+    The name is that of the model in the package only where the file is the package's.
+    """
+    name, weights = (metadata["name"], metadata["hash"]) if is_own_file(metadata) else (path.stem, content)
+    return ModelIdentity(known_name(name, path, content), weights)
 
 
-def _digest(path: Path) -> str:
+def content_hash(path: Path) -> str:
     """SHA-256 of a file (hexadecimal).
 
     Raises:

@@ -1,7 +1,7 @@
 """What an evaluation leaves on disk, written so that no file under a final name is ever partial."""
 
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,15 +40,18 @@ def check_folder(out: Path, force: bool) -> None:
 
 @contextmanager
 def result_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder whose files replace the earlier result in `out` when the block ends well.
+    """A temporary folder that becomes `out` when the block ends well, or whose files replace the earlier result there.
 
-    metrics.json goes first and comes last: where it is, the files beside it belong to it.
+    In a folder that is there metrics.json goes first and comes last: where it is, the files beside it belong to it.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".partial", dir=out.parent))
+    partial = out.parent / f".{out.name}-{secrets.token_hex(4)}.partial"
+    partial.mkdir()
     try:
         yield partial
-        out.mkdir(exist_ok=True)
+        if not out.exists():
+            partial.rename(out)  # all at once: a kill leaves all of it or nothing
+            return
         for name in (*RESULTS, FAILED):
             (out / name).unlink(missing_ok=True)
         for path in sorted(partial.iterdir(), key=lambda path: (path.name == METRICS, path.name)):

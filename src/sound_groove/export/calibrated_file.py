@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sound_groove.errors import OutputError, printable, require_extra
 from sound_groove.export.placing import check_free, refuse_packaged
+from sound_groove.export.tracing import serialised
 from sound_groove.files import replaced_bytes, writing
 from sound_groove.networks.checkpoint import GROUPS, find_checkpoint, load_checkpoint, save_checkpoint
 from sound_groove.pretrained import model_path
@@ -74,4 +75,4 @@ def write_calibrated(model: str | Path, score_map: ScoreMap, path: Path) -> None
     entry = entries.get(METADATA_KEY) or proto.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(score_map.as_dict())
     with writing(path), replaced_bytes(path) as file:
-        file.write(proto.SerializeToString())
+        file.write(serialised(proto))

@@ -20,7 +20,7 @@ from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, Precision, store_in_halves
 from sound_groove.export.serving_ecapa import ServingEcapa
 from sound_groove.export.speech import draw_pieces
-from sound_groove.export.tracing import OUTPUT, carry_probe, describe, facts, trace
+from sound_groove.export.tracing import OUTPUT, carry_probe, describe, facts, serialised, trace
 from sound_groove.export.waveform_model import TellingModel
 from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
@@ -102,7 +102,7 @@ def export_onnx(
     worst = worst_cosine(checkpoint, embed, recordings=recordings)
     demand(checkpoint, worst, LEAST_COSINE[precision])
     carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE[precision])
-    return place(path, proto.SerializeToString(), checkpoint, worst, CHECKED_S)
+    return place(path, serialised(proto), checkpoint, worst, CHECKED_S)
 
 
 def serving_module(checkpoint: Checkpoint) -> nn.Module:

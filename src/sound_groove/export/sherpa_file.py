@@ -18,7 +18,7 @@ from sound_groove.errors import require_extra
 from sound_groove.export.parity import demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.sherpa_front_end import OurFeatures, repeated, sherpa_features
-from sound_groove.export.tracing import describe, facts, trace
+from sound_groove.export.tracing import describe, facts, serialised, trace
 from sound_groove.export.waveform_model import WaveformModel
 from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
 from sound_groove.telemetry import import_onnxruntime
@@ -75,7 +75,7 @@ def export_sherpa(model: str | Path, out: str | Path | None = None, force: bool 
     proto = trace(module, torch.zeros(2, 250, module.feature_size), INPUT, ("batch", "frames"))
     proto.ir_version = IR_VERSION
     describe(proto, facts(checkpoint) | sherpa_entries(checkpoint))
-    content = proto.SerializeToString()
+    content = serialised(proto)
     worst = _checked(content, module, checkpoint)
     return place(path, content, checkpoint, worst, CHECKED_S)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sound_groove._version import __version__
 from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.encoder.onnx_content import CHECKSUM, NO_CHECKSUM, with_checksum
 from sound_groove.encoder.onnx_model import PROBE_KEY
 from sound_groove.encoder.runtimes import LEVEL
 from sound_groove.errors import CheckpointError
@@ -94,6 +95,14 @@ def describe(proto: "onnx.ModelProto", entries: Mapping[str, object]) -> None:
     for key, value in entries.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, str(value)
+
+
+def serialised(proto: "onnx.ModelProto") -> bytes:
+    """The file of a graph, which carries a checksum of itself; that of an earlier file is replaced."""
+    for entry in [entry for entry in proto.metadata_props if entry.key == CHECKSUM]:
+        proto.metadata_props.remove(entry)
+    describe(proto, {CHECKSUM: NO_CHECKSUM})
+    return with_checksum(proto.SerializeToString())
 
 
 def carry_probe(proto: "onnx.ModelProto", embedding: Embeddings, least_cosine: float) -> None:

@@ -18,7 +18,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from sound_groove.errors import CheckpointError, ConfigurationError, MetricError
 from sound_groove.json_reading import parse_json, through_json
 from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import listed_digests
-from sound_groove.pretrained import model_path
+from sound_groove.pretrained import known_name, model_path
 from sound_groove.recipe.schema import NetworkConfiguration
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import Embeddings, ModelIdentity
@@ -258,6 +258,7 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
             f"{name}: is damaged: what it holds of '{damaged[0].rstrip('.')}' is not what was written; restore it from "
             "a copy"
         )
+    header = replace(header, name=known_name(header.name, path))
     return Checkpoint(path, header, tensors, found[NETWORK], bool(checksums))
 
 

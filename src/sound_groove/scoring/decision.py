@@ -67,12 +67,13 @@ class DecisionRule:
         (-2.303, 4.605)
         """
         odds = logit(prior)
-        even = math.log(self.false_accept / self.false_reject) - odds  # both wrong verdicts cost the same here
+        # Where both wrong verdicts cost the same; in logarithms, since ratios of costs may be too small or too large.
+        even = math.log(self.false_accept) - math.log(self.false_reject) - odds
         low = high = even
         # Without the third answer, `even` decides; it is worth taking where it costs less than the better of the two.
-        if self.inconclusive < self.false_accept * self.false_reject / (self.false_accept + self.false_reject):
-            high = logit(1 - self.inconclusive / self.false_accept) - odds
-            low = logit(self.inconclusive / self.false_reject) - odds
+        if self.inconclusive / self.false_accept + self.inconclusive / self.false_reject < 1:
+            high = -_logit_of(self.inconclusive, self.false_accept) - odds
+            low = _logit_of(self.inconclusive, self.false_reject) - odds
         if self.max_false_accept is not None:
             high = -math.log(self.max_false_accept)
         if self.max_false_reject is not None:
@@ -91,3 +92,8 @@ class DecisionRule:
         if llr >= high:
             return "same"
         return "different" if llr < low else "inconclusive"
+
+
+def _logit_of(part: float, whole: float) -> float:
+    """The logit of part / whole, which is below 1 but may be too small for a number."""
+    return math.log(part) - math.log(whole) - math.log1p(-part / whole)

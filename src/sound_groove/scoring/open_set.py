@@ -31,6 +31,7 @@ A verdict is two questions to one `DecisionRule`:
 """
 
 import math
+import sys
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -44,6 +45,7 @@ from sound_groove.scoring.calibration import logit, sigmoid
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.types import Scores
 
+SMALLEST = sys.float_info.min  # of a prior or an error rate that many share, which must not become 0
 # Chosen on the speakers who calibrate the model in the package. A lower WORLD gains a little there, and costs an ideal
 # system more.
 WORLD = 30.0
@@ -120,7 +122,7 @@ def answer(
     total = float(np.logaddexp(weights[best], against))
     any_llr = float(np.logaddexp(llr, rivals)) - math.log(enrolled)
 
-    low, limit = rule.limits(prior)[0], _shared(rule, enrolled).limits(float(sigmoid(odds)))[1]
+    low, limit = rule.limits(prior)[0], _shared(rule, enrolled).limits(max(float(sigmoid(odds)), SMALLEST))[1]
     discount = cohort_llr if rule.max_false_accept is None else max(cohort_llr, 0.0)
     is_named = llr - discount - float(np.logaddexp(0.0, rivals - discount + odds)) >= limit
     any_discount = cohort_llr if rule.max_false_reject is None else min(cohort_llr, 0.0)
@@ -140,7 +142,7 @@ def answer(
 def _shared(rule: DecisionRule, enrolled: int) -> DecisionRule:
     """The rule for one of many: each has its part of the wrong names that are allowed."""
     rate = rule.max_false_accept
-    return rule if rate is None else replace(rule, max_false_accept=rate / enrolled)
+    return rule if rate is None else replace(rule, max_false_accept=max(rate / enrolled, SMALLEST))
 
 
 def _log_mean(llrs: Scores) -> float:

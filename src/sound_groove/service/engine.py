@@ -75,6 +75,8 @@ class Engine:
         self.left_out = 0
         self.gallery = open_gallery(store, embedder.encoder.identity, embedder.encoder.embedding_size)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
+        # Apart, since a change may wait a minute for another process that is writing.
+        self._changing_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="changes")
 
     async def start(self) -> None:
         """Start the workers, and take in who is enrolled.
@@ -98,7 +100,8 @@ class Engine:
 
     def _close(self) -> None:
         self.embedder.close()
-        self._store_threads.shutdown(wait=True)
+        for threads in (self._changing_threads, self._store_threads):
+            threads.shutdown(wait=True)
         self.store.close()
 
     async def check_ready(self) -> Readiness:
@@ -115,8 +118,12 @@ class Engine:
         return Readiness("degraded" if self.left_out or not is_whole else "ok", self.left_out, is_whole)
 
     async def in_store(self, work: Callable[[], Result]) -> Result:
-        """What some work with the store gives, done beside the event loop."""
+        """What some reading of the store gives, done beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._store_threads, work)
+
+    async def _changing(self, work: Callable[[], Result]) -> Result:
+        """What some change of the store gives, done beside the event loop and what is read."""
+        return await asyncio.get_running_loop().run_in_executor(self._changing_threads, work)
 
     async def hear(self, clips: Sequence[Clip], keep_samples: bool = False) -> list[HeardRecording]:
         """Decode, judge and embed recordings; all problems are told together.
@@ -179,12 +186,19 @@ class Engine:
         return comparison, [heard]
 
     async def identify(self, clip: Clip, top: int, judge: Judge) -> tuple[Identification, list[HeardRecording]]:
-        """Who of those enrolled is in a recording, and what was heard."""
+        """Who of those enrolled is in a recording, and what was heard.
+
+        Raises:
+            RequestError: 409: the service's model is not the one that it says it is.
+        """
         (heard,) = await self.hear([clip])
         encoder = self.embedder.encoder
-        found = await self.in_store(
-            lambda: identify(self.gallery, heard, encoder, top=top, prior=judge.prior, rule=judge.rule)
-        )
+        try:
+            found = await self.in_store(
+                lambda: identify(self.gallery, heard, encoder, top=top, prior=judge.prior, rule=judge.rule)
+            )
+        except OtherModelError as error:  # the store has learned since the start what the model should be
+            raise RequestError(409, "other_model", str(error)) from None
         return found, [heard]
 
     async def voiceprint(self, name: str) -> Voiceprint:
@@ -215,7 +229,7 @@ class Engine:
             return enroll(self.store, name, heard, encoder, force=force, keep_audio=keep_audio, actor=actor)
 
         try:
-            return await self.in_store(add), heard
+            return await self._changing(add), heard
         except EnrolmentError as error:
             # The library tells how the command line does it.
             problems = [problem.replace("with --force", "with force=true") for problem in error.problems]
@@ -235,7 +249,7 @@ class Engine:
             RequestError: 404: nobody has this name.
         """
         try:
-            return await self.in_store(lambda: self.store.remove(name, actor))
+            return await self._changing(lambda: self.store.remove(name, actor))
         except UnknownSpeakerError:
             raise unknown_speaker(name) from None
 

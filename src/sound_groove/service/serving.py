@@ -19,6 +19,7 @@ from sound_groove.service.guard import Guard, is_loopback
 from sound_groove.service.keys import KeyRing
 from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log, ServerMessages
+from sound_groove.voiceprints.known_model import check_model
 from sound_groove.voiceprints.store.opening import open_store
 
 BACKLOG = 256
@@ -56,7 +57,7 @@ def serve(
     Raises:
         CheckpointError: the model cannot be used.
         ServiceError: the address or the keys cannot be used.
-        StoreError: the store cannot be opened.
+        StoreError: the store cannot be opened, or knows another model by the hash of this one (OtherModelError).
         UsageError: another address than the loopback's without keys.
     """
     limits = limits or Limits()
@@ -69,7 +70,13 @@ def serve(
     log = Log(log_file)
     with listening(host, port) as listener:
         embedder = Embedder.load(model, limits.workers)
-        engine = Engine(open_store(store, create=True), embedder, limits)
+        opened = open_store(store, create=True)
+        try:
+            check_model(opened, embedder.encoder)
+        except BaseException:
+            opened.close()
+            raise
+        engine = Engine(opened, embedder, limits)
         config = uvicorn.Config(
             build_application(engine, guard, log),
             http=bounded_protocol(ConnectionRules(limits.reading_s, CONNECTIONS, log)),

@@ -90,7 +90,7 @@ def add_verification(router: APIRouter, forms: Forms) -> None:
         summary="Who of those enrolled is in a recording, or nobody of them?",
         tags=["verify"],
         dependencies=forms.described,
-        responses={**example(IDENTIFICATION), **refusals(*UPLOADED)},
+        responses={**example(IDENTIFICATION), **refusals(409, *UPLOADED)},
         openapi_extra=form(SOUGHT, ("audio",)),
     )
     async def identify(request: Request) -> Response:

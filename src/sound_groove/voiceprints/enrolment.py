@@ -35,6 +35,7 @@ from sound_groove.errors import (
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.cosine import cosine, in_steps
 from sound_groove.types import Embeddings, QualityWarning, Samples
+from sound_groove.voiceprints.known_model import check_model
 from sound_groove.voiceprints.store.changing import other_model
 from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
 from sound_groove.voiceprints.store.names import checked_name
@@ -90,7 +91,7 @@ def enroll(
     Raises:
         DamagedVoiceprintError: what the store keeps of the speaker cannot be used.
         EnrolmentError: recordings were refused; it names them all, and nothing was enrolled.
-        OtherModelError: the speaker was enrolled with another model.
+        OtherModelError: the speaker was enrolled with another model, or the model is not the one that it says it is.
         StoreError: the store cannot be written.
         UsageError: there is no recording, or the name is none.
     """
@@ -98,6 +99,7 @@ def enroll(
     judge = Judge.of(encoder)
     check_has(store, "voiceprint", "the store", "what open_store gives")
     name = checked_name(name)
+    check_model(store, encoder)
     heard = _hear(name, recordings, encoder, channel, keep_audio)
     new = [_enrolled(one, keep_audio) for one in heard]
 
@@ -110,7 +112,8 @@ def enroll(
         warnings = [warning for one in heard for warning in one.warnings]
         warnings += _elsewhere(store, name, heard)
         warnings += _alike(store, name) if earlier is None else []
-        entry = store.add(name, new, judge.model, None if earlier is None else earlier.speaker.version, actor)
+        version = None if earlier is None else earlier.speaker.version
+        entry = store.add(name, new, judge.model, version, actor, encoder.probe_embedding)
         if judge.score_map is None and len(new) + len(kept) > 1:
             message = "the model carries no map from score to probability, so nobody checked that these sound alike"
             warnings.append(QualityWarning("cohesion_unchecked", message))
@@ -180,9 +183,11 @@ def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: 
 
     Raises:
         EnrolmentError: the audio of a recording was not kept; nothing was changed.
+        OtherModelError: the model is not the one that it says it is.
         UnknownSpeakerError: nobody has this name.
     """
 
+    check_model(store, encoder)
     listener = Listener(encoder)
 
     def attempt() -> SpeakerEntry:
@@ -197,7 +202,8 @@ def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: 
         if lacking:
             raise EnrolmentError(name, lacking)
         again = [_with_embedding(recording, listener.hear(recording.audio)) for recording in voiceprint.recordings]
-        return store.replace(name, again, encoder.identity, voiceprint.speaker.version, actor)
+        version = voiceprint.speaker.version
+        return store.replace(name, again, encoder.identity, version, actor, encoder.probe_embedding)
 
     return _persevere(name, attempt)
 

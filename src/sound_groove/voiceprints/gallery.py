@@ -70,6 +70,10 @@ class Gallery(Protocol):
         """Whether the store's speakers were those of its last change when they were first read: see the store's."""
         ...
 
+    def probe(self) -> Embeddings | None:
+        """(D,) what the model gives of the probe, as far as the store knows: see the store's."""
+        ...
+
     def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
         """The speakers nearest to an embedding, best first.
 
@@ -137,6 +141,10 @@ class MemoryGallery:
         with self._lock:
             self._follow()
             return self._is_whole is not False
+
+    def probe(self) -> Embeddings | None:
+        """What the model gives of the probe, as far as the store knows."""
+        return self._store.probe(self.model.hash)
 
     def nearest(self, embedding: Embeddings, count: int) -> list[Neighbour]:
         """The speakers nearest to an embedding."""
@@ -266,6 +274,10 @@ class ServerGallery:
     def is_whole(self) -> bool:
         """True: a store that a server searches is not encrypted, so that nothing can be told."""
         return True
+
+    def probe(self) -> Embeddings | None:
+        """What the model gives of the probe, as far as the store knows."""
+        return self._store.probe(self.model.hash)
 
     def _counted(self) -> tuple[int, int]:
         """How many speakers are of this model, and of all; a server reads a whole table to count it."""

@@ -29,6 +29,7 @@ from sound_groove.scoring.measures import side_of, trial_measures
 from sound_groove.scoring.open_set import OpenSetAnswer, OpenSetVerdict, answer
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning, Scores
 from sound_groove.voiceprints.gallery import Gallery, Neighbour
+from sound_groove.voiceprints.known_model import check_encoder
 from sound_groove.voiceprints.store.records import DamagedVoiceprint
 
 TOP = 5
@@ -124,7 +125,7 @@ def identify(
 
     Raises:
         AudioError: the recording cannot be used.
-        OtherModelError: the encoder is not the gallery's model.
+        OtherModelError: the encoder is not the gallery's model, or not the one that it says it is.
         StoreError: the gallery cannot be read.
         UsageError: `top` or the prior is out of range.
     """
@@ -137,6 +138,7 @@ def identify(
             f"the gallery is of model {gallery.model.label}, and the recording would be "
             f"embedded by {judge.model.label}; open a gallery of that one"
         )
+    check_encoder(gallery.probe(), encoder)
     heard = Listener(encoder).hear(recording, channel=channel)
     near = gallery.nearest(heard.embedding, WEIGHED)
     # Another process may change the store between the questions.

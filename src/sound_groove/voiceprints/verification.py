@@ -12,6 +12,7 @@ from sound_groove.encoder.listener import Listener
 from sound_groove.scoring.cosine import cosine
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.types import QualityWarning
+from sound_groove.voiceprints.known_model import check_model
 from sound_groove.voiceprints.store.changing import other_model
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 
@@ -45,7 +46,7 @@ def verify_speaker(
     Raises:
         AudioError: the recording cannot be used.
         DamagedVoiceprintError: what the store keeps of the speaker is damaged or forged.
-        OtherModelError: the speaker was enrolled with another model.
+        OtherModelError: the speaker was enrolled with another model, or the model is not the one that it says it is.
         UnknownSpeakerError: nobody has this name.
         UsageError: the prior is out of range, or an argument is of another kind.
     """
@@ -55,6 +56,7 @@ def verify_speaker(
     voiceprint = store.voiceprint(name)
     if voiceprint.speaker.model.hash != judge.model.hash:
         raise other_model(voiceprint.speaker, judge.model)
+    check_model(store, encoder)
     heard = Listener(encoder).hear(recording, channel=channel)
     warnings = list(heard.warnings)
     if heard.digest in {recording.digest for recording in voiceprint.recordings}:

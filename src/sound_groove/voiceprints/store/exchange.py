@@ -27,15 +27,18 @@ from sound_groove.errors import (
     printable,
 )
 from sound_groove.files import replaced_bytes, writing
+from sound_groove.networks.probe import RULE
 from sound_groove.scoring.measures import number_or_nan
-from sound_groove.types import ModelIdentity
+from sound_groove.types import Embeddings, ModelIdentity
 from sound_groove.voiceprints.search import MOST_VALUES
 from sound_groove.voiceprints.store.interface import VoiceprintStore, find_voiceprint
 from sound_groove.voiceprints.store.names import LONGEST_NAME, checked_name
 from sound_groove.voiceprints.store.plausibility import LARGEST_NORM, RANGES, is_norm
+from sound_groove.voiceprints.store.probes import check_probe
 from sound_groove.voiceprints.store.records import DamagedVoiceprint, EnrolledRecording, SpeakerEntry, new_id
 
 MODEL_NAME = "model_name"
+PROBE = f"probe_{RULE}"  # (D,) what the model gives of the probe of this rule, where the store knows it
 MOST_NAMED = 20  # pairs of names with the same audio
 # What else the file has of each recording: the name of the field, and the kind of its array.
 FIELDS = {
@@ -57,10 +60,12 @@ class VoiceprintFile:
     Attributes:
         model: which made the embeddings.
         speakers: the recordings of each, by name.
+        probe: (D,) what the model gives of the probe; None where the file does not say.
     """
 
     model: ModelIdentity
     speakers: Mapping[str, Sequence[EnrolledRecording]]
+    probe: Embeddings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,9 @@ def export_voiceprints(store: VoiceprintStore, path: Path, model: str | None = N
         MODEL_NAME: np.array(entries[0].model.name),
         **{field: np.array([getattr(recording, field) for _, recording in rows]) for field in FIELDS},
     }
+    probe = store.probe(entries[0].model.hash)
+    if probe is not None:
+        arrays[PROBE] = probe
     with writing(path), replaced_bytes(path, private=True) as file:
         np.savez(file, allow_pickle=False, **arrays)
     return Exported(len({name for name, _ in rows}), tuple(left_out))
@@ -148,11 +156,14 @@ def import_voiceprints(
         progress: called with the number of speakers that are done since the last call.
 
     Raises:
-        OtherModelError: a speaker is enrolled with another model; nothing was enrolled.
+        OtherModelError: a speaker is enrolled with another model, or the file's voiceprints are of another model than
+            the store's of the same hash; nothing was enrolled.
         StoreError: the embeddings have another size than those of this model in the store; nothing was enrolled.
     """
     model, speakers = file.model, file.speakers
     _check_size(store, file)
+    if file.probe is not None:
+        check_probe(model, store.probe(model.hash), file.probe)
     for name in speakers:
         _known_digests(store, name, model)  # all refusals come before the first change
     came = recordings = 0
@@ -163,7 +174,7 @@ def import_voiceprints(
         if new:
             if version is None and len(alike) < MOST_NAMED:
                 alike += [(name, other) for other in store.look_alikes(name)[:1]]
-            store.add(name, new, model, version, actor)
+            store.add(name, new, model, version, actor, file.probe)
             came, recordings = came + 1, recordings + len(new)
         if progress is not None:
             progress(1)
@@ -248,23 +259,28 @@ def read_voiceprints(path: Path) -> VoiceprintFile:
             id=new_id(), embedding=file.embeddings[index], source=source, embedding_norm=norms[index], **fields
         )
         speakers.setdefault(checked_name(name), []).append(recording)
-    return VoiceprintFile(ModelIdentity(columns[MODEL_NAME][0], file.model), speakers)
+    return VoiceprintFile(ModelIdentity(columns[MODEL_NAME][0], file.model), speakers, columns.get(PROBE))
 
 
-def _columns(path: Path, count: int) -> dict[str, list[Any]]:
-    """The arrays of FIELDS as lists, and the name of the model as a list of one."""
+def _columns(path: Path, count: int) -> dict[str, Any]:
+    """The arrays of FIELDS as lists, the model's name as a list of one, and the probe's embedding, if it is there."""
     shown = printable(str(path))
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {field: stored[field] for field in FIELDS}
             name = str(stored[MODEL_NAME])
-            lengths = np.linalg.norm(np.asarray(stored[EMBEDDINGS], np.float64), axis=1)
+            embeddings = np.asarray(stored[EMBEDDINGS], np.float64)
+            lengths = np.linalg.norm(embeddings, axis=1)
+            probe = {PROBE: stored[PROBE]} if PROBE in stored else {}
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise CorpusError(f"{shown}: is not a file of voiceprints, as 'speakers export' writes it: {reason}") from None
     # As it stands in the file: whoever reads embeddings brings them to unit length.
     if not (np.abs(lengths - 1.0) <= LOOSE).all():
         raise CorpusError(f"{shown}: has embeddings that are not of unit length, such as those of nothing but zeros")
+    for one in probe.values():
+        if one.shape != embeddings.shape[1:] or one.dtype.kind != "f" or not abs(np.linalg.norm(one) - 1.0) <= LOOSE:
+            raise CorpusError(f"{shown}: '{PROBE}' is not an embedding like the others, of unit length")
     if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
         raise CorpusError(f"{shown}: '{MODEL_NAME}' is not the name of a model")
     for field, array in arrays.items():
@@ -279,7 +295,7 @@ def _columns(path: Path, count: int) -> dict[str, list[Any]]:
         raise CorpusError(f"{shown}: 'digest' has values that are no SHA-256 (64 hexadecimal digits)")
     if not all(map(_is_time, arrays["enrolled_at"].tolist())):
         raise CorpusError(f"{shown}: 'enrolled_at' has values that are no times as ISO 8601 writes them")
-    return {**{field: array.tolist() for field, array in arrays.items()}, MODEL_NAME: [name]}
+    return {**{field: array.tolist() for field, array in arrays.items()}, MODEL_NAME: [name], **probe}
 
 
 def _is_time(text: str) -> bool:

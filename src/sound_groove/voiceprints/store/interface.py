@@ -86,8 +86,22 @@ class VoiceprintStore(Protocol):
         """Under which names the audio with these digests is enrolled, by any model: those that are, by digest."""
         ...
 
+    def probe(self, model_hash: str) -> Embeddings | None:
+        """The embedding (D,) that a model gave of the probe when it was first enrolled with; None where none is kept.
+
+        Raises:
+            StoreError: it is not what the store wrote.
+        """
+        ...
+
     def add(
-        self, name: str, recordings: Sequence[EnrolledRecording], model: ModelIdentity, version: int | None, actor: str
+        self,
+        name: str,
+        recordings: Sequence[EnrolledRecording],
+        model: ModelIdentity,
+        version: int | None,
+        actor: str,
+        probe: Embeddings | None = None,
     ) -> SpeakerEntry:
         """Enrol a speaker, or add recordings to one.
 
@@ -97,21 +111,29 @@ class VoiceprintStore(Protocol):
             model: which made their embeddings.
             version: the speaker's version when the recordings were checked; None for nobody of that name.
             actor: for the audit trail.
+            probe: (D,) what the model gives of the probe, by which it is known from then on.
 
         Raises:
             DamagedVoiceprintError: what is kept of the speaker cannot be used.
             StaleVoiceprintError: the speaker has changed, come or gone since, and must be looked at again.
-            OtherModelError: the speaker's other recordings are of another model.
+            OtherModelError: the speaker's other recordings are of another model, or the model is not the one that the
+                store knows by this hash.
         """
         ...
 
     def replace(
-        self, name: str, recordings: Sequence[EnrolledRecording], model: ModelIdentity, version: int, actor: str
+        self,
+        name: str,
+        recordings: Sequence[EnrolledRecording],
+        model: ModelIdentity,
+        version: int,
+        actor: str,
+        probe: Embeddings | None = None,
     ) -> SpeakerEntry:
         """Put recordings, embedded again by another model, in the place of all that a speaker has.
 
         Raises:
-            DamagedVoiceprintError, StaleVoiceprintError: as in `add`.
+            DamagedVoiceprintError, StaleVoiceprintError, OtherModelError: as in `add`.
             UnknownSpeakerError: nobody has this name.
         """
         ...

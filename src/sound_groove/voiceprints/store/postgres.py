@@ -1,8 +1,8 @@
 """A store of voiceprints on a server: PostgreSQL, with pgvector 0.8 or later.
 
 The tables lie in a schema of their own, `sound_groove`. Several stores, in several processes and on several machines,
-may use them at once; one of them has one connection, which its threads take turns with and which comes again after the
-server has restarted.
+may use them at once; one of them has two connections, one that changes and one that only reads, which its threads take
+turns with and which come again after the server has restarted.
 
 A change that was acknowledged is in the server's write-ahead log on its disk, and on that of a synchronous standby
 where the administrator named one: `synchronous_commit` is on for this session, whatever the server's default is. What
@@ -97,13 +97,23 @@ class PostgresStore(TableStore):
         self._parameters = _parameters(url)
         super().__init__(_location(self._parameters), sealer)
         self._is_open = True
-        with self._told():
-            self._connection = self._connected()
+        self._connections: dict[bool, psycopg.Connection[Any]] = {}  # by whether it only reads
         try:
+            with self._told():
+                self._reconnect()
             self._prepare(create, take_over)
         except BaseException:
-            self._connection.close()
+            self._disconnect()
             raise
+
+    @property
+    def _connection(self) -> psycopg.Connection[Any]:
+        """The one that this thread uses."""
+        return self._connections[self._is_reading]
+
+    def _disconnect(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
 
     def _connected(self) -> psycopg.Connection[Any]:
         """A connection that is set up as the store needs it, whatever the server's defaults are."""
@@ -222,14 +232,14 @@ class PostgresStore(TableStore):
                 f"{self.location}: this user may not install pgvector; have the administrator run "
                 "'CREATE EXTENSION vector' in this database"
             ) from error
-        self._connection.close()
-        self._connection = self._connected()
+        self._disconnect()  # a connection knows the types that were there when it was made
+        self._reconnect()
 
     def close(self) -> None:
-        """Close the connection."""
-        with self._lock:
+        """Close the connections."""
+        with self._lock, self._reading_lock:
             self._is_open = False
-            self._connection.close()
+            self._disconnect()
 
     def nearest(
         self, embedding: Embeddings, model_hash: str, count: int, exact: bool = False, ef_search: int = EF_SEARCH
@@ -301,8 +311,8 @@ class PostgresStore(TableStore):
     def build_index(self, model_hash: str, m: int = M, ef_construction: int = EF_CONSTRUCTION) -> None:
         """Make the HNSW index of a model's speakers, anew where there is one.
 
-        Other stores may read and write meanwhile; threads that share this one wait. Speakers who come later are added
-        to it as they are enrolled. Without it, `nearest` compares with every one.
+        Other stores, and threads that read, go on meanwhile; threads that change this one wait. Speakers who come later
+        are added to it as they are enrolled. Without it, `nearest` compares with every one.
 
         Args:
             model_hash: of the model.
@@ -321,7 +331,7 @@ class PostgresStore(TableStore):
         name = sql.Identifier(f"speakers_nearest_{model_hash[:40]}").as_string()
         model = sql.Literal(model_hash).as_string()
         with self._lock, self._told():
-            self._execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'")
+            self._begin(f"SET maintenance_work_mem = '{INDEX_MEMORY}'")
             try:
                 self._execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
                 self._execute(
@@ -356,6 +366,7 @@ class PostgresStore(TableStore):
         self._execute("SELECT 1 FROM facts WHERE key = 'schema' FOR UPDATE")
 
     def _begin(self, statement: str) -> None:
+        """Execute a statement that nothing came before, on a connection that may have been lost since the last."""
         self._reconnect()
         try:
             self._execute(statement)
@@ -371,11 +382,12 @@ class PostgresStore(TableStore):
         if not self._is_open:
             raise StoreError(f"{self.location}: was closed")
         end = time.monotonic() + RETURNING_S
-        while self._connection.closed:
+        which = self._is_reading
+        while which not in self._connections or self._connection.closed:
             try:
-                self._connection = self._connected()
+                self._connections[which] = self._connected()
             except psycopg.OperationalError:
-                if time.monotonic() > end:
+                if which not in self._connections or time.monotonic() > end:
                     raise
                 time.sleep(0.1)
 
@@ -405,7 +417,7 @@ class PostgresStore(TableStore):
         try:
             with self._reading():
                 pending = self._pending()
-            self._execute(f"SET lock_timeout = '{max(1, round(1000 * wait_s))}ms'")
+            self._begin(f"SET lock_timeout = '{max(1, round(1000 * wait_s))}ms'")
             self._execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'")
             try:
                 layout = self._layout()

@@ -73,9 +73,7 @@ class SqliteStore(TableStore):
             self._start(create, take_over)
 
     def _start(self, create: bool, take_over: bool) -> None:
-        with self._told():
-            uri = self._path.absolute().as_uri()
-            self._database = self._connected(f"{uri}?mode=ro" if self._read_only else uri)
+        self._connect("?mode=ro" if self._read_only else "")
         self._raw = RawFile(self._path)
         try:
             self._prepare(create, take_over)
@@ -83,11 +81,27 @@ class SqliteStore(TableStore):
             self.close()
             raise
 
-    def _connected(self, uri: str) -> sqlite3.Connection:
-        database = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        # A name that is no text must not keep the others from being read.
-        database.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
-        return database
+    def _connect(self, options: str) -> None:
+        """Open the file twice, with options of SQLite's addresses: to change it, and to read while that waits."""
+        uri = f"{self._path.absolute().as_uri()}{options}"
+        with self._told():
+            self._database, self._reader = (
+                sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+                for _ in range(2)
+            )
+            for connection in (self._database, self._reader):
+                # A name that is no text must not keep the others from being read.
+                connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+            self._reader.execute("PRAGMA query_only = ON")
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """The one that this thread uses."""
+        return self._reader if self._is_reading else self._database
+
+    def _disconnect(self) -> None:
+        self._reader.close()
+        self._database.close()
 
     def _prepare(self, create: bool, take_over: bool) -> None:
         """Check that this is a store of ours, or make it one."""
@@ -135,9 +149,8 @@ class SqliteStore(TableStore):
             raise StoreError(
                 f"{self.location}: has a log of changes that cannot be read here; open it once where it can be written"
             )
-        self._database.close()
-        with self._told():
-            self._database = self._connected(f"{self._path.absolute().as_uri()}?immutable=1")
+        self._disconnect()
+        self._connect("?immutable=1")
         return self._asked()
 
     def _asked(self) -> tuple[int, int, bool]:
@@ -152,9 +165,9 @@ class SqliteStore(TableStore):
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock, self._told():
+        with self._lock, self._reading_lock, self._told():
             self._places.clear()
-            self._database.close()
+            self._disconnect()
             self._raw.close()
 
     def _log(self) -> Path:
@@ -179,13 +192,13 @@ class SqliteStore(TableStore):
                 )
 
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> Iterable[Any]:
-        return self._database.execute(statement, values)
+        return self._connection.execute(statement, values)
 
     def _execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         self._database.executemany(statement, rows)
 
     def _begin_reading(self) -> None:
-        self._database.execute("BEGIN")
+        self._reader.execute("BEGIN")
 
     def _begin_changing(self) -> None:
         if self._read_only:
@@ -193,12 +206,12 @@ class SqliteStore(TableStore):
         self._database.execute("BEGIN IMMEDIATE")
 
     def _commit(self) -> None:
-        self._database.execute("COMMIT")
+        self._connection.execute("COMMIT")
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.ProgrammingError):  # was closed
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def _has_index(self, name: str) -> bool:
         return bool(self._value("SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name = ?", (name,)))

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from typing import Any, ClassVar
 
 from sound_groove.errors import MetricError, StoreError, UnknownSpeakerError, printable
@@ -28,6 +29,7 @@ from sound_groove.voiceprints.store.look_alikes import skeleton, table_version
 from sound_groove.voiceprints.store.marks import check_agreement, check_mark, contents_mark, speaker_mark
 from sound_groove.voiceprints.store.names import checked_name
 from sound_groove.voiceprints.store.plausibility import check_embedding, check_recordings, checked_entry
+from sound_groove.voiceprints.store.probes import PREFIX, check_probe, mark_of, opened_probe, probe_fact
 from sound_groove.voiceprints.store.records import (
     Action,
     Centroid,
@@ -110,7 +112,8 @@ CREATE INDEX speakers_by_skeleton ON speakers (skeleton)
 class TableStore(ABC):
     """Voiceprints in tables; see `interface.VoiceprintStore` for what each method does.
 
-    Statements mark the places of values with '?'.
+    Statements mark the places of values with '?'. There are two connections, one that changes and one that only reads:
+    who reads does not wait while a change waits for another process that is writing.
 
     Args:
         location: its path or URL for people, without a password.
@@ -125,13 +128,20 @@ class TableStore(ABC):
         self.encrypted = sealer.encrypts
         self.notices: list[str] = []
         self._sealer = sealer
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of what changes; to be taken before the other where both are
+        self._reading_lock = threading.RLock()
+        self._thread = threading.local()
         self._is_indexed = False  # recordings can be found by their digest without reading them all
         self._resumed: tuple[PendingErasure, ...] = ()  # removals that were finished when the store was opened
 
     @abstractmethod
     def close(self) -> None:
         """Let go of the file or the connection."""
+
+    @property
+    def _is_reading(self) -> bool:
+        """Whether this thread reads, and so uses the connection that waits for nobody who writes."""
+        return getattr(self._thread, "is_reading", False)
 
     @abstractmethod
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> Iterable[Any]:
@@ -254,8 +264,10 @@ class TableStore(ABC):
             return True
         with self._reading():
             kept, revision = self._tally(), self._revision()
-            marks = (bytes_of(row[0]) for row in self._execute("SELECT seal FROM speakers"))
-            return kept is not None and kept == tally_of(revision, marks, self._sealer)
+            probes = self._execute("SELECT value FROM facts WHERE key LIKE ?", (f"{PREFIX}%",))
+            marks = [mark_of(bytes_of(row[0])) for row in probes]
+            seals = (bytes_of(row[0]) for row in self._execute("SELECT seal FROM speakers"))
+            return kept is not None and kept == tally_of(revision, chain(marks, seals), self._sealer)
 
     def enrolled_as(self, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Under which names audio is enrolled."""
@@ -275,8 +287,19 @@ class TableStore(ABC):
                     found.setdefault(digest, []).append(str(name))  # which may be damaged
         return {digest: tuple(names) for digest, names in found.items()}
 
+    def probe(self, model_hash: str) -> Embeddings | None:
+        """What a model gives of the probe, as far as the store knows."""
+        with self._reading():
+            return self._probe(model_hash)
+
     def add(
-        self, name: str, recordings: Sequence[EnrolledRecording], model: ModelIdentity, version: int | None, actor: str
+        self,
+        name: str,
+        recordings: Sequence[EnrolledRecording],
+        model: ModelIdentity,
+        version: int | None,
+        actor: str,
+        probe: Embeddings | None = None,
     ) -> SpeakerEntry:
         """Enrol a speaker, or add recordings to one."""
         check_recordings(recordings)
@@ -289,12 +312,19 @@ class TableStore(ABC):
             every = (*(() if earlier is None else earlier.recordings), *recordings)
             check_recordings(every)
             entry = changed_entry(name, known, every, model, self._revision() + 1)
-            self._write(entry, every, recordings, b"" if row is None else bytes_of(row[-1]))
+            learned = self._learn(model, probe)
+            self._write(entry, every, recordings, b"" if row is None else bytes_of(row[-1]), learned)
             self._record("enrolled", entry, entry.version, len(recordings), actor)
         return entry
 
     def replace(
-        self, name: str, recordings: Sequence[EnrolledRecording], model: ModelIdentity, version: int, actor: str
+        self,
+        name: str,
+        recordings: Sequence[EnrolledRecording],
+        model: ModelIdentity,
+        version: int,
+        actor: str,
+        probe: Embeddings | None = None,
     ) -> SpeakerEntry:
         """Put recordings in the place of all that a speaker has."""
         check_recordings(recordings)
@@ -304,7 +334,7 @@ class TableStore(ABC):
             check_version(name, earlier, version)
             entry = changed_entry(earlier.name, earlier, recordings, model, self._revision() + 1)
             self._execute("DELETE FROM recordings WHERE speaker = ?", (earlier.id,))
-            self._write(entry, recordings, recordings, bytes_of(row[-1]))
+            self._write(entry, recordings, recordings, bytes_of(row[-1]), self._learn(model, probe))
             self._record("re-embedded", entry, entry.version, len(recordings), actor)
         return entry
 
@@ -356,7 +386,7 @@ class TableStore(ABC):
         except StoreError:
             entry = None
         self._execute("DELETE FROM speakers WHERE id = ?", (row[0],))
-        self._account(gone, b"", revision)
+        self._account(gone, (), revision)
         pending = (*self._pending(), pending_erasure(str(row[1]), self._layout()))
         self._remember(PENDING, pending_bytes(pending))
         model, recordings = ("", 0) if entry is None else (entry.model.hash, entry.recordings)
@@ -608,10 +638,12 @@ class TableStore(ABC):
         recordings: Sequence[EnrolledRecording],
         new: Sequence[EnrolledRecording],
         gone: bytes | None,
+        learned: bytes = b"",
     ) -> None:
         """Write a speaker and those recordings that are new.
 
         `gone` is the mark of the speaker's row until now, empty for a new one; None where the tally is made afterwards.
+        `learned` is the mark of what became known with it of the model, or empty.
         """
         columns = WRITTEN_COLUMNS.split(", ")
         updates = ", ".join(f"{column} = excluded.{column}" for column in columns)
@@ -627,7 +659,7 @@ class TableStore(ABC):
                 f"INSERT INTO recordings ({RECORDING_COLUMNS}, speaker) VALUES ({_places(len(rows[0]))})", rows
             )
         if gone is not None:
-            self._account(gone, row[-2], entry.version)
+            self._account(gone, (row[-2], learned), entry.version)
 
     def _written_row(self, entry: SpeakerEntry, recordings: Sequence[EnrolledRecording]) -> tuple[Any, ...]:
         """The row of WRITTEN_COLUMNS of a speaker with these recordings."""
@@ -635,6 +667,26 @@ class TableStore(ABC):
         seal = speaker_mark(entry, centroid, contents, self._sealer)
         stored = self._stored_centroid(centroid, f"speaker {entry.id}")
         return (*entry_row(entry), stored, contents, seal, skeleton(entry.name))
+
+    def _probe(self, model_hash: str) -> Embeddings | None:
+        fact = bytes_of(self._fact(f"{PREFIX}{model_hash}"))
+        return opened_probe(fact, model_hash, self._sealer) if fact else None
+
+    def _learn(self, model: ModelIdentity, probe: Embeddings | None) -> bytes:
+        """Compare what a model gives of the probe with what is kept, or keep it; within a change.
+
+        Returns:
+            The mark of what came to be kept; empty where nothing did.
+        """
+        if probe is None:
+            return b""
+        kept = self._probe(model.hash)
+        if kept is not None:
+            check_probe(model, kept, probe)
+            return b""
+        fact = probe_fact(probe, model.hash, self._sealer)
+        self._remember(f"{PREFIX}{model.hash}", fact)
+        return mark_of(fact)
 
     def _tally(self) -> Tally | None:
         """What the store's voiceprints are said to add up to; None where it cannot be read."""
@@ -646,7 +698,7 @@ class TableStore(ABC):
         if self.encrypted:
             self._remember("tally", sealed_tally(tally, self._sealer))
 
-    def _account(self, gone: bytes, come: bytes, revision: int) -> None:
+    def _account(self, gone: bytes, come: Sequence[bytes], revision: int) -> None:
         """Carry the tally on to a new revision, within a change. One that is wrong stays so: nothing is made good."""
         tally = self._tally() if self.encrypted else None
         if tally is not None and tally.revision == revision - 1:
@@ -666,20 +718,26 @@ class TableStore(ABC):
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """One state of the database, for this thread alone."""
-        with self._transaction(self._begin_reading):
-            yield
+        """One state of the database, for this thread alone, by the connection that only reads."""
+        with self._reading_lock:
+            self._thread.is_reading = True
+            try:
+                with self._transaction(self._begin_reading):
+                    yield
+            finally:
+                self._thread.is_reading = False
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """A change that is whole or does not happen; on the disk, where the store is, when the block is left."""
-        with self._transaction(self._begin_changing):
-            yield
-        self._check_place()
+        with self._lock:
+            with self._transaction(self._begin_changing):
+                yield
+            self._check_place()
 
     @contextmanager
     def _transaction(self, begin: Callable[[], None]) -> Iterator[None]:
-        with self._lock, self._told():
+        with self._told():
             self._check_place()
             try:
                 begin()

@@ -1,9 +1,10 @@
 """What an encrypted store's voiceprints add up to: noticed when one was taken away, put in, or put back as it was.
 
 A mark tells whether a row is the store's own, and not whether it is the newest. So a store keeps the sum of a secret
-number for each speaker's mark (a hash of the set, Clarke and others 2003, MSet-Add-Hash), encrypted, with the revision
-that it is of. A change takes one number away and adds another, which costs the same however many are enrolled. Whoever
-puts the whole file back to an earlier day puts the sum back with it: that cannot be told from the file.
+number for each mark, of a speaker or of a model's probe (a hash of the set, Clarke and others 2003, MSet-Add-Hash),
+encrypted, with the revision that it is of. A change takes one number away and adds others, which costs the same however
+many are enrolled. Whoever puts the whole file back to an earlier day puts the sum back with it: that cannot be told
+from the file.
 """
 
 import struct
@@ -29,9 +30,9 @@ class Tally:
     revision: int
     total: int
 
-    def changed(self, gone: bytes, come: bytes, revision: int, sealer: Sealer) -> "Tally":
-        """The tally after a speaker's mark was exchanged for another; an empty one stands for nobody."""
-        total = self.total + _number(come, sealer) - _number(gone, sealer)
+    def changed(self, gone: bytes, come: Iterable[bytes], revision: int, sealer: Sealer) -> "Tally":
+        """The tally after a speaker's mark was exchanged for others; an empty one stands for nobody."""
+        total = self.total + sum(_number(mark, sealer) for mark in come) - _number(gone, sealer)
         return Tally(revision, total % 2 ** (8 * BYTES))
 
 
