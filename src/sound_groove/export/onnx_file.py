@@ -98,7 +98,7 @@ def export_onnx(
             "calibration_recordings": len(calibration),
         },
     )
-    embed = _running(proto.SerializeToString())
+    embed = running(proto.SerializeToString())
     worst = worst_cosine(checkpoint, embed, recordings=recordings)
     demand(checkpoint, worst, LEAST_COSINE[precision])
     carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE[precision])
@@ -124,7 +124,7 @@ def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
     return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"), has_level, outputs)
 
 
-def _running(content: bytes) -> Callable[[Samples], Embeddings]:
+def running(content: bytes) -> Callable[[Samples], Embeddings]:
     """What a graph computes in onnxruntime: (B, samples) -> (B, D)."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
