@@ -6,8 +6,9 @@ was trained tells speakers apart best, so the candidates' equal error rates are 
 The difference has an interval over speakers (`sound_groove.evaluation.intervals`, the same draws for both): where it
 excludes 0, the question is answered, and else it is not told apart on this speech. Below 20 speakers nothing is.
 
-A window or an upper edge moves the error by less than the choice of speakers does. On made-up voices these two are not
-asked at all: they are no speech, and would show what suits them.
+A window or an upper edge moves the error by less than the choice of speakers does, mostly. On made-up voices these two
+are not asked at all, and nothing that is found on them overrules what a file says: they are no speech, and could show
+what suits them alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,7 @@ MOST_PAIRS = 50_000
 OTHER_EDGE = 7600.0  # Hz: where a widely used runtime ends every speaker model's last filter
 _AT_ONCE = 8  # clips in a batch
 
-Embed = Callable[[torch.Tensor, FrontEnd], torch.Tensor]  # (B, samples), how it is fed -> (B, D)
+Feed = Callable[[FrontEnd], Callable[[torch.Tensor], torch.Tensor]]  # a model, fed so: (B, samples) -> (B, D)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,9 @@ class Answer:
         low: of the interval of the difference over speakers; None below 20 speakers.
         high: the other end.
         verdict: `confirmed` where the claimed one is better, `wrong` where the other one is, else `not told apart`.
+            That one mistake goes better with another than without it says nothing of either: where the claimed one is
+            wrong in anything it is confirmed in nothing, and its scale (or mean) is confirmed only where no candidate
+            with the other one has fewer errors.
     """
 
     question: Question
@@ -73,6 +77,7 @@ class Finding:
         is_claimed: whether somebody said it.
         eer: its equal error rate, a fraction.
         speech: what they were tried on.
+        is_made_up: whether that was made up, and overrules nothing.
         speakers: how many there were.
         pairs: how many pairs of clips.
         answers: one for each other candidate.
@@ -82,9 +87,16 @@ class Finding:
     is_claimed: bool
     eer: float
     speech: str
+    is_made_up: bool
     speakers: int
     pairs: int
     answers: tuple[Answer, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """On the claimed one as a whole: `wrong` in anything, `confirmed` in everything, or `not told apart`."""
+        verdicts = {answer.verdict for answer in self.answers}
+        return "wrong" if "wrong" in verdicts else "confirmed" if verdicts == {"confirmed"} else "not told apart"
 
     @property
     def best(self) -> FrontEnd:
@@ -106,6 +118,7 @@ class Finding:
         """The same as JSON can hold it."""
         return {
             "speech": self.speech,
+            "verdict": self.verdict,
             "speakers": self.speakers,
             "pairs": self.pairs,
             "claimed": self.claimed.as_dict() if self.is_claimed else None,
@@ -115,7 +128,7 @@ class Finding:
 
 
 def find_front_end(
-    embed: Embed,
+    feed: Feed,
     claimed: FrontEnd | None,
     bins: int | None,
     speech: TrialSpeech,
@@ -124,7 +137,7 @@ def find_front_end(
     """Try what a model could be fed.
 
     Args:
-        embed: the model, fed in one way.
+        feed: gives the model, fed in one way.
         claimed: what it is said to want; None where nobody says anything, and all families are tried.
         bins: the number of its features; None where it takes waveforms.
         speech: to try it on.
@@ -137,7 +150,7 @@ def find_front_end(
     sides = speech.speakers[first], speech.speakers[second]
 
     def scores_of(front_end: FrontEnd) -> Scores:
-        embeddings = _embedded(embed, front_end, speech.clips)
+        embeddings = _embedded(feed(front_end), speech.clips)
         return score_trials(embeddings, first, second)
 
     start = claimed or of_family("waveform" if bins is None else "wespeaker", bins)
@@ -166,7 +179,9 @@ def find_front_end(
         low, high = bounds([after - before for before, after in zip(draws, others, strict=True)])
         difference = eer(scores, labels) - error
         answers.append(Answer(question, other, difference + error, difference, low, high, _verdict(low, high)))
-    return Finding(start, claimed is not None, error, speech.name, count, len(labels), tuple(answers))
+    answers = [answer if _stands(answer, answers) else replace(answer, verdict="not told apart") for answer in answers]
+    heard = speech.name, speech.is_made_up, count
+    return Finding(start, claimed is not None, error, *heard, len(labels), tuple(answers))
 
 
 def candidates(claimed: FrontEnd, bins: int | None) -> Iterator[tuple[Question, FrontEnd]]:
@@ -211,6 +226,8 @@ def described_finding(finding: Finding) -> list[str]:
             "not told apart": "not told apart on this speech",
         }
         lines.append(f"{line}: {words[answer.verdict]}")
+    if finding.is_made_up:
+        lines.append("  these voices are made up: --speech DIR tries it on real ones, window and upper edge too")
     if finding.speakers < FEW_SPEAKERS:
         lines.append(f"  below {FEW_SPEAKERS} speakers no difference is shown to be more than chance")
     return lines
@@ -245,15 +262,23 @@ def _question(start: FrontEnd, other: FrontEnd) -> Question:
     return "scale" if start.family == other.family else "family"
 
 
+def _stands(answer: Answer, answers: Sequence[Answer]) -> bool:
+    """Whether an answer may be given beside the others; see `Answer.verdict`."""
+    if answer.verdict != "confirmed":
+        return True
+    related = [other for other in answers if answer.question in ("scale", "mean") and answer.question in other.question]
+    return all(other.verdict != "wrong" for other in answers) and all(other.difference > 0.0 for other in related)
+
+
 def _verdict(low: float | None, high: float | None) -> Verdict:
     if low is None or high is None or low <= 0.0 <= high:
         return "not told apart"
     return "confirmed" if low > 0.0 else "wrong"
 
 
-def _embedded(embed: Embed, front_end: FrontEnd, clips: NDArray[np.float32]) -> Embeddings:
+def _embedded(embed: Callable[[torch.Tensor], torch.Tensor], clips: NDArray[np.float32]) -> Embeddings:
     """(N, D) of unit length."""
-    parts = [embed(torch.from_numpy(clips[at : at + _AT_ONCE]), front_end) for at in range(0, len(clips), _AT_ONCE)]
+    parts = [embed(torch.from_numpy(clips[at : at + _AT_ONCE])) for at in range(0, len(clips), _AT_ONCE)]
     found = torch.cat(parts).double()
     unit = found / found.norm(dim=1, keepdim=True)
     if not unit.isfinite().all():

@@ -85,8 +85,8 @@ def examine(
 ) -> Examined:
     """Open a file of others, and find out how it is to be fed.
 
-    What the user names is fed, whatever comes of trying it. What the file's family asks for is fed unless speech shows
-    that something else is right; then that is.
+    What the user names is fed, whatever comes of trying it. What the file's family asks for is fed unless real speech
+    shows that something else is better; then that is.
 
     Args:
         path: a speaker model in ONNX, or a state dictionary as others publish it.
@@ -105,7 +105,7 @@ def examine(
     if pinned and claimed is not None:
         return Examined(source, claimed, None, ())
     spoken = made_up_speech() if speech is None else speech_of(speech)
-    finding = find_front_end(source.embed, claimed, source.bins, spoken, tell)
+    finding = find_front_end(source.fed, claimed, source.bins, spoken, tell)
     name = printable(str(source.path))
     if not finding.does_well and front_end is None:
         raise CheckpointError(
@@ -113,12 +113,15 @@ def examine(
             f"{100 * finding.least_eer:.0f} %); name what it is fed with --front-end, or other speech with --speech"
         )
     notes = []
-    taken = finding.claimed
-    if finding.best != taken:
-        who = "is said to be fed" if front_end is None else "is fed"
-        what = f"{name}: {who} {taken.description}, and behaves otherwise: {finding.best.description} does better"
-        taken = finding.best if front_end is None else taken
-        notes.append(f"{what}; it is fed {taken.description}")
+    taken, best = finding.claimed, finding.best
+    if best != taken:
+        who = "names its family" if front_end is None else "is to be fed as was asked"
+        if front_end is None and not finding.is_made_up:
+            taken = best
+        notes.append(
+            f"{name}: {who} and behaves otherwise on {finding.speech}: it does better with {best.description} than "
+            f"with {finding.claimed.description}; it is fed {taken.description}"
+        )
     if not finding.does_well:
         notes.append(f"{name}: does well in none of the ways that were tried on {finding.speech}")
     if floor is not None:
@@ -235,9 +238,9 @@ def write_imported(
         entries["longest_samples"] = source.longest_samples
     describe(proto, entries)
     embed = running(proto.SerializeToString())
-    worst = 1.0
+    theirs, worst = source.fed(front_end), 1.0
     for batch in _checked_voices(source.rows or 2):
-        expected = source.embed(torch.from_numpy(batch), front_end).double()
+        expected = theirs(torch.from_numpy(batch)).double()
         embeddings = embed(batch).astype(np.float64)
         expected = expected / expected.norm(dim=1, keepdim=True)
         worst = min(worst, float((embeddings * expected.numpy()).sum(axis=1).min()))
@@ -284,7 +287,7 @@ def _tried(source: Source, front_end: FrontEnd) -> tuple[int, bool]:
         CheckpointError: it is not usable.
     """
     noise = np.random.default_rng(0).normal(scale=0.1, size=(source.rows or 2, 2 * SAMPLE_RATE)).astype(np.float32)
-    found = source.embed(torch.from_numpy(noise), front_end)
+    found = source.fed(front_end)(torch.from_numpy(noise))
     if len(found) != len(noise) or not found.isfinite().all() or not bool((found != 0).any()):
         raise CheckpointError(
             f"{printable(str(source.path))}: gives no usable embedding of noise; it is no speaker model"

@@ -1,7 +1,7 @@
 """What is imported: a file of others, told apart by what is in it, with its network ready to be fed in any way."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -82,14 +82,18 @@ class Source:
         """Whether its front end is inside."""
         return self.bins is None
 
-    def embed(self, waveforms: Tensor, front_end: FrontEnd) -> Tensor:
-        """(B, samples) at 16 kHz in [-1, 1] -> (B, D), not normalised, when it is fed so.
+    def fed(self, front_end: FrontEnd) -> Callable[[Tensor], Tensor]:
+        """The model, fed so: (B, samples) at 16 kHz in [-1, 1] -> (B, D), not normalised.
 
-        Raises:
-            CheckpointError: the network fails.
+        What it gives raises a CheckpointError where the network fails.
         """
-        with torch.inference_mode():
-            return self.network.run(self.network.feeding(front_end)(waveforms))
+        feeding = self.network.feeding(front_end)
+
+        @torch.inference_mode()
+        def embed(waveforms: Tensor) -> Tensor:
+            return self.network.run(feeding(waveforms))
+
+        return embed
 
 
 def open_source(path: str | Path) -> Source:

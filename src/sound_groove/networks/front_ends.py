@@ -59,21 +59,23 @@ class KaldiFeatures(nn.Module):
         front_end: scale, window, upper edge, mean and floor.
     """
 
-    floor: Tensor  # (F,) energies that are added
+    floor: Tensor | None  # (F,) energies that are added
 
     def __init__(self, front_end: FrontEnd) -> None:
         super().__init__()
         bins, window, high = front_end.num_mel_bins, front_end.window, front_end.high_frequency
         self.fbank = KaldiFbank(bins, high_frequency=high, window=window, scale=front_end.scale)
         self.removes_mean = front_end.removes_mean
-        self.has_floor = front_end.floor == "step"
-        floor = white_noise_energies(bins, window, high) * (STEP * front_end.scale) ** 2
-        self.register_buffer("floor", torch.from_numpy(floor).float(), persistent=False)
+        floor = None
+        if front_end.floor == "step":
+            energies = white_noise_energies(bins, window, high) * (STEP * front_end.scale) ** 2
+            floor = torch.from_numpy(energies).float()
+        self.register_buffer("floor", floor, persistent=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """(B, samples) in [-1, 1] -> (B, T, F)."""
         features: Tensor = self.fbank(waveforms)
-        if self.has_floor:
+        if self.floor is not None:
             features = (features.exp() + self.floor).log()
         return remove_mean(features) if self.removes_mean else features
 
