@@ -184,7 +184,7 @@ def test_it_is_exported_for_any_batch_and_length(name: str, tmp_path: Path, monk
     checkpoint = load_checkpoint(path)
     assert type(restore_network(checkpoint)) is type(network)
     embed = onnx_file.running(onnx_file._trace(checkpoint).SerializeToString())
-    assert worst_cosine(checkpoint, embed, (0.3, 1.7, 3.2)) > 0.9999
+    assert worst_cosine(checkpoint.path, embed, (0.3, 1.7, 3.2)) > 0.9999
 
 
 @pytest.mark.slow

@@ -249,8 +249,7 @@ def write_imported(
             f"{printable(str(source.path))}: the imported file disagrees with it (cosine {worst:.6f}, and "
             f"{LEAST_COSINE} is asked for); nothing was written"
         )
-    probe = np.repeat(probe_signal()[None], source.rows or 1, axis=0)
-    carry_probe(proto, embed(probe)[0], LEAST_PROBE_COSINE["fp32"])
+    carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE["fp32"])
     content = proto.SerializeToString()
     with writing(out), replaced_bytes(out) as file:
         file.write(content)
