@@ -1,5 +1,6 @@
 """Small ONNX files as others publish them, whose embedding shows what they were given."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def write_foreign(
     inputs: dict[str, list[Any]],
     outputs: dict[str, list[Any]],
     time_axis: int,
-    kinds: dict[str, int] | None = None,
+    kinds: Mapping[str, int] | None = None,
     opset: int = 11,
     **metadata: str,
 ) -> Path:

@@ -39,7 +39,10 @@ def voices(population: int, clips_of_each: int = 2) -> TrialSpeech:
     """Made-up voices that are taken for real speech."""
     numbers = np.repeat(np.arange(SPEAKERS), clips_of_each)
     seeds = 100 * population + np.arange(len(numbers))
-    clips = [speak(made_up_speaker(population, one), seed, 1.5) for one, seed in zip(numbers, seeds, strict=True)]
+    clips = [
+        speak(made_up_speaker(population, one), seed, 1.5)
+        for one, seed in zip(numbers.tolist(), seeds.tolist(), strict=True)
+    ]
     return TrialSpeech("speech", False, np.stack(clips), numbers)
 
 
@@ -81,7 +84,9 @@ def found(model: StandIn) -> dict[str | None, Finding]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finding, "DRAWS", 100)
         patch.setattr(finding, "_AT_ONCE", 40)
-        of_text = {text: find_front_end(model.fed, parsed_front_end(text), 80, speech) for text in (RIGHT, *WRONG)}
+        of_text: dict[str | None, Finding] = {
+            text: find_front_end(model.fed, parsed_front_end(text), 80, speech) for text in (RIGHT, *WRONG)
+        }
         return {**of_text, None: find_front_end(model.fed, None, 80, speech)}
 
 

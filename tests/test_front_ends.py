@@ -21,7 +21,7 @@ def voice(duration_s: float = 2.3, seed: int = 0) -> "np.ndarray[tuple[int], np.
     return (0.5 * speak(made_up_speaker(0, seed), seed, duration_s) + np.float32(0.01)).astype(np.float32)
 
 
-def by_kaldi(samples: "np.ndarray[tuple[int], np.dtype[np.float32]]", fed: FrontEnd) -> "np.ndarray":  # type: ignore[type-arg]
+def by_kaldi(samples: "np.ndarray[tuple[int], np.dtype[np.float32]]", fed: FrontEnd) -> "np.ndarray":
     """(T, F) by kaldi-native-fbank."""
     options = kaldi_native_fbank.FbankOptions()
     options.frame_opts.dither = 0.0

@@ -51,7 +51,7 @@ def unit(values: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":
 
 
 def squares(features: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    return np.square(np.asarray(features, np.float64)).mean(axis=0)
+    return np.asarray(np.square(np.asarray(features, np.float64)).mean(axis=0))
 
 
 def by_module(family: Any, samples: Samples, bins: int) -> Any:

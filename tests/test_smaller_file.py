@@ -40,7 +40,8 @@ def test_an_imported_model_is_written_in_halves(imported: Path, capsys: pytest.C
     whole, half = SpeakerEncoder.load(imported), SpeakerEncoder.load(out)
     assert half.identity == whole.identity and half.proof is not None
     voice = speak(made_up_speaker(4, 0), 0, 3.0)
-    assert 1.0 - 1e-4 < float(whole.embed(voice) @ half.embed(voice)) < 1.0 - 1e-9
+    assert float(whole.embed(voice) @ half.embed(voice)) > 1.0 - 1e-4
+    assert np.abs(whole.embed(voice) - half.embed(voice)).max() > 1e-6  # the weights did lose something
     assert out.stat().st_size < 0.8 * imported.stat().st_size
     with pytest.raises(CheckpointError, match="is in fp16 already"):
         export_smaller(out, imported.with_name("no.onnx"), precision="fp16")
@@ -63,5 +64,4 @@ def test_an_imported_model_is_written_in_eight_bits(imported: Path) -> None:
     assert done.worst_cosine >= 0.995 and done.bytes < 0.7 * imported.stat().st_size
     voice = speak(made_up_speaker(4, 0), 0, 3.0)
     whole, eighth = SpeakerEncoder.load(imported), SpeakerEncoder.load(out)
-    assert 0.99 < float(whole.embed(voice) @ eighth.embed(voice)) < 1.0 - 1e-7
-    assert np.isfinite(eighth.embed(voice)).all()
+    assert 0.99 < float(whole.embed(voice) @ eighth.embed(voice)) < 1.0 - 1e-6

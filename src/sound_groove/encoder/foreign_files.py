@@ -12,9 +12,9 @@ from typing import Literal
 from sound_groove.audio.filterbank import SIXTEEN_BIT
 from sound_groove.audio.front_end import MOST_BINS, FrontEnd, of_family
 from sound_groove.audio.limits import SAMPLE_RATE
-from sound_groove.encoder.runtimes import Shape
 from sound_groove.errors import CheckpointError, printable
 
+AnyShape = Sequence[int | str | None]  # as onnxruntime has it, or the file itself
 Layout = Literal["(B, samples)", "(B, 1, samples)", "(B, T, F)", "(B, F, T)", "(B, 1, F, T)"]
 _WAVEFORM_NAMES = ("waveform", "wav", "wavs", "audio", "speech", "signal", "samples", "input_values")
 _EMBEDDING_NAMES = ("embs", "embedding", "embeddings", "emb", "xvector", "speaker_embedding", "output")
@@ -51,7 +51,7 @@ class ForeignFile:
 
 
 def recognise(
-    name: str, inputs: Mapping[str, Shape], outputs: Sequence[str], metadata: Mapping[str, str]
+    name: str, inputs: Mapping[str, AnyShape], outputs: Sequence[str], metadata: Mapping[str, str]
 ) -> ForeignFile:
     """Tell what a file takes, and what it claims to be fed.
 
@@ -85,7 +85,7 @@ def recognise(
     )
 
 
-def _layout(name: str, inputs: Mapping[str, Shape], metadata: Mapping[str, str]) -> tuple[Layout, int | None]:
+def _layout(name: str, inputs: Mapping[str, AnyShape], metadata: Mapping[str, str]) -> tuple[Layout, int | None]:
     """How the first input lies, and the number of features."""
     if 1 <= len(inputs) <= 2:
         first, shape = next(iter(inputs.items()))

@@ -39,7 +39,7 @@ class TorchNetwork:
 
     pads = True
     tells_norm = True
-    longest_samples = None
+    longest_samples: int | None = None
     batch_seconds = 120.0
 
     def __init__(

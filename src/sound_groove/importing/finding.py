@@ -282,10 +282,10 @@ def _embedded(embed: Callable[[torch.Tensor], torch.Tensor], clips: NDArray[np.f
     found = torch.cat(parts).double()
     unit = found / found.norm(dim=1, keepdim=True)
     if not unit.isfinite().all():
-        raise CheckpointError("gives embeddings that are not finite or are zero")
+        raise CheckpointError("the model gives embeddings that are not finite or are zero; it is of no use when it is fed so")
     return np.asarray(unit.numpy(), dtype=np.float32)
 
 
-def _drawn(scores: Scores, labels: Labels, sides: Sequence[NDArray[np.int64]]) -> list[float]:
+def _drawn(scores: Scores, labels: Labels, sides: tuple[NDArray[np.int64], NDArray[np.int64]]) -> list[float]:
     """The equal error rate in each of the draws of speakers."""
     return [one.roc.eer for one in SpeakerBootstrap(scores, labels, *sides).draw(DRAWS, SEED)]

@@ -96,7 +96,7 @@ class ForeignGraph:
 
     @property
     def _lengths_are_shares(self) -> bool:
-        return self._lengths_type == 1  # float32, as SpeechBrain has them
+        return bool(self._lengths_type == 1)  # float32, as SpeechBrain has them
 
     def feeding(self, front_end: FrontEnd) -> Feeding:
         """What feeds it."""

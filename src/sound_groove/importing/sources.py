@@ -219,5 +219,7 @@ class _Whole(nn.Module):
 
 def described(source: Source) -> dict[str, Any]:
     """Where a model came from, as its file says it."""
-    said = {key: source.metadata[key] for key in ("framework", "language", "url", "comment") if key in source.metadata}
+    said: dict[str, Any] = {
+        key: source.metadata[key] for key in ("framework", "language", "url", "comment") if key in source.metadata
+    }
     return {"file": source.path.name, "sha256": source.sha256, "form": source.form, "told_by": source.told_by, **said}

@@ -206,7 +206,8 @@ class RedimnetFeatures(nn.Module):
 
 def hertz_triangles(num_mel_bins: int, low: float, high: float, fft_size: int = 512) -> Filters:
     """(n / 2 + 1, F): triangles over Hz between points that are evenly spaced in mel, 2595 log10(1 + f / 700)."""
-    mels = np.linspace(*(2595.0 * np.log10(1.0 + np.array([low, high]) / 700.0)).tolist(), num_mel_bins + 2)
+    lowest, highest = (2595.0 * math.log10(1.0 + hertz / 700.0) for hertz in (low, high))
+    mels = np.linspace(lowest, highest, num_mel_bins + 2)
     return _triangles(700.0 * (10.0 ** (mels / 2595.0) - 1.0), fft_size)
 
 
