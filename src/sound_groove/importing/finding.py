@@ -282,7 +282,7 @@ def _embedded(embed: Callable[[torch.Tensor], torch.Tensor], clips: NDArray[np.f
     found = torch.cat(parts).double()
     unit = found / found.norm(dim=1, keepdim=True)
     if not unit.isfinite().all():
-        raise CheckpointError("the model gives embeddings that are not finite or are zero; it is of no use when it is fed so")
+        raise CheckpointError("the model, fed so, gives embeddings that are not finite or are zero")
     return np.asarray(unit.numpy(), dtype=np.float32)
 
 
