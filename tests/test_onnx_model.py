@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
 
+from foreign_models import write_foreign
 from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, CheckpointError, MissingExtraError, UsageError
@@ -148,6 +149,14 @@ def test_a_foreign_model_is_given_the_features_that_it_was_trained_on(
     features -= features.mean(axis=0) if is_centred else 0.0
     expected = np.square(features).mean(axis=0)
     assert np.allclose(encoder.embed(samples), expected / np.linalg.norm(expected), atol=2e-5)
+
+
+def test_a_file_for_batches_of_two_takes_any_number(tmp_path: Path) -> None:
+    shapes = {"feats": [2, "T", 80]}, {"logits": [2, 80], "embs": [2, 80]}
+    of_two = SpeakerEncoder.load(write_foreign(tmp_path / "two.onnx", *shapes, 1, framework="wespeaker"))
+    of_any = SpeakerEncoder.load(features_in(tmp_path / "any.onnx"))
+    recordings = [noise(2.5, seed) for seed in range(3)]
+    assert np.allclose(of_two.embed(recordings), of_any.embed(recordings), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sound_groove.audio.filterbank import SIXTEEN_BIT, kaldi_fbank
 from sound_groove.audio.front_end import FrontEnd
 from sound_groove.audio.limits import SAMPLE_RATE
-from sound_groove.encoder.foreign_files import recognise
+from sound_groove.encoder.foreign_files import ForeignFile, recognise
 from sound_groove.encoder.runtimes import NORM, complaint, open_model
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
 from sound_groove.json_reading import parse_json
@@ -70,9 +70,10 @@ class OnnxModel:
         self._model = open_model(self.path, device, threads)
         self.metadata = self._model.metadata
         self.has_floor = self._model.takes_level
-        self._front_end = self._find_front_end()  # None where the file takes waveforms
-        first = next(iter(self._model.inputs.values()))[0]
-        self._rows = first if isinstance(first, int) and first > 0 else None  # of a batch, where they are fixed
+        file = recognise(self._name, self._model.inputs, self._model.outputs, self.metadata)
+        self._output = file.output
+        self._front_end = self._fed(file)  # None where the file takes waveforms
+        self._rows = file.largest_batch  # of every batch, where they are fixed
         self.longest_samples = self._whole_number("longest_samples") if self.is_own else None
         self.silence_share = self._find_silence_share()
         self.tells_norm = NORM in self._model.outputs
@@ -163,11 +164,15 @@ class OnnxModel:
             ]
         except Exception as error:  # the library has errors of many kinds, none of them exported
             raise CheckpointError(f"{self._name}: fails on audio: {complaint(error)}") from None
-        outputs = [np.concatenate([np.asarray(part[number]) for part in parts]) for number in range(len(parts[0]))]
-        embeddings = np.asarray(outputs[0], dtype=np.float64).reshape(len(pieces), -1)
+
+        def output(name: str) -> NDArray[np.float64]:
+            place = self._model.outputs.index(name)
+            values = np.concatenate([np.asarray(part[place], dtype=np.float64) for part in parts])
+            return values[: len(pieces)].reshape(len(pieces), -1)
+
+        embeddings = output(self._output)
         if NORM in self._model.outputs:  # what the file has divided by
-            norms = np.asarray(outputs[self._model.outputs.index(NORM)], dtype=np.float64)
-            embeddings *= norms.reshape(len(pieces), 1)
+            embeddings *= output(NORM)
         return embeddings
 
     def embed_features(
@@ -189,13 +194,12 @@ class OnnxModel:
             features -= features.mean(axis=0)
         return features
 
-    def _find_front_end(self) -> FrontEnd | None:
+    def _fed(self, file: ForeignFile) -> FrontEnd | None:
         """What it is fed, None where it takes waveforms.
 
         Raises:
             CheckpointError: it is no speaker model, or not to be used before it is imported.
         """
-        file = recognise(self._name, self._model.inputs, self._model.outputs, self.metadata)
         front_end = file.front_end
         if self.is_own and not file.takes_waveforms:  # for sherpa-onnx: the mean is removed inside
             return FrontEnd("wespeaker", 80, SIXTEEN_BIT, "povey", removes_mean=False)
