@@ -165,6 +165,15 @@ def test_a_published_state_dictionary_is_imported(tmp_path: Path) -> None:
     assert again.kind == "resnet34" and again.front_end == of_family("wespeaker")
 
 
+def test_a_network_for_batches_of_two_is_tried_on_any_number(tmp_path: Path) -> None:
+    shapes = {"feats": [2, "T", 80]}, {"embs": [2, 80]}
+    of_two = open_source(write_foreign(tmp_path / "two.onnx", *shapes, 1))
+    samples = [noise(1.0, seed) for seed in range(3)]
+    found = of_two.fed(of_family("3d-speaker"))(torch.from_numpy(np.stack(samples)))
+    expected = np.stack([squares(by_kaldi(one, of_family("3d-speaker"))) for one in samples])
+    assert np.allclose(found.numpy(), expected, rtol=1e-3)
+
+
 class Poisoned:
     """Runs something when it is unpickled."""
 

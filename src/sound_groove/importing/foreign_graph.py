@@ -112,19 +112,20 @@ class ForeignGraph:
             if self._session is None:
                 self._session = _session(self.proto.SerializeToString())
             names = [name for name in (self._file.input, self._file.lengths) if name is not None]
-            rows = len(given[0])
-            step = self._file.largest_batch or rows
+            count = len(given[0])
+            rows = self._file.largest_batch or count
+            places = torch.arange(-(-count // rows) * rows) % count  # what is more than there are is any of them
             parts = [
                 self._session.run(
                     [self._file.output],
-                    {name: one[at : at + step].numpy() for name, one in zip(names, given, strict=True)},
+                    {name: one[batch].numpy() for name, one in zip(names, given, strict=True)},
                 )[0]
-                for at in range(0, rows, step)
+                for batch in places.split(rows)
             ]
         except Exception as error:  # the library has errors of many kinds, none of them exported
             raise CheckpointError(f"{self._name}: fails on speech: {complaint(error)}") from None
         found = np.concatenate([np.asarray(part, np.float32).reshape(-1, part.shape[-1]) for part in parts])
-        return torch.from_numpy(found)
+        return torch.from_numpy(found[:count])
 
     def joined(self, front_end: FrontEnd, tells_norm: bool) -> "onnx.ModelProto":
         """One graph from the waveform to the unit embedding (B, D) and, where that says something, its norm (B,).
