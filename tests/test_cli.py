@@ -63,12 +63,14 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "speakers",
         "embed",
         "export",
+        "import",
         "info",
         "bench",
         "serve",
         "keys",
     )
-    assert all(find_spec(f"sound_groove.cli.{verb.replace('-', '_')}") for verb in cli.VERBS)
+    modules = [cli.MODULES.get(verb, verb.replace("-", "_")) for verb in cli.VERBS]
+    assert all(find_spec(f"sound_groove.cli.{module}") for module in modules)
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)

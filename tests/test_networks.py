@@ -187,8 +187,8 @@ def test_it_is_exported_for_any_batch_and_length(name: str, tmp_path: Path, monk
     save_checkpoint(path, tensors, CheckpointHeader(name, configuration.model_dump()))
     checkpoint = load_checkpoint(path)
     assert type(restore_network(checkpoint)) is type(network)
-    embed = onnx_file._running(onnx_file._trace(checkpoint).SerializeToString())
-    assert worst_cosine(checkpoint, embed, (0.3, 1.7, 3.2)) > 0.9999
+    embed = onnx_file.running(onnx_file._trace(checkpoint).SerializeToString())
+    assert worst_cosine(checkpoint.path, embed, (0.3, 1.7, 3.2)) > 0.9999
 
 
 @pytest.mark.slow

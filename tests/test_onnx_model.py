@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
 
+from foreign_models import write_foreign
 from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, CheckpointError, MissingExtraError, UsageError
@@ -45,10 +46,11 @@ def features_in(path: Path, bins: int = 80, shape: list[Any] | None = None, **me
     return path
 
 
-def kaldi(samples: Samples, bins: int, scale: float) -> "np.ndarray[Any, np.dtype[np.float32]]":
+def kaldi(samples: Samples, bins: int, scale: float, window: str) -> "np.ndarray[Any, np.dtype[np.float32]]":
     """Features by kaldi-native-fbank."""
     options = kaldi_native_fbank.FbankOptions()
     options.frame_opts.dither = 0.0
+    options.frame_opts.window_type = window
     options.mel_opts.num_bins = bins
     options.use_energy = False
     fbank = kaldi_native_fbank.OnlineFbank(options)
@@ -128,25 +130,33 @@ def test_what_is_no_recording_is_one_sentence(exported: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("metadata", "bins", "scale", "is_centred"),
+    ("metadata", "bins", "scale", "window", "is_centred"),
     [
-        ({}, 80, 32768.0, True),  # as WeSpeaker and 3D-Speaker publish them, without a word
-        ({"sample_rate": "16000", "feature_normalize_type": "global-mean"}, 80, 32768.0, True),
-        ({"framework": "3d-speaker", "normalize_samples": "1", "feature_normalize_type": "global-mean"}, 80, 1.0, True),
-        ({"framework": "wespeaker", "normalize_samples": "0", "feature_normalize_type": ""}, 40, 32768.0, False),
-        ({"framework": "wespeaker", "normalize_samples": "1", "feature_normalize_type": ""}, 80, 1.0, False),
+        ({}, 80, 32768.0, "hamming", True),  # as WeSpeaker publishes them, without a word
+        ({"framework": "wespeaker", "normalize_samples": "0"}, 80, 32768.0, "hamming", True),  # sherpa-onnx's copies
+        ({"framework": "3d-speaker", "normalize_samples": "1"}, 80, 1.0, "povey", True),
+        ({"framework": "3d-speaker", "feature_normalize_type": "global-mean"}, 80, 1.0, "povey", True),
+        ({"framework": "wespeaker", "feature_normalize_type": ""}, 40, 32768.0, "hamming", False),
     ],
 )
 def test_a_foreign_model_is_given_the_features_that_it_was_trained_on(
-    tmp_path: Path, metadata: dict[str, str], bins: int, scale: float, is_centred: bool
+    tmp_path: Path, metadata: dict[str, str], bins: int, scale: float, window: str, is_centred: bool
 ) -> None:
     encoder = SpeakerEncoder.load(features_in(tmp_path / "foreign.onnx", bins, None, **metadata))
     assert encoder.embedding_size == bins and encoder.identity.name == "foreign" and encoder.score_map is None
     samples = noise(2.5)
-    features = kaldi(samples, bins, scale).astype(np.float64)
+    features = kaldi(samples, bins, scale, window).astype(np.float64)
     features -= features.mean(axis=0) if is_centred else 0.0
     expected = np.square(features).mean(axis=0)
     assert np.allclose(encoder.embed(samples), expected / np.linalg.norm(expected), atol=2e-5)
+
+
+def test_a_file_for_batches_of_two_takes_any_number(tmp_path: Path) -> None:
+    shapes = {"feats": [2, "T", 80]}, {"logits": [2, 80], "embs": [2, 80]}
+    of_two = SpeakerEncoder.load(write_foreign(tmp_path / "two.onnx", *shapes, 1, framework="wespeaker"))
+    of_any = SpeakerEncoder.load(features_in(tmp_path / "any.onnx"))
+    recordings = [noise(2.5, seed) for seed in range(3)]
+    assert np.allclose(of_two.embed(recordings), of_any.embed(recordings), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +166,8 @@ def test_a_foreign_model_is_given_the_features_that_it_was_trained_on(
         (lambda path: path.write_bytes(b"nonsense"), "cannot be opened as an ONNX model"),
         (lambda path: features_in(path, shape=["B", 3, 80]), r"takes feats .* a speaker model takes one input"),
         (lambda path: features_in(path, sample_rate="8000"), "is for audio at 8000 Hz, and 16000 is used here"),
-        (lambda path: features_in(path, framework="nemo"), "takes NeMo's features"),
+        (lambda path: features_in(path, framework="nemo"), "takes nemo's features, not Kaldi's; 'sound-groove import"),
+        (lambda path: features_in(path, framework="others"), "how it is to be fed is not known"),
         (lambda path: features_in(path, feature_normalize_type="per_feature"), "normalises features by 'per_feature'"),
     ],
 )

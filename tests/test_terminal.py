@@ -515,6 +515,28 @@ def export_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     return [["export", "m", "--check-on", HOSTILE_NAME], ["export", "m", "--json"], real]
 
 
+@walk("import")
+def import_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    from sound_groove.audio.front_end import of_family
+    from sound_groove.importing import importer
+    from sound_groove.importing.importer import Examined, ImportedModel
+    from sound_groove.importing.sources import Source
+
+    source = Source(Path(HOSTILE_NAME), HOSTILE, "onnx", None, HOSTILE, None, HOSTILE, 80, {"comment": HOSTILE})  # type: ignore[arg-type]
+    found = Examined(source, of_family("wespeaker"), None, (HOSTILE,))
+    done = ImportedModel(Path(HOSTILE_NAME), HOSTILE, HOSTILE, 1, 1, of_family("nemo"), HOSTILE, 1.0)
+
+    def examine(*arguments: Any, tell: Callable[[str], None]) -> Examined:
+        tell(HOSTILE)
+        return found
+
+    patch.setattr(importer, "examine", examine)
+    patch.setattr(importer, "write_imported", answering(done))
+    real = ["import", HOSTILE_NAME, "--check"]
+    out = ["import", "m.onnx", "--out", "o.onnx"]
+    return [real, [*real, "--json"], out, [*out, "--json"], ["import", "m", "--out", HOSTILE_NAME]]
+
+
 @walk("info")
 def info_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     import onnx

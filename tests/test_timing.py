@@ -40,6 +40,7 @@ class StandIn:
     has_floor = False
     tells_norm = False
     silence_share: float | None = None
+    longest_samples: int | None = None
     batch_seconds = 30.0
 
     def __init__(self, clock: Clock, threads: int, slowdown: Sequence[float] = (1.0,)) -> None:

@@ -4,6 +4,7 @@ The definition is that of `sound_groove.networks.features`, whose torch module h
 """
 
 from collections.abc import Iterator
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,9 @@ PREEMPHASIS = 0.97
 LOW_FREQUENCY = 20.0  # Hz, the lower edge of the first mel filter
 SIXTEEN_BIT = 32768.0  # Kaldi's scale: a waveform in [-1, 1] is multiplied by this
 LOG_FLOOR = float(np.finfo(np.float32).eps)  # far below the quietest 16-bit signal at Kaldi's scale
+
+Window = Literal["povey", "hamming"]
+WINDOWS: tuple[Window, ...] = get_args(Window)
 
 _FRAMES_AT_ONCE = 1000  # 10 s: bounds the memory of a long recording
 
@@ -36,6 +40,17 @@ def povey_window() -> NDArray[np.float64]:
     """(400,): a Hann window over N - 1, raised to 0.85."""
     n = np.arange(FRAME_LENGTH)
     return np.asarray((0.5 - 0.5 * np.cos(2.0 * np.pi * n / (FRAME_LENGTH - 1))) ** 0.85)
+
+
+def hamming_window() -> NDArray[np.float64]:
+    """(400,): a Hamming window over N - 1, which ends at 0.08."""
+    n = np.arange(FRAME_LENGTH)
+    return np.asarray(0.54 - 0.46 * np.cos(2.0 * np.pi * n / (FRAME_LENGTH - 1)))
+
+
+def frame_window(name: Window = "povey") -> NDArray[np.float64]:
+    """(400,): the window of this name."""
+    return hamming_window() if name == "hamming" else povey_window()
 
 
 def mel(frequency: ArrayLike) -> NDArray[np.float64]:
@@ -71,13 +86,21 @@ def mel_filters(num_mel_bins: int = 80, high_frequency: float = SAMPLE_RATE / 2)
     return np.asarray(np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clip(min=0.0))
 
 
-def kaldi_fbank(samples: Samples, num_mel_bins: int = 80, scale: float = SIXTEEN_BIT) -> NDArray[np.float32]:
+def kaldi_fbank(
+    samples: Samples,
+    num_mel_bins: int = 80,
+    scale: float = SIXTEEN_BIT,
+    window: Window = "povey",
+    high_frequency: float = SAMPLE_RATE / 2,
+) -> NDArray[np.float32]:
     """Log-mel filterbank energies of a recording.
 
     Args:
         samples: (samples,) in [-1, 1] at 16 kHz, at least 400.
         num_mel_bins: F, number of mel filters.
         scale: of the samples, before anything else.
+        window: what each frame is multiplied by.
+        high_frequency: upper edge of the last filter, in Hz.
 
     Returns:
         (T, F) float32, natural log, T = 1 + (samples - 400) // 160.
@@ -90,23 +113,42 @@ def kaldi_fbank(samples: Samples, num_mel_bins: int = 80, scale: float = SIXTEEN
     """
     if len(samples) < FRAME_LENGTH:
         raise AudioError(None, f"has {len(samples)} samples, fewer than one frame of {FRAME_LENGTH} (25 ms at 16 kHz)")
-    mel = mel_filters(num_mel_bins).astype(np.float32)
-    parts = [np.log(np.maximum(power @ mel, np.float32(LOG_FLOOR))) for power in power_spectra(samples, scale)]
-    return np.concatenate(parts)
+    mel = mel_filters(num_mel_bins, high_frequency).astype(np.float32)
+    spectra = power_spectra(samples, scale, window)
+    return np.concatenate([np.log(np.maximum(power @ mel, np.float32(LOG_FLOOR))) for power in spectra])
 
 
-def power_spectra(samples: Samples, scale: float = SIXTEEN_BIT) -> Iterator[NDArray[np.float32]]:
+def power_spectra(
+    samples: Samples, scale: float = SIXTEEN_BIT, window: Window = "povey"
+) -> Iterator[NDArray[np.float32]]:
     """The power spectrum of every frame, 10 s of them at a time: (T, 255) float32, the DFT bins 1..255.
 
     Args:
         samples: (samples,) in [-1, 1] at 16 kHz, at least 400.
         scale: of the samples, before anything else.
+        window: what each frame is multiplied by.
     """
-    window = povey_window().astype(np.float32)
+    weights = frame_window(window).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME_LENGTH)[::FRAME_SHIFT]  # (T, 400)
     for start in range(0, len(frames), _FRAMES_AT_ONCE):
         part = frames[start : start + _FRAMES_AT_ONCE] * np.float32(scale)
         part -= part.mean(axis=1, keepdims=True)
-        part[:, 1:] -= np.float32(PREEMPHASIS) * part[:, :-1]  # the first sample does not count: the window is 0 there
-        spectrum = np.fft.rfft(part * window, FFT_SIZE)[:, 1:-1]  # (T, 255)
+        part[:, 1:] -= np.float32(PREEMPHASIS) * part[:, :-1]
+        part[:, 0] *= np.float32(1.0 - PREEMPHASIS)  # before it lies itself
+        spectrum = np.fft.rfft(part * weights, FFT_SIZE)[:, 1:-1]  # (T, 255)
         yield (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+
+
+def white_noise_energies(
+    num_mel_bins: int = 80, window: Window = "povey", high_frequency: float = SAMPLE_RATE / 2
+) -> NDArray[np.float64]:
+    """(F,): the energies that white noise of variance 1 gives the mel filters, on average.
+
+    They are exact: those of the rows of the matrix that takes a frame to its spectrum. Arguments as for `kaldi_fbank`.
+    """
+    frame = np.eye(FRAME_LENGTH) - 1.0 / FRAME_LENGTH  # DC removal
+    before = np.concatenate((frame[:1], frame[:-1]))
+    n, k = np.arange(FRAME_LENGTH), np.arange(1, FFT_SIZE // 2)
+    transform = np.exp((-2j * np.pi / FFT_SIZE) * np.outer(k, n))  # (255, 400)
+    transform = transform @ (frame_window(window)[:, None] * (frame - PREEMPHASIS * before))
+    return np.asarray((np.abs(transform) ** 2).sum(axis=1) @ mel_filters(num_mel_bins, high_frequency))

@@ -18,17 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio.filterbank import (
-    FFT_SIZE,
     FRAME_LENGTH,
     FRAME_SHIFT,
     LOG_FLOOR,
-    PREEMPHASIS,
     SIXTEEN_BIT,
     mel_filters,
-    povey_window,
     power_spectra,
+    white_noise_energies,
 )
-from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.types import Samples
 
 BLOCK_FRAMES = 3000  # 30 s
@@ -79,13 +76,6 @@ def frame_energies(samples: Samples) -> NDArray[np.float64]:
 
 
 def floor_energies(num_mel_bins: int = 80) -> NDArray[np.float64]:
-    """What white noise gives each mel filter (F,), as a share of what it gives all of them.
-
-    The expected energies, exactly: those of the rows of the matrix that takes a frame to its spectrum.
-    """
-    frame = np.eye(FRAME_LENGTH) - 1.0 / FRAME_LENGTH  # DC removal
-    frame[1:] -= PREEMPHASIS * frame[:-1]  # the first row does not count: the window is 0 there
-    n, k = np.arange(FRAME_LENGTH), np.arange(1, FFT_SIZE // 2)
-    transform = np.exp((-2j * np.pi / FFT_SIZE) * np.outer(k, n)) @ (povey_window()[:, None] * frame)  # (255, 400)
-    energies = (np.abs(transform) ** 2).sum(axis=1) @ mel_filters(num_mel_bins, SAMPLE_RATE / 2)
+    """What white noise gives each mel filter (F,), as a share of what it gives all of them."""
+    energies = white_noise_energies(num_mel_bins)
     return np.asarray(energies / energies.sum())

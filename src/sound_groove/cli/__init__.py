@@ -41,11 +41,13 @@ VERBS = (
     "speakers",
     "embed",
     "export",
+    "import",
     "info",
     "bench",
     "serve",
     "keys",
-)  # one module each
+)  # one module each, of the same name but for the words that Python keeps to itself
+MODULES = {"import": "importing"}
 
 EXAMPLES = """examples:
   sound-groove demo                                   the whole way on made-up voices, in a few minutes
@@ -61,6 +63,7 @@ EXAMPLES = """examples:
   sound-groove identify call.wav                      who of those enrolled is it, or nobody?
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
+  sound-groove import voxceleb_resnet34.onnx --out resnet34.onnx
   sound-groove bench best.onnx                        how fast this machine computes embeddings with it
   sound-groove serve                                  the verifier over HTTP, with a page to try it
 
@@ -126,7 +129,7 @@ def build_parser(words: Sequence[str] = ()) -> Parser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     first = next((word for word in words if not word.startswith("-")), "")
     for verb in (first,) if first in VERBS else VERBS:
-        import_module(f"sound_groove.cli.{verb.replace('-', '_')}").register(verbs)
+        import_module(f"sound_groove.cli.{MODULES.get(verb, verb.replace('-', '_'))}").register(verbs)
     return parser
 
 

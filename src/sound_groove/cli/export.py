@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   sound-groove export outputs/ecapa512                       outputs/ecapa512/best.onnx
   sound-groove export best.safetensors --out voice.onnx --json
   sound-groove export best.safetensors --precision int8 --calibrate-on recordings/ --out fast.onnx
+  sound-groove export campplus.onnx --precision int8 --calibrate-on recordings/ --out fast.onnx    an imported model
   sound-groove export outputs/ecapa512 --format safetensors --precision fp16 --out voice.safetensors
   sound-groove export outputs/ecapa512 --format sherpa-onnx  outputs/ecapa512/best.sherpa.onnx
   sound-groove export outputs/ecapa512 --format tensorrt --precision fp16 --largest-batch 32 --longest 10
@@ -112,6 +113,8 @@ def _refuse_what_the_format_has_not(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> "ExportedFile":
     model, out, force = arguments.model, arguments.out, arguments.force
+    if model.endswith(".onnx"):
+        return _export_smaller(arguments)
     if arguments.format == "sherpa-onnx":
         from sound_groove.export.sherpa_file import export_sherpa
 
@@ -138,3 +141,14 @@ def _export(arguments: argparse.Namespace) -> "ExportedFile":
         arguments.data,
         arguments.licence,
     )
+
+
+def _export_smaller(arguments: argparse.Namespace) -> "ExportedFile":
+    """Of a model that is in ONNX already, such as one that was imported."""
+    from sound_groove.errors import UsageError
+    from sound_groove.export.smaller_file import export_smaller
+
+    if arguments.format != "onnx" or arguments.data is not None or arguments.licence is not None:
+        raise UsageError("a model in ONNX can only be written in fewer bits: --precision, --out and what belongs to it")
+    speech = arguments.calibrate_on, arguments.check_on
+    return export_smaller(arguments.model, arguments.out, arguments.force, arguments.precision or "fp32", *speech)

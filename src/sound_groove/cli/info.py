@@ -27,6 +27,7 @@ LONG = (
     "score_map.speakers",
     "score_map.terms",
     "metadata.probe.embedding",
+    "front_end_found.answers",
 )
 LONGEST_TEXT = 400  # characters; what others write into their files may be a whole book
 COUNTS = ("parameters", "bytes")

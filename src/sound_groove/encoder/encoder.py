@@ -67,6 +67,7 @@ class Backend(Protocol):
         has_floor: the level of a recording matters to the network.
         tells_norm: the length of its embeddings says something.
         silence_share: how much digital silence is put behind speech, as a share of it, or None.
+        longest_samples: of a piece, where the network takes no more; None where 60 s may be as well.
         batch_seconds: of audio, padding included, that a batch should have at most.
     """
 
@@ -75,6 +76,7 @@ class Backend(Protocol):
     has_floor: bool
     tells_norm: bool
     silence_share: float | None
+    longest_samples: int | None
     batch_seconds: float
 
     def embed_waveforms(self, pieces: Sequence[Samples], levels: Sequence[float]) -> NDArray[np.float64]:
@@ -286,7 +288,7 @@ class SpeakerEncoder:
         crops: CropAveraging | None,
         batch_seconds: float | None,
     ) -> VoiceEmbeddings:
-        least, cut = _cutter(crops, samples_of)
+        least, cut = _cutter(crops, samples_of, self._backend.longest_samples)
         has_floor = self._backend.has_floor
 
         def pieces_of(voice: Voice) -> Iterator[Piece]:
@@ -392,12 +394,15 @@ def default_model() -> str:
     return os.environ.get(MODEL_VARIABLE) or PRETRAINED
 
 
-def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tuple[int, Callable[[int], list[Span]]]:
+def _cutter(
+    crops: CropAveraging | None, length_of: Callable[[int], int], most: int | None = None
+) -> tuple[int, Callable[[int], list[Span]]]:
     """The least length, to which a shorter recording is repeated; and where one of a length is cut.
 
     Args:
         crops: as in `embed`.
         length_of: of a number of frames.
+        most: the length that the network takes at most; None where there is none.
     """
     if crops is not None:
         check_kind(crops, CropAveraging, "crops", "CropAveraging(count, frames)")
@@ -406,6 +411,7 @@ def _cutter(crops: CropAveraging | None, length_of: Callable[[int], int]) -> tup
     if crops is not None and (crops.count < 1 or crops.frames < 1):
         raise UsageError(f"crops need a count and a length of at least 1; {crops.count} and {crops.frames} were given")
     least, longest = length_of(MINIMUM_FRAMES if crops is None else crops.frames), length_of(LONGEST_FRAMES)
+    longest = longest if most is None else min(longest, most)
     return least, lambda total: spans(total, longest, crops, least)
 
 

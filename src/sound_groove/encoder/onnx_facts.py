@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from sound_groove.audio.front_end import restored_front_end
 from sound_groove.encoder.onnx_content import read_onnx
 from sound_groove.encoder.onnx_model import content_hash, identity_of, is_own_file
 from sound_groove.encoder.onnx_trial import try_onnx
@@ -15,9 +16,10 @@ DEFAULT_OPERATORS = ("", "ai.onnx")  # two names of one set
 def describe_onnx(path: str | Path) -> dict[str, Any]:
     """The facts of a model in ONNX, as JSON can hold them.
 
-    A file of ours has `network`, `score_map` and `training` as a checkpoint has them; what else the file says of itself
-    is in `metadata`. `problem` is null, or the sentence that says why the model cannot be used here. That is found out
-    in a process of its own: nothing of the file is run in this one.
+    A file of ours has `network`, `score_map` and `training` as a checkpoint has them, and, where it was imported,
+    `front_end`, `front_end_found` and `origin`; what else the file says of itself is in `metadata`. `problem` is null,
+    or the sentence that says why the model cannot be used here. That is found out in a process of its own: nothing of
+    the file is run in this one.
 
     Raises:
         CheckpointError: the file is missing, damaged, or no ONNX file.
@@ -29,9 +31,10 @@ def describe_onnx(path: str | Path) -> dict[str, Any]:
     last = next(iter(content.outputs.values()), [])[-1:]
     trial = try_onnx(path)
     size = trial.embedding_size or (last[0] if last and isinstance(last[0], int) else None)
-    own = dict.fromkeys(("network", "score_map", "training"))
+    own = dict.fromkeys(("network", "front_end", "front_end_found", "origin", "score_map", "training"))
     if is_own_file(content.metadata):
         own = {key: metadata.pop(key, None) for key in own}
+        own["front_end"] = _front_end(own["front_end"])
         metadata = {key: value for key, value in metadata.items() if key not in ("name", "hash", "embedding_size")}
     return {
         "file": str(path),
@@ -51,6 +54,16 @@ def describe_onnx(path: str | Path) -> dict[str, Any]:
         **own,
         "metadata": metadata,
     }
+
+
+def _front_end(fields: Any) -> Any:
+    """What the file says of its front end, with its description; as it is where that is damaged."""
+    if not isinstance(fields, dict):
+        return fields
+    try:
+        return {"description": restored_front_end(fields).description, **fields}
+    except ValueError:
+        return fields
 
 
 def _parsed(text: str) -> Any:

@@ -3,8 +3,11 @@
 Two kinds are known by what they take:
 
     waveforms (B, samples)    what `sound-groove export` writes: the front end is inside
-    features (B, T, F)        what WeSpeaker, 3D-Speaker and sherpa-onnx publish: Kaldi's log-mel filterbanks, of which
-                              the mean of the recording is removed, unless the file's metadata says otherwise
+    features (B, T, F)        what WeSpeaker, 3D-Speaker and sherpa-onnx publish: Kaldi's log-mel filterbanks, as the
+                              file's family has them (`sound_groove.encoder.foreign_files`)
+
+A foreign file is believed here. `sound-groove import` tries what it is said to want, knows more families, and writes a
+file of the first kind.
 """
 
 import hashlib
@@ -16,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio.filterbank import SIXTEEN_BIT, kaldi_fbank
+from sound_groove.audio.front_end import FrontEnd
 from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.encoder.foreign_files import ForeignFile, recognise
 from sound_groove.encoder.onnx_content import CHECKSUM, check_content
 from sound_groove.encoder.runtimes import NORM, complaint, open_model
 from sound_groove.errors import CheckpointError, MetricError, UsageError, printable
@@ -44,6 +49,7 @@ class OnnxModel:
         tells_norm: the length of its embeddings says something; our own files tell it beside the unit embedding, and
             many others do not scale their embeddings.
         silence_share: how much digital silence is put behind speech, as a share of it, or None.
+        longest_samples: of a piece, where the file is made for one length only; None where any will do.
         batch_seconds: of a batch: a processor gains nothing by more, and a minute takes 0.4 GB at C = 512.
 
     Args:
@@ -68,8 +74,11 @@ class OnnxModel:
             check_content(self.path)
         self.metadata = self._model.metadata
         self.has_floor = self._model.takes_level
-        self._bins = self._find_bins()
-        self._check_metadata()
+        file = recognise(self._name, self._model.inputs, self._model.outputs, self.metadata)
+        self._output = file.output
+        self._front_end = self._fed(file)  # None where the file takes waveforms
+        self._rows = file.largest_batch  # of every batch, where they are fixed
+        self.longest_samples = self._whole_number("longest_samples") if self.is_own else None
         self.silence_share = self._find_silence_share()
         self.tells_norm = NORM in self._model.outputs
         self.embedding_size = self._own_size() if self.is_own else self._try()
@@ -147,15 +156,27 @@ class OnnxModel:
         Raises:
             CheckpointError: the model fails.
         """
-        batch = np.stack([piece if self._bins is None else self._features(piece) for piece in pieces])
+        batch = np.stack([piece if self._front_end is None else self._features(piece) for piece in pieces])
+        of_each = np.array(levels or [0.0] * len(pieces), np.float32)
+        rows = self._rows or len(pieces)
+        if len(pieces) % rows:  # what is more than there are pieces for is the first one again
+            more = [0] * (-len(pieces) % rows)
+            batch, of_each = np.concatenate((batch, batch[more])), np.concatenate((of_each, of_each[more]))
         try:
-            outputs = self._model.run(batch, np.array(levels or [0.0] * len(pieces), np.float32))
+            parts = [
+                self._model.run(batch[at : at + rows], of_each[at : at + rows]) for at in range(0, len(batch), rows)
+            ]
         except Exception as error:  # the library has errors of many kinds, none of them exported
             raise CheckpointError(f"{self._name}: fails on audio: {complaint(error)}") from None
-        embeddings = np.asarray(outputs[0], dtype=np.float64).reshape(len(pieces), -1)
+
+        def output(name: str) -> NDArray[np.float64]:
+            place = self._model.outputs.index(name)
+            values = np.concatenate([np.asarray(part[place], dtype=np.float64) for part in parts])
+            return values[: len(pieces)].reshape(len(pieces), -1)
+
+        embeddings = output(self._output)
         if NORM in self._model.outputs:  # what the file has divided by
-            norms = np.asarray(outputs[self._model.outputs.index(NORM)], dtype=np.float64)
-            embeddings *= norms.reshape(len(pieces), 1)
+            embeddings *= output(NORM)
         return embeddings
 
     def embed_features(
@@ -170,27 +191,32 @@ class OnnxModel:
 
     def _features(self, samples: Samples) -> NDArray[np.float32]:
         """(T, F) of one piece."""
-        assert self._bins is not None
-        if self.metadata.get("feature_normalize_type", "global-mean"):
-            features = kaldi_fbank(samples, self._bins)
+        fed = self._front_end
+        assert fed is not None
+        features = kaldi_fbank(samples, fed.num_mel_bins, fed.scale, fed.window, fed.high_frequency)
+        if fed.removes_mean:
             features -= features.mean(axis=0)
-            return features
-        is_normalized = self.metadata.get("normalize_samples", "0") == "1"
-        return kaldi_fbank(samples, self._bins, 1.0 if is_normalized else SIXTEEN_BIT)
+        return features
 
-    def _find_bins(self) -> int | None:
-        """How many mel bins it takes, None where it takes waveforms."""
-        inputs = self._model.inputs
-        shape = next(iter(inputs.values())) if len(inputs) == 1 else []
-        if len(shape) == 2:
+    def _fed(self, file: ForeignFile) -> FrontEnd | None:
+        """What it is fed, None where it takes waveforms.
+
+        Raises:
+            CheckpointError: it is no speaker model, or not to be used before it is imported.
+        """
+        front_end = file.front_end
+        if self.is_own and not file.takes_waveforms:  # for sherpa-onnx: the mean is removed inside
+            return FrontEnd("wespeaker", 80, SIXTEEN_BIT, "povey", removes_mean=False)
+        needs_import = f"'sound-groove import {self._name}' makes a file of it that can be used"
+        if file.lengths is not None or file.samples is not None:
+            raise CheckpointError(f"{self._name}: takes more than waveforms or features of any length; {needs_import}")
+        if front_end is None:
+            raise CheckpointError(f"{self._name}: how it is to be fed is not known, as {file.told_by}; {needs_import}")
+        if file.takes_waveforms:
             return None
-        if len(shape) == 3 and not isinstance(shape[1], int):
-            return shape[2] if isinstance(shape[2], int) else 80
-        taken = ", ".join(f"{one} {shape}" for one, shape in inputs.items())
-        raise CheckpointError(
-            f"{self._name}: takes {printable(taken)}; a speaker model takes one input, waveforms (B, samples) or "
-            "filterbanks (B, T, F)"
-        )
+        if not front_end.is_kaldi:
+            raise CheckpointError(f"{self._name}: takes {front_end.family}'s features, not Kaldi's; {needs_import}")
+        return front_end
 
     def _try(self) -> int:
         """The size of the embedding of some noise, which shows whether a foreign file can be used at all."""
@@ -201,25 +227,20 @@ class OnnxModel:
         self.tells_norm = bool(abs(float(np.linalg.norm(embedding)) - 1.0) > UNIT_WITHIN)
         return len(embedding)
 
-    def _check_metadata(self) -> None:
-        """Refuse what would be computed wrongly."""
-        rate = self.metadata.get("sample_rate", str(SAMPLE_RATE))
-        if rate != str(SAMPLE_RATE):
-            raise CheckpointError(f"{self._name}: is for audio at {printable(rate)} Hz, and {SAMPLE_RATE} is used here")
-        if self.metadata.get("framework") == "nemo":
-            raise CheckpointError(f"{self._name}: takes NeMo's features, which are not Kaldi's and not known here")
-        kind = self.metadata.get("feature_normalize_type", "")
-        if kind not in ("", "global-mean"):
-            raise CheckpointError(f"{self._name}: normalises features by '{printable(kind)}', which is unknown here")
-
     def _own_size(self) -> int:
         """What our own file says of its embeddings."""
-        text = self.metadata["embedding_size"]
-        if not (text.isascii() and text.isdecimal() and len(text) <= 6 and int(text)):
-            raise CheckpointError(
-                f"{self._name}: is damaged: it says that embeddings have '{printable(text[:40])}' values"
-            )
-        return int(text)
+        size = self._whole_number("embedding_size")
+        assert size is not None
+        return size
+
+    def _whole_number(self, key: str) -> int | None:
+        """What our own file says under a key, None where it says nothing."""
+        text = self.metadata.get(key)
+        if text is not None and not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text)):
+            what = "that embeddings have" if key == "embedding_size" else f"of {key}"
+            values = f"'{printable(text[:40])}'" + (" values" if key == "embedding_size" else "")
+            raise CheckpointError(f"{self._name}: is damaged: it says {what} {values}")
+        return None if text is None else int(text)
 
     def _find_silence_share(self) -> float | None:
         """What our own file says of pauses."""

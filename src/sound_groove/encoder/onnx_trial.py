@@ -53,13 +53,18 @@ def _memory(path: Path) -> int:
     return LEAST_MEMORY + MEMORY_PER_BYTE * path.stat().st_size
 
 
-def _bound(path: Path) -> None:
-    """Limit this process, where the system can do so."""
+def bound_process(memory: int, seconds: float = LONGEST_S) -> None:
+    """Limit this process, where the system can do so.
+
+    Args:
+        memory: bytes of addresses.
+        seconds: of computing.
+    """
     try:
         import resource
     except ImportError:  # not on Windows
         return
-    for kind, most in ((resource.RLIMIT_AS, _memory(path)), (resource.RLIMIT_CPU, int(LONGEST_S))):
+    for kind, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, int(seconds))):
         _, highest = resource.getrlimit(kind)
         limit = most if highest == resource.RLIM_INFINITY else min(most, highest)
         resource.setrlimit(kind, (limit, highest))
@@ -68,7 +73,7 @@ def _bound(path: Path) -> None:
 def main() -> None:
     """Try the model that is named on the command line, and print what came of it as JSON."""
     path = Path(sys.argv[1])
-    _bound(path)
+    bound_process(_memory(path))
     try:
         model = OnnxModel(path, threads=1)
         size, _, _, _ = model.embedding_size, model.score_map, model.trained_speakers, model.probe

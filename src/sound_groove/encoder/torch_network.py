@@ -24,6 +24,7 @@ class TorchNetwork:
         has_floor: the level of a recording matters to the network.
         tells_norm: the length of its embeddings says something: always, before they are scaled.
         silence_share: how much digital silence is put behind speech, as a share of it, or None.
+        longest_samples: None: pieces may be as long as they are made.
         batch_seconds: of a batch; the peak is then 0.6 GB above what the model takes (5 MB a second).
 
     Args:
@@ -38,6 +39,7 @@ class TorchNetwork:
 
     pads = True
     tells_norm = True
+    longest_samples: int | None = None
     batch_seconds = 120.0
 
     def __init__(

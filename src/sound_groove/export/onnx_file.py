@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -98,11 +99,18 @@ def export_onnx(
             "calibration_recordings": len(calibration),
         },
     )
-    embed = _running(proto.SerializeToString())
-    worst = worst_cosine(checkpoint, embed, recordings=recordings)
-    demand(checkpoint, worst, LEAST_COSINE[precision])
+    embed = running(proto.SerializeToString())
+    worst = worst_cosine(checkpoint.path, embed, recordings=recordings)
+    demand(checkpoint.path, worst, LEAST_COSINE[precision])
     carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE[precision])
-    return place(path, serialised(proto), checkpoint, worst, CHECKED_S)
+    return place(
+        path,
+        serialised(proto),
+        checkpoint.identity,
+        int(checkpoint.header.network["embedding_size"]),
+        worst,
+        CHECKED_S,
+    )
 
 
 def serving_module(checkpoint: Checkpoint) -> nn.Module:
@@ -124,15 +132,21 @@ def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
     return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"), has_level, outputs)
 
 
-def _running(content: bytes) -> Callable[[Samples], Embeddings]:
-    """What a graph computes in onnxruntime: (B, samples) -> (B, D)."""
+def running(content: bytes) -> Callable[[Samples], Embeddings]:
+    """What a graph computes in onnxruntime: (B, samples) -> (B, D), in batches as large as it is made for."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # without the warning that a level has a default
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
+    first = session.get_inputs()[0].shape[0]
+
     def embed(waveforms: Samples) -> Embeddings:
-        found: Embeddings = session.run(None, {INPUT: waveforms})[0]
+        rows = first if isinstance(first, int) else len(waveforms)
+        spare = np.repeat(waveforms[:1], -len(waveforms) % rows, axis=0)
+        whole = np.concatenate((waveforms, spare)) if len(spare) else waveforms
+        parts = [session.run(None, {INPUT: whole[at : at + rows]})[0] for at in range(0, len(whole), rows)]
+        found: Embeddings = np.concatenate(parts)[: len(waveforms)]
         return found
 
     return embed

@@ -7,6 +7,7 @@ from sound_groove.errors import OutputError, printable
 from sound_groove.files import replaced_bytes, writing
 from sound_groove.networks.checkpoint import Checkpoint
 from sound_groove.pretrained import is_packaged
+from sound_groove.types import ModelIdentity
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class ExportedFile:
         hash: the model's, as `SpeakerEncoder.identity` has it.
         embedding_size: D.
         bytes: size of the file.
-        worst_cosine: lowest between its embeddings and the checkpoint's.
+        worst_cosine: lowest between its embeddings and those of the file that it was made from.
         checked_s: durations of the made-up voices that it was lowest of.
     """
 
@@ -69,7 +70,12 @@ def check_free(path: Path, force: bool) -> None:
 
 
 def place(
-    path: Path, content: bytes, checkpoint: Checkpoint, worst_cosine: float, checked_s: tuple[float, ...]
+    path: Path,
+    content: bytes,
+    identity: ModelIdentity,
+    embedding_size: int,
+    worst_cosine: float,
+    checked_s: tuple[float, ...],
 ) -> ExportedFile:
     """Write the whole file, and say what was written.
 
@@ -78,5 +84,4 @@ def place(
     """
     with writing(path), replaced_bytes(path) as file:
         file.write(content)
-    size = int(checkpoint.header.network["embedding_size"])
-    return ExportedFile(path, checkpoint.header.name, checkpoint.hash, size, len(content), worst_cosine, checked_s)
+    return ExportedFile(path, identity.name, identity.hash, embedding_size, len(content), worst_cosine, checked_s)

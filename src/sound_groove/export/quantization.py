@@ -12,7 +12,7 @@ With all eight, the embeddings of the model in the package had a cosine of 0.68 
 they have 0.9991 everywhere, as they have with eight in a scheme that cannot overflow (unsigned weights).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -32,13 +32,22 @@ SIXTEEN_BITS = 2**15 - 1
 ERRORS_ONLY = 3  # of onnxruntime's log levels
 
 
-def quantised(model: "onnx.ModelProto", pieces: Sequence[Samples], name: str) -> "onnx.ModelProto":
+def quantised(
+    model: "onnx.ModelProto",
+    pieces: Sequence[Samples],
+    name: str,
+    kinds: tuple[str, ...] = ("Gemm",),
+    left_out: Collection[str] = (),
+) -> "onnx.ModelProto":
     """A graph with its products over frames in 8 bits.
 
     Args:
         model: the graph, in float32.
         pieces: speech to calibrate on, each (samples,) at 16 kHz, as the encoder would give it to the model.
         name: of the graph's input.
+        kinds: of operators that are quantised. What comes out of a convolution is rounded too, as runtimes compute
+            these with 8-bit integers from end to end or not at all.
+        left_out: names of operators that are not.
 
     Returns:
         The quantised graph, in the standard's QuantizeLinear and DequantizeLinear, which runtimes fuse.
@@ -74,18 +83,18 @@ def quantised(model: "onnx.ModelProto", pieces: Sequence[Samples], name: str) ->
             file,
             Pieces(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Gemm"],
+            op_types_to_quantize=list(kinds),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_once_an_utterance(model),
+            nodes_to_exclude=[*_once_an_utterance(model), *left_out],
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
+            extra_options={"OpTypesToExcludeOutputQuantization": [kind for kind in kinds if kind != "Conv"]},
         )
         result = onnx.load(file)
     del result.metadata_props[:]
-    _only_products(result)
+    _only_products(result, kinds)
     refuse_overflow(result)
     return result
 
@@ -109,7 +118,8 @@ def largest_pair(model: "onnx.ModelProto") -> int:
 
     Kernels of AVX2, and of AVX-512 without VNNI, add two products of an unsigned and a signed byte in 16 bits, where
     what is too large is cut off (the instruction vpmaddubsw). A product of rows (N, K) with a matrix (K, C) is a sum
-    over K, and any two of its terms may be neighbours in a kernel's packing of the matrix.
+    over K, and any two of its terms may be neighbours in a kernel's packing of the matrix. A convolution is such a
+    product, of a matrix that is stored the other way round, (C, K).
     """
     from onnx import numpy_helper
 
@@ -117,9 +127,11 @@ def largest_pair(model: "onnx.ModelProto") -> int:
     whole = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     largest = 0
     for node in model.graph.node:
-        name = whole.get(node.input[1], "") if node.op_type == "Gemm" else ""
+        name = whole.get(node.input[1], "") if node.op_type in ("Gemm", "MatMul", "Conv") else ""
         if name in stored:
-            weights = np.abs(numpy_helper.to_array(stored[name]).astype(np.int64))  # (K, C)
+            weights = np.abs(numpy_helper.to_array(stored[name]).astype(np.int64))
+            weights = weights.reshape(len(weights), -1).T if node.op_type == "Conv" else weights  # (K, C)
+            weights = np.concatenate((weights, np.zeros_like(weights[:1])))  # a sum of one term has no neighbour
             two = np.sort(weights, axis=0)[-2:].sum(axis=0)  # (C,)
             largest = max(largest, LARGEST_ACTIVATION * int(two.max()))
     return largest
@@ -134,7 +146,7 @@ def _once_an_utterance(model: "onnx.ModelProto") -> list[str]:
     return names
 
 
-def _only_products(model: "onnx.ModelProto") -> None:
+def _only_products(model: "onnx.ModelProto", kinds: tuple[str, ...]) -> None:
     """Give the quantised values to the products alone.
 
     The library hands them to everybody who wants the tensor: the residual stream and the statistics of the pooling
@@ -147,5 +159,5 @@ def _only_products(model: "onnx.ModelProto") -> None:
         if node.op_type == "DequantizeLinear" and node.input[0] in whole
     }
     for node in model.graph.node:
-        if node.op_type != "Gemm":
+        if node.op_type not in kinds:
             node.input[:] = [rounded.get(name, name) for name in node.input]

@@ -77,7 +77,7 @@ def export_sherpa(model: str | Path, out: str | Path | None = None, force: bool 
     describe(proto, facts(checkpoint) | sherpa_entries(checkpoint))
     content = serialised(proto)
     worst = _checked(content, module, checkpoint)
-    return place(path, content, checkpoint, worst, CHECKED_S)
+    return place(path, content, checkpoint.identity, int(checkpoint.header.network["embedding_size"]), worst, CHECKED_S)
 
 
 def sherpa_entries(checkpoint: Checkpoint) -> dict[str, object]:
@@ -111,7 +111,7 @@ def _checked(content: bytes, module: SherpaModel, checkpoint: Checkpoint) -> flo
         of_graph.append(float((found * expected).sum(axis=1).min()))
         return found
 
-    worst = worst_cosine(checkpoint, embed, CHECKED_S, repeat=False)
-    demand(checkpoint, min(of_graph), LEAST_GRAPH_COSINE)
-    demand(checkpoint, worst, LEAST_COSINE)
+    worst = worst_cosine(checkpoint.path, embed, CHECKED_S, repeat=False)
+    demand(checkpoint.path, min(of_graph), LEAST_GRAPH_COSINE)
+    demand(checkpoint.path, worst, LEAST_COSINE)
     return worst

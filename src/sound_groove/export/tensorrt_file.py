@@ -101,9 +101,11 @@ def export_tensorrt(
     content = _build(trt, logger, graph_of(checkpoint, precision), sizes, checkpoint)
     engine = Engine(trt, logger, content, sizes)
     durations_s = tuple(duration_s for duration_s in CHECKED_S if duration_s <= sizes.longest_s)
-    worst = worst_cosine(checkpoint, engine.embed, durations_s)
-    demand(checkpoint, worst, LEAST_COSINES[precision])
-    return place(path, content, checkpoint, worst, durations_s)
+    worst = worst_cosine(checkpoint.path, engine.embed, durations_s)
+    demand(checkpoint.path, worst, LEAST_COSINES[precision])
+    return place(
+        path, content, checkpoint.identity, int(checkpoint.header.network["embedding_size"]), worst, durations_s
+    )
 
 
 def _require_gpu() -> None:

@@ -29,8 +29,9 @@ from sound_groove.audio.filterbank import (
     LOG_FLOOR,
     PREEMPHASIS,
     SIXTEEN_BIT,
+    Window,
+    frame_window,
     mel_filters,
-    povey_window,
 )
 from sound_groove.audio.level import floor_energies
 from sound_groove.audio.limits import SAMPLE_RATE
@@ -192,6 +193,8 @@ class KaldiFbank(nn.Module):
         dither: standard deviation of the Gaussian noise that is added in training mode, in 16-bit steps (Kaldi's unit).
             The noise is drawn once per sample; Kaldi draws it anew for every frame that the sample is in.
         high_frequency: upper edge of the last mel filter in Hz; the Nyquist frequency for every network of ours.
+        window: what each frame is multiplied by; Povey's for every network of ours.
+        scale: of the samples; that of 16 bits for every network of ours.
 
     >>> KaldiFbank()(torch.zeros(2, 16000)).shape
     torch.Size([2, 98, 80])
@@ -202,12 +205,21 @@ class KaldiFbank(nn.Module):
     spectrum: Tensor  # (400, 510) frame -> real parts, then imaginary parts, of the bins 1..255
     mel: Tensor  # (510, F) their squares -> mel energies
 
-    def __init__(self, num_mel_bins: int = 80, dither: float = 0.0, high_frequency: float = SAMPLE_RATE / 2) -> None:
+    def __init__(
+        self,
+        num_mel_bins: int = 80,
+        dither: float = 0.0,
+        high_frequency: float = SAMPLE_RATE / 2,
+        window: Window = "povey",
+        scale: float = SIXTEEN_BIT,
+    ) -> None:
         super().__init__()
         self.num_mel_bins = num_mel_bins
         self.dither = dither
-        self.register_buffer("window", torch.from_numpy(povey_window()).float(), persistent=False)
-        self.register_buffer("spectrum", _spectrum_matrix().float(), persistent=False)
+        self.scale = scale
+        self.ends_at_zero = window == "povey"
+        self.register_buffer("window", torch.from_numpy(frame_window(window)).float(), persistent=False)
+        self.register_buffer("spectrum", _spectrum_matrix(window).float(), persistent=False)
         self.register_buffer("mel", _mel_matrix(num_mel_bins, high_frequency).float(), persistent=False)
 
     def forward(self, waveforms: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -234,12 +246,12 @@ class KaldiFbank(nn.Module):
                 "repeat it until it is long enough",
             )
         with torch.autocast(device_type=waveforms.device.type, enabled=False):
-            scaled = waveforms.float() * SIXTEEN_BIT
+            scaled = waveforms.float() * self.scale
             if self.training and self.dither > 0.0:
                 if noise is None:
                     raise UsageError("dither in training mode is made of noise: pass KaldiFbank.forward normal draws")
                 scaled = scaled + self.dither * noise
-            if not self.training:
+            if not (self.training and self.ends_at_zero):
                 return self._by_matrix(scaled)
             parts = torch.split(scaled, _AT_ONCE if scaled.device.type == "cpu" else len(scaled))
             return torch.cat([self._by_fft(part) for part in parts])
@@ -304,8 +316,8 @@ def _exact_matmul(a: Tensor, b: Tensor) -> Tensor:
     return (a.double() @ b.double()).float()
 
 
-def _spectrum_matrix() -> Tensor:
-    """(400, 510) float64: Povey's window and the DFT bins 1..255.
+def _spectrum_matrix(window: Window) -> Tensor:
+    """(400, 510) float64: the window and the DFT bins 1..255.
 
     Bin 0 (below 20 Hz) and the Nyquist bin have no weight in any mel filter.
     """
@@ -313,7 +325,7 @@ def _spectrum_matrix() -> Tensor:
     k = torch.arange(1, FFT_SIZE // 2, dtype=torch.float64)
     phase = (2.0 * math.pi / FFT_SIZE) * torch.outer(n, k)
     transform = torch.cat((phase.cos(), -phase.sin()), dim=1)  # (400, 510)
-    return torch.from_numpy(povey_window()).unsqueeze(1) * transform
+    return torch.from_numpy(frame_window(window)).unsqueeze(1) * transform
 
 
 def _mel_matrix(num_mel_bins: int, high_frequency: float) -> Tensor:
