@@ -211,9 +211,9 @@ class Judge:
         """Log-likelihood ratio, probability and threshold of a score; all None without a score map."""
         if self.score_map is None:
             return None, None, None
-        scale, offset = (float(value) for value in self.score_map.line(measures))
-        llr = float(self.score_map.on_line(score, scale, offset))
-        return llr, probability(llr, self.prior), self.score_map.score_of(-logit(self.prior), scale, offset)
+        line = self.score_map.line(measures)
+        llr = float(self.score_map.on_line(score, line))
+        return llr, probability(llr, self.prior), self.score_map.score_of(-logit(self.prior), line)
 
     def doubts(self, measures: Mapping[str, Scores]) -> tuple[QualityWarning, ...]:
         """Why the probability of a trial with these measures, one each, is not to be relied on."""

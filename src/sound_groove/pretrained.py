@@ -12,8 +12,8 @@ from pathlib import Path
 PRETRAINED = "pretrained"
 # Of the files in the package, by which they are known, whatever a file says of itself: SHA-256 (`sha256sum`).
 CONTENTS = {
-    "pretrained.onnx": "474f466610813336214cca3c18b3d48a6f268d73b2215d583b7c5aa8a7a7de0a",
-    "pretrained.safetensors": "3c86acdacf49a543a1d210723c46cc7a4de2748bae67af0cce80f4f2c09ef39d",
+    "pretrained.onnx": "4d861b438fec2b88cad86193bc3fcbc8963d1f80eaee3d5373136de4655a4af7",
+    "pretrained.safetensors": "94e4187df0d1a535b536256400fa3dd58b5900968f965ff7edbbf8b6bd24328b",
 }
 UNLISTED = f"unlisted {PRETRAINED}"  # the name of a file that says that it is this model, and is none of these
 WEIGHTS = Path(__file__).parent / "weights"

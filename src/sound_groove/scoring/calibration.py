@@ -12,8 +12,8 @@ alone; here the slope moves too, since it is what shrinks).
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +41,7 @@ class Term:
         offset: what one unit of it adds to the offset.
         low: the least value that the map was fitted on; lower ones count as this.
         high: the highest.
+        rise: what one unit of it adds to the rise.
     """
 
     measure: str
@@ -48,19 +49,34 @@ class Term:
     offset: float
     low: float
     high: float
+    rise: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse a measure that is not known, and a range that is none."""
         if self.measure not in MEASURES:
             raise MetricError(f"there is no measure '{self.measure}'; {nearest(self.measure, list(MEASURES))}")
-        numbers = (self.slope, self.offset, self.low, self.high)
+        numbers = (self.slope, self.offset, self.low, self.high, self.rise)
         if not all(map(math.isfinite, numbers)) or self.low > self.high:
             raise MetricError(f"a term needs finite numbers and a range from low to high; {numbers} were given")
 
 
+class Line(NamedTuple):
+    """What a map makes of the scores of trials with certain measures.
+
+    Attributes:
+        scale: of the score, at least 0.
+        offset: the llr of a score of 0.
+        rise: of the square of the score above `ScoreMap.rises_from`, at least 0.
+    """
+
+    scale: Scores
+    offset: Scores
+    rise: Scores
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreMap:
-    """llr = (scale + terms' slopes) x score + (offset + terms' offsets), and above a score its square, within bounds.
+    """llr = scale x score + offset + rise x max(0, score - rises_from)^2, all three bent by terms, within bounds.
 
     Attributes:
         scale: of the score, where all measures are 0.
@@ -73,7 +89,7 @@ class ScoreMap:
             training was fitted on the speakers that chose the checkpoint.
         speakers: digests of the speakers that it was fitted on.
         figures: what it reaches on speakers that it was not fitted on, such as `cllr`.
-        rise: what the square of the score above `rises_from` is multiplied by and added, at least 0.
+        rise: what the square of the score above `rises_from` is multiplied by, where all measures are 0.
         rises_from: the score from which on it is added.
         reference: mean of the embeddings (D,) that the map was fitted on, collections weighing the same; the measure
             `closeness` is taken by it. Empty where the map has no such term.
@@ -99,7 +115,7 @@ class ScoreMap:
             )
         if self.bounds is not None and not -math.inf < self.bounds[0] < 0 < self.bounds[1] < math.inf:
             raise MetricError(f"the bounds of a score map lie below and above 0; {self.bounds} were given")
-        if not (0 <= self.rise < math.inf and math.isfinite(self.rises_from)):
+        if not (0 <= self._least("rise") < math.inf and math.isfinite(self.rises_from)):
             given = f"{self.rise} from {self.rises_from} on was given"
             raise MetricError(f"a score map rises by a finite number of at least 0 from some score on; {given}")
         if (least := self.least_scale) < 0:
@@ -114,8 +130,14 @@ class ScoreMap:
     @property
     def least_scale(self) -> float:
         """The scale where the measures make it smallest."""
-        least = self.scale + sum(min(term.slope * term.low, term.slope * term.high) for term in self.terms)
-        return 0.0 if -1e-9 * abs(self.scale) < least < 0 else least  # rounding
+        return self._least("scale")
+
+    def _least(self, part: Literal["scale", "rise"]) -> float:
+        """Of the scale or of the rise, where the measures make it smallest."""
+        start, name = (self.scale, "slope") if part == "scale" else (self.rise, "rise")
+        bends = [(getattr(term, name), term) for term in self.terms]
+        least = start + sum(min(bend * term.low, bend * term.high) for bend, term in bends)
+        return 0.0 if -1e-9 * abs(start) < least < 0 else least  # rounding
 
     def closeness(self, embeddings: ArrayLike) -> Scores:
         """How near embeddings (..., D) of unit length are to what the map was fitted on; NaN without `reference`.
@@ -137,8 +159,8 @@ class ScoreMap:
             )
         return np.asarray(values @ np.array(self.reference))
 
-    def line(self, measures: Measures | None = None) -> tuple[Scores, Scores]:
-        """Scale and offset for trials with these measures, each in their shape.
+    def line(self, measures: Measures | None = None) -> Line:
+        """What holds for trials with these measures, each in their shape.
 
         Args:
             measures: by name, of each trial; see `trial_measures`. Values beyond a term's range count as its end, and
@@ -147,7 +169,7 @@ class ScoreMap:
         Raises:
             MetricError: a measure that a term needs is not given, or not a number.
         """
-        scale, offset = np.asarray(self.scale, dtype=np.float64), np.asarray(self.offset, dtype=np.float64)
+        scale, offset, rise = (np.asarray(value, dtype=np.float64) for value in (self.scale, self.offset, self.rise))
         for term in self.terms:
             if measures is None or term.measure not in measures:
                 raise MetricError(f"this score map needs the measure '{term.measure}' of the recordings")
@@ -157,7 +179,8 @@ class ScoreMap:
             elif np.isnan(values).any():
                 raise MetricError(f"the measure '{term.measure}' is not a number")
             scale, offset = scale + term.slope * values, offset + term.offset * values
-        return np.maximum(scale, 0.0), offset  # rounding may leave -1e-17
+            rise = rise + term.rise * values
+        return Line(np.maximum(scale, 0.0), offset, np.maximum(rise, 0.0))  # rounding may leave -1e-17
 
     def llr(self, scores: ArrayLike, measures: Measures | None = None) -> Scores:
         """Log-likelihood ratios (natural logarithm) of scores, in their shape.
@@ -171,30 +194,33 @@ class ScoreMap:
         >>> ScoreMap(10.0, -3.0, "", (Term("speech", 2.0, -1.0, 0.0, 2.0),)).llr(0.5, {"speech": 1.0}).tolist()
         2.0
         """
-        return self.on_line(scores, *self.line(measures))
+        return self.on_line(scores, self.line(measures))
 
-    def on_line(self, scores: ArrayLike, scale: ArrayLike, offset: ArrayLike) -> Scores:
-        """Log-likelihood ratios of scores on lines that `line` gave, with the rise and within the bounds.
+    def on_line(self, scores: ArrayLike, line: Line) -> Scores:
+        """Log-likelihood ratios of scores on lines that `line` gave, within the bounds.
 
-        >>> ScoreMap(10.0, -3.0, "", bounds=(-2.0, 4.0)).on_line([0.0, 0.35, 0.8], 10.0, -3.0).tolist()
+        >>> bounded = ScoreMap(10.0, -3.0, "", bounds=(-2.0, 4.0))
+        >>> bounded.on_line([0.0, 0.35, 0.8], bounded.line()).tolist()
         [-2.0, 0.5, 4.0]
-        >>> ScoreMap(10.0, -3.0, "", rise=100.0, rises_from=0.3).on_line([0.2, 0.5], 10.0, -3.0).tolist()
+        >>> rising = ScoreMap(10.0, -3.0, "", rise=100.0, rises_from=0.3)
+        >>> rising.on_line([0.2, 0.5], rising.line()).tolist()
         [-1.0, 6.0]
         """
         values = np.asarray(scores, dtype=np.float64)
-        llrs = scale * values + offset + self.rise * np.maximum(values - self.rises_from, 0.0) ** 2
+        llrs = line.scale * values + line.offset + line.rise * np.maximum(values - self.rises_from, 0.0) ** 2
         return llrs if self.bounds is None else np.clip(llrs, *self.bounds)
 
-    def score_of(self, llr: float, scale: float, offset: float) -> float | None:
-        """The score that has an llr on one of its lines; None where no score has, or all have.
+    def score_of(self, llr: float, line: Line) -> float | None:
+        """The score that has an llr on a line of one trial; None where no score has, or all have.
 
         A flat line says that the scores tell nothing.
         """
         if self.bounds is not None and not self.bounds[0] < llr <= self.bounds[1]:
             return None
+        scale, offset, rise = (float(value) for value in line)
         above = llr - (scale * self.rises_from + offset)
-        if self.rise > 0 and above > 0:
-            return self.rises_from + (math.sqrt(scale**2 + 4 * self.rise * above) - scale) / (2 * self.rise)
+        if rise > 0 and above > 0:
+            return self.rises_from + (math.sqrt(scale**2 + 4 * rise * above) - scale) / (2 * rise)
         return (llr - offset) / scale if scale > 0 else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -310,8 +336,8 @@ def fit_score_map(
         measures: by name, (trials,) each; see `trial_measures`. Those that are all alike say nothing and are left out.
         groups: (trials,) a number for each trial: the collection that it is of. Collections weigh the same, however
             many trials they have, each class within them to its prior share; each needs trials of both kinds.
-        rises: let the map rise with the square of the score, from the mean score of different speakers on. Where it
-            would fall by it, it stays straight.
+        rises: let the map rise with the square of the score, from where the straight line has even chances at the mean
+            of the measures, and let these bend the rise. Where it would fall by it, it stays straight.
 
     Raises:
         MetricError: see `scoring.metrics.check_trials`; or infinite scores or measures, or a prior out of range.
@@ -329,12 +355,13 @@ def fit_score_map(
     straight = _fitted_map(checked, columns, problem, fitted_on)
     if not rises or straight.scale == straight.offset == 0:
         return straight
-    start = float(np.average(checked[~same], weights=weights[~same]))
+    middle = straight.line({name: np.asarray(values.mean()) for name, values in columns.items()})
+    start = float(-middle.offset / middle.scale) if middle.scale > 0 else math.inf
     squares = np.maximum(checked - start, 0.0) ** 2
-    if _spread(squares) == 0:
+    if not math.isfinite(start) or _spread(squares) == 0:
         return straight
     risen = _fitted_map(checked, columns, problem, fitted_on, (start, squares))
-    return risen if risen.rise > 0 else straight
+    return risen if risen.rise != 0 else straight
 
 
 def _fitted_map(
@@ -354,16 +381,25 @@ def _fitted_map(
         squares: from which score on their squares are taken, and the squares; None = the map is straight.
     """
     bending = list(columns)  # the measures that move the slope
+    rising = [] if squares is None else list(columns)  # and those that move the rise
     while True:
-        fitted = _fitted_line(scores, columns, bending, problem, None if squares is None else squares[1])
+        fitted = _fitted_line(scores, columns, bending, problem, None if squares is None else squares[1], rising)
         terms = tuple(Term(name, *fitted.terms[name], *_range(values)) for name, values in columns.items())
-        lowest = {term.measure: min(term.slope * term.low, term.slope * term.high) for term in terms}
-        if fitted.scale + sum(lowest.values()) > 0:
-            rise = {} if squares is None else {"rise": max(fitted.rise, 0.0), "rises_from": squares[0]}
-            return ScoreMap(fitted.scale, fitted.offset, fitted_on, terms, **rise)
-        if not bending:
-            return ScoreMap(0.0, 0.0, fitted_on)
-        bending.remove(max(bending, key=lambda name: abs(fitted.terms[name][0]) * np.ptp(_range(columns[name]))))
+        terms = tuple(replace(term, rise=fitted.rises.get(term.measure, 0.0)) for term in terms)
+        slopes = {term.measure: min(term.slope * term.low, term.slope * term.high) for term in terms}
+        rises = {term.measure: min(term.rise * term.low, term.rise * term.high) for term in terms}
+        if fitted.scale + sum(slopes.values()) <= 0:
+            if not bending:
+                return ScoreMap(0.0, 0.0, fitted_on)
+            bending.remove(max(bending, key=lambda name: abs(fitted.terms[name][0]) * np.ptp(_range(columns[name]))))
+        elif squares is None:
+            return ScoreMap(fitted.scale, fitted.offset, fitted_on, terms)
+        elif fitted.rise + sum(rises.values()) >= 0:
+            return ScoreMap(fitted.scale, fitted.offset, fitted_on, terms, rise=fitted.rise, rises_from=squares[0])
+        elif rising:
+            rising.remove(max(rising, key=lambda name: abs(fitted.rises[name]) * np.ptp(_range(columns[name]))))
+        else:
+            squares = None
 
 
 def _weights(same: Labels, prior: float, groups: ArrayLike | None) -> Scores:
@@ -377,13 +413,14 @@ def _weights(same: Labels, prior: float, groups: ArrayLike | None) -> Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """A fitted line in the scores' own units, its rise, and what a unit of each measure adds to the line."""
+class _Fitted:
+    """A fitted line in the scores' own units, its rise, and what a unit of each measure adds to the three."""
 
     scale: float
     offset: float
     terms: dict[str, tuple[float, float]]
     rise: float
+    rises: dict[str, float]
 
 
 def _fitted_line(
@@ -391,30 +428,39 @@ def _fitted_line(
     columns: Mapping[str, Scores],
     bending: list[str],
     problem: tuple[Scores, Scores, float],
-    squares: Scores | None = None,
-) -> _Line:
+    squares: Scores | None,
+    rising: list[str],
+) -> _Fitted:
     """Fit on standardised columns, which keeps Newton's steps well conditioned, and translate back.
 
-    With x = (s - s0)/u and z = (m - m0)/v, the fitted p x + sum(q x z + r z) + t is linear in s, m and s m.
+    With x = (s - s0)/u, z = (m - m0)/v and h = squares/w, the fitted p x + sum(q x z + r z) + (g + sum(k z)) h + t is
+    linear in s, m and s m, and in the squares and their products with m.
     """
     labels, weights, shift = problem
     s0, u = float(scores.mean()), _spread(scores)
     x = (scores - s0) / u
     z = {name: (values - values.mean()) / _spread(values) for name, values in columns.items()}
-    rising = [] if squares is None else [squares / _spread(squares)]
-    design = np.column_stack([x, *(x * z[name] for name in bending), *z.values(), *rising, np.ones_like(x)])
-    found = _newton(design, labels, weights, shift).tolist()
-    p, t = found[0], found[-1]
-    q = dict.fromkeys(columns, 0.0) | dict(zip(bending, found[1 : 1 + len(bending)], strict=True))
-    r = dict(zip(columns, found[1 + len(bending) : 1 + len(bending) + len(columns)], strict=True))
-    rise = 0.0 if squares is None else found[-2] / _spread(squares)
-    scale, offset, terms = p / u, t - p * s0 / u, {}
+    w = 1.0 if squares is None else _spread(squares)
+    h = [] if squares is None else [squares / w]
+    design = np.column_stack(
+        [x, *(x * z[name] for name in bending), *z.values(), *h, *(h[0] * z[name] for name in rising), np.ones_like(x)]
+    )
+    found = iter(_newton(design, labels, weights, shift).tolist())
+    p = next(found)
+    q = dict.fromkeys(columns, 0.0) | {name: next(found) for name in bending}
+    r = {name: next(found) for name in columns}
+    g = next(found) if h else 0.0
+    k = {name: next(found) for name in rising}
+    t = next(found)
+    scale, offset, rise, terms, rises = p / u, t - p * s0 / u, g / w, {}, {}
     for name, values in columns.items():
         m0, v = float(values.mean()), _spread(values)
         terms[name] = (q[name] / (u * v), r[name] / v - q[name] * s0 / (u * v))
+        rises[name] = k.get(name, 0.0) / (w * v)
         scale -= terms[name][0] * m0
         offset -= terms[name][1] * m0
-    return _Line(scale, offset, terms, rise)
+        rise -= rises[name] * m0
+    return _Fitted(scale, offset, terms, rise, rises)
 
 
 def _checked_measure(name: str, values: ArrayLike, scores: Scores) -> Scores:

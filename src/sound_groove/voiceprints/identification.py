@@ -22,7 +22,7 @@ from sound_groove.comparison import DEFAULT_PRIOR, DEFAULT_RULE, Judge
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import OtherModelError, UsageError
-from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.scoring.calibration import Line, ScoreMap
 from sound_groove.scoring.cosine import in_steps
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.scoring.measures import side_of, trial_measures
@@ -184,8 +184,8 @@ def _weighed(
 ) -> Identification:
     """The answer with its probabilities and its verdict; `drawn` gives speakers who stand for all."""
     scores, measures = _scores(near), _measures(near, heard, score_map)
-    scale, offset = (np.broadcast_to(values, scores.shape) for values in score_map.line(measures))
-    llrs = score_map.on_line(scores, scale, offset)
+    line = Line(*(np.broadcast_to(values, scores.shape) for values in score_map.line(measures)))
+    llrs = score_map.on_line(scores, line)
     best = int(llrs.argmax())
     cohort, rest_llr = None, math.inf
     if unweighed.enrolled > len(near):
@@ -193,7 +193,7 @@ def _weighed(
         cohort = score_map.llr(_scores(others), _measures(others, heard, score_map))
         # Nobody beyond the last has a higher cosine, whatever the coherence, nor, we take it, a line that makes more of
         # it than any of these lines.
-        rest_llr = float(score_map.on_line(max(near[-1].score, 0.0), scale, offset).max())
+        rest_llr = float(score_map.on_line(max(near[-1].score, 0.0), line).max())
     told = answer(llrs, unweighed.enrolled, unweighed.prior, rule, cohort, rest_llr)
     candidates = _shown(near, scores, top, llrs, told)
     verdict = told.verdict if heard.allows_verdict else "inconclusive"
@@ -205,7 +205,7 @@ def _weighed(
         nobody=told.nobody,
         cohort_llr=told.cohort_llr,
         limit=told.limit,
-        threshold=score_map.score_of(told.limit, float(scale[best]), float(offset[best])),
+        threshold=score_map.score_of(told.limit, Line(*(values[best] for values in line))),
     )
 
 
