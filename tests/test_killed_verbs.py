@@ -25,7 +25,7 @@ pytestmark = [
 
 def export(model: Path, out: Path) -> None:
     out.mkdir(exist_ok=True)
-    place(out / "small.onnx", model.read_bytes(), load_checkpoint(model), 1.0, (2.0,))
+    place(out / "small.onnx", model.read_bytes(), load_checkpoint(model).identity, 12, 1.0, (2.0,))
 
 
 def calibrate(model: Path, out: Path) -> None:

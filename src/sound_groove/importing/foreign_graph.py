@@ -120,7 +120,7 @@ class ForeignGraph:
                     [self._file.output],
                     {name: one[batch].numpy() for name, one in zip(names, given, strict=True)},
                 )[0]
-                for batch in places.split(rows)
+                for batch in torch.split(places, rows)
             ]
         except Exception as error:  # the library has errors of many kinds, none of them exported
             raise CheckpointError(f"{self._name}: fails on speech: {complaint(error)}") from None

@@ -208,7 +208,7 @@ class ScoreMap:
         """
         values = np.asarray(scores, dtype=np.float64)
         llrs = line.scale * values + line.offset + line.rise * np.maximum(values - self.rises_from, 0.0) ** 2
-        return llrs if self.bounds is None else np.clip(llrs, *self.bounds)
+        return np.asarray(llrs if self.bounds is None else np.clip(llrs, *self.bounds), dtype=np.float64)
 
     def score_of(self, llr: float, line: Line) -> float | None:
         """The score that has an llr on a line of one trial; None where no score has, or all have.

@@ -6,7 +6,7 @@ ever.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from threading import Lock
@@ -175,7 +175,7 @@ class MemoryGallery:
             self._follow()
 
     def _neighbours(self, keys: Sequence[str], scores: Scores) -> list[Neighbour]:
-        centroids = [] if self._index is None else self._index.embeddings(keys)
+        centroids: Iterable[Embeddings] = () if self._index is None else self._index.embeddings(keys)
         found = zip(keys, scores.tolist(), centroids, strict=True)
         return [Neighbour(self._entries[key], score, centroid) for key, score, centroid in found]
 
