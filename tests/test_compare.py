@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 import sound_groove.audio.listening as listening
 from broken_audio import write_broken_files
-from sound_groove.audio.listening import AudioFacts
 from sound_groove.audio.quality import Quality
 from sound_groove.audio.voices import Voice
 from sound_groove.cli import main

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from sound_groove.audio.filterbank import SIXTEEN_BIT
 from sound_groove.corpora.manifest import Utterance, read_manifest
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import ConfigurationError, TrainingError
@@ -63,7 +64,10 @@ def voices(path: Path, *folders: Path, size: int = 16) -> Path:
 
 
 def write_model(path: Path, shape: list[Any], weights: NDArray[np.float32], inputs: int = 1) -> Path:
-    """A model that multiplies the mean over time of the absolute input with weights: (B, T, 80), or (B, samples)."""
+    """A model that multiplies the mean over time of the absolute input with weights: (B, T, 80), or (B, samples).
+
+    By its metadata it takes features as 3D-Speaker's models do.
+    """
     nodes = [helper.make_node("Abs", ["x"], ["size"])]
     if len(shape) == 2:  # two numbers of a waveform, its mean level and its mean power
         nodes += [
@@ -83,7 +87,10 @@ def write_model(path: Path, shape: list[Any], weights: NDArray[np.float32], inpu
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["B", weights.shape[1]])],
         [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1]), "one")],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    if len(shape) > 2:
+        helper.set_model_props(model, {"framework": "3d-speaker"})
+    onnx.save(model, path)
     return path
 
 
@@ -221,7 +228,7 @@ def broken(write: Callable[[Path], object], name: str = "t.npz") -> Callable[[Pa
         ),
         (broken(lambda path: path.write_bytes(b"nonsense"), "t.onnx"), "cannot be opened as an ONNX model"),
         (broken(lambda path: write_model(path, ["B", 3, 80], WEIGHTS), "t.onnx"), r"filterbanks \(B, T, F\)"),
-        (broken(lambda path: write_model(path, ["B", "T", 80], WEIGHTS, inputs=2), "t.onnx"), "takes one input"),
+        (broken(lambda path: write_model(path, ["B", "T", 80], WEIGHTS, inputs=2), "t.onnx"), "takes more than"),
         (broken(lambda path: write_model(path, ["B", "T", 80], 0 * WEIGHTS), "t.onnx"), "no usable embedding of noise"),
     ],
 )
@@ -243,7 +250,7 @@ def test_a_model_is_asked_about_the_whole_clean_utterance(tmp_path: Path, prepar
     ):
         samples = read_crop(one, sum(one.samples), 0.0)
         samples = np.tile(samples, -(-31920 // len(samples)))  # shorter than the frames of 2 s: repeated
-        features = remove_mean(KaldiFbank()(torch.from_numpy(samples)[None]))[0].numpy()
+        features = remove_mean(KaldiFbank()(torch.from_numpy(samples / SIXTEEN_BIT)[None]))[0].numpy()
         expected = np.abs(features).mean(axis=0) @ WEIGHTS
         assert np.allclose(features_found, expected / np.linalg.norm(expected), atol=1e-4)
         expected = np.array([np.abs(samples).mean(), (samples**2).mean()]) @ WEIGHTS[:2]

@@ -32,7 +32,13 @@ TINY_COSINE = 0.99  # for int8: a network of 64 channels after five batches has 
 @costs("slow")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("precision")
-    recipe = tiny_recipe(prepare_corpus(folder), training__epochs=1, network__channels=64, description="voices")
+    recipe = tiny_recipe(
+        prepare_corpus(folder),
+        training__epochs=1,
+        network__channels=64,
+        network__options={"scale": 8},
+        description="voices",
+    )
     return train(recipe, folder / "run").folder
 
 

@@ -149,16 +149,15 @@ def test_a_map_takes_the_closeness_of_embeddings_by_its_reference() -> None:
 
 
 def test_measures_bend_the_rise() -> None:
-    pairs = drawn(4)
-    spread = np.where(pairs.labels, 1.0 + pairs.measures["snr"], 1.0)  # targets spread more where snr is high
-    scores = np.where(pairs.labels, 1.0, 0.0) + (pairs.scores - pairs.scores.mean()) * spread * 0.3
-    found = fit_score_map(scores, pairs.labels, "", measures={"snr": pairs.measures["snr"]}, rises=True)
+    rng = np.random.default_rng(0)
+    labels, snr = np.arange(6 * EACH) % 2 == 0, rng.uniform(0.5, 3.0, 6 * EACH)
+    scores = np.where(labels, rng.normal(0.5, 0.2 + 0.1 * snr), rng.normal(0.0, 0.2, len(snr)))
+    found = fit_score_map(scores, labels, "", measures={"snr": snr}, rises=True)
     (term,) = found.terms
-    assert term.rise != 0
+    assert term.rise > 0  # the higher snr is, the more the scores of one speaker spread
     low, high = (found.line({"snr": value}) for value in (term.low, term.high))
-    assert min(float(low.rise), float(high.rise)) >= 0 and found.rise + term.rise * term.high == pytest.approx(
-        high.rise
-    )
+    assert float(high.rise) > float(low.rise) >= 0
+    assert found.rise + term.rise * term.high == pytest.approx(float(high.rise))
     assert ScoreMap.restored(found.as_dict()) == found
     with pytest.raises(MetricError, match="rises by a finite number of at least 0"):
         ScoreMap(10.0, 0.0, "", (Term("snr", 0.0, 0.0, 0.0, 2.0, rise=-1.0),), rise=1.0)

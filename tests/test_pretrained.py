@@ -44,18 +44,22 @@ def test_both_files_are_one_model(encoder: SpeakerEncoder) -> None:
 def test_it_is_calibrated_on_speakers_that_it_was_not_trained_on(encoder: SpeakerEncoder) -> None:
     score_map = encoder.score_map
     assert score_map is not None and score_map.calibrated and score_map.scale > 0
-    assert {term.measure for term in score_map.terms} == {"speech", "snr"}
-    assert len(score_map.speakers) >= 40 and not set(score_map.speakers) & encoder.trained_speakers
+    assert {term.measure for term in score_map.terms} == {"speech", "snr", "norm", "closeness"}
+    assert score_map.collections == 12 and len(score_map.reference) == encoder.embedding_size
+    assert len(score_map.speakers) >= 250 and not set(score_map.speakers) & encoder.trained_speakers
 
 
 def test_the_example_clips_get_the_right_verdicts(encoder: SpeakerEncoder) -> None:
     assert len({voice_of(clip) for clip in clips()}) >= 3
     pairs = [(a, b) for index, a in enumerate(clips()) for b in clips()[index + 1 :]]
     answers = {(a.name, b.name): compare(a, b, encoder) for a, b in pairs}
+    undecided = [pair for pair, answer in answers.items() if answer.verdict == "inconclusive"]
     for a, b in pairs:
         answer = answers[a.name, b.name]
-        assert answer.verdict == ("same" if voice_of(a) == voice_of(b) else "different"), (a.name, b.name, answer)
+        wanted = {"same"} if voice_of(a) == voice_of(b) else {"different", "inconclusive"}
+        assert answer.verdict in wanted, (a.name, b.name, answer)
         assert answer.model.hash == encoder.identity.hash and not answer.warnings
+    assert len(undecided) <= len(pairs) // 5, undecided
 
 
 def test_it_is_what_is_used_when_no_model_is_named(

@@ -7,7 +7,7 @@ ever.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import nsmallest
 from threading import Lock
 from typing import Protocol, TypeGuard
@@ -37,7 +37,7 @@ class Neighbour:
 
     speaker: SpeakerEntry
     score: float
-    centroid: Embeddings | None = None
+    centroid: Embeddings | None = field(default=None, compare=False)
 
     @property
     def mean(self) -> Embeddings | None:
