@@ -123,6 +123,7 @@ WRITERS = {
     "cli/__init__.py": "flushes stdout, and gives it up when the reader is gone",
     "service/logs.py": "writes JSON, escaped",
     "encoder/onnx_trial.py": "writes JSON in ASCII to the process that started it",
+    "importing/foreign_tensors.py": "says to the process that started it why it refuses a file",
     "voiceprints/store/sqlite.py": "writes zeros into the file that it reserves",
 }
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
