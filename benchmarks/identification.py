@@ -63,10 +63,10 @@ class Voices:
 
     Attributes:
         means: (E, D) of the enrolled embeddings, whose inner product with another is the mean cosine.
-        enrolment: `speech_s` and `snr_db` (E,) of them.
+        enrolment: `speech_s`, `snr_db` and `embedding_norm` (E,) of them.
         collections: (E,) where each is from.
         tests: (T, D).
-        test: `speech_s` and `snr_db` (T,).
+        test: `speech_s`, `snr_db` and `embedding_norm` (T,).
         speakers: (T,) which of the enrolled it is.
         conditions: (T,) indices of CONDITIONS.
     """
@@ -79,13 +79,18 @@ class Voices:
     speakers: NDArray[np.int64]
     conditions: NDArray[np.int64]
 
-    def measures(self, other: "Voices | None" = None) -> dict[str, Scores]:
-        """Of each test with each of the enrolled (T, E), or of another's enrolled."""
-        sides = self.enrolment if other is None else other.enrolment
-        return trial_measures(
-            {name: values[:, None] for name, values in self.test.items()},
-            {name: values[None, :] for name, values in sides.items()},
+    def measures(self, other: "Voices | None" = None, score_map: ScoreMap | None = None) -> dict[str, Scores]:
+        """Of each test with each of the enrolled (T, E), or of another's enrolled; those that are known of all."""
+        enrolled = self if other is None else other
+        sides = [dict(self.test), dict(enrolled.enrolment)]
+        for side, embeddings in zip(sides, (self.tests, enrolled.means), strict=True):
+            if score_map is not None:
+                side["closeness"] = score_map.closeness(embeddings)
+        found = trial_measures(
+            {name: values[:, None] for name, values in sides[0].items()},
+            {name: values[None, :] for name, values in sides[1].items()},
         )
+        return {name: values for name, values in found.items() if np.isfinite(values).all()}
 
 
 def main() -> None:
@@ -151,6 +156,7 @@ def voices_of(pieces: Sequence[Piece], versions: Versions, whole: int) -> Voices
     means: list[Embeddings] = []
     speech_s: list[float] = []
     snr_db: list[float] = []
+    norms: list[float] = []
     collections: list[str] = []
     tested: dict[int, int] = {}
     for indices in own.values():
@@ -163,6 +169,7 @@ def voices_of(pieces: Sequence[Piece], versions: Versions, whole: int) -> Voices
         means.append(versions.embeddings[rows].mean(axis=0))
         speech_s.append(versions.speech_s[rows].sum())
         snr_db.append(versions.snr_db[rows].mean())
+        norms.append(versions.norms[rows].mean())
         collections.append(pieces[indices[0]].collection)
     cut = np.array([condition.duration_s is not None for condition in CONDITIONS])
     kept = [
@@ -172,10 +179,14 @@ def voices_of(pieces: Sequence[Piece], versions: Versions, whole: int) -> Voices
     ]
     return Voices(
         np.array(means),
-        {"speech_s": np.array(speech_s), "snr_db": np.array(snr_db)},
+        {"speech_s": np.array(speech_s), "snr_db": np.array(snr_db), "embedding_norm": np.array(norms)},
         np.array(collections),
         versions.embeddings[kept],
-        {"speech_s": versions.speech_s[kept], "snr_db": versions.snr_db[kept]},
+        {
+            "speech_s": versions.speech_s[kept],
+            "snr_db": versions.snr_db[kept],
+            "embedding_norm": versions.norms[kept],
+        },
         np.array([tested[index] for index in versions.pieces[kept].tolist()]),
         versions.conditions[kept],
     )
@@ -184,7 +195,9 @@ def voices_of(pieces: Sequence[Piece], versions: Versions, whole: int) -> Voices
 def llrs_of(score_map: ScoreMap, voices: Voices, other: Voices | None = None) -> Scores:
     """Of each test with each of the enrolled (T, E), or with another's enrolled."""
     means = voices.means if other is None else other.means
-    return score_map.llr(voices.tests.astype(np.float64) @ means.astype(np.float64).T, voices.measures(other))
+    return score_map.llr(
+        voices.tests.astype(np.float64) @ means.astype(np.float64).T, voices.measures(other, score_map)
+    )
 
 
 def as_normalised(calibration: Voices, voices: Voices, cohort: Voices, unseen: bool) -> Scores:

@@ -19,6 +19,7 @@ from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.evaluation.versions import Condition, make_versions
 from sound_groove.files import replaced_bytes
+from sound_groove.scoring.measures import number_or_nan
 from sound_groove.types import Embeddings, Samples, Scores
 
 TALKERS = 6  # recordings that are kept for babble
@@ -35,6 +36,7 @@ class Versions:
         embeddings: (V, D).
         speech_s: (V,) seconds of speech.
         snr_db: (V,) signal-to-noise ratios.
+        norms: (V,) of the embeddings before they were brought to unit length; NaN where the model does not tell.
     """
 
     pieces: NDArray[np.int64]
@@ -42,6 +44,7 @@ class Versions:
     embeddings: Embeddings
     speech_s: Scores
     snr_db: Scores
+    norms: Scores
 
 
 def embedded(encoder: SpeakerEncoder, pieces: Sequence[Piece], wanted: Sequence[Condition], path: Path) -> Versions:
@@ -90,4 +93,5 @@ def _embed(encoder: SpeakerEncoder, pieces: Sequence[Piece], wanted: Sequence[Co
         np.array([one.embedding for one in heard]),
         np.array([one.facts.speech_s for one in heard]),
         np.array([one.facts.snr_db for one in heard]),
+        np.array([number_or_nan(one.facts.embedding_norm) for one in heard]),
     )

@@ -30,9 +30,10 @@ from sound_groove.encoder.listener import Listener
 from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
 from sound_groove.files import replaced_bytes
 from sound_groove.provenance import machine
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.cosine import score_trials
 from sound_groove.scoring.decision import DecisionRule
-from sound_groove.scoring.measures import trial_measures
+from sound_groove.scoring.measures import number_or_nan, trial_measures
 from sound_groove.scoring.metrics import eer
 from sound_groove.synthesis.treated_pauses import TREATMENTS, treated
 from sound_groove.types import Embeddings, Scores
@@ -42,11 +43,13 @@ AT_ONCE = 32
 
 
 class Heard(NamedTuple):
-    """Recordings in one treatment: embeddings (N, D), and the seconds of speech and signal-to-noise ratio of each."""
+    """Recordings in one treatment: embeddings (N, D), and of each the seconds of speech, the signal-to-noise ratio and
+    the norm of its embedding before it was brought to unit length, NaN where the model does not tell."""
 
     embeddings: Embeddings
     speech_s: Scores
     snr_db: Scores
+    norms: Scores
 
 
 class Row(NamedTuple):
@@ -107,7 +110,8 @@ def heard_in(
                     recordings = [treated(one, wanted, draw) for one, draw in zip(recordings, draws, strict=True)]
             for one in listener.hear_all(recordings, judge_samples, window_s=AT_ONCE * arguments.longest):
                 assert isinstance(one, HeardRecording)
-                rows.append((one.embedding, one.facts.speech_s, one.facts.snr_db))
+                norm = number_or_nan(one.facts.embedding_norm)
+                rows.append((one.embedding, one.facts.speech_s, one.facts.snr_db, norm))
         with replaced_bytes(path, durable=False) as file:
             columns = Heard(*(np.array(column) for column in zip(*rows, strict=True)))
             np.savez(file, allow_pickle=False, **columns._asdict())
@@ -123,7 +127,7 @@ def judged(encoder: SpeakerEncoder, trials: TrialList, names: Sequence[str], fir
     sides = rows[trials.enrolments], rows[trials.tests]
     both = np.concatenate((first.embeddings, second.embeddings))
     scores = score_trials(both, sides[0], sides[1] + len(names))
-    measures = trial_measures(_facts(first, sides[0]), _facts(second, sides[1]))
+    measures = trial_measures(_facts(first, sides[0], encoder.score_map), _facts(second, sides[1], encoder.score_map))
     llrs = encoder.score_map.llr(scores, measures)
     has_verdict = np.minimum(first.speech_s[sides[0]], second.speech_s[sides[1]]) >= MINIMUM_SPEECH_S
     low, high = DecisionRule().limits(0.5)
@@ -132,8 +136,13 @@ def judged(encoder: SpeakerEncoder, trials: TrialList, names: Sequence[str], fir
     return Row(eer(scores, labels), float(same[~labels].mean()), float(different[labels].mean()))
 
 
-def _facts(heard: Heard, rows: NDArray[np.int64]) -> dict[str, Scores]:
-    return {"speech_s": heard.speech_s[rows], "snr_db": heard.snr_db[rows]}
+def _facts(heard: Heard, rows: NDArray[np.int64], score_map: ScoreMap) -> dict[str, Scores]:
+    return {
+        "speech_s": heard.speech_s[rows],
+        "snr_db": heard.snr_db[rows],
+        "embedding_norm": heard.norms[rows],
+        "closeness": score_map.closeness(heard.embeddings[rows]),
+    }
 
 
 if __name__ == "__main__":
