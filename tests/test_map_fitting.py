@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from sound_groove.cli.calibrate import _made_of
 from sound_groove.errors import MetricError
 from sound_groove.evaluation.map_fitting import Fitting, Making, ScoredPairs
 from sound_groove.scoring.calibration import ScoreMap, Term, fit_score_map
@@ -192,3 +193,12 @@ def test_bounds_end_what_is_told_and_a_score_beyond_them_has_no_threshold() -> N
             ScoreMap(10.0, -3.0, "", bounds=wrong)
     labels = np.array([True, True, False])
     assert cllr(bounded.llr([-9.0, 0.9, 0.0]), labels) < cllr(ScoreMap(10.0, -3.0, "").llr([-9.0, 0.9, 0.0]), labels)
+
+
+def test_people_are_told_what_a_map_goes_by() -> None:
+    terms = (Term("speech", 0.1, 0.0, 0.0, 1.0), Term("snr", 0.1, 0.0, 0.0, 1.0, rise=0.5))
+    whole = ScoreMap(10.0, -3.0, "", terms, rise=1.0, rises_from=0.25, bounds=(-3.0, 12.0))
+    assert _made_of(whole) == (
+        "the score, speech and snr; above a score of 0.250 it rises with the square; llrs lie between -3 and 12"
+    )
+    assert _made_of(ScoreMap(10.0, -3.0, "")) == "the score"

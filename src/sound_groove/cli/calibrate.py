@@ -16,6 +16,7 @@ from sound_groove.percentages import rate_text
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
     from sound_groove.evaluation.calibrating import Judged
+    from sound_groove.scoring.calibration import ScoreMap
 
 EXAMPLES = """examples:
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
@@ -174,7 +175,19 @@ def summary(result: "Judged", path: Path | None) -> list[str]:
             f"  {name:{width}} {rate_text(figures['eer']['value']):>8} {cost:6.3f} {least:6.3f} {cost - least:6.3f}   "
             f"{shares[0]:>20}   {shares[1]:>20}"
         )
-    return [*lines, "", "verdicts (right, inconclusive, wrong) in %, at a prior of 0.5 and the default costs"]
+    verdicts_text = "verdicts (right, inconclusive, wrong) in %, at a prior of 0.5 and the default costs"
+    return [*lines, "", verdicts_text, f"the map goes by {_made_of(result.score_map)}"]
+
+
+def _made_of(score_map: "ScoreMap") -> str:
+    """What a map goes by, and what it never goes beyond."""
+    parts = ["the score", *(term.measure for term in score_map.terms)]
+    text = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    if score_map.rise or any(term.rise for term in score_map.terms):
+        text += f"; above a score of {score_map.rises_from:.3f} it rises with the square"
+    if score_map.bounds is not None:
+        text += f"; llrs lie between {score_map.bounds[0]:g} and {score_map.bounds[1]:g}"
+    return text
 
 
 def _record(result: "Judged", path: Path | None) -> dict[str, Any]:
