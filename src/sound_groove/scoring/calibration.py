@@ -12,7 +12,7 @@ alone; here the slope moves too, since it is what shrinks).
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -384,17 +384,16 @@ def _fitted_map(
     rising = [] if squares is None else list(columns)  # and those that move the rise
     while True:
         fitted = _fitted_line(scores, columns, bending, problem, None if squares is None else squares[1], rising)
-        terms = tuple(Term(name, *fitted.terms[name], *_range(values)) for name, values in columns.items())
-        terms = tuple(replace(term, rise=fitted.rises.get(term.measure, 0.0)) for term in terms)
-        slopes = {term.measure: min(term.slope * term.low, term.slope * term.high) for term in terms}
-        rises = {term.measure: min(term.rise * term.low, term.rise * term.high) for term in terms}
-        if fitted.scale + sum(slopes.values()) <= 0:
+        terms = tuple(
+            Term(name, *fitted.terms[name], *_range(values), fitted.rises[name]) for name, values in columns.items()
+        )
+        if fitted.scale + sum(min(term.slope * term.low, term.slope * term.high) for term in terms) <= 0:
             if not bending:
                 return ScoreMap(0.0, 0.0, fitted_on)
             bending.remove(max(bending, key=lambda name: abs(fitted.terms[name][0]) * np.ptp(_range(columns[name]))))
         elif squares is None:
             return ScoreMap(fitted.scale, fitted.offset, fitted_on, terms)
-        elif fitted.rise + sum(rises.values()) >= 0:
+        elif fitted.rise + sum(min(term.rise * term.low, term.rise * term.high) for term in terms) >= 0:
             return ScoreMap(fitted.scale, fitted.offset, fitted_on, terms, rise=fitted.rise, rises_from=squares[0])
         elif rising:
             rising.remove(max(rising, key=lambda name: abs(fitted.rises[name]) * np.ptp(_range(columns[name]))))
