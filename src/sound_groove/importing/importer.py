@@ -18,44 +18,31 @@ from sound_groove.encoder.onnx_model import UNIT_WITHIN
 from sound_groove.errors import CheckpointError, UsageError, printable
 from sound_groove.export.onnx_file import running
 from sound_groove.export.parity import SHORTEST_SAMPLES
-from sound_groove.export.placing import check_free
+from sound_groove.export.placing import ExportedFile, check_free, place
 from sound_groove.export.precision import LEAST_PROBE_COSINE
 from sound_groove.export.tracing import carry_probe, describe, serialised
-from sound_groove.files import replaced_bytes, writing
 from sound_groove.importing.finding import Finding, find_front_end
 from sound_groove.importing.sources import Source, described, open_source
 from sound_groove.importing.speech import made_up_speech, speech_of
 from sound_groove.networks.probe import probe_signal
 from sound_groove.synthesis.voices import made_up_speaker, speak
-from sound_groove.types import Samples
+from sound_groove.types import ModelIdentity, Samples
 
 CHECKED_S = (0.3, 2.0, 3.7, 10.0)  # of made-up voices on which file and source are compared
 LEAST_COSINE = 0.99999
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedModel:
-    """A file that was written.
+@dataclass(frozen=True)
+class ImportedModel(ExportedFile):
+    """A file that was written, compared with the source fed so.
 
     Attributes:
-        file: where it lies.
-        name: the model's.
-        hash: the model's, as `SpeakerEncoder.identity` has it.
-        embedding_size: D.
-        bytes: size of the file.
         front_end: how it is fed.
         source_sha256: of the file that it was made of.
-        worst_cosine: lowest between its embeddings of made-up voices and those of the source, fed so.
     """
 
-    file: Path
-    name: str
-    hash: str
-    embedding_size: int
-    bytes: int
     front_end: FrontEnd
     source_sha256: str
-    worst_cosine: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +237,8 @@ def write_imported(
             f"{LEAST_COSINE} is asked for); nothing was written"
         )
     carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE["fp32"])
-    content = serialised(proto)
-    with writing(out), replaced_bytes(out) as file:
-        file.write(content)
-    return ImportedModel(out, called, digest, size, len(content), front_end, source.sha256, worst)
+    written = place(out, serialised(proto), ModelIdentity(called, digest), size, worst, CHECKED_S)
+    return ImportedModel(**vars(written), front_end=front_end, source_sha256=source.sha256)
 
 
 def chosen_front_end(source: Source, asked: str | None, floor: Floor | None) -> FrontEnd | None:
