@@ -38,8 +38,9 @@ from sound_groove.evaluation.versions import conditions
 from sound_groove.networks.trained_speakers import speaker_digest
 from sound_groove.provenance import machine
 from sound_groove.scoring.as_norm import as_norm, cohort_statistics
-from sound_groove.scoring.calibration import ScoreMap, fit_score_map, logit
+from sound_groove.scoring.calibration import ScoreMap, logit
 from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.map_regression import fit_score_map
 from sound_groove.scoring.measures import trial_measures
 from sound_groove.scoring.metrics import cllr, min_cllr
 from sound_groove.scoring.open_set import OpenSetAnswer, answer

@@ -9,15 +9,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from sound_groove.errors import MetricError
-from sound_groove.scoring.calibration import (
-    RANGE,
-    RIDGE,
-    ScoreMap,
-    Term,
-    fit_score_map,
-    probability,
-)
+from sound_groove.scoring.calibration import ScoreMap, Term, probability
 from sound_groove.scoring.cosine import cosine, mean_embedding, score_trials
+from sound_groove.scoring.map_regression import RANGE, RIDGE, fit_score_map
 from sound_groove.scoring.measures import MEASURES, trial_measures
 from sound_groove.scoring.metrics import cllr
 

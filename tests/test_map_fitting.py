@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sound_groove.cli.calibrate import _made_of
 from sound_groove.errors import MetricError
 from sound_groove.evaluation.map_fitting import Fitting, Making, ScoredPairs
-from sound_groove.scoring.calibration import ScoreMap, Term, fit_score_map
+from sound_groove.scoring.calibration import ScoreMap, Term
+from sound_groove.scoring.map_regression import fit_score_map
 from sound_groove.scoring.measures import trial_measures
 from sound_groove.scoring.metrics import cllr
 

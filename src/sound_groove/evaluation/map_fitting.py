@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.scoring.calibration import ScoreMap, fit_score_map
+from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.scoring.map_regression import fit_score_map
 from sound_groove.scoring.metrics import cllr
 from sound_groove.types import Labels, Scores
 

@@ -16,7 +16,8 @@ from sound_groove.inputs.dataset import load_features, read_crop
 from sound_groove.inputs.speed import change_speed
 from sound_groove.progress import ProgressBar
 from sound_groove.recipe.schema import ValidationConfiguration
-from sound_groove.scoring.calibration import ScoreMap, fit_score_map
+from sound_groove.scoring.calibration import ScoreMap
+from sound_groove.scoring.map_regression import fit_score_map
 from sound_groove.scoring.metrics import eer
 from sound_groove.types import Embeddings
 
