@@ -20,7 +20,8 @@ import numpy as np
 from verdicts import Piece, drawn, joined, read_table, trials_of
 
 from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.evaluation.calibrating import CalibrationSettings, Judged, calibrate
+from sound_groove.evaluation.calibrating import Judged, calibrate
+from sound_groove.evaluation.calibration_material import CalibrationSettings
 from sound_groove.export.calibrated_file import write_calibrated
 from sound_groove.provenance import machine
 

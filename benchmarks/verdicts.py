@@ -23,7 +23,8 @@ from corpus_trials import LISTS
 
 from sound_groove.corpora.joining import join_neighbours
 from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.evaluation.calibrating import CalibrationSettings, calibrate, check_calibration
+from sound_groove.evaluation.calibrating import calibrate, check_calibration
+from sound_groove.evaluation.calibration_material import CalibrationSettings
 from sound_groove.evaluation.report.plots import plot_reliability
 from sound_groove.evaluation.trials.sources import Source
 from sound_groove.evaluation.trials.trial_list import TrialList

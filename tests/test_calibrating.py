@@ -16,8 +16,9 @@ from sound_groove.cli import main
 from sound_groove.cli.calibrate import summary
 from sound_groove.encoder.onnx_content import CHECKSUM
 from sound_groove.errors import CheckpointError, OutputError, TrialError
-from sound_groove.evaluation import calibrating
-from sound_groove.evaluation.calibrating import CalibrationSettings, Judged, calibrate, check_calibration
+from sound_groove.evaluation import calibration_material
+from sound_groove.evaluation.calibrating import Judged, calibrate, check_calibration
+from sound_groove.evaluation.calibration_material import CalibrationSettings
 from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
 from sound_groove.evaluation.versions import Condition, conditions, drawn_conditions, make_versions
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
@@ -214,7 +215,7 @@ def test_a_map_is_checked_on_speakers_of_its_own(trial_set: TrialSet, calibrated
 
 
 def test_a_large_set_is_thinned_out(trial_set: TrialSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrating, "MOST_NAMES", 30)
+    monkeypatch.setattr(calibration_material, "MOST_NAMES", 30)
     result = calibrate(SpectrumEncoder(), trial_set, "", QUICK)
     assert result.recordings == 30
 

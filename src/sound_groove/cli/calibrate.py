@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     require_extra("Calibrating", "train", "torch", "safetensors", "pydantic", "scipy", "matplotlib")
     ready_for_computing()
     from sound_groove.encoder.encoder import SpeakerEncoder
-    from sound_groove.evaluation.calibrating import CalibrationSettings, calibrate, check_calibration
+    from sound_groove.evaluation.calibrating import calibrate, check_calibration
+    from sound_groove.evaluation.calibration_material import CalibrationSettings
     from sound_groove.evaluation.trials.trial_sets import collections_from_table
     from sound_groove.export.calibrated_file import check_destination, write_calibrated
 
