@@ -2,26 +2,31 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sound_groove.cli.options import number, positive_integer, seed
 from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.trial_options import add_trial_options, check_trial_options, trial_set_of
 from sound_groove.cli.verb import add_verb, ready_for_computing
-from sound_groove.errors import UsageError, require_extra
+from sound_groove.errors import UsageError, printable, require_extra
 from sound_groove.percentages import rate_text
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
     from sound_groove.evaluation.calibrating import Judged
+    from sound_groove.evaluation.calibration_material import CalibrationSettings
+    from sound_groove.evaluation.fusing import Fused
+    from sound_groove.evaluation.trials.trial_sets import TrialSet
     from sound_groove.scoring.calibration import ScoreMap
 
 EXAMPLES = """examples:
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
   sound-groove calibrate best.onnx --trials pairs.txt --audio-root wav --utt2spk utt2spk --out calibrated.onnx
   sound-groove calibrate best.onnx --trials pairs.txt --utt2spk utt2spk --collections utt2collection
+  sound-groove calibrate pretrained campplus.onnx --trials pairs.txt --utt2spk utt2spk --out both.onnx
   sound-groove calibrate calibrated.onnx --check --val-meta data/others/val_meta.jsonl --plot reliability.png
 
 The speakers must be neither those that the model was trained on nor those that it will be judged on. Each recording is
@@ -29,7 +34,8 @@ taken as it is, in cuts of a few durations, and with noise, other pauses, rooms 
 score of short or poor recordings is worth. What is printed is cross-validated over the speakers; with --collections,
 over the collections: each is judged by the map that was fitted without it, which is what a user's own recordings will
 meet. The map goes into the model file. With --check nothing is fitted or written: the map that the model carries is
-judged.
+judged. Two models become one file whose score is theirs, in the shares that the trials ask for: it costs the time of
+both, and every verb takes it. What each is worth alone is printed beside it.
 """
 
 
@@ -43,7 +49,12 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx), run folder, or 'pretrained'")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="+",
+        help="model file (.safetensors, .onnx), run folder, or 'pretrained'; of two in ONNX, one is made (--out)",
+    )
     add_trial_options(parser)
     parser.add_argument(
         "--collections",
@@ -80,7 +91,6 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.encoder.encoder import SpeakerEncoder
     from sound_groove.evaluation.calibrating import calibrate, check_calibration
     from sound_groove.evaluation.calibration_material import CalibrationSettings
-    from sound_groove.evaluation.trials.trial_sets import collections_from_table
     from sound_groove.export.calibrated_file import check_destination, write_calibrated
 
     _check_use(arguments)
@@ -93,31 +103,98 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.durations is not None:
         settings = replace(settings, durations_s=tuple(arguments.durations))
-    encoder = SpeakerEncoder.load(arguments.model, threads=threads)
+    if len(arguments.model) > 1:
+        return _run_fused(arguments, settings)
+    (model,) = arguments.model
+    encoder = SpeakerEncoder.load(model, threads=threads)
     if arguments.check:
         judged, path = check_calibration(encoder, trial_set_of(arguments), settings), None
     else:
-        path = check_destination(arguments.model, encoder.score_map, arguments.out, arguments.force)
-        named = arguments.val_meta or arguments.trials
-        trial_set = trial_set_of(arguments)
-        if arguments.collections is not None:
-            trial_set = collections_from_table(trial_set, arguments.collections)
-        judged = calibrate(encoder, trial_set, named.name, settings)
-        if not judged.by_collection:
-            say(
-                "note: what the map is worth on recordings of another kind was not measured; that takes trials of "
-                "three collections or more (--collections)"
-            )
-        write_calibrated(arguments.model, judged.score_map, path)
+        path = check_destination(model, encoder.score_map, arguments.out, arguments.force)
+        judged = calibrate(encoder, _trial_set(arguments), _named(arguments), settings)
+        write_calibrated(model, judged.score_map, path)
+    _tell(arguments, judged, path, encoder.identity.name)
+    return 0
+
+
+def _run_fused(arguments: argparse.Namespace, settings: "CalibrationSettings") -> int:
+    """Make one model of two, and print what it is worth."""
+    from sound_groove.encoder.encoder import SpeakerEncoder
+    from sound_groove.evaluation.fusing import calibrate_fused
+    from sound_groove.export.fused_file import check_fusible, write_fused
+
+    models, path = check_fusible(arguments.model, arguments.out, arguments.force)
+    encoders = [SpeakerEncoder.load(model, threads=settings.threads) for model in models]
+    fused = calibrate_fused(encoders, _trial_set(arguments), _named(arguments), settings)
+    written = write_fused(models, fused.shares, fused.judged.score_map, path)
+    _tell(arguments, fused.judged, path, written.name, _gain(fused, [encoder.identity.name for encoder in encoders]))
+    return 0
+
+
+def _trial_set(arguments: argparse.Namespace) -> "TrialSet":
+    """The trials to fit on, in their collections where these are told."""
+    from sound_groove.evaluation.trials.trial_sets import collections_from_table
+
+    trial_set = trial_set_of(arguments)
+    return trial_set if arguments.collections is None else collections_from_table(trial_set, arguments.collections)
+
+
+def _named(arguments: argparse.Namespace) -> str:
+    """What the trials are called."""
+    return str((arguments.val_meta or arguments.trials).name)
+
+
+def _tell(
+    arguments: argparse.Namespace,
+    judged: "Judged",
+    path: Path | None,
+    name: str,
+    gain: "Gain | None" = None,
+) -> None:
+    """Draw and print what came of it."""
+    if path is not None and not judged.by_collection:
+        say(
+            "note: what the map is worth on recordings of another kind was not measured; that takes trials of "
+            "three collections or more (--collections)"
+        )
     if arguments.plot is not None:
-        _plot(arguments.plot, judged, encoder.identity.name)
+        _plot(arguments.plot, judged, name)
     if arguments.json:
-        show_json(_record(judged, path))
+        show_json(_record(judged, path) | ({} if gain is None else {"fused": gain.record}))
     else:
-        show(*summary(judged, path))
+        show(*summary(judged, path), *(() if gain is None else gain.lines))
     if path is not None:
         say(f"the calibration is in {path}")
-    return 0
+
+
+class Gain(NamedTuple):
+    """What two models are worth together and alone: as JSON can hold it, and in lines for people."""
+
+    record: list[dict[str, Any]]
+    lines: list[str]
+
+
+def _gain(fused: "Fused", names: Sequence[str]) -> Gain:
+    """What the models are worth alone beside what they are together: the mean over the parts left out."""
+    rows = [
+        *zip(names, fused.shares, map(_means, fused.alone), strict=True),
+        (" + ".join(names), 1.0, _means(fused.judged)),
+    ]
+    width = max(len(printable(name)) for name, _, _ in rows)
+    lines = ["", f"{'':{width}}  share    EER   Cllr    min"]
+    for name, share, figures in rows:
+        numbers = f"{share:5.2f} {100 * figures['eer']:6.2f} {figures['cllr']:6.3f} {figures['min_cllr']:6.3f}"
+        lines.append(f"{printable(name):{width}}  {numbers}")
+    over = "the collections left out" if fused.judged.by_collection else "the pairs of all folds"
+    record = [{"name": name, "share": share, **figures} for name, share, figures in rows]
+    return Gain(record, [*lines, f"mean over {over}; EER in %"])
+
+
+def _means(judged: "Judged") -> dict[str, float]:
+    figures = list(judged.by_collection.values()) or [judged.overall]
+    return {
+        name: sum(float(one[name]["value"]) for one in figures) / len(figures) for name in ("eer", "cllr", "min_cllr")
+    }
 
 
 def _check_use(arguments: argparse.Namespace) -> None:
@@ -127,6 +204,10 @@ def _check_use(arguments: argparse.Namespace) -> None:
         raise UsageError("--check writes no model, so that --out and --force do not go with it")
     if arguments.check and arguments.collections is not None:
         raise UsageError("--check judges one map on all trials, so that --collections does not go with it")
+    if len(arguments.model) > 2:
+        raise UsageError(f"one model is calibrated, or two are made one; {len(arguments.model)} were given")
+    if arguments.check and len(arguments.model) > 1:
+        raise UsageError("--check judges one model; name the file that was made of the two")
     if arguments.plot is not None and arguments.plot.suffix != ".png":
         raise UsageError(f"--plot draws a .png file; {arguments.plot} was given")
 

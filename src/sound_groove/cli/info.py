@@ -26,6 +26,7 @@ LONG = (
     "training.speaker_digests",
     "score_map.speakers",
     "score_map.terms",
+    "network.models",
     "metadata.probe.embedding",
     "front_end_found.answers",
 )

@@ -76,7 +76,11 @@ def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: C
             speaker of two collections.
         AudioError: a recording cannot be read.
     """
-    material = Material.to_fit_on(encoder, trial_set, settings)
+    return calibrate_on(Material.to_fit_on(encoder, trial_set, settings), fitted_on, settings)
+
+
+def calibrate_on(material: Material, fitted_on: str, settings: CalibrationSettings) -> Judged:
+    """The same, where the versions of the recordings were embedded before."""
     found = material.fitted(fitted_on, settings)
     judged = judge_all(material, [Judge(one, material.versions) for one in found.without], settings)
     return replace(judged, score_map=calibrated(found.score_map, judged, material))

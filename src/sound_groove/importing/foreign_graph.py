@@ -13,6 +13,7 @@ from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.foreign_files import ForeignFile
 from sound_groove.encoder.runtimes import NORM, complaint
 from sound_groove.errors import CheckpointError, printable
+from sound_groove.export.operators import operators_of, with_operators
 from sound_groove.export.tracing import OPSET, OUTPUT, trace
 from sound_groove.networks.front_ends import NemoFeatures, build_front_end
 from sound_groove.telemetry import import_onnxruntime
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 INPUT = "waveform"
 FRONT_END, NETWORK = "front_end.", "network."  # in front of the names of each part
 _FEATURES, _LENGTHS = "features", "lengths"
-_DEFAULT_DOMAINS = ("", "ai.onnx")
 _LEAST_NORM = 1e-12
 _EXAMPLE_SAMPLES = 2 * SAMPLE_RATE
 
@@ -138,7 +138,7 @@ class ForeignGraph:
         outputs = (_FEATURES, _LENGTHS) if self._file.lengths else (_FEATURES,)
         waveform = torch.zeros(2, _EXAMPLE_SAMPLES)
         front = trace(self.feeding(front_end), waveform, INPUT, ("batch", "samples"), outputs=outputs)
-        front = _at_opset(front, _opset(self.proto), self._name)
+        front = with_operators(front, operators_of(self.proto), self._name)
         network = onnx.ModelProto.FromString(self.proto.SerializeToString())
         front.ir_version = network.ir_version = max(front.ir_version, network.ir_version)
         names = {_FEATURES: self._file.input, _LENGTHS: self._file.lengths}
@@ -191,31 +191,7 @@ def _read(name: str, path: Path) -> "onnx.ModelProto":
 
 
 def _modern(name: str, proto: "onnx.ModelProto") -> "onnx.ModelProto":
-    return _at_opset(proto, max(OPSET, _opset(proto)), name)
-
-
-def _opset(proto: "onnx.ModelProto") -> int:
-    return next((int(one.version) for one in proto.opset_import if one.domain in _DEFAULT_DOMAINS), 1)
-
-
-def _at_opset(proto: "onnx.ModelProto", opset: int, name: str) -> "onnx.ModelProto":
-    """The same graph in a later version of the operators.
-
-    Raises:
-        CheckpointError: the library cannot bring it there.
-    """
-    import onnx
-
-    before = _opset(proto)
-    if before == opset:
-        return proto
-    try:
-        converted: onnx.ModelProto = onnx.version_converter.convert_version(proto, opset)
-        return converted
-    except Exception as error:  # of many kinds
-        raise CheckpointError(
-            f"{name}: is in version {before} of ONNX's operators and cannot be brought to {opset}: {complaint(error)}"
-        ) from None
+    return with_operators(proto, max(OPSET, operators_of(proto)), name)
 
 
 def _end_in_unit_length(proto: "onnx.ModelProto", embedding: str, tells_norm: bool) -> None:

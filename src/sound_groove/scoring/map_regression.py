@@ -78,6 +78,44 @@ def fit_score_map(
     return risen if risen.rise != 0 else straight
 
 
+def fit_shares(
+    scores: ArrayLike, labels: ArrayLike, prior: float = 0.5, groups: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """What share each of several scores of the same trials should have in one: linear logistic fusion.
+
+    The scores' coefficients are those with the least prior-weighted logistic loss (Bruemmer et al. 2007, "Fusion of
+    heterogeneous speaker recognition systems"). Where one is negative its score has no share, and the others are fitted
+    again: a model that is only believed the other way round is not believed.
+
+    Args:
+        scores: (trials, systems) finite; higher = more likely the same speaker.
+        labels: (trials,) True or 1 = same speaker.
+        prior: where the fit should be best, in (0, 1).
+        groups: as for `fit_score_map`.
+
+    Returns:
+        (systems,) at least 0, with a sum of 1.
+
+    Raises:
+        MetricError: the trials cannot be used, or none of the scores is higher for one speaker than for two.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    columns = [check_trials(values[:, system], labels)[0] for system in range(values.shape[1])]
+    _, same = check_trials(values[:, 0], labels)
+    weights, shift, answers = _weights(same, prior, groups), logit(prior), same.astype(np.float64)
+    kept = [system for system, column in enumerate(columns) if _spread(column) > 0]
+    while kept:
+        units = np.array([_spread(columns[system]) for system in kept])
+        design = np.stack([(columns[system] - columns[system].mean()) for system in kept], axis=1) / units
+        found = _newton(np.column_stack((design, np.ones(len(design)))), answers, weights, shift)[:-1] / units
+        if (found > 0).all():
+            shares = np.zeros(values.shape[1])
+            shares[kept] = found / found.sum()
+            return shares
+        kept.pop(int(np.argmin(found * units)))
+    raise MetricError("none of the scores is higher for one speaker than for two")
+
+
 def _fitted_map(
     scores: Scores,
     columns: Mapping[str, Scores],
