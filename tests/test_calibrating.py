@@ -153,6 +153,11 @@ def test_poor_recordings_are_inconclusive_more_often_and_not_wrong_more_often_th
     assert all(more >= less for more, less in zip(*inconclusive, strict=True))
     # Of a few speakers both may be the same, all of them inconclusive.
     assert poor["cllr"]["value"] > good["cllr"]["value"]
+    for figures in (poor, good, calibrated.overall):
+        for verdict, kind in (("same", "nontargets"), ("different", "targets")):
+            wrong = figures["wrong_verdicts"][verdict]
+            assert wrong["value"] == figures["verdicts"][kind][verdict]
+            assert 0 <= wrong["low"] <= wrong["value"] <= wrong["high"] <= 1
     score_map = calibrated.score_map
     highs = {term.measure: term.high for term in score_map.terms}
     lows = {term.measure: term.low for term in score_map.terms}
@@ -172,6 +177,7 @@ def test_collections_are_left_out_in_turn(trial_set: TrialSet) -> None:
     assert found.overall["trials"] == sum(figures["trials"] for figures in found.by_collection.values())
     text = "\n".join(summary(found, Path("x.onnx")))
     assert "3 collections of 12 speakers" in text and "without c2" in text
+    assert "of pairs of one speaker are called 'different' (without c" in text
 
 
 def test_collections_that_cannot_be_left_out_are_refused(trial_set: TrialSet) -> None:

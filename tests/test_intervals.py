@@ -47,6 +47,22 @@ def test_a_draw_equals_trials_repeated_by_their_weights(seed: int) -> None:
         assert values["calibration_loss"] == values["cllr"] - values["min_cllr"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_how_often_something_happens_is_counted_in_trials_repeated_by_their_weights(seed: int) -> None:
+    scores, labels, first, second = some_trials(seed)
+    events = scores > 0.5
+    rates = list(SpeakerBootstrap(scores, labels, first, second).draw_rates(events, 6, seed))
+    rng = np.random.default_rng(seed)
+    for rate in rates:
+        while True:
+            w = rng.multinomial(5, np.full(5, 0.2))
+            repeats = np.where(first == second, w[first], w[first] * w[second])
+            if (repeats * labels).sum() and (repeats * ~labels).sum():
+                break
+        kinds = [np.repeat(events[kind], repeats[kind]).mean() for kind in (~labels, labels)]
+        assert rate == pytest.approx(kinds, abs=1e-12)
+
+
 def test_draws_are_a_function_of_the_seed() -> None:
     bootstrap = SpeakerBootstrap(*some_trials(0))
     one, same, other = ([draw.roc.eer for draw in bootstrap.draw(20, seed)] for seed in (1, 1, 2))

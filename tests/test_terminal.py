@@ -354,11 +354,14 @@ def verify_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
 @walk("calibrate")
 def calibrate_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     from sound_groove.evaluation.calibrating import Judged
+    from sound_groove.evaluation.fusing import Fused
     from sound_groove.scoring.calibration import ScoreMap
+    from sound_groove.types import ModelIdentity
 
     shares = dict.fromkeys(("same", "inconclusive", "different"), 0.3)
     verdicts = {"targets": shares, "nontargets": shares}
     figures = {**{name: {"value": 0.2} for name in ("cllr", "min_cllr", "eer")}, "verdicts": verdicts}
+    figures["wrong_verdicts"] = {kind: {"value": 0.3, "low": 0.2, "high": 0.4} for kind in ("same", "different")}
     judged = Judged(
         ScoreMap(1.0, 0.0, fitted_on=HOSTILE), figures, {HOSTILE: figures}, {HOSTILE: {**figures, "ece": 0.1}}, 3, 9
     )
@@ -366,8 +369,15 @@ def calibrate_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     patch.setattr("sound_groove.export.calibrated_file.write_calibrated", answering(None))
     patch.setattr("sound_groove.cli.calibrate.trial_set_of", answering(None))
     model, out = str(folder / "model.safetensors"), str(folder / f"{HOSTILE_NAME}.safetensors")
+    patch.setattr(
+        "sound_groove.evaluation.fusing.calibrate_fused", answering(Fused(judged, (0.5, 0.5), (judged, judged)))
+    )
+    patch.setattr("sound_groove.export.fused_file.write_fused", answering(ModelIdentity(HOSTILE, "0" * 64)))
+    both = str(folder / "both.onnx")
+    patch.setattr("sound_groove.export.fused_file.check_fusible", answering(([Path(model)] * 2, Path(both))))
     command = ["calibrate", model, "--trials", HOSTILE_NAME, "--out", out]
-    return [command, [*command, "--json"], ["calibrate", HOSTILE_NAME, "--trials", HOSTILE_NAME]]
+    two = ["calibrate", model, model, "--trials", HOSTILE_NAME, "--out", both]
+    return [two, [*two, "--json"], command, [*command, "--json"], ["calibrate", HOSTILE_NAME, "--trials", HOSTILE_NAME]]
 
 
 @walk("compare")

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -258,7 +258,22 @@ def summary(result: "Judged", path: Path | None) -> list[str]:
             f"{shares[0]:>20}   {shares[1]:>20}"
         )
     verdicts_text = "verdicts (right, inconclusive, wrong) in %, at a prior of 0.5 and the default costs"
-    return [*lines, "", verdicts_text, f"the map goes by {_made_of(result.score_map)}"]
+    return [*lines, "", *_worst(left_out or rows), verdicts_text, f"the map goes by {_made_of(result.score_map)}"]
+
+
+def _worst(rows: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Where most verdicts are wrong, of two speakers and of one."""
+    from sound_groove.evaluation.figure_texts import PERCENT, interval_text
+
+    lines = []
+    for verdict, about in (("same", "two speakers"), ("different", "one speaker")):
+        name, worst = max(
+            ((name, figures["wrong_verdicts"][verdict]) for name, figures in rows.items()),
+            key=lambda one: float(one[1]["value"]),
+        )
+        share = f"{rate_text(worst['value'])} {interval_text(worst, PERCENT)}".rstrip()
+        lines.append(f"at worst, {share} of pairs of {about} are called '{verdict}' ({printable(name)})")
+    return lines
 
 
 def _made_of(score_map: "ScoreMap") -> str:

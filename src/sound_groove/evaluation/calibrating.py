@@ -15,6 +15,7 @@ from sound_groove.errors import CheckpointError, MetricError, printable
 from sound_groove.evaluation.calibration_material import CalibrationSettings, Material, Pairs, Versions, pairs_alike
 from sound_groove.evaluation.embedding import Encoder
 from sound_groove.evaluation.figures import measure
+from sound_groove.evaluation.intervals import bounds
 from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.trials.trial_list import TrialList
@@ -31,8 +32,9 @@ class Judged:
     Attributes:
         score_map: the map.
         overall: figures over random pairs of versions, as `figures.measure` gives them; `verdicts`: by kind of trial
-            (`targets`, `nontargets`), the share of each verdict at the default costs and a prior of one half; and
-            `reliability`, as `measure_reliability` gives it.
+            (`targets`, `nontargets`), the share of each verdict at the default costs and a prior of one half;
+            `wrong_verdicts`: of pairs of two speakers the share called `same`, and of one speaker `different`, with
+            intervals over speakers; and `reliability`, as `measure_reliability` gives it.
         by_condition: the same for trials whose two sides are in one condition.
         by_collection: the same for the trials of each collection, by the map that was fitted without it; empty where
             the parts were folds of the speakers. `ece` is the expected calibration error: how far the stated
@@ -158,11 +160,16 @@ def _judge(material: Material, pairs: Pairs, judges: Sequence[Judge], settings: 
     errors = np.array([abs(one["predicted"] - one["observed"]) for one in figures["reliability"]])
     figures["ece"] = float(counts @ errors / counts.sum())
     low, high = DecisionRule().limits(0.5)
+    same, different = llrs >= high, llrs < low
     for kind, mask in (("targets", pairs.labels), ("nontargets", ~pairs.labels)):
-        same, different = float((llrs[mask] >= high).mean()), float((llrs[mask] < low).mean())
-        figures.setdefault("verdicts", {})[kind] = {
-            "same": same,
-            "inconclusive": 1.0 - same - different,
-            "different": different,
-        }
+        shares = {"same": float(same[mask].mean()), "different": float(different[mask].mean())}
+        figures.setdefault("verdicts", {})[kind] = shares | {"inconclusive": 1.0 - sum(shares.values())}
+    wrong = {
+        "same": (figures["verdicts"]["nontargets"]["same"], [rates[0] for rates in judged.resampled_rates(same)]),
+        "different": (figures["verdicts"]["targets"]["different"], [r[1] for r in judged.resampled_rates(different)]),
+    }
+    figures["wrong_verdicts"] = {
+        name: dict(zip(("value", "low", "high"), (value, *bounds(draws)), strict=True))
+        for name, (value, draws) in wrong.items()
+    }
     return figures

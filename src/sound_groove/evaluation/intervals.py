@@ -108,7 +108,7 @@ class SpeakerBootstrap:
         self._counts = self._per_pair(pair_of_trial, labels, np.ones(len(scores)))
         self._costs = None if llrs is None else self._per_pair(pair_of_trial, labels, trial_costs(llrs, labels))
 
-    def _per_pair(self, pairs: NDArray[np.int64], labels: Labels, values: Scores) -> NDArray[np.float64]:
+    def _per_pair(self, pairs: NDArray[np.integer], labels: Labels, values: Scores) -> NDArray[np.float64]:
         """(2, pairs) sums over the nontargets, and over the targets, of each pair of speakers."""
         return np.stack(
             [np.bincount(pairs[labels == kind], values[labels == kind], len(self._first)) for kind in (False, True)]
@@ -142,6 +142,21 @@ class SpeakerBootstrap:
         for weights in self._weights(count, seed):
             with np.errstate(invalid="ignore"):
                 yield (targets @ weights) / (trials @ weights)
+
+    def draw_rates(self, events: Labels, count: int, seed: int) -> Iterator[NDArray[np.float64]]:
+        """How often something happens in trials of two speakers, and in those of one, for the same draws of speakers.
+
+        Args:
+            events: (trials,) True where it happens.
+            count: as in `draw`.
+            seed: as in `draw`.
+
+        Returns:
+            For each draw (2,) shares, of the nontargets and of the targets.
+        """
+        found = self._per_pair(self._pairs, self._labels, events.astype(np.float64))
+        for weights in self._weights(count, seed):
+            yield (found @ weights) / (self._counts @ weights)
 
     def _weights(self, count: int, seed: int) -> Iterator[NDArray[np.float64]]:
         """(pairs,) the weight of each pair of speakers, in draws that have trials of both kinds."""

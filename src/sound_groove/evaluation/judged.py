@@ -75,6 +75,10 @@ class JudgedList:
         """The share of same-speaker trials in each of several groups (trials,), for the same draws of speakers."""
         return self.bootstrap.draw_shares(groups, self.draws, self.seed)
 
+    def resampled_rates(self, events: Labels) -> Iterator[NDArray[np.float64]]:
+        """(2,) how often something happens in nontargets, and in targets, for the same draws of speakers."""
+        return self.bootstrap.draw_rates(events, self.draws, self.seed)
+
     @cached_property
     def by_evidence(self) -> "JudgedList":
         """The list ranked by its log-likelihood ratios: itself where these put the trials in the order of the scores.
