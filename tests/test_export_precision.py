@@ -16,12 +16,14 @@ from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, UsageError
 from sound_groove.export import onnx_file
-from sound_groove.export.onnx_file import export_onnx
+from sound_groove.export.onnx_file import export_onnx, running
+from sound_groove.export.parity import demand_norm, furthest_norm
 from sound_groove.export.placing import ExportedFile
 from sound_groove.export.precision import LEAST_COSINE
 from sound_groove.export.quantization import largest_pair, refuse_overflow
 from sound_groove.export.speech import draw_pieces
 from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.training.trainer import train
 from training_corpus import prepare_corpus, tiny_recipe
 
@@ -154,6 +156,20 @@ def test_the_file_says_what_it_was_trained_on_and_judged_on(run: Path, fp32: Exp
     np.testing.assert_allclose(json.loads(said["centre"]), np.asarray(load_checkpoint(run).centre), rtol=1e-6)
     done = export_onnx(run, tmp_path / "a.onnx", data="ten voices", licence="CC BY 4.0")
     assert (entries(done.file)["data"], entries(done.file)["licence"]) == ("ten voices", "CC BY 4.0")
+
+
+def test_the_lengths_of_embeddings_are_kept(run: Path, speech: Path, fp16: ExportedFile, int8: ExportedFile) -> None:
+    voices = [speak(made_up_speaker(8, number), 0, 3.0) for number in range(4)]
+    expected = np.array(SpeakerEncoder.load(run).embed_voices(voices).norms)
+    for done, most in ((fp16, 0.01), (int8, 0.1)):
+        ratios = np.array(SpeakerEncoder.load(done.file).embed_voices(voices).norms) / expected
+        assert 0 < np.abs(np.log(ratios)).max() <= most
+        embedded = running(done.file.read_bytes(), "embedding_norm")
+        assert furthest_norm(run, embedded) <= most
+    with pytest.raises(CheckpointError, match=r"longer or shorter than its own \(by 20.0 %, and 10.5 are allowed\)"):
+        demand_norm(run, np.log(1.2), 0.1)
+    with pytest.raises(CheckpointError, match="nothing was written"):
+        demand_norm(run, np.nan, 0.1)
 
 
 def test_int8_that_is_too_far_off_is_not_written(

@@ -129,6 +129,16 @@ class SpeakerEncoder:
         self.proof: Proof | None = None
         self._backend = backend
 
+    @property
+    def tells_norm(self) -> bool:
+        """Whether the length of its embeddings, before they are scaled, says something."""
+        return self._backend.tells_norm
+
+    @property
+    def silence_share(self) -> float | None:
+        """How much digital silence it puts behind speech, as a share of it; None for none."""
+        return self._backend.silence_share
+
     @cached_property
     def probe_embedding(self) -> Embeddings:
         """(D,) the embedding that it gives of the probe (`sound_groove.networks.probe`), computed when first asked for.

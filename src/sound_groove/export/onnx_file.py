@@ -10,15 +10,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.runtimes import NORM
 from sound_groove.errors import UsageError, require_extra
 from sound_groove.export.folded_fbank import FoldedFbank
-from sound_groove.export.parity import CHECKED_S, SHORTEST_SAMPLES, demand, worst_cosine
+from sound_groove.export.parity import (
+    CHECKED_S,
+    SHORTEST_SAMPLES,
+    demand,
+    demand_norm,
+    furthest_norm,
+    worst_cosine,
+)
 from sound_groove.export.placing import ExportedFile, destination, place
-from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, Precision, store_in_halves
+from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, MOST_LOG_NORM, Precision, store_in_halves
 from sound_groove.export.serving_ecapa import ServingEcapa
 from sound_groove.export.speech import draw_pieces
 from sound_groove.export.tracing import OUTPUT, carry_probe, describe, facts, serialised, trace
@@ -27,7 +35,7 @@ from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from sound_groove.networks.probe import probe_signal
 from sound_groove.telemetry import import_onnxruntime
-from sound_groove.types import Embeddings, Samples
+from sound_groove.types import Samples
 
 if TYPE_CHECKING:
     import onnx
@@ -99,9 +107,12 @@ def export_onnx(
             "calibration_recordings": len(calibration),
         },
     )
-    embed = running(proto.SerializeToString())
+    content = proto.SerializeToString()
+    embed = running(content)
     worst = worst_cosine(checkpoint.path, embed, recordings=recordings)
     demand(checkpoint.path, worst, LEAST_COSINE[precision])
+    furthest = furthest_norm(checkpoint.path, running(content, NORM), recordings)
+    demand_norm(checkpoint.path, furthest, MOST_LOG_NORM[precision])
     carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE[precision])
     return place(
         path,
@@ -132,8 +143,8 @@ def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
     return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"), has_level, outputs)
 
 
-def running(content: bytes) -> Callable[[Samples], Embeddings]:
-    """What a graph computes in onnxruntime: (B, samples) -> (B, D), in batches as large as it is made for."""
+def running(content: bytes, output: str = OUTPUT) -> Callable[[Samples], NDArray[np.float32]]:
+    """One output of a graph in onnxruntime: (B, samples) -> (B, ...), in batches as large as it is made for."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # without the warning that a level has a default
@@ -141,12 +152,12 @@ def running(content: bytes) -> Callable[[Samples], Embeddings]:
 
     first = session.get_inputs()[0].shape[0]
 
-    def embed(waveforms: Samples) -> Embeddings:
+    def compute(waveforms: Samples) -> NDArray[np.float32]:
         rows = first if isinstance(first, int) else len(waveforms)
         spare = np.repeat(waveforms[:1], -len(waveforms) % rows, axis=0)
         whole = np.concatenate((waveforms, spare)) if len(spare) else waveforms
-        parts = [session.run(None, {INPUT: whole[at : at + rows]})[0] for at in range(0, len(whole), rows)]
-        found: Embeddings = np.concatenate(parts)[: len(waveforms)]
+        parts = [session.run([output], {INPUT: whole[at : at + rows]})[0] for at in range(0, len(whole), rows)]
+        found: NDArray[np.float32] = np.concatenate(parts)[: len(waveforms)]
         return found
 
-    return embed
+    return compute

@@ -1,11 +1,14 @@
 """Whether an exported model agrees with the file that it was made from."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sound_groove.audio.filterbank import samples_of
+from sound_groove.audio.pauses import with_silence
 from sound_groove.audio.pieces import repeated
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.encoder import MINIMUM_FRAMES, SpeakerEncoder
@@ -35,15 +38,59 @@ def worst_cosine(
         recordings: to compare on besides, each (samples,) at 16 kHz and given alone.
     """
     encoder = SpeakerEncoder.load(model)
-    batches = [recording[None] for recording in recordings]
-    for number, duration_s in enumerate(durations_s):
-        voice = speak(made_up_speaker(0, number), 0, max(duration_s, 0.5))[: int(duration_s * SAMPLE_RATE)]
-        batches.append(np.stack([voice, voice[::-1]]))  # (2, samples)
+    batches = [*_voices(durations_s), *(recording[None] for recording in recordings)]
     worst = 1.0
     for batch in batches:  # (B, samples)
         found = embed(np.stack([repeated(row, SHORTEST_SAMPLES) for row in batch]) if repeat else batch)
         worst = min(worst, float((found * encoder.embed(list(batch), keep_pauses=True)).sum(axis=1).min()))
     return worst
+
+
+def furthest_norm(
+    model: str | Path, norms: Callable[[Samples], NDArray[np.float32]], recordings: Sequence[Samples] = ()
+) -> float:
+    """How far the length of an exported model's embeddings, before they are scaled, is from that of the encoder's.
+
+    Args:
+        model: the file that it was made from.
+        norms: the exported model: (B, samples) -> (B,).
+        recordings: to compare on besides made-up voices, each (samples,) at 16 kHz.
+
+    Returns:
+        The greatest absolute difference of their logarithms, which is what score maps take; 0 where the model tells no
+        such length.
+    """
+    encoder, furthest = SpeakerEncoder.load(model), 0.0
+    if not encoder.tells_norm:
+        return furthest
+    for batch in (*_voices(CHECKED_S), *(recording[None] for recording in recordings)):
+        told = np.array(encoder.embed_voices(list(batch)).norms)
+        found = norms(np.stack([with_silence(repeated(row, SHORTEST_SAMPLES), encoder.silence_share) for row in batch]))
+        furthest = max(furthest, float(np.abs(np.log(found) - np.log(told)).max()))
+    return furthest
+
+
+def demand_norm(model: str | Path, furthest: float, most: float) -> None:
+    """Refuse a model the lengths of whose embeddings differ too much from those of the file that it was made from.
+
+    Raises:
+        CheckpointError: they do, or are not numbers.
+    """
+    if not furthest <= most:
+        raise CheckpointError(
+            f"{printable(str(model))}: the exported model's embeddings are longer or shorter than its own (by "
+            f"{100 * math.expm1(furthest):.1f} %, and {100 * math.expm1(most):.1f} are allowed), which its calibration "
+            "goes by; nothing was written"
+        )
+
+
+def _voices(durations_s: Sequence[float]) -> list[Samples]:
+    """Made-up voices of these lengths, each (2, samples) together with itself backwards, which is no speech."""
+    batches = []
+    for number, duration_s in enumerate(durations_s):
+        voice = speak(made_up_speaker(0, number), 0, max(duration_s, 0.5))[: int(duration_s * SAMPLE_RATE)]
+        batches.append(np.stack([voice, voice[::-1]]))
+    return batches
 
 
 def demand(model: str | Path, worst: float, least: float) -> None:

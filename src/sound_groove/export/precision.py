@@ -11,6 +11,10 @@ Precision = Literal["fp32", "fp16", "int8"]
 # Lowest cosine that is allowed between the file's embedding and the checkpoint's.
 LEAST_COSINE: dict[Precision, float] = {"fp32": 0.99999, "fp16": 0.9999, "int8": 0.995}
 
+# Most that the logarithm of an embedding's length may differ from the checkpoint's. Score maps go by it: a tenth moves
+# an llr of the model in the package by 0.3 at most.
+MOST_LOG_NORM: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.01, "int8": 0.1}
+
 # The same between the embeddings of the probe where the file is used and where it was written. In floating point the
 # runtimes agree to a millionth (onnxruntime, OpenVINO, torch); in int8 a value that is rounded the other way moves the
 # embedding (0.99998 in OpenVINO).

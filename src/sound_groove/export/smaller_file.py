@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.onnx_content import read_onnx
 from sound_groove.encoder.onnx_model import PROBE_KEY, is_own_file
+from sound_groove.encoder.runtimes import NORM
 from sound_groove.errors import CheckpointError, UsageError, printable, require_extra
 from sound_groove.export.onnx_file import CALIBRATION_RECORDINGS, CHECKED_RECORDINGS, INPUT, running
-from sound_groove.export.parity import CHECKED_S, demand, worst_cosine
+from sound_groove.export.parity import CHECKED_S, demand, demand_norm, furthest_norm, worst_cosine
 from sound_groove.export.placing import ExportedFile, check_free, place
-from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, Precision, store_in_halves
+from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, MOST_LOG_NORM, Precision, store_in_halves
 from sound_groove.export.quantization import quantised
 from sound_groove.export.speech import draw_pieces
 from sound_groove.export.tracing import OUTPUT, carry_probe, describe, serialised
@@ -80,9 +81,12 @@ def export_smaller(
     del proto.metadata_props[:]
     seen = {"judged_recordings": len(recordings), "calibration_recordings": len(calibration)}
     describe(proto, {**said, "precision": precision, **seen})
-    embed = running(proto.SerializeToString())
+    content = proto.SerializeToString()
+    embed = running(content)
     worst = worst_cosine(model, embed, recordings=recordings)
     demand(model, worst, LEAST_COSINE[precision])
+    if any(output.name == NORM for output in proto.graph.output):
+        demand_norm(model, furthest_norm(model, running(content, NORM), recordings), MOST_LOG_NORM[precision])
     carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE[precision])
     encoder = SpeakerEncoder.load(model)
     return place(out, serialised(proto), encoder.identity, encoder.embedding_size, worst, CHECKED_S)
