@@ -19,7 +19,12 @@ from sound_groove.errors import CheckpointError, OutputError, TrialError
 from sound_groove.evaluation import calibration_material
 from sound_groove.evaluation.calibrating import Judged, calibrate, check_calibration
 from sound_groove.evaluation.calibration_material import CalibrationSettings
-from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list, trials_from_validation
+from sound_groove.evaluation.trials.trial_sets import (
+    TrialSet,
+    joined_collections,
+    trials_from_list,
+    trials_from_validation,
+)
 from sound_groove.evaluation.versions import Condition, conditions, drawn_conditions, make_versions
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
 from sound_groove.networks.checkpoint import GROUPS, load_checkpoint
@@ -319,6 +324,37 @@ def test_the_command_line_calibrates_a_model_that_compare_then_trusts(
     assert out.read_bytes() == before and picture.stat().st_size > 10_000
 
 
+def test_several_lists_are_a_collection_each(voices: Path, trial_set: TrialSet) -> None:
+    ids, speakers = trial_set.trials.ids, trial_set.speakers
+    sets = {}
+    for number in range(3):
+        within = [name for name, speaker in zip(ids, speakers, strict=True) if speaker % 3 == number]
+        lines = [
+            f"{int(one.split('/')[0] == other.split('/')[0])} {one}.wav {other}.wav\n"
+            for place, one in enumerate(within)
+            for other in within[place + 1 :]
+        ]
+        path = voices / f"c{number}.txt"
+        path.write_text("".join(lines))
+        sets[f"c{number}"] = trials_from_list(path, voices)
+    joined = joined_collections(sets)
+    assert joined.collection_names == ("c0", "c1", "c2") and len(joined.trials) == sum(
+        len(part.trials) for part in sets.values()
+    )
+    assert len(np.unique(joined.speakers)) == SPEAKERS
+    first = joined.trials.enrolments[-1]
+    assert joined.trials.ids[first].startswith("c2: speaker") and joined.collections[first] == 2
+    assert joined.sources[first] == sets["c2"].sources[sets["c2"].trials.enrolments[-1]]
+    assert joined.trials.labels.sum() == SPEAKERS * 3  # three pairs of each speaker
+    assert (joined.speakers[joined.trials.enrolments] == joined.speakers[joined.trials.tests]).tolist() == (
+        joined.trials.labels.tolist()
+    )
+    named = {"a": trial_set, "b": trial_set}  # speakers of one name are one speaker
+    assert len(np.unique(joined_collections(named).speakers)) == SPEAKERS
+    with pytest.raises(TrialError, match=r"the speaker of 'a: speaker\d+/\d' is in two collections"):
+        calibrate(SpectrumEncoder(), joined_collections({**named, "c": trial_set}), "", QUICK)
+
+
 def test_the_command_line_refuses_wrong_use_with_2(
     voices: Path, exported: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,6 +362,11 @@ def test_the_command_line_refuses_wrong_use_with_2(
     for words, reason in (
         ([*meta, "--prior", "1"], "the prior must lie between 0 and 1"),
         ([*meta, "--durations", "0.1"], "--durations must lie between 0.3 and 600 s"),
+        (["--trials", "a/x.txt", "b/x.txt"], "two of the collections are called 'x'; give their files"),
+        (
+            ["--trials", "x", "y", "--collections", "z"],
+            "several lists are a collection each, so that",
+        ),
         ([*meta, "--utt2spk", "x"], "--utt2spk needs --trials"),
         (["--trials", "x", "--pairs", "9"], "--pairs needs --val-meta"),
         ([*meta, "--check", "--force"], "--check writes no model"),

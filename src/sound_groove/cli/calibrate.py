@@ -26,16 +26,17 @@ EXAMPLES = """examples:
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
   sound-groove calibrate best.onnx --trials pairs.txt --audio-root wav --utt2spk utt2spk --out calibrated.onnx
   sound-groove calibrate best.onnx --trials pairs.txt --utt2spk utt2spk --collections utt2collection
+  sound-groove calibrate best.onnx --trials phones.txt rooms.txt studio.txt --audio-root wav
   sound-groove calibrate pretrained campplus.onnx --trials pairs.txt --utt2spk utt2spk --out both.onnx
   sound-groove calibrate calibrated.onnx --check --val-meta data/others/val_meta.jsonl --plot reliability.png
 
 The speakers must be neither those that the model was trained on nor those that it will be judged on. Each recording is
 taken as it is, in cuts of a few durations, and with noise, other pauses, rooms and lines, so that the map knows what a
-score of short or poor recordings is worth. What is printed is cross-validated over the speakers; with --collections,
-over the collections: each is judged by the map that was fitted without it, which is what a user's own recordings will
-meet. The map goes into the model file. With --check nothing is fitted or written: the map that the model carries is
-judged. Two models become one file whose score is theirs, in the shares that the trials ask for: it costs the time of
-both, and every verb takes it. What each is worth alone is printed beside it.
+score of short or poor recordings is worth. What is printed is cross-validated over the speakers; with three collections
+or more, over the collections: each is judged by the map that was fitted without it, which is what a user's own
+recordings will meet. The map goes into the model file. With --check nothing is fitted or written: the map that the
+model carries is judged. Two models become one file whose score is theirs, in the shares that the trials ask for: it
+costs the time of both, and every verb takes it. What each is worth alone is printed beside it.
 """
 
 
@@ -55,13 +56,13 @@ def register(verbs: "Verbs") -> None:
         nargs="+",
         help="model file (.safetensors, .onnx), run folder, or 'pretrained'; of two in ONNX, one is made (--out)",
     )
-    add_trial_options(parser)
+    add_trial_options(parser, several=True)
     parser.add_argument(
         "--collections",
         metavar="FILE",
         type=Path,
         help="which collection each name of the trials is of ('name collection' lines); three or more are left out in "
-        "turn, weigh the same, and show what the map is worth on another",
+        "turn, weigh the same, and show what the map is worth on another; lists given one by one are a collection each",
     )
     parser.add_argument(
         "--durations",
@@ -108,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     (model,) = arguments.model
     encoder = SpeakerEncoder.load(model, threads=threads)
     if arguments.check:
-        judged, path = check_calibration(encoder, trial_set_of(arguments), settings), None
+        judged, path = check_calibration(encoder, _trial_set(arguments), settings), None
     else:
         path = check_destination(model, encoder.score_map, arguments.out, arguments.force)
         judged = calibrate(encoder, _trial_set(arguments), _named(arguments), settings)
@@ -132,16 +133,29 @@ def _run_fused(arguments: argparse.Namespace, settings: "CalibrationSettings") -
 
 
 def _trial_set(arguments: argparse.Namespace) -> "TrialSet":
-    """The trials to fit on, in their collections where these are told."""
-    from sound_groove.evaluation.trials.trial_sets import collections_from_table
+    """The trials, in their collections where these are told."""
+    from sound_groove.evaluation.trials.trial_sets import collections_from_table, joined_collections
 
-    trial_set = trial_set_of(arguments)
-    return trial_set if arguments.collections is None else collections_from_table(trial_set, arguments.collections)
+    option = "trials" if arguments.val_meta is None else "val_meta"
+    sets = [
+        trial_set_of(argparse.Namespace(**{**vars(arguments), option: path})) for path in getattr(arguments, option)
+    ]
+    if len(sets) > 1:
+        return joined_collections(dict(zip(_collection_names(arguments), sets, strict=True)))
+    return sets[0] if arguments.collections is None else collections_from_table(sets[0], arguments.collections)
+
+
+def _collection_names(arguments: argparse.Namespace) -> list[str]:
+    """What the collections are called: by their lists, or by the folders that validation sets lie in."""
+    if arguments.val_meta is None:
+        return [path.stem for path in arguments.trials]
+    return [path.absolute().parent.name for path in arguments.val_meta]
 
 
 def _named(arguments: argparse.Namespace) -> str:
     """What the trials are called."""
-    return str((arguments.val_meta or arguments.trials).name)
+    files = arguments.val_meta or arguments.trials
+    return ", ".join(_collection_names(arguments)) if len(files) > 1 else str(files[0].name)
 
 
 def _tell(
@@ -155,7 +169,7 @@ def _tell(
     if path is not None and not judged.by_collection:
         say(
             "note: what the map is worth on recordings of another kind was not measured; that takes trials of "
-            "three collections or more (--collections)"
+            "three collections or more (--collections, or a list for each)"
         )
     if arguments.plot is not None:
         _plot(arguments.plot, judged, name)
@@ -204,6 +218,12 @@ def _check_use(arguments: argparse.Namespace) -> None:
         raise UsageError("--check writes no model, so that --out and --force do not go with it")
     if arguments.check and arguments.collections is not None:
         raise UsageError("--check judges one map on all trials, so that --collections does not go with it")
+    names = _collection_names(arguments)
+    if len(names) > 1 and arguments.collections is not None:
+        raise UsageError("several lists are a collection each, so that --collections does not go with them")
+    if len(set(names)) < len(names):
+        twice = printable(max(names, key=names.count))
+        raise UsageError(f"two of the collections are called '{twice}'; give their files, or folders, other names")
     if len(arguments.model) > 2:
         raise UsageError(f"one model is calibrated, or two are made one; {len(arguments.model)} were given")
     if arguments.check and len(arguments.model) > 1:

@@ -13,12 +13,22 @@ if TYPE_CHECKING:
 PAIRS = 20_000
 
 
-def add_trial_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+def add_trial_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Add the options.
+
+    Args:
+        parser: the verb's.
+        several: let trials come from several files, each of which is a collection.
+    """
+    count, more = ("+", "; of several, each is a collection, called by its file or folder") if several else (None, "")
     trials = parser.add_mutually_exclusive_group(required=True)
-    trials.add_argument("--trials", metavar="FILE", type=Path, help="a trial list")
+    trials.add_argument("--trials", metavar="FILE", type=Path, nargs=count, help=f"a trial list{more}")
     trials.add_argument(
-        "--val-meta", metavar="FILE", type=Path, help="draw pairs from this val_meta.jsonl of 'prepare'"
+        "--val-meta",
+        metavar="FILE",
+        type=Path,
+        nargs=count,
+        help=f"draw pairs from this val_meta.jsonl of 'prepare'{more}",
     )
     parser.add_argument(
         "--audio-root", metavar="DIR", type=Path, help="where the list's names start (default: the list's folder)"

@@ -1,9 +1,9 @@
 """Trial sets: trials of a list or of a validation set, with the recordings and the people behind their names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,50 @@ def collections_from_table(trial_set: TrialSet, path: Path) -> TrialSet:
         name = printable(lacking[0])
         raise TrialError(f"{path}: does not say which collection '{name}' is of ({len(lacking)} names lack)")
     return trial_set.in_collections([table[name] for name in ids])
+
+
+def joined_collections(trial_sets: Mapping[str, TrialSet]) -> TrialSet:
+    """The trials of several sets as one, each set a collection.
+
+    Speakers of one name are one speaker where every set says what its speakers are called; else no speaker of one set
+    is one of another's.
+
+    Args:
+        trial_sets: by the name of the collection.
+    """
+    parts = list(trial_sets.values())
+    first = np.cumsum([0, *(len(part.trials.ids) for part in parts)])
+    ids = tuple(f"{name}: {one}" for name, part in trial_sets.items() for one in part.trials.ids)
+
+    def indices(column: Literal["enrolments", "tests"]) -> Indices:
+        shifted = [getattr(part.trials, column) + start for part, start in zip(parts, first[:-1], strict=True)]
+        return np.concatenate(shifted).astype(np.int32)
+
+    trials = TrialList(
+        ids,
+        indices("enrolments"),
+        indices("tests"),
+        np.concatenate([part.trials.labels for part in parts]),
+        np.concatenate([part.trials.lines for part in parts]),
+        sum(part.trials.duplicates for part in parts),
+    )
+    named = [part.speaker_names for part in parts]
+    names = None if None in named else tuple(one for of_part in named if of_part is not None for one in of_part)
+    if names is None:
+        counts = np.cumsum([0, *(int(part.speakers.max()) + 1 for part in parts)])
+        speakers = np.concatenate([part.speakers + start for part, start in zip(parts, counts[:-1], strict=True)])
+    else:
+        speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    joined = TrialSet(
+        trials,
+        tuple(source for part in parts for source in part.sources),
+        speakers,
+        {"collections": {name: part.origin for name, part in trial_sets.items()}},
+        "; ".join(f"{name}: {part.protocol}" for name, part in trial_sets.items()),
+        tuple(f"{name}: {note}" for name, part in trial_sets.items() for note in part.notes),
+        names,
+    )
+    return joined.in_collections([name for name, part in trial_sets.items() for _ in part.trials.ids])
 
 
 def trials_from_list(
