@@ -20,6 +20,7 @@ class Place:
         status: of the answer, when it is to be an error.
         etag: the name of this version of the file.
         is_chunked: whether the answer keeps its length to itself.
+        kind: of the content, as the answer's header says it.
     """
 
     data: bytes = b""
@@ -29,15 +30,17 @@ class Place:
     status: int = 200
     etag: str = ""
     is_chunked: bool = False
+    kind: str = ""
 
 
 @dataclass
 class Asked:
-    """A request: its path, the first byte that was asked for (None = the whole), and how many bytes were sent."""
+    """A request: its path, the first byte that was asked for (None = the whole), how many bytes were sent, who asks."""
 
     path: str
     start: int | None
     sent: int = 0
+    authorization: str = ""
 
 
 class Mirror:
@@ -85,7 +88,8 @@ class Mirror:
 
 def _answer(mirror: Mirror, handler: BaseHTTPRequestHandler) -> None:
     match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
-    asked = Asked(handler.path, int(match[1]) if match else None)
+    start_of = int(match[1]) if match else None
+    asked = Asked(handler.path, start_of, authorization=handler.headers.get("Authorization", ""))
     mirror.asked.append(asked)
     place = mirror.places.get(handler.path, Place(status=404))
     if place.status != 200:
@@ -104,6 +108,8 @@ def _answer(mirror: Mirror, handler: BaseHTTPRequestHandler) -> None:
     body = place.data[start or 0 :]
     if not place.is_chunked:
         handler.send_header("Content-Length", str(len(body)))
+    if place.kind:
+        handler.send_header("Content-Type", place.kind)
     if place.etag:
         handler.send_header("ETag", place.etag)
     handler.end_headers()

@@ -24,8 +24,8 @@ from mirror import Mirror, Place, wait_until_sent
 from processes import heed_interrupts
 from sound_groove import cli
 from sound_groove.corpora.downloads import COLLECTIONS, MIRRORS, Archive, Patience, RemoteFile, acquisition, download
-from sound_groove.corpora.downloads.partial_file import Origin, PartialFile
 from sound_groove.errors import DownloadError, OutputError, UsageError
+from sound_groove.fetching.partial_file import Origin, PartialFile
 
 QUICK = Patience(stall_s=0.3, attempts=3, wait_s=0.01, longest_wait_s=0.02)
 CONTENT = {f"data/id{n:05d}/singing-01-001.flac": random.Random(n).randbytes(20_000) for n in range(10)}

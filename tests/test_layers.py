@@ -59,7 +59,7 @@ LAYERS = (
     Layer("use", ("encoder", "comparison", "voiceprints"), "recordings to answers; no torch needed"),
     Layer(
         "make",
-        ("corpora", "synthesis", "evaluation", "export", "importing", "inputs", "training"),
+        ("fetching", "corpora", "synthesis", "evaluation", "export", "importing", "inputs", "training"),
         "models from corpora; judged and exported without what only training needs",
     ),
     Layer("doors", ("demo", "service", "cli", "__main__"), "parse, call, print; no logic"),

@@ -4,7 +4,7 @@
     ├── AudioError            a recording that cannot be used
     │   └── ForeignFormatError    a recording in a format or coding that the decoder does not know
     ├── CorpusError           a corpus, manifest or list that is not laid out as it should be
-    ├── DownloadError         a corpus that no mirror gives, or whose archive is not what it should be
+    ├── DownloadError         a corpus or model that no server gives, or whose file is not what it should be
     ├── ConfigurationError    a recipe with mistakes in it, all of them at once
     ├── CheckpointError       a model file that is missing, damaged or of another kind
     ├── TrainingError         training that cannot start or go on
@@ -84,7 +84,7 @@ class CorpusError(SoundGrooveError):
 
 
 class DownloadError(SoundGrooveError):
-    """A corpus that no mirror gives, or whose archive is not what it should be."""
+    """A corpus or model that no server gives, or whose file is not what it should be."""
 
 
 class ConfigurationError(SoundGrooveError):

@@ -4,18 +4,17 @@ In the folder of the user there are, one after the other: `NAME.partial` while a
 archive is right, a hidden folder while it is unpacked, and the corpus's own folder once all of it is there.
 """
 
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from sound_groove.corpora.downloads.archives import GB, MIRRORS, Archive, RemoteFile
-from sound_groove.corpora.downloads.fetching import Patience, fetch, no_mirror
-from sound_groove.corpora.downloads.partial_file import PartialFile
+from sound_groove.corpora.downloads.archives import MIRRORS, Archive
 from sound_groove.corpora.downloads.unpacking import clear, require_safe_tarfile, sums, unpack, unpacked_size
-from sound_groove.errors import DownloadError, OutputError, UsageError, printable
+from sound_groove.errors import DownloadError, OutputError
+from sound_groove.fetching.partial_file import PartialFile
+from sound_groove.fetching.remote_file import RemoteFile, checked_address, gigabytes, require_room
+from sound_groove.fetching.transfer import Patience, fetch, no_mirror
 from sound_groove.files import locked_folder, writing
 
 
@@ -67,7 +66,7 @@ def download(
         OutputError: the disk is too small or cannot be written, or another process downloads there.
         UsageError: a mirror is no http or https address.
     """
-    mirrors = [_checked(mirror) for mirror in (MIRRORS if mirrors is None else mirrors)]
+    mirrors = [checked_address(mirror, "--mirror", MIRRORS[0]) for mirror in (MIRRORS if mirrors is None else mirrors)]
     folder = folder.absolute()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +133,7 @@ class _Room:
         sizes = [(archive.size, self._there(archive), archive.unpacked) for archive in archives]
         coming = sum(size - there for size, there, _ in sizes)
         content = sum(content for _, _, content in sizes)
-        self.require_bytes(needed(sizes, self.keep), f"to download {_gb(coming)} and unpack {_gb(content)}")
+        self.require_bytes(needed(sizes, self.keep), f"to download {gigabytes(coming)} and unpack {gigabytes(content)}")
 
     def require_bytes(self, count: int, purpose: str) -> None:
         """Refuse when so many bytes will not fit.
@@ -142,12 +141,7 @@ class _Room:
         Raises:
             OutputError: there is too little room.
         """
-        free = shutil.disk_usage(self.folder).free
-        if count > free:
-            raise OutputError(
-                f"{printable(str(self.folder))}: {_gb(count)} are needed {purpose}, and {_gb(free)} are free; "
-                "make room, or name a folder on a larger disk"
-            )
+        require_room(self.folder, count, purpose)
 
     def _there(self, archive: Archive) -> int:
         """How much of an archive lies there, whole or in part."""
@@ -211,7 +205,7 @@ class _Acquisition:
         """Refuse before the bytes of a file come that will not fit, now that their number is known."""
         content = self.archive.unpacked
         self.room.require_bytes(
-            coming + content, f"to download the {_gb(coming)} left of {file.name} and unpack {_gb(content)}"
+            coming + content, f"to download the {gigabytes(coming)} left of {file.name} and unpack {gigabytes(content)}"
         )
 
     def _is_right(self) -> bool:
@@ -251,13 +245,3 @@ def _is_there(archive: Archive, folder: Path) -> bool:
 def _alone(folder: Path) -> AbstractContextManager[None]:
     """Keep other processes from downloading into the same folder."""
     return locked_folder(folder, f"{folder}: another download is writing there; wait for it or stop it")
-
-
-def _checked(mirror: str) -> str:
-    if urlsplit(mirror).scheme not in ("http", "https"):
-        raise UsageError(f"--mirror {mirror}: must be an http or https address, such as {MIRRORS[0]}")
-    return mirror.rstrip("/")
-
-
-def _gb(count: int) -> str:
-    return f"{count / GB:,.2f} GB"

@@ -8,8 +8,7 @@ CN-Celeb2's is known to the GB only; how large its files are is learnt from the 
 from dataclasses import dataclass
 
 from sound_groove.corpora.layouts.cnceleb import LICENCE as CNCELEB_LICENCE
-
-GB = 10**9
+from sound_groove.fetching.remote_file import GB, RemoteFile
 
 # Tried in this order; below each stands /<number of the resource>/<name of the file>.
 MIRRORS = (
@@ -19,21 +18,6 @@ MIRRORS = (
     "https://openslr.elda.org/resources",
     "https://openslr.magicdatatech.com/resources",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """One file of a server.
-
-    Attributes:
-        name: as it is called there, and here.
-        size: in bytes; None where only the server knows.
-        md5: of this file alone. It decides nothing, the archive's does; where that is wrong it tells the part to blame.
-    """
-
-    name: str
-    size: int | None = None
-    md5: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

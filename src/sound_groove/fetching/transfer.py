@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import IO, NoReturn
 
 from sound_groove._version import __version__
-from sound_groove.corpora.downloads.archives import RemoteFile
-from sound_groove.corpora.downloads.partial_file import Origin, PartialFile
 from sound_groove.errors import DownloadError
+from sound_groove.fetching.partial_file import Origin, PartialFile
+from sound_groove.fetching.remote_file import RemoteFile
 from sound_groove.files import writing
 from sound_groove.progress import ProgressBar
 
@@ -66,6 +66,7 @@ def fetch(
     tell: Callable[[str], None],
     ready: Callable[[int], None],
     problems: Sequence[str] = (),
+    authorization: str = "",
 ) -> str:
     """Bring a partial file to its full length; its sum is the caller's business.
 
@@ -77,6 +78,7 @@ def fetch(
         tell: is given a sentence when a mirror is given up.
         ready: is given how many bytes longer the file will get, before it does; may raise.
         problems: what is known against other mirrors, for the error.
+        authorization: the header of that name, for the servers named by `urls` and none that they send on to.
 
     Returns:
         The URL that gave every byte in this call; empty when several did, or some lay there already.
@@ -99,7 +101,7 @@ def fetch(
         disable=None,
     ) as bar:
         for url in urls:
-            transfer = _Transfer(file, url, partial, patience, ready, bar)
+            transfer = _Transfer(file, url, partial, patience, ready, bar, authorization)
             try:
                 transfer.run()
             except _Useless as problem:
@@ -134,6 +136,7 @@ class _Transfer:
         patience: Patience,
         ready: Callable[[int], None],
         bar: "ProgressBar[NoReturn]",
+        authorization: str,
     ) -> None:
         self.file = file
         self.url = url
@@ -141,6 +144,7 @@ class _Transfer:
         self.patience = patience
         self.ready = ready
         self.bar = bar
+        self.authorization = authorization
         self.first = partial.size
 
     def run(self) -> None:
@@ -175,6 +179,8 @@ class _Transfer:
             # bytes, and would send all of them again. What its ETag and size say is judged by `_accept`.
             headers["Range"] = f"bytes={position}-"
         request = urllib.request.Request(self.url, headers=headers)
+        if self.authorization:
+            request.add_unredirected_header("Authorization", self.authorization)
         try:
             with urllib.request.urlopen(request, timeout=self.patience.stall_s) as response:
                 self._receive(response, position)
@@ -201,6 +207,7 @@ class _Transfer:
         self._accept(origin, start)
         self.ready(0 if size is None else size - self.partial.size)  # starting over frees what is there
         self.first = min(self.first, start)
+        most = next((number for number in (size, self.file.size, self.file.at_most) if number is not None), None)
         self.bar.total = size or self.bar.total
         with self.partial.open(start, origin) as out:
             self.bar.n = start
@@ -209,8 +216,8 @@ class _Transfer:
                 with writing(self.partial.path):
                     _write(out, chunk)
                 self.bar.update(len(chunk))
-                if size is not None and out.tell() > size:
-                    raise _Useless(f"sends more than the {size:,} bytes that it promised")
+                if most is not None and out.tell() > most:
+                    raise _Useless(f"sends more than the {most:,} bytes that it {'promised' if size else 'may have'}")
             end = out.tell()
         if size is not None and end < size:
             raise _Dropped(f"the connection ended after {end:,} of {size:,} bytes")
@@ -222,6 +229,9 @@ class _Transfer:
         known = self.partial.origin
         if self.file.size is not None and origin.size not in (None, self.file.size):
             raise _Useless(f"its file has {origin.size:,} bytes, where {self.file.size:,} are expected")
+        most = self.file.at_most
+        if most is not None and origin.size is not None and origin.size > most:
+            raise _Useless(f"its file has {origin.size:,} bytes, and it may have {most:,} at most")
         if known.url == origin.url:
             replaced = known.size != origin.size or (known.etag and origin.etag and known.etag != origin.etag)
             if replaced and start:

@@ -63,10 +63,15 @@ class PartialFile:
             self.origin = origin
         return file
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """Where its bytes lie, and what is known of them."""
+        return self.path, self._note
+
     def discard(self) -> None:
         """Throw it away."""
-        self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
+        for file in self.files:
+            file.unlink(missing_ok=True)
         self.origin = Origin()
 
     def accept(self) -> None:

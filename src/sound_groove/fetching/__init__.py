@@ -1,0 +1,1 @@
+"""Files from the network: resumed, retried, checked, and never in part under their final names."""
