@@ -47,6 +47,7 @@ LAYERS = (
             "files",
             "arguments",
             "percentages",
+            "public_models",
             "pretrained",
             "telemetry",
             "provenance",

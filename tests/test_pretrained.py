@@ -94,7 +94,7 @@ def test_nothing_is_written_into_the_package(capsys: pytest.CaptureFixture[str],
         ["calibrate", "pretrained", "--val-meta", str(tmp_path / "meta.jsonl"), "--force"],
     ):
         assert main(command) == 1
-        assert "the model that the package carries stays as it is; name a file" in capsys.readouterr().err
+        assert "a model that is known by its name stays as it is; name a file" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in WEIGHTS.iterdir()} == before
 
 

@@ -548,6 +548,19 @@ def import_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     return [real, [*real, "--json"], out, [*out, "--json"], ["import", "m", "--out", HOSTILE_NAME]]
 
 
+@walk("models")
+def models_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    from sound_groove import public_models
+    from sound_groove.importing.getting import Gotten
+
+    model = record(public_models.PublicModel)
+    patch.setattr("sound_groove.public_models.public_models", lambda: {HOSTILE: model})
+    patch.setattr("sound_groove.importing.getting.get_model", answering(Gotten(model, Path(HOSTILE), False)))
+    patch.setattr("sound_groove.importing.getting.remove_model", answering(True))
+    listed = [["models", "list"], ["models", "get", "m"], ["models", "remove", HOSTILE_NAME]]
+    return [*listed, ["models", "list", "--json"], ["models", "get", "m", "--json"]]
+
+
 @walk("info")
 def info_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     import onnx

@@ -1,13 +1,15 @@
-"""The model that the package carries, under the name `pretrained`.
+"""What a model's name or path means; and the model that the package carries, under the name `pretrained`.
 
-It is there twice: as `pretrained.onnx`, which numpy and onnxruntime suffice for, and as `pretrained.safetensors`, from
-which training can start. Both have the same weights, the same hash and the same calibration; MODEL_CARD.md beside them
-says what they were trained on and what they are worth.
+That is there twice: as `pretrained.onnx`, which numpy and onnxruntime suffice for, and as `pretrained.safetensors`,
+from which training can start. Both have the same weights, the same hash and the same calibration; MODEL_CARD.md beside
+them says what they were trained on and what they are worth.
 """
 
 import hashlib
 import os
 from pathlib import Path
+
+from sound_groove.public_models import is_kept, kept_path, public_models
 
 PRETRAINED = "pretrained"
 # Of the files in the package, by which they are known, whatever a file says of itself: SHA-256 (`sha256sum`).
@@ -24,13 +26,24 @@ def model_path(model: str | os.PathLike[str], suffix: str = ".onnx") -> Path:
     """The file or folder that a model's name or path means.
 
     Args:
-        model: the name `pretrained`, or a path. A file or folder of that name is reached as `./pretrained`.
-        suffix: of the file that the name stands for.
+        model: the name `pretrained`, that of a public model (`sound_groove.public_models`), or a path. A file or folder
+            of such a name is reached as `./pretrained`.
+        suffix: of the file that `pretrained` stands for.
+
+    Raises:
+        CheckpointError: it is a public model that was not fetched yet.
 
     >>> model_path("best.onnx").name, model_path("pretrained").name, model_path("pretrained", ".safetensors").name
     ('best.onnx', 'pretrained.onnx', 'pretrained.safetensors')
     """
-    return WEIGHTS / f"{PRETRAINED}{suffix}" if os.fspath(model) == PRETRAINED else Path(model)
+    name = os.fspath(model)
+    if name == PRETRAINED:
+        return WEIGHTS / f"{PRETRAINED}{suffix}"
+    if name in public_models():
+        return kept_path(name)
+    path = Path(model)
+    is_a_name = str(path) == PRETRAINED or str(path) in public_models()  # "./pretrained", which pathlib shortens
+    return path.absolute() if is_a_name else path
 
 
 def known_name(name: str, path: Path, content: str | None = None) -> str:
@@ -56,6 +69,9 @@ def known_name(name: str, path: Path, content: str | None = None) -> str:
     return name if content in CONTENTS.values() else UNLISTED
 
 
-def is_packaged(path: Path) -> bool:
-    """Whether a file is one that the package carries, which nothing may be written to or beside."""
-    return path.absolute().parent == WEIGHTS.absolute()
+def has_a_name(path: Path) -> bool:
+    """Whether a file is one that a name stands for, the package's or a public model in the user's cache.
+
+    Nothing may be written to it, or beside it.
+    """
+    return path.absolute().parent == WEIGHTS.absolute() or is_kept(path)

@@ -26,6 +26,21 @@ class QualityWarning:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelTerms:
+    """Under which terms a model comes, as far as its file says.
+
+    Attributes:
+        licence: of its weights, or of what it was trained on.
+        trained_on: in words.
+        use: what alone it may be used for; empty where the file sets no such bound.
+    """
+
+    licence: str = ""
+    trained_on: str = ""
+    use: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelFacts:
     """What is known of a recording's channels.
 

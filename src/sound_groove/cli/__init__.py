@@ -42,6 +42,7 @@ VERBS = (
     "embed",
     "export",
     "import",
+    "models",
     "info",
     "bench",
     "serve",
@@ -64,6 +65,7 @@ EXAMPLES = """examples:
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
   sound-groove import voxceleb_resnet34.onnx --out resnet34.onnx
+  sound-groove models get campplus-zh-en              a public model, by its name
   sound-groove bench best.onnx                        how fast this machine computes embeddings with it
   sound-groove serve                                  the verifier over HTTP, with a page to try it
 

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.options import MODEL_HELP, number, positive_integer
@@ -113,8 +112,10 @@ def _words(setting: "Setting") -> str:
 
 def _facts(measured: "Benchmark", model: str, device: str) -> "Iterator[str]":
     """What was measured, on what."""
+    from sound_groove.pretrained import model_path
+
     machine, versions = measured.machine, measured.machine["versions"]
-    computes = "onnxruntime" if Path(model).suffix == ".onnx" else "torch"
+    computes = "onnxruntime" if model_path(model).suffix == ".onnx" else "torch"
     software = ", ".join(f"{name} {versions[name]}" for name in ("sound-groove", "python", computes, "numpy"))
     commit, plus, changes = (machine["git_commit"] or "").partition("+")
     checkout = f", commit {commit[:12]}{plus}{changes}" if commit else ""

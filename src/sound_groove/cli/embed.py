@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.encoder.bulk import embed_all, in_threads
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
     from sound_groove.errors import UsageError
+    from sound_groove.pretrained import model_path
     from sound_groove.progress import ProgressBar
     from sound_groove.provenance import available_cores
     from sound_groove.types import CropAveraging
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.ray:
         from sound_groove.encoder.ray_bulk import on_ray
 
-        embed = on_ray(Path(model).absolute(), arguments.device, crops, arguments.workers, arguments.ray_address)
+        embed = on_ray(model_path(model).absolute(), arguments.device, crops, arguments.workers, arguments.ray_address)
     else:
         embed = in_threads(encoder, crops, arguments.workers or available_cores())
     about = {"model": encoder.identity.hash, "crops": [crops.count, crops.frames] if crops else None}

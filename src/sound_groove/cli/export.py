@@ -112,8 +112,10 @@ def _refuse_what_the_format_has_not(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> "ExportedFile":
+    from sound_groove.pretrained import model_path
+
     model, out, force = arguments.model, arguments.out, arguments.force
-    if model.endswith(".onnx"):
+    if model_path(model, ".safetensors").suffix == ".onnx":
         return _export_smaller(arguments)
     if arguments.format == "sherpa-onnx":
         from sound_groove.export.sherpa_file import export_sherpa

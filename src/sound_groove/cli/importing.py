@@ -60,6 +60,7 @@ def register(verbs: "Verbs") -> None:
     parser.add_argument("--name", metavar="TEXT", help="the model's name (default: the file's)")
     parser.add_argument("--data", metavar="TEXT", help="what it was trained on")
     parser.add_argument("--licence", metavar="TEXT", help="of the model (default: what the file says)")
+    parser.add_argument("--use", metavar="TEXT", default="", help="what alone it may be used for, as 'research only'")
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -84,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         _print(arguments.json, _facts(found), lines)
         return 0
     say(*lines, "writing, and comparing with the source ...")
-    done = write_imported(found, out, arguments.force, arguments.name, arguments.data, arguments.licence)
+    said = arguments.name, arguments.data, arguments.licence, arguments.use
+    done = write_imported(found, out, arguments.force, *said)
     say(
         f"{done.name} ({done.hash[:12]}), {done.bytes / 1e6:.1f} MB, embeddings of {done.embedding_size} values; "
         f"cosine with the source's at least {done.worst_cosine:.7f} on made-up voices",

@@ -2,7 +2,10 @@
 
 import argparse
 
-MODEL_HELP = "model file or run folder (default: $SOUND_GROOVE_MODEL, else the model in the package, 'pretrained')"
+MODEL_HELP = (
+    "model file, run folder, or name of a public model ('models list'); default: $SOUND_GROOVE_MODEL, else the model "
+    "in the package, 'pretrained'"
+)
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:

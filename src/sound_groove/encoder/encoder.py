@@ -47,7 +47,7 @@ from sound_groove.errors import AudioError, CheckpointError, UsageError, printab
 from sound_groove.networks.probe import Probe, probe_signal
 from sound_groove.pretrained import PRETRAINED, model_path
 from sound_groove.scoring.calibration import ScoreMap
-from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples, VoiceEmbeddings
+from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, ModelTerms, Samples, VoiceEmbeddings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -98,6 +98,7 @@ class SpeakerEncoder:
         centre: (D,) what is subtracted from unit embeddings, or None; it may be set. A model in ONNX subtracts its own.
         trained_speakers: digests of the names of the speakers that it was trained on
             (`sound_groove.networks.trained_speakers`); empty where the model does not say.
+        terms: its licence and what it was trained on, as far as its file says.
         proof: that it computes here what it computed where its file was written; None for a model without a probe.
 
     Args:
@@ -126,6 +127,7 @@ class SpeakerEncoder:
         self.score_map = score_map
         self.centre = centre
         self.trained_speakers = trained_speakers
+        self.terms = ModelTerms()
         self.proof: Proof | None = None
         self._backend = backend
 
@@ -189,7 +191,8 @@ class SpeakerEncoder:
 
         Args:
             path: an `.onnx` file, of ours or of WeSpeaker, 3D-Speaker or sherpa-onnx; a `.safetensors` file; a run
-                folder; or the name `pretrained`, for the model that the package carries.
+                folder; the name `pretrained`, for the model that the package carries; or that of a public model which
+                was fetched (`sound-groove models get`).
             device: where to compute: "cpu", "cuda", "cuda:1"; for an ONNX file also "tensorrt", as far as the installed
                 onnxruntime has it, "openvino" and, in bfloat16, "openvino:bf16".
             threads: CPU threads to use while it embeds; None takes all cores.
@@ -212,6 +215,7 @@ class SpeakerEncoder:
             model = OnnxModel(path, device, threads)
             probe, place = model.probe, Place(model.content, OPENVINO if OPENVINO in device else ONNXRUNTIME, device)
             encoder = cls(model, model.identity, model.score_map, trained_speakers=model.trained_speakers)
+            encoder.terms = model.terms
             return encoder._proved(printable(str(path)), probe, place, prove_anew)
         require_extra("Using a .safetensors model", "train", "torch", "safetensors", "pydantic")
         from sound_groove.encoder.torch_network import TorchNetwork
@@ -222,6 +226,8 @@ class SpeakerEncoder:
         encoder = cls(
             network, checkpoint.identity, checkpoint.score_map, checkpoint.centre, checkpoint.trained_speakers
         )
+        said = checkpoint.header.training
+        encoder.terms = ModelTerms(str(said.get("licence", "")), str(said.get("data", said.get("description", ""))))
         place = Place(checkpoint.hash, "torch", device)
         return encoder._proved(printable(str(checkpoint.path)), checkpoint.probe, place, prove_anew)
 

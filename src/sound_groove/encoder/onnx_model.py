@@ -30,7 +30,7 @@ from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import listed_digests
 from sound_groove.pretrained import known_name
 from sound_groove.scoring.calibration import ScoreMap
-from sound_groove.types import ModelIdentity, Samples
+from sound_groove.types import ModelIdentity, ModelTerms, Samples
 
 PROBE_KEY = "probe"
 UNIT_WITHIN = 1e-3  # of 1: a foreign model whose embedding of noise is so long scales its embeddings itself
@@ -145,6 +145,12 @@ class OnnxModel:
         except ValueError as error:
             raise CheckpointError(f"{self._name}: the facts of its training are damaged: {error}") from None
         return listed_digests(training if isinstance(training, dict) else {}, str(self.path))
+
+    @property
+    def terms(self) -> ModelTerms:
+        """Its licence, and what it was trained on, as far as our own file says."""
+        said = self.metadata if self.is_own else {}
+        return ModelTerms(said.get("licence", ""), said.get("data", ""), said.get("use", ""))
 
     def embed_waveforms(self, pieces: Sequence[Samples], levels: Sequence[float] = ()) -> NDArray[np.float64]:
         """(N, D), not normalised, of pieces (samples,), all of one length.

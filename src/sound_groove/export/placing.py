@@ -6,7 +6,7 @@ from pathlib import Path
 from sound_groove.errors import OutputError, printable
 from sound_groove.files import replaced_bytes, writing
 from sound_groove.networks.checkpoint import Checkpoint
-from sound_groove.pretrained import is_packaged
+from sound_groove.pretrained import has_a_name
 from sound_groove.types import ModelIdentity
 
 
@@ -46,21 +46,21 @@ def destination(checkpoint: Checkpoint, out: str | Path | None, suffix: str, for
 
 
 def refuse_packaged(path: Path) -> None:
-    """Refuse to write where the package keeps its own model.
+    """Refuse to write where the package keeps its own model, or public models are kept.
 
     Raises:
         OutputError: the file lies there.
     """
-    if is_packaged(path):
-        raise OutputError("the model that the package carries stays as it is; name a file to write with --out")
+    if has_a_name(path):
+        raise OutputError("a model that is known by its name stays as it is; name a file to write with --out")
 
 
 def check_free(path: Path, force: bool) -> None:
     """Refuse a file that may not be written there.
 
     Raises:
-        OutputError: it is there already and not to be replaced, there is no such folder, or it is the one in which the
-            package keeps its own model.
+        OutputError: it is there already and not to be replaced, there is no such folder, or it is one in which models
+            with names are kept.
     """
     refuse_packaged(path)
     if path.exists() and not force:

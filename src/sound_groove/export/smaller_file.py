@@ -20,6 +20,7 @@ from sound_groove.export.quantization import quantised
 from sound_groove.export.speech import draw_pieces
 from sound_groove.export.tracing import OUTPUT, carry_probe, describe, serialised
 from sound_groove.networks.probe import probe_signal
+from sound_groove.pretrained import model_path
 
 if TYPE_CHECKING:
     import onnx
@@ -56,7 +57,7 @@ def export_smaller(
     require_extra("Exporting", "train", "torch", "onnx", "onnxruntime")
     import onnx
 
-    model = Path(model)
+    model = model_path(model)
     name = printable(str(model))
     metadata = read_onnx(model).metadata
     if not is_own_file(metadata):

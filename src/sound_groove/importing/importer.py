@@ -127,6 +127,7 @@ def import_model(
     name: str | None = None,
     data: str | None = None,
     licence: str | None = None,
+    use: str = "",
 ) -> ImportedModel:
     """Make a speaker model of others one of ours: one ONNX file, waveform in, unit embedding out.
 
@@ -143,6 +144,7 @@ def import_model(
         name: the model's; that of the source's file when None.
         data: what it was trained on, in words.
         licence: of the model; what the source says of it when None.
+        use: what alone it may be used for; empty where the licence sets no such bound.
 
     Raises:
         CheckpointError: the file cannot be used, or the file to write disagrees with it.
@@ -155,7 +157,7 @@ def import_model(
     """
     out = writable(out, force)
     found = examine(path, front_end, floor, speech, pinned)
-    return write_imported(found, out, force, name, data, licence)
+    return write_imported(found, out, force, name, data, licence, use)
 
 
 def writable(out: str | Path, force: bool) -> Path:
@@ -179,6 +181,7 @@ def write_imported(
     name: str | None = None,
     data: str | None = None,
     licence: str | None = None,
+    use: str = "",
 ) -> ImportedModel:
     """Write a source as one file of ours, fed as it was found.
 
@@ -189,6 +192,7 @@ def write_imported(
         name: the model's; that of the source's file when None.
         data: what it was trained on, in words.
         licence: of the model; what the source says of it when None.
+        use: what alone it may be used for; empty where the licence sets no such bound.
 
     Raises:
         CheckpointError: the network fails, or the file disagrees with the source; nothing is written.
@@ -213,6 +217,7 @@ def write_imported(
         "description": f"imported from {source.path.name}",
         "data": data or "",
         "licence": source.metadata.get("licence", source.metadata.get("license", "")) if licence is None else licence,
+        "use": use,
         "training": "{}",
         "front_end": json.dumps(front_end.as_dict()),
         "front_end_found": json.dumps(None if found.finding is None else found.finding.as_dict()),

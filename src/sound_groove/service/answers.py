@@ -9,7 +9,7 @@ from starlette.responses import Response
 from sound_groove.audio.listening import AudioFacts
 from sound_groove.errors import RequestError
 from sound_groove.service.keys import Scope
-from sound_groove.types import ModelIdentity, QualityWarning
+from sound_groove.types import ModelIdentity, ModelTerms, QualityWarning
 from sound_groove.voiceprints.store.records import Event, RecordingEntry, SpeakerEntry
 
 LARGEST_PAGE = 1000  # entries
@@ -94,6 +94,7 @@ class Info:
     Attributes:
         version: of Sound-Groove.
         model: which embeds.
+        terms: the model's licence, what it was trained on, and what alone it may be used for, as far as its file says.
         embedding_size: values in an embedding.
         calibrated: the model carries a map from score to probability that was fitted for it.
         speakers: how many are enrolled.
@@ -103,6 +104,7 @@ class Info:
 
     version: str
     model: ModelIdentity
+    terms: ModelTerms
     embedding_size: int
     calibrated: bool
     speakers: int

@@ -44,6 +44,7 @@ def add_facts(router: APIRouter, forms: Forms, counters: Metrics) -> None:
         facts = Info(
             version=__version__,
             model=encoder.identity,
+            terms=encoder.terms,
             embedding_size=encoder.embedding_size,
             calibrated=encoder.score_map is not None and encoder.score_map.calibrated,
             speakers=await engine.in_store(engine.store.count),
