@@ -48,6 +48,7 @@ LAYERS = (
             "arguments",
             "percentages",
             "public_models",
+            "hub",
             "pretrained",
             "telemetry",
             "provenance",

@@ -9,6 +9,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from sound_groove.hub import hub_file, is_hub_address
 from sound_groove.public_models import is_kept, kept_path, public_models
 
 PRETRAINED = "pretrained"
@@ -26,12 +27,15 @@ def model_path(model: str | os.PathLike[str], suffix: str = ".onnx") -> Path:
     """The file or folder that a model's name or path means.
 
     Args:
-        model: the name `pretrained`, that of a public model (`sound_groove.public_models`), or a path. A file or folder
-            of such a name is reached as `./pretrained`.
+        model: the name `pretrained`, that of a public model (`sound_groove.public_models`), `hf://owner/name` of a
+            model on a hub, or a path. A file or folder of such a name is reached as `./pretrained`.
         suffix: of the file that `pretrained` stands for.
 
     Raises:
         CheckpointError: it is a public model that was not fetched yet.
+        DownloadError: it is on a hub, which does not give it.
+        MissingExtraError: it is on a hub, and what fetches from there is not installed.
+        UsageError: it begins as an address on a hub, and is none.
 
     >>> model_path("best.onnx").name, model_path("pretrained").name, model_path("pretrained", ".safetensors").name
     ('best.onnx', 'pretrained.onnx', 'pretrained.safetensors')
@@ -41,6 +45,8 @@ def model_path(model: str | os.PathLike[str], suffix: str = ".onnx") -> Path:
         return WEIGHTS / f"{PRETRAINED}{suffix}"
     if name in public_models():
         return kept_path(name)
+    if is_hub_address(name):
+        return hub_file(name)
     path = Path(model)
     is_a_name = str(path) == PRETRAINED or str(path) in public_models()  # "./pretrained", which pathlib shortens
     return path.absolute() if is_a_name else path

@@ -54,7 +54,7 @@ def register(verbs: "Verbs") -> None:
         "model",
         metavar="MODEL",
         nargs="+",
-        help="model file (.safetensors, .onnx), run folder, or 'pretrained'; of two in ONNX, one is made (--out)",
+        help="model file (.safetensors, .onnx), run folder, or a model's name; of two in ONNX, one is made (--out)",
     )
     add_trial_options(parser, several=True)
     parser.add_argument(

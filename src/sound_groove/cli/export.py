@@ -17,8 +17,8 @@ FORMATS_WITH = {
     "precision": ("onnx", "safetensors", "tensorrt"),
     "calibrate_on": ("onnx",),
     "check_on": ("onnx",),
-    "data": ("onnx", "safetensors"),
-    "licence": ("onnx", "safetensors"),
+    "data": ("onnx", "safetensors", "hub"),
+    "licence": ("onnx", "safetensors", "hub"),
     "largest_batch": ("tensorrt",),
     "longest": ("tensorrt",),
 }
@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   sound-groove export outputs/ecapa512 --format safetensors --precision fp16 --out voice.safetensors
   sound-groove export outputs/ecapa512 --format sherpa-onnx  outputs/ecapa512/best.sherpa.onnx
   sound-groove export outputs/ecapa512 --format tensorrt --precision fp16 --largest-batch 32 --longest 10
+  sound-groove export outputs/ecapa512 --format hub --licence MIT --out voice/
 
 onnx takes waveforms (B, samples) at 16 kHz in [-1, 1] and gives unit-length embeddings (B, D); the cosine of two is
 the score. fp16 stores its weights in half the size and computes as fp32. int8 computes with 8-bit integers, and is two
@@ -38,7 +39,8 @@ hear. SPEECH is a folder of recordings, or a list with one path a line.
 
 safetensors is the model to be given away: network and centre alone, without the state and the folders of its training.
 sherpa-onnx is for that project's SpeakerEmbeddingExtractor, on phones too. tensorrt is an engine for the kind of NVIDIA
-GPU that builds it; it needs the 'tensorrt' extra, and this export is not yet run on hardware.
+GPU that builds it; it needs the 'tensorrt' extra, and this export is not yet run on hardware. hub is a folder with the
+model in ONNX, a card (README.md) and its licence, ready to be pushed to a hub of models; nothing is pushed.
 
 A file is compared with the model first, and is not written where they disagree.
 """
@@ -54,14 +56,16 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("model", metavar="MODEL", help="model file, run folder, or 'pretrained'")
+    parser.add_argument("model", metavar="MODEL", help="model file, run folder, or a model's name")
     parser.add_argument(
         "--format",
-        choices=("onnx", "safetensors", "sherpa-onnx", "tensorrt"),
+        choices=("onnx", "safetensors", "sherpa-onnx", "tensorrt", "hub"),
         default="onnx",
         help="what to write (default: onnx)",
     )
-    parser.add_argument("--out", metavar="FILE", type=Path, help="file to write (default: beside the model)")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="file, or with hub folder, to write (default: beside the model)"
+    )
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
     parser.add_argument(
         "--precision", choices=("fp32", "fp16", "int8"), help="onnx, and without int8 the others (default: fp32)"
@@ -69,7 +73,9 @@ def register(verbs: "Verbs") -> None:
     parser.add_argument("--calibrate-on", metavar="SPEECH", type=Path, help="onnx: speech to calibrate int8 on")
     parser.add_argument("--check-on", metavar="SPEECH", type=Path, help="onnx: speech to compare file and model on")
     parser.add_argument("--data", metavar="TEXT", help="what it was trained on (default: what its recipe says)")
-    parser.add_argument("--licence", metavar="TEXT", help="of the data that it was trained on")
+    parser.add_argument(
+        "--licence", metavar="TEXT", help="of the data that it was trained on; of hub that of the model"
+    )
     parser.add_argument("--largest-batch", metavar="N", type=int, help="tensorrt: most recordings at once (default: 8)")
     parser.add_argument(
         "--longest", metavar="SECONDS", type=float, help="tensorrt: longest recordings, 5 to 60 (default: 60)"
@@ -87,11 +93,14 @@ def run(arguments: argparse.Namespace) -> int:
     say("exporting, and comparing with the model ...")
     done = _export(arguments)
     spoken = arguments.check_on or arguments.calibrate_on
-    say(
-        f"{done.name} ({done.hash[:12]}), {done.bytes / 1e6:.1f} MB, embeddings of {done.embedding_size} values; "
-        f"cosine with the model's at least {done.worst_cosine:.7f} on made-up voices of {done.checked_s[0]:g} to "
-        f"{done.checked_s[-1]:g} s" + (f" and recordings of {spoken}" if spoken else "")
-    )
+    if not done.checked_s:
+        say(f"{done.name} ({done.hash[:12]}), {done.bytes / 1e6:.1f} MB, as it is")
+    else:
+        say(
+            f"{done.name} ({done.hash[:12]}), {done.bytes / 1e6:.1f} MB, embeddings of {done.embedding_size} values; "
+            f"cosine with the model's at least {done.worst_cosine:.7f} on made-up voices of {done.checked_s[0]:g} to "
+            f"{done.checked_s[-1]:g} s" + (f" and recordings of {spoken}" if spoken else "")
+        )
     if arguments.json:
         show_json({**asdict(done), "file": str(done.file)}, indent=None)
     else:
@@ -115,6 +124,10 @@ def _export(arguments: argparse.Namespace) -> "ExportedFile":
     from sound_groove.pretrained import model_path
 
     model, out, force = arguments.model, arguments.out, arguments.force
+    if arguments.format == "hub":
+        from sound_groove.export.hub_folder import export_hub
+
+        return export_hub(model, out, force, arguments.data, arguments.licence)
     if model_path(model, ".safetensors").suffix == ".onnx":
         return _export_smaller(arguments)
     if arguments.format == "sherpa-onnx":

@@ -44,7 +44,9 @@ def register(verbs: "Verbs") -> None:
         EXAMPLES,
         run,
     )
-    parser.add_argument("model", metavar="MODEL", help="model file (.safetensors, .onnx), run folder, or 'pretrained'")
+    parser.add_argument(
+        "model", metavar="MODEL", help="model file (.safetensors, .onnx), run folder, or a model's name"
+    )
     parser.add_argument(
         "--check",
         action="store_true",

@@ -3,8 +3,8 @@
 import argparse
 
 MODEL_HELP = (
-    "model file, run folder, or name of a public model ('models list'); default: $SOUND_GROOVE_MODEL, else the model "
-    "in the package, 'pretrained'"
+    "model file, run folder, name of a public model ('models list'), or hf://owner/name[@revision][/file]; default: "
+    "$SOUND_GROOVE_MODEL, else the model in the package, 'pretrained'"
 )
 
 
