@@ -53,7 +53,9 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A foreign model that tells its norm: how much each filterbank varies."""
     folder = tmp_path_factory.mktemp("imported")
     source = write_foreign(folder / "s.onnx", {"feats": ["B", "T", 80]}, {"embs": ["B", 80]}, 1)
-    return import_model(source, folder / "other.onnx", pinned=True, name="other", licence="MIT").file
+    return import_model(
+        source, folder / "other.onnx", pinned=True, name="other", licence="MIT", use="research only"
+    ).file
 
 
 def material_of(seed: int, spread: float, norm: float = np.nan, collections: int = 0) -> Material:
@@ -192,6 +194,7 @@ def test_the_file_has_both_embeddings_in_their_shares(exported: Path, imported: 
     assert both.trained_speakers == own.trained_speakers and len(own.trained_speakers) > 1000
     facts = {entry.key: entry.value for entry in onnx.load(out).metadata_props}
     assert facts["name"] == "pretrained + other" and facts["licence"].endswith("; other: MIT")
+    assert facts["use"] == "other: research only"
     assert [one["share"] for one in json.loads(facts["network"])["models"]] == [0.35, 0.65]
     long = np.tile(voices[2], 15)  # 75 s: two pieces, at the level of the whole
     pieces = [encoder.embed(long, keep_pauses=False) for encoder in (both, own, other)]

@@ -268,6 +268,7 @@ def _entries(parts: Sequence[_Part], identity: ModelIdentity, size: int, score_m
         "description": f"two models fused: {', '.join(f'{part.identity.name} ({part.share:g})' for part in parts)}",
         "data": of_each("data"),
         "licence": of_each("licence"),
+        "use": of_each("use"),
         "training": json.dumps(training),
         "precision": precisions.pop() if len(precisions) == 1 else "mixed",
         "shortest_samples": SHORTEST_SAMPLES,
