@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sound_groove.voiceprints.store import tables
+from sound_groove.voiceprints.store import schema, speaker_rows
 from sound_groove.voiceprints.store.look_alikes import skeleton
 from store_places import MODEL, SqlitePlace, recording
 
@@ -60,10 +60,10 @@ def test_a_store_finds_the_names_that_look_like_a_new_one(tmp_path: Path) -> Non
 def test_names_are_compared_anew_by_a_newer_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = SqlitePlace(tmp_path / "v.db")
     with closing(place.open()) as store, monkeypatch.context() as patched:
-        patched.setattr(tables, "skeleton", lambda name: "")
+        patched.setattr(speaker_rows, "skeleton", lambda name: "")
         store.add("Anna", [recording(1)], MODEL, None, "me")
     with closing(place.open()) as store:
         assert store.look_alikes("Аnnа") == []  # what an older table said
-    monkeypatch.setattr(tables, "table_version", lambda: (1000,))
+    monkeypatch.setattr(schema, "table_version", lambda: (1000,))
     with closing(place.open()) as store:
         assert store.look_alikes("Аnnа") == ["Anna"] and store.voiceprint("Anna").speaker.name == "Anna"

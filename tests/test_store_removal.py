@@ -18,7 +18,7 @@ import pytest
 
 from sound_groove.cli import main
 from sound_groove.errors import StoreError, UnknownSpeakerError
-from sound_groove.voiceprints.store import tables
+from sound_groove.voiceprints.store import schema, tables
 from sound_groove.voiceprints.store.gaps import _gaps, erase_gaps
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.raw_files import _shared
@@ -189,7 +189,7 @@ def test_an_incomplete_removal_says_why_and_exits_with_3_until_it_is_finished(
     path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "ERASING_S", 0.1)
-    monkeypatch.setattr(tables, "RESUMING_S", 0.1)
+    monkeypatch.setattr(schema, "RESUMING_S", 0.1)
     place = SqlitePlace(path)
     with closing(place.open()) as store:
         for name in ("anna", "ben"):

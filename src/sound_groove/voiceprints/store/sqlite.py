@@ -28,8 +28,9 @@ from sound_groove.voiceprints.store.erasing import PENDING
 from sound_groove.voiceprints.store.gaps import can_erase, erase_gaps
 from sound_groove.voiceprints.store.raw_files import RawFile
 from sound_groove.voiceprints.store.records import SpeakerEntry
+from sound_groove.voiceprints.store.schema import SCHEMA
 from sound_groove.voiceprints.store.sealing import Sealer
-from sound_groove.voiceprints.store.tables import SCHEMA, TableStore
+from sound_groove.voiceprints.store.tables import TableStore
 
 APPLICATION = 0x53477670  # "SGvp", in the header of the file
 BUSY_S = 60.0  # to wait for another process that is writing
