@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,17 @@ from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.foreign_files import recognise
 from sound_groove.errors import CheckpointError, OutputError, UsageError
-from sound_groove.importing import importer, speech
+from sound_groove.importing import importer, known_calibrations, speech
 from sound_groove.importing.finding import Answer, Finding, find_front_end
-from sound_groove.importing.importer import Examined, examine, import_model
+from sound_groove.importing.importer import Examined, examine, import_model, imported_hash
 from sound_groove.importing.sources import open_source
 from sound_groove.importing.speech import made_up_speech
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.campplus import CamPlusPlus
 from sound_groove.networks.front_ends import build_front_end
+from sound_groove.public_models import public_models
 from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import Samples
 from test_campplus import PUBLISHED
 from test_finding import WRONG
@@ -314,3 +317,43 @@ def test_five_wrong_feedings_of_campplus_are_never_confirmed(corpus: Path, monke
         assert finding.verdict == "wrong" or "mean=kept" not in text, text
     right = find_front_end(fed, of_family("3d-speaker"), 80, heard)
     assert right.verdict != "wrong" and right.eer < 0.15
+
+
+# --- calibrations that come with the package
+
+
+@pytest.mark.slow
+def test_a_calibration_is_of_one_source_fed_in_one_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_foreign(tmp_path / "s.onnx", {"feats": ["B", "T", 80]}, {"embs": ["B", 80]}, 1)
+    plain = import_model(source, tmp_path / "plain.onnx", pinned=True)
+    score_map = ScoreMap(20.0, -5.0, "elsewhere", calibrated=True, figures={"collections": 3.0})
+    known = tmp_path / "calibrations" / f"{plain.hash[:12]}.json"
+    known.parent.mkdir()
+    known.write_text(json.dumps({"hash": plain.hash, "score_map": score_map.as_dict()}))
+    monkeypatch.setattr(known_calibrations, "FOLDER", known.parent)
+    assert plain.score_map is None and "not calibrated" in plain.calibration_note
+    words = ["import", str(source), "--front-end", "wespeaker"]
+    monkeypatch.setattr(importer, "made_up_speech", lambda: made_up_speech(4, 2))
+    assert main([*words, "--out", str(tmp_path / "calibrated.onnx")]) == 0
+    assert "calibrated: a map comes with the package, fitted on 3 collections" in capsys.readouterr().err
+    assert SpeakerEncoder.load(tmp_path / "calibrated.onnx").score_map == score_map
+    floored = import_model(source, tmp_path / "floored.onnx", pinned=True, floor="step")
+    assert floored.hash != plain.hash and floored.score_map is None
+    known.write_text(json.dumps({"hash": plain.hash[:12] + "0" * 52, "score_map": score_map.as_dict()}))
+    assert import_model(source, tmp_path / "again.onnx", pinned=True).score_map is None
+
+
+def test_calibrations_in_the_package_are_of_models_of_the_list() -> None:
+    listed = {
+        imported_hash(model.sha256, replace(parsed_front_end(model.front_end, None), floor=model.floor))
+        for model in public_models().values()
+    }
+    files = sorted(known_calibrations.FOLDER.glob("*.json"))
+    assert files
+    for path in files:
+        model_hash = json.loads(path.read_text())["hash"]
+        score_map = known_calibrations.known_calibration(model_hash)
+        assert model_hash in listed and path.stem == model_hash[:12]
+        assert score_map is not None and score_map.calibrated and (score_map.collections or 0) >= 3

@@ -535,7 +535,7 @@ def import_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
 
     source = Source(Path(HOSTILE_NAME), HOSTILE, "onnx", None, HOSTILE, None, HOSTILE, 80, {"comment": HOSTILE})  # type: ignore[arg-type]
     found = Examined(source, of_family("wespeaker"), None, (HOSTILE,))
-    done = ImportedModel(Path(HOSTILE_NAME), HOSTILE, HOSTILE, 1, 1, 1.0, (2.0,), of_family("nemo"), HOSTILE)
+    done = ImportedModel(Path(HOSTILE_NAME), HOSTILE, HOSTILE, 1, 1, 1.0, (2.0,), of_family("nemo"), HOSTILE, None)
 
     def examine(*arguments: Any, tell: Callable[[str], None]) -> Examined:
         tell(HOSTILE)

@@ -22,7 +22,7 @@ FILE is a speaker model in ONNX, of WeSpeaker, 3D-Speaker, sherpa-onnx, NeMo, Sp
 state dictionary (.pt, .safetensors) of a ResNet, ECAPA-TDNN, CAM++, ERes2NetV2 or ReDimNet2 as WeSpeaker, 3D-Speaker or
 ReDimNet2's authors publish it. Nothing of it is executed but its tensors and operators. What is written takes waveforms
 and gives unit embeddings, like every model here, with its front end inside: all verbs, the service and 'export' work
-with it. It gives scores until 'calibrate' has calibrated it.
+with it. It gives scores until 'calibrate' has calibrated it, unless a calibration comes with the package.
 
 How the model is to be fed is found out on speech: on made-up voices, or on DIR, which holds one folder a speaker; with
 20 speakers and more each difference has an interval over speakers. What cannot be told apart is as the file's own
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"{done.name} ({done.hash[:12]}), {done.bytes / 1e6:.1f} MB, embeddings of {done.embedding_size} values; "
         f"cosine with the source's at least {done.worst_cosine:.7f} on made-up voices",
-        "not calibrated: it gives scores, and 'sound-groove calibrate' gives them a meaning",
+        done.calibration_note,
     )
     facts = {"file": str(done.file), "name": done.name, "hash": done.hash, "embedding_size": done.embedding_size}
     _print(arguments.json, {**facts, "bytes": done.bytes, "worst_cosine": done.worst_cosine, **_facts(found)}, [])

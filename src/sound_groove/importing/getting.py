@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sound_groove.errors import require_extra
@@ -27,6 +28,9 @@ from sound_groove.public_models import (
     find_public,
     models_folder,
 )
+
+if TYPE_CHECKING:
+    from sound_groove.importing.importer import ImportedModel
 
 INCOMING = "incoming"
 _SLACK = 1.1  # a size that is known only roughly may be so much larger
@@ -89,7 +93,7 @@ def get_model(
             shutil.rmtree(left, ignore_errors=True)
         source = _fetched(model, mirrors, incoming, patience or Patience(), tell)
         tell("importing, and comparing with the source ...")
-        _keep(model, source, incoming)
+        tell(_keep(model, source, incoming).calibration_note)
         with writing(source):
             source.unlink()
     return Gotten(model, model.path, False)
@@ -161,13 +165,13 @@ def _fetched(
     return fetch_verified(file, model.sha256, addresses(model, mirrors), incoming, patience, tell)
 
 
-def _keep(model: PublicModel, source: Path, incoming: Path) -> None:
+def _keep(model: PublicModel, source: Path, incoming: Path) -> "ImportedModel":
     """Make it ours, and give it its final name."""
     from sound_groove.importing.importer import import_model
 
     made = incoming / f"imported-{model.name}.onnx"
     try:
-        import_model(
+        imported = import_model(
             source,
             made,
             force=True,
@@ -181,5 +185,6 @@ def _keep(model: PublicModel, source: Path, incoming: Path) -> None:
         )
         with writing(model.path):
             made.replace(model.path)
+        return imported
     finally:
         made.unlink(missing_ok=True)

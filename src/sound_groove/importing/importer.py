@@ -22,9 +22,11 @@ from sound_groove.export.placing import ExportedFile, check_free, place
 from sound_groove.export.precision import LEAST_PROBE_COSINE
 from sound_groove.export.tracing import carry_probe, describe, serialised
 from sound_groove.importing.finding import Finding, find_front_end
+from sound_groove.importing.known_calibrations import known_calibration
 from sound_groove.importing.sources import Source, described, open_source
 from sound_groove.importing.speech import made_up_speech, speech_of
 from sound_groove.networks.probe import probe_signal
+from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import ModelIdentity, Samples
 
@@ -39,10 +41,19 @@ class ImportedModel(ExportedFile):
     Attributes:
         front_end: how it is fed.
         source_sha256: of the file that it was made of.
+        score_map: that it came with, None where it came with none.
     """
 
     front_end: FrontEnd
     source_sha256: str
+    score_map: ScoreMap | None
+
+    @property
+    def calibration_note(self) -> str:
+        """What its user should know of its scores, in a sentence."""
+        if self.score_map is None:
+            return "not calibrated: it gives scores, and 'sound-groove calibrate' gives them a meaning"
+        return f"calibrated: a map comes with the package, fitted on {self.score_map.collections} collections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +142,8 @@ def import_model(
 ) -> ImportedModel:
     """Make a speaker model of others one of ours: one ONNX file, waveform in, unit embedding out.
 
-    The file carries its front end, its origin with the SHA-256 of the source, and the licence. It is not calibrated.
+    The file carries its front end, its origin with the SHA-256 of the source, and the licence. It is not calibrated,
+    unless a calibration of this very source, fed so, comes with the package.
 
     Args:
         path: as `examine` takes it, and the next four too.
@@ -204,7 +216,8 @@ def write_imported(
     size, tells_norm = _tried(source, front_end)
     proto = source.network.joined(front_end, tells_norm)
     called = source.path.stem if name is None else name
-    digest = hashlib.sha256(f"{source.sha256}\0{json.dumps(front_end.as_dict(), sort_keys=True)}".encode()).hexdigest()
+    digest = imported_hash(source.sha256, front_end)
+    score_map = known_calibration(digest)
     network: dict[str, Any] = {"kind": source.kind or "of others", "embedding_size": size}
     entries: dict[str, object] = {
         "name": called,
@@ -212,7 +225,7 @@ def write_imported(
         "sample_rate": SAMPLE_RATE,
         "embedding_size": size,
         "network": json.dumps(network),
-        "score_map": "null",
+        "score_map": json.dumps(None if score_map is None else score_map.as_dict()),
         "centre": "null",
         "description": f"imported from {source.path.name}",
         "data": data or "",
@@ -243,7 +256,18 @@ def write_imported(
         )
     carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE["fp32"])
     written = place(out, serialised(proto), ModelIdentity(called, digest), size, worst, CHECKED_S)
-    return ImportedModel(**vars(written), front_end=front_end, source_sha256=source.sha256)
+    return ImportedModel(**vars(written), front_end=front_end, source_sha256=source.sha256, score_map=score_map)
+
+
+def imported_hash(source_sha256: str, front_end: FrontEnd) -> str:
+    """The hash of an imported model (hexadecimal): of its source and of how it is fed.
+
+    Args:
+        source_sha256: SHA-256 of the file that it was made from.
+        front_end: how it is fed.
+    """
+    told = json.dumps(front_end.as_dict(), sort_keys=True)
+    return hashlib.sha256(f"{source_sha256}\0{told}".encode()).hexdigest()
 
 
 def chosen_front_end(source: Source, asked: str | None, floor: Floor | None) -> FrontEnd | None:
