@@ -21,12 +21,13 @@ from foreign_models import write_foreign
 from mirror import Mirror, Place, wait_until_sent
 from processes import heed_interrupts
 from sound_groove import SpeakerEncoder, cli, compare
-from sound_groove.audio.front_end import FAMILIES
+from sound_groove.audio.front_end import FAMILIES, of_family
 from sound_groove.errors import CheckpointError, DownloadError, MissingExtraError, OutputError, UsageError
 from sound_groove.fetching.transfer import Patience
 from sound_groove.files import CACHE_VARIABLE, locked_folder
 from sound_groove.importing import getting, importer, package_index
 from sound_groove.importing.getting import addresses, get_model, remove_model
+from sound_groove.importing.importer import ImportedModel
 from sound_groove.importing.package_index import find_in_index, indexes
 from sound_groove.pretrained import model_path
 from sound_groove.public_models import HUB_VARIABLE, PublicModel, Wheel, find_public, models_folder, public_models
@@ -77,9 +78,10 @@ def copying(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Importing copies the file, and what it was asked for is noted."""
     asked: list[dict[str, Any]] = []
 
-    def copy(source: Path, out: Path, **named: Any) -> None:
+    def copy(source: Path, out: Path, **named: Any) -> ImportedModel:
         asked.append({"source": source, **named})
         out.write_bytes(source.read_bytes())
+        return ImportedModel(out, "small", SHA256, 8, len(BYTES), 1.0, (), of_family("nemo"), SHA256, None)
 
     monkeypatch.setattr(importer, "import_model", copy)
     return asked
@@ -286,7 +288,14 @@ PROXIED = """
 import sys
 from sound_groove.importing import getting, importer
 from sound_groove.public_models import PublicModel, public_models
-importer.import_model = lambda source, out, **named: out.write_bytes(source.read_bytes())
+
+class Imported:
+    calibration_note = "a sentence"
+
+    def __init__(self, source, out, **named):
+        out.write_bytes(source.read_bytes())
+
+importer.import_model = Imported
 public_models()["small"] = PublicModel("small", "n", "small.onnx", int(sys.argv[1]), sys.argv[2], 8, "en", "l", "nemo")
 getting.get_model("small", ["http://models.invalid/files"], tell=print)
 """
