@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 PAIRS = 20_000
 
 
-def add_trial_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+def add_trial_options(parser: argparse.ArgumentParser, several: bool = False) -> "argparse._MutuallyExclusiveGroup":
     """Add the options.
 
     Args:
         parser: the verb's.
         several: let trials come from several files, each of which is a collection.
+
+    Returns:
+        The group of options of which there must be one.
     """
     count, more = ("+", "; of several, each is a collection, called by its file or folder") if several else (None, "")
     trials = parser.add_mutually_exclusive_group(required=True)
@@ -57,6 +60,7 @@ def add_trial_options(parser: argparse.ArgumentParser, several: bool = False) ->
         action="store_true",
         help="go on when names among the trials are those of speakers that the model was made with",
     )
+    return trials
 
 
 def check_trial_options(arguments: argparse.Namespace) -> None:

@@ -15,11 +15,14 @@ from sound_groove.errors import UsageError, require_extra
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
+    from sound_groove.encoder.encoder import SpeakerEncoder
+    from sound_groove.evaluation.verification import VerificationSettings
 
 EXAMPLES = """examples:
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root wav
   sound-groove verify --model outputs/ecapa512 --trials CN-Celeb_flac/eval/lists/trials.lst \\
       --audio-root CN-Celeb_flac/eval --enrollment average --out outputs_eval/average
+  sound-groove verify --model outputs/vox-resnet221 --voxceleb1 data/voxceleb1 --out outputs_eval/vox1
   sound-groove verify --model outputs/ecapa512 --trials mine.txt --audio-root wav --enroll-map enrolments.txt
   sound-groove verify --model outputs/ecapa512 --val-meta data/mine/val_meta.jsonl --pairs 10000
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root wav \\
@@ -42,7 +45,21 @@ def register(verbs: "Verbs") -> None:
         run,
     )
     add_model_option(parser)
-    add_trial_options(parser)
+    trials = add_trial_options(parser)
+    trials.add_argument(
+        "--voxceleb1",
+        metavar="DIR",
+        type=Path,
+        help="judge on Vox1-O, E and H, cleaned and not: the folder of VoxCeleb1, whose trial lists lie in it or "
+        "beside it; each recording is embedded once, and each list gets a folder in --out",
+    )
+    parser.add_argument(
+        "--lists",
+        metavar="PATH",
+        type=Path,
+        nargs="+",
+        help="with --voxceleb1: the lists to judge on, or folders that hold them (default: all that are found)",
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("outputs_eval"), help="(default: outputs_eval)")
     parser.add_argument("--force", action="store_true", help="replace the result that lies there")
     parser.add_argument(
@@ -88,48 +105,109 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, and print the figures."""
     require_extra("verify", "train", "torch", "safetensors", "pydantic", "matplotlib", "sklearn")
     ready_for_computing()
-    from sound_groove.encoder.encoder import SpeakerEncoder, default_model
-    from sound_groove.evaluation.other_scores import read_other_scores
-    from sound_groove.evaluation.report.page import summary
-    from sound_groove.evaluation.results import check_folder
-    from sound_groove.evaluation.trials.metadata import read_metadata
-    from sound_groove.evaluation.verification import VerificationSettings, evaluate
-    from sound_groove.types import CropAveraging
+    _check_options(arguments)
+    return _judge_on_voxceleb1(arguments) if arguments.voxceleb1 is not None else _judge_on_one_list(arguments)
 
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
     if arguments.crop_frames is not None and arguments.crops is None:
         raise UsageError("--crop-frames needs --crops")
     check_trial_options(arguments)
     if (arguments.by is None) != (arguments.metadata is None):
         raise UsageError("--metadata and --by go together: a table, and the columns of it to go by")
-    threads = arguments.threads if arguments.threads is not None else os.cpu_count() or 1
+    if arguments.voxceleb1 is None:
+        if arguments.lists is not None:
+            raise UsageError("--lists needs --voxceleb1; another list is judged with --trials")
+        return
+    for name in ("audio_root", "enrollment", "enroll_map", "utt2spk", "against"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} needs --trials; the lists of --voxceleb1 are used as they are"
+            )
+
+
+def _settings(arguments: argparse.Namespace) -> "VerificationSettings":
+    """How to evaluate, the table of `--metadata` included."""
+    from sound_groove.evaluation.trials.metadata import read_metadata
+    from sound_groove.evaluation.verification import VerificationSettings
+    from sound_groove.types import CropAveraging
+
     crops = None
     if arguments.crops is not None:
         crops = CropAveraging(arguments.crops, 400 if arguments.crop_frames is None else arguments.crop_frames)
-    plan = scoring_plan(arguments)
     settings = VerificationSettings(
         crops,
         arguments.allow_missing,
         arguments.resamples,
         arguments.seed,
-        threads,
+        arguments.threads if arguments.threads is not None else os.cpu_count() or 1,
         allow_trained_speakers=arguments.allow_trained_speakers,
         worst=arguments.worst,
         audio=not arguments.no_audio,
-        scoring=plan,
+        scoring=scoring_plan(arguments),
     )
-    check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
     if arguments.metadata is not None:
         settings = replace(settings, metadata=read_metadata(arguments.metadata, arguments.by))
+    return settings
+
+
+def _encoder(arguments: argparse.Namespace, threads: int) -> "SpeakerEncoder":
+    from sound_groove.encoder.encoder import SpeakerEncoder, default_model
+
+    return SpeakerEncoder.load(arguments.model or default_model(), arguments.device, threads)
+
+
+def _judge_on_one_list(arguments: argparse.Namespace) -> int:
+    from sound_groove.evaluation.other_scores import read_other_scores
+    from sound_groove.evaluation.report.page import summary
+    from sound_groove.evaluation.results import check_folder
+    from sound_groove.evaluation.verification import evaluate
+
+    settings = _settings(arguments)
+    check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
     trial_set = trial_set_of(arguments)
     against = None
     if arguments.against is not None:
         against = read_other_scores(arguments.against, trial_set.trials, arguments.allow_missing)
     say(f"protocol: {trial_set.protocol}")
-    encoder = SpeakerEncoder.load(arguments.model or default_model(), arguments.device, threads)
+    encoder = _encoder(arguments, settings.threads)
     metrics = evaluate(encoder, trial_set, arguments.out, settings, command_line(), arguments.force, say, against)
     if arguments.json:
         show_json(metrics)
     else:
         show(*summary(metrics))
     say(f"results in {arguments.out}, to be read in {arguments.out / 'report.html'}")
+    return 0
+
+
+def _judge_on_voxceleb1(arguments: argparse.Namespace) -> int:
+    from sound_groove.evaluation.report.lists import table_of_lists
+    from sound_groove.evaluation.results import check_folder
+    from sound_groove.evaluation.trials.trial_sets import choose_channel
+    from sound_groove.evaluation.trials.voxceleb1 import PUBLISHED, missing_conditions, voxceleb1_trials
+    from sound_groove.evaluation.verification import ListToJudge, evaluate_lists
+
+    settings = _settings(arguments)
+    for published in PUBLISHED:
+        check_folder(arguments.out / published.name, arguments.force)  # before long lists are read
+    found = voxceleb1_trials(arguments.voxceleb1, arguments.lists or ())
+    for published, trial_set in found.items():
+        say(f"{published.name}: {trial_set.origin['path']}, {len(trial_set.trials):,} trials")
+        for difference in published.differences(trial_set.trials):
+            say(difference)
+    if missing := missing_conditions(list(found)):
+        say(f"no list of {' and '.join(missing)} was found, so that is not judged")
+    encoder = _encoder(arguments, settings.threads)
+    lists = [
+        ListToJudge(choose_channel(trial_set, arguments.channel), arguments.out / published.name)
+        for published, trial_set in found.items()
+    ]
+    of_each = evaluate_lists(encoder, lists, settings, command_line(), arguments.force, say)
+    by_name = {published.name: metrics for published, metrics in zip(found, of_each, strict=True)}
+    if arguments.json:
+        show_json(by_name)
+    else:
+        show(*table_of_lists(by_name))
+    say(f"results in {arguments.out}, a folder for each list, to be read in its report.html")
     return 0

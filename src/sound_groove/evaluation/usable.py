@@ -1,5 +1,6 @@
 """What of the names of a trial set can be used: each recording embedded once, and why others cannot be."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.errors import TrialError, printable
-from sound_groove.evaluation.embedding import Encoder, describe, embed_recordings
+from sound_groove.evaluation.embedding import EmbeddedRecordings, Encoder, describe, embed_recordings
 from sound_groove.evaluation.trials.sources import Recording
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
@@ -66,25 +67,74 @@ class Usable:
         self.reasons.setdefault(index, f"{what}: {why}")
 
 
-def embed_names(
-    encoder: Encoder, trial_set: TrialSet, crops: CropAveraging | None, threads: int, allow_missing: bool
-) -> Usable:
-    """Embed what the names of a trial set stand for, each recording once.
+@dataclass(frozen=True, slots=True)
+class EmbeddedOnce:
+    """The recordings of one or several trial sets, each embedded once.
+
+    Attributes:
+        rows: the place of each recording in `outcomes`.
+        outcomes: what came of them.
+    """
+
+    rows: Mapping[Recording, int]
+    outcomes: EmbeddedRecordings
+
+    def has_problems(self, trial_set: TrialSet) -> bool:
+        """Whether some of the names of one of these trial sets cannot be used."""
+        unfound = any(trial_set.sources[index].problem for index in trial_set.trials.used.tolist())
+        return unfound or any(self.rows[recording] in self.outcomes.problems for recording in _recordings(trial_set))
+
+    def usable(self, trial_set: TrialSet) -> Usable:
+        """What of the names of one of these trial sets can be used."""
+        embedded, rows = self.outcomes, self.rows
+        wanted = trial_set.trials.used.tolist()
+        own = _recordings(trial_set)
+        vectors = np.zeros((len(trial_set.sources), embedded.embeddings.shape[1]), dtype=np.float32)
+        audio_s = float(embedded.samples[[rows[recording] for recording in own]].sum()) / SAMPLE_RATE
+        durations_s, speech_s, snr_db = np.zeros((3, len(vectors)))
+        norms = np.full(len(vectors), np.nan)
+        usable = Usable(vectors, durations_s, speech_s, snr_db, norms, recordings=len(own), audio_s=audio_s)
+        usable.mixed = tuple(describe(recording) for recording in own if embedded.mixed[rows[recording]])
+        for index in wanted:
+            source = trial_set.sources[index]
+            if source.problem:
+                usable.add_problem(printable(trial_set.trials.ids[index]), source.problem, index)
+                continue
+            for recording in source.recordings:
+                if error := embedded.problems.get(rows[recording]):
+                    what = describe((error.path,)) if error.path else describe(recording)
+                    usable.add_problem(what, error.reason, index)
+            own_rows = [rows[recording] for recording in source.recordings]
+            usable.digests[index] = tuple(digest for row in own_rows if (digest := embedded.digests[row]))
+            usable.durations_s[index] = embedded.samples[own_rows].sum() / SAMPLE_RATE
+            usable.speech_s[index] = embedded.speech_s[own_rows].sum()
+            usable.snr_db[index] = embedded.snr_db[own_rows].mean()
+            usable.norms[index] = embedded.norms[own_rows].mean()
+            each = embedded.embeddings[own_rows]
+            if index not in usable.reasons and each.any():  # all zero: embedding was given up, and a problem tells why
+                vectors[index] = each[0] if len(each) == 1 else mean_embedding(each)
+        return usable
+
+
+def embed_once(
+    encoder: Encoder, trial_sets: Sequence[TrialSet], crops: CropAveraging | None, threads: int, allow_missing: bool
+) -> EmbeddedOnce:
+    """Embed what the names of trial sets stand for, each recording once, however many of the sets have it.
 
     Raises:
         TrialError: not one recording was found.
     """
-    wanted = trial_set.trials.used.tolist()
     rows: dict[Recording, int] = {}
-    for index in wanted:
-        for recording in trial_set.sources[index].recordings:
+    for trial_set in trial_sets:
+        for recording in _recordings(trial_set):
             rows.setdefault(recording, len(rows))
     if not rows:
-        first = trial_set.sources[wanted[0]].problem
-        name = printable(trial_set.trials.ids[wanted[0]])
+        wanted = trial_sets[0].trials.used
+        first = trial_sets[0].sources[wanted[0]].problem
+        name = printable(trial_sets[0].trials.ids[wanted[0]])
         raise TrialError(f"none of the {len(wanted)} names is a recording; '{name}': {first}; is --audio-root right?")
-    unfound = any(trial_set.sources[index].problem for index in wanted)
-    embedded = embed_recordings(
+    unfound = any(each.sources[index].problem for each in trial_sets for index in each.trials.used.tolist())
+    outcomes = embed_recordings(
         encoder,
         list(rows),
         crops,
@@ -92,28 +142,10 @@ def embed_names(
         allow_failures=allow_missing,
         reading_only=unfound and not allow_missing,
     )
-    vectors = np.zeros((len(trial_set.sources), encoder.embedding_size), dtype=np.float32)
-    audio_s = float(embedded.samples.sum()) / SAMPLE_RATE
-    durations_s, speech_s, snr_db = np.zeros((3, len(vectors)))
-    norms = np.full(len(vectors), np.nan)
-    usable = Usable(vectors, durations_s, speech_s, snr_db, norms, recordings=len(rows), audio_s=audio_s)
-    usable.mixed = tuple(describe(recording) for recording, row in rows.items() if embedded.mixed[row])
-    for index in wanted:
-        source = trial_set.sources[index]
-        if source.problem:
-            usable.add_problem(printable(trial_set.trials.ids[index]), source.problem, index)
-            continue
-        for recording in source.recordings:
-            if error := embedded.problems.get(rows[recording]):
-                what = describe((error.path,)) if error.path else describe(recording)
-                usable.add_problem(what, error.reason, index)
-        own_rows = [rows[recording] for recording in source.recordings]
-        usable.digests[index] = tuple(digest for row in own_rows if (digest := embedded.digests[row]))
-        usable.durations_s[index] = embedded.samples[own_rows].sum() / SAMPLE_RATE
-        usable.speech_s[index] = embedded.speech_s[own_rows].sum()
-        usable.snr_db[index] = embedded.snr_db[own_rows].mean()
-        usable.norms[index] = embedded.norms[own_rows].mean()
-        own = embedded.embeddings[own_rows]
-        if index not in usable.reasons and own.any():  # all zero: embedding was given up, and a problem tells why
-            vectors[index] = own[0] if len(own) == 1 else mean_embedding(own)
-    return usable
+    return EmbeddedOnce(rows, outcomes)
+
+
+def _recordings(trial_set: TrialSet) -> list[Recording]:
+    """The recordings behind the names that have a trial, each once, in the order of the names."""
+    sources = (trial_set.sources[index] for index in trial_set.trials.used.tolist())
+    return list(dict.fromkeys(recording for source in sources for recording in source.recordings))

@@ -1,6 +1,8 @@
 """Judging a model on trials: embed each recording once, score each trial, measure, draw, write.
 
 trial set (a list, or pairs of a validation set) -> embeddings -> scores -> figures with intervals -> result folder
+
+Several trial sets are judged in one go, so that a recording which all of them have is embedded once.
 """
 
 import time
@@ -16,27 +18,27 @@ from numpy.typing import NDArray
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError, printable
 from sound_groove.evaluation import results
 from sound_groove.evaluation.against import compare
-from sound_groove.evaluation.breakdown import break_down, find_traits
-from sound_groove.evaluation.cohort import ChosenCohort, choose_cohort
+from sound_groove.evaluation.breakdown import Traits, break_down, find_traits
+from sound_groove.evaluation.cohort import ChosenCohort, Cohort, choose_cohort
 from sound_groove.evaluation.embedding import Encoder, describe
 from sound_groove.evaluation.figures import FEW_SPEAKERS, measure_recall
 from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.other_scores import OtherScores
+from sound_groove.evaluation.problems import MOST_NAMED, counted, tell_problems
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.report.excerpts import excerpts_of
 from sound_groove.evaluation.same_audio import describe_same_audio, same_audio, same_audio_notes
 from sound_groove.evaluation.scorings import ScoringPlan, describe_cohort, measure_all, score_all
-from sound_groove.evaluation.trials.known_speakers import find_known_speakers
+from sound_groove.evaluation.trials.known_speakers import KnownSpeakers, find_known_speakers
 from sound_groove.evaluation.trials.metadata import Metadata
-from sound_groove.evaluation.trials.trial_list import CNCELEB, TrialList
+from sound_groove.evaluation.trials.trial_list import CNCELEB
 from sound_groove.evaluation.trials.trial_sets import TrialSet
-from sound_groove.evaluation.usable import Usable, embed_names
+from sound_groove.evaluation.usable import EmbeddedOnce, Usable, embed_once
 from sound_groove.evaluation.worst import find_worst
 from sound_groove.provenance import machine
 from sound_groove.scoring.plda import check_speakers
 from sound_groove.types import CropAveraging, Embeddings
 
-MOST_NAMED = 20  # unusable recordings named on the terminal; the file names all
 MOST_WORST = 100  # of each kind: a page with the voices of more takes tens of megabytes
 
 
@@ -78,6 +80,21 @@ class VerificationSettings:
             raise UsageError("crops need a count and a length of at least 1")
 
 
+@dataclass(frozen=True, slots=True)
+class ListToJudge:
+    """A trial set, and what is to come of it.
+
+    Attributes:
+        trial_set: what to judge a model on.
+        out: folder for metrics.json, scores.tsv, the pictures and report.html.
+        against: another system's scores of the trial set's trials, to compare with.
+    """
+
+    trial_set: TrialSet
+    out: Path
+    against: OtherScores | None = None
+
+
 def evaluate(
     encoder: Encoder,
     trial_set: TrialSet,
@@ -88,31 +105,82 @@ def evaluate(
     say: Callable[[str], None] = lambda line: None,
     against: OtherScores | None = None,
 ) -> dict[str, Any]:
-    """Judge a model on a trial set and write the result folder.
-
-    Args:
-        encoder: the model.
-        trial_set: what to judge it on.
-        out: folder for metrics.json, scores.tsv, the pictures and report.html.
-        settings: how.
-        command: the command line, for the record.
-        force: replace an earlier result.
-        say: is told what went wrong with single files and how far the work is, line by line.
-        against: another system's scores of the trial set's trials, to compare with.
+    """Judge a model on a trial set and write the result folder: `evaluate_lists` of one.
 
     Returns:
         What metrics.json holds.
+    """
+    return evaluate_lists(encoder, [ListToJudge(trial_set, Path(out), against)], settings, command, force, say)[0]
+
+
+def evaluate_lists(
+    encoder: Encoder,
+    lists: Sequence[ListToJudge],
+    settings: VerificationSettings | None = None,
+    command: str = "",
+    force: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[dict[str, Any]]:
+    """Judge a model on trial sets, and write a result folder for each; a recording is embedded once for all of them.
+
+    Args:
+        encoder: the model.
+        lists: what to judge it on, and where the results go.
+        settings: how.
+        command: the command line, for the record.
+        force: replace earlier results.
+        say: is told what went wrong with single files and how far the work is, line by line.
+
+    Returns:
+        What the metrics.json of each holds.
 
     Raises:
-        OutputError: `out` holds a result already, or cannot be written.
+        OutputError: a folder holds a result already, or cannot be written.
         TrialError: recordings are missing or unreadable, and that is not allowed; failed_trials.tsv names the trials.
             Or the model was trained on speakers of the trials, and that is not allowed; or the table in `settings`
             knows none of the names.
-        MetricError: the trials are all of one kind, or the cohort is not fit for a scoring.
+        MetricError: the trials of a list are all of one kind, or the cohort is not fit for a scoring.
         CorpusError: the cohort cannot be used, or has speakers of the trials in it.
     """
-    settings, out, started = settings or VerificationSettings(), Path(out), time.monotonic()
-    results.check_folder(out, force)
+    settings, started = settings or VerificationSettings(), time.monotonic()
+    for each in lists:
+        results.check_folder(each.out, force)
+    known = [_check(encoder, each.trial_set, settings) for each in lists]
+    trial_sets = [each.trial_set for each in lists]
+    chosen = _choose_cohort(encoder, trial_sets, settings.scoring, say)
+    embedded = embed_once(encoder, trial_sets, settings.crops, settings.threads, settings.allow_missing)
+    _report_problems(lists, embedded, settings.allow_missing, say)
+    cohort = None
+    if chosen is not None:
+        cohort = chosen.embed(encoder, settings.crops, settings.threads, settings.allow_missing)
+    work = _Work(encoder, settings, command, embedded, cohort, started, time.monotonic() - started)
+    return [_judge(work, each, checked, say) for each, checked in zip(lists, known, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What was found out about a trial set before anything is embedded: whom the model knows, and the groups."""
+
+    heard: KnownSpeakers
+    known: KnownSpeakers
+    traits: Traits
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all the lists of an evaluation share."""
+
+    encoder: Encoder
+    settings: VerificationSettings
+    command: str
+    embedded: EmbeddedOnce
+    cohort: Cohort | None
+    started: float
+    embedding_s: float
+
+
+def _check(encoder: Encoder, trial_set: TrialSet, settings: VerificationSettings) -> _Checked:
+    """Refuse a trial set that the model cannot be judged on."""
     trials = trial_set.trials
     if trials.labels.all() or not trials.labels.any():
         kind = "same-speaker" if trials.labels.all() else "different-speaker"
@@ -122,33 +190,31 @@ def evaluate(
         heard.refuse(encoder.identity.name)
     fitted = frozenset(() if encoder.score_map is None else encoder.score_map.speakers)
     known = find_known_speakers(fitted, trials, trial_set.sources, trial_set.speaker_names, "calibrated")
-    traits = find_traits(trials.ids, trial_set.sources, trial_set.origin, settings.metadata)
-    chosen = _choose_cohort(encoder, trial_set, settings.scoring, say)
-    usable = embed_names(encoder, trial_set, settings.crops, settings.threads, settings.allow_missing)
+    return _Checked(heard, known, find_traits(trials.ids, trial_set.sources, trial_set.origin, settings.metadata))
+
+
+def _judge(work: _Work, task: ListToJudge, checked: _Checked, say: Callable[[str], None]) -> dict[str, Any]:
+    """Score the trials of a list, measure, draw and write; returns what metrics.json holds."""
+    encoder, settings, trial_set = work.encoder, work.settings, task.trial_set
+    usable, trials = work.embedded.usable(trial_set), trial_set.trials
     failed = results.failed_mask(trials, usable.reasons)
-    if usable.reasons:
-        _report_problems(usable, trials, failed, out, settings.allow_missing, say)
-        trials = trials.kept(~failed)
-    cohort = None
-    if chosen is not None:
-        cohort = chosen.embed(encoder, settings.crops, settings.threads, settings.allow_missing)
-    embedding_s = time.monotonic() - started
+    trials = trials.kept(~failed) if usable.reasons else trials
     weigh = None if encoder.score_map is None else partial(usable.llrs, encoder.score_map, trials)
     drawn = (settings.resamples, settings.seed)
     scored = {
         name: JudgedList(trials, each.scores, each.llrs, trial_set.speakers, *drawn)
-        for name, each in score_all(settings.scoring, usable.embeddings, trials, cohort, weigh).items()
+        for name, each in score_all(settings.scoring, usable.embeddings, trials, work.cohort, weigh).items()
     }
     judged = scored[settings.scoring.main]
     figures = measure_all(scored)
-    other = None if against is None else against.only(~failed)
+    other = None if task.against is None else task.against.only(~failed)
     embeddings, speakers = usable.embeddings[trials.used], trial_set.speakers[trials.used]
     recall, no_recall = measure_recall(embeddings, speakers, *drawn)
-    breakdowns, notes_on_groups = break_down(judged, usable.durations_s, traits)
+    breakdowns, notes_on_groups = break_down(judged, usable.durations_s, checked.traits)
     repeated = describe_same_audio(trials, same_audio(trials, usable.digests))
     notes = [
-        *heard.notes(),
-        *known.notes(),
+        *checked.heard.notes(),
+        *checked.known.notes(),
         *trial_set.notes,
         *same_audio_notes(repeated),
         *_mixed_notes(usable.mixed),
@@ -160,19 +226,19 @@ def evaluate(
     metrics = {
         **figures,
         "against": other and compare(judged, other),
-        "cohort": describe_cohort(settings.scoring, cohort),
+        "cohort": describe_cohort(settings.scoring, work.cohort),
         "breakdowns": breakdowns,
         "same_audio": repeated,
         "channels_differ": {"recordings": len(usable.mixed), "first": list(usable.mixed[:MOST_NAMED])},
         "worst": find_worst(judged, trial_set.sources, settings.worst),
         **recall,
         **_circumstances(encoder, trial_set, usable, failed, settings),
-        "trained_speakers": heard.as_dict(),
+        "trained_speakers": checked.heard.as_dict(),
         "calibration": _describe_calibration(judged, figures),
-        "command": command,
+        "command": work.command,
     }
     try:
-        with results.result_folder(out) as folder:
+        with results.result_folder(task.out) as folder:
             say("drawing and writing")
             if usable.reasons:
                 results.write_failed(folder / results.FAILED, trial_set.trials, usable.reasons)
@@ -180,7 +246,7 @@ def evaluate(
                 file = results.SCORES if name == settings.scoring.main else results.scores_of(name)
                 results.write_scores(folder / file, each)
             notes += _draw(folder, judged, embeddings, speakers, metrics)
-            elapsed_s = {"embedding": round(embedding_s, 2), "total": round(time.monotonic() - started, 2)}
+            elapsed_s = {"embedding": round(work.embedding_s, 2), "total": round(time.monotonic() - work.started, 2)}
             metrics = {**metrics, "elapsed_s": elapsed_s, "notes": notes}
             from sound_groove.evaluation.report.page import write_report
 
@@ -188,7 +254,7 @@ def evaluate(
             write_report(folder / results.REPORT, metrics, [folder / name for name in results.PICTURES], excerpts)
             results.write_metrics(folder / results.METRICS, metrics)
     except OSError as error:
-        raise OutputError(f"{out}: the result cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{task.out}: the result cannot be written: {error.strerror or error}") from error
     return metrics
 
 
@@ -222,19 +288,20 @@ def _mixed_notes(mixed: Sequence[str]) -> list[str]:
 
 
 def _choose_cohort(
-    encoder: Encoder, trial_set: TrialSet, plan: ScoringPlan, say: Callable[[str], None]
+    encoder: Encoder, trial_sets: Sequence[TrialSet], plan: ScoringPlan, say: Callable[[str], None]
 ) -> ChosenCohort | None:
     """The recordings of the cohort, checked for what would make it unfit; None where no scoring needs one."""
     if plan.cohort is None:
         return None
     chosen = choose_cohort(plan.cohort, encoder, plan.utterances)
-    recordings = (recording for source in trial_set.sources for recording in source.recordings)
-    chosen.refuse_trial_voices(trial_set.speaker_names or (), recordings)
+    for trial_set in trial_sets:
+        recordings = (recording for source in trial_set.sources for recording in source.recordings)
+        chosen.refuse_trial_voices(trial_set.speaker_names or (), recordings)
     codes = chosen.codes()
     if "plda" in plan.names:
         check_speakers(codes)
     first = f"{describe(chosen.recordings[0])} is of '{printable(chosen.speakers[0])}'"
-    say(f"cohort: {_count(len(codes), 'recording')} of {_count(int(codes.max()) + 1, 'speaker')}; {first}")
+    say(f"cohort: {counted(len(codes), 'recording')} of {counted(int(codes.max()) + 1, 'speaker')}; {first}")
     return chosen
 
 
@@ -295,43 +362,25 @@ def _draw(
 
 
 def _report_problems(
-    usable: Usable,
-    trials: TrialList,
-    failed: NDArray[np.bool_],
-    out: Path,
-    allowed: bool,
-    say: Callable[[str], None],
+    lists: Sequence[ListToJudge], embedded: EmbeddedOnce, allowed: bool, say: Callable[[str], None]
 ) -> None:
     """Tell which recordings cannot be used and what that costs; end here unless that is allowed."""
-    for number, (what, (why, indices)) in enumerate(usable.problems.items()):
-        if number == MOST_NAMED:
-            say(f"... and {len(usable.problems) - MOST_NAMED} more recordings")
-            break
-        costs = np.flatnonzero(np.isin(trials.enrolments, indices) | np.isin(trials.tests, indices))
-        say(f"{what}: {why}; costs {_count(len(costs), 'trial')} ({_lines(trials.lines[costs[:3]], len(costs))})")
-    lost = int(failed.sum())
-    summary = (
-        f"{_count(len(usable.problems), 'recording')} cannot be used, "
-        f"which costs {lost} of {_count(len(trials), 'trial')}"
-    )
-    if allowed:
-        if lost == len(trials):
-            raise TrialError(f"{summary}: there is nothing to measure")
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        results.write_failed(out / results.FAILED, trials, usable.reasons)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
-    raise TrialError(
-        f"{summary}, named in {out / results.FAILED}; mend them, or pass --allow-missing to score the rest"
-    )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _lines(first: Sequence[int] | NDArray[np.int32], total: int) -> str:
-    listed = ", ".join(str(line) for line in first)
-    return f"line {listed}" if total == 1 else f"lines {listed}" + (", ..." if total > len(first) else "")
+    refusals = []
+    for each in lists:
+        if not embedded.has_problems(each.trial_set):
+            continue
+        usable, trials = embedded.usable(each.trial_set), each.trial_set.trials
+        failed = results.failed_mask(trials, usable.reasons)
+        summary = tell_problems(usable, trials, failed, say)
+        if allowed:
+            if failed.all():
+                raise TrialError(f"{summary}: there is nothing to measure")
+            continue
+        try:
+            each.out.mkdir(parents=True, exist_ok=True)
+            results.write_failed(each.out / results.FAILED, trials, usable.reasons)
+        except OSError as error:
+            raise OutputError(f"{each.out}: cannot be written: {error.strerror or error}") from error
+        refusals.append(f"{summary}, named in {each.out / results.FAILED}")
+    if refusals:
+        raise TrialError(f"{'; '.join(refusals)}; mend them, or pass --allow-missing to score the rest")

@@ -51,7 +51,7 @@ class VoxCeleb:
         excluded = frozenset(speaker for path in self.exclude for speaker in listed_speakers(path))
         listing = Listing(self.name, join_by="session")
         found: set[str] = set()
-        for folder in _speaker_folders(self.folder.absolute(), DEEPEST):
+        for folder in speaker_folders(self.folder.absolute()):
             found.add(folder.name)
             if folder.name not in excluded:
                 listing.add_speaker(folder.name, folder, _describe)
@@ -94,12 +94,13 @@ def listed_speakers(path: Path) -> frozenset[str]:
     return frozenset(speakers)
 
 
-def _speaker_folders(folder: Path, depth: int) -> Iterator[Path]:
+def speaker_folders(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
+    """The folders of speakers (idXXXXX) in a folder, so many levels down at most."""
     for name in subfolders(folder):
         if SPEAKER.fullmatch(name):
             yield folder / name
         elif depth > 1:
-            yield from _speaker_folders(folder / name, depth - 1)
+            yield from speaker_folders(folder / name, depth - 1)
 
 
 def _describe(name: str) -> tuple[str | None, str | None]:

@@ -72,7 +72,7 @@ def summary(metrics: dict[str, Any]) -> list[str]:
     if len(metrics["scorings"]) > 1:
         lines += ["", *_side_by_side(metrics["scorings"])]
     if metrics["interval"]["resamples"]:
-        lines += ["", f"  [low, high]: {_explained(metrics['interval'])}"]
+        lines += ["", f"  [low, high]: {explained(metrics['interval'])}"]
     if metrics["against"] is not None:
         lines += ["", *(f"  {line}" for line in describe_comparison(metrics["against"]))]
     lines += [f"  note: {note}" for note in metrics["notes"]]
@@ -117,7 +117,7 @@ def write_report(
         "headlines": HEADLINES,
         "compared": [(key, name, form) for key, name, form, _ in FIGURES if key in COMPARED],
         "measured_by_any": {key for each in (metrics.get("scorings") or {}).values() for key in each if each[key]},
-        "ranges": _explained(metrics["interval"]),
+        "ranges": explained(metrics["interval"]),
         "curves": list(shown.values()),
         "reliability": reliability,
         "genre_pairs": genre_pairs,
@@ -198,7 +198,8 @@ def _observed_bounds(reliability_bin: Mapping[str, Any]) -> str:
     return "" if low is None else f"[{rate_text(low, 1).removesuffix(' %')}, {rate_text(high, 1)}]"
 
 
-def _explained(interval: dict[str, Any]) -> str:
+def explained(interval: dict[str, Any]) -> str:
+    """What an interval of metrics.json is of."""
     return (
         f"{100 * interval['level']:g} % intervals, from {interval['resamples']:,} draws of the "
         f"{interval['speakers']:,} speakers with replacement"

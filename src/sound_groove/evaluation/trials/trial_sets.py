@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sound_groove.audio.channels import with_channel
 from sound_groove.errors import TrialError, UsageError, printable
 from sound_groove.evaluation.trials.pairs import pair_trials, read_validation_set
-from sound_groove.evaluation.trials.sources import Enrollment, Source, locate, read_table
-from sound_groove.evaluation.trials.trial_list import Indices, TrialList, file_sha256, read_trials
+from sound_groove.evaluation.trials.sources import Enrollment, Source, Sources, locate, read_table
+from sound_groove.evaluation.trials.trial_list import Indices, ListFormat, TrialList, file_sha256, read_trials
 from sound_groove.types import Labels
 
 
@@ -133,10 +133,34 @@ def trials_from_list(
     path = Path(path)
     trials, form = read_trials(path)
     sources = locate(trials, form, path, Path(audio_root), enrollment, None if enroll_map is None else Path(enroll_map))
+    names = None if speaker_table is None else _names_from_table(trials, Path(speaker_table))
+    return listed_trials(path, trials, form, sources, names, str(speaker_table))
+
+
+def listed_trials(
+    path: Path,
+    trials: TrialList,
+    form: ListFormat,
+    sources: Sources,
+    speaker_names: tuple[str, ...] | None = None,
+    told_by: str = "",
+) -> TrialSet:
+    """The trials that were read from a list, with what its names stand for and who speaks.
+
+    Args:
+        path: the list.
+        trials: what it holds.
+        form: its format.
+        sources: what its names stand for.
+        speaker_names: (ids,) who speaks in each; None finds out from the same-speaker trials, see `find_speakers`.
+        told_by: what says so, for the error.
+
+    Raises:
+        TrialError: the speakers contradict the labels.
+    """
     notes = []
-    speaker_names = None
-    if speaker_table is not None:
-        speaker_names, speakers = _speakers_from_table(trials, Path(speaker_table))
+    if speaker_names is not None:
+        speakers = _number_speakers(trials, speaker_names, told_by)
     else:
         speakers = find_speakers(len(trials.ids), trials.enrolments, trials.tests, trials.labels)
         if alone := int((np.bincount(speakers) == 1).sum()):
@@ -213,22 +237,26 @@ def choose_channel(trial_set: TrialSet, channel: int | None) -> TrialSet:
     return replace(trial_set, sources=tuple(sources), notes=(*trial_set.notes, note))
 
 
-def _speakers_from_table(trials: TrialList, path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """(ids,) who speaks, as a table says: by name, and numbered."""
+def _names_from_table(trials: TrialList, path: Path) -> tuple[str, ...]:
+    """(ids,) who speaks, as a table says."""
     try:
         table = read_table(path)
     except OSError as error:
         raise TrialError(f"{path}: cannot be read: {error.strerror or error}") from None
     if lacking := [name for name in trials.ids if name not in table]:
         raise TrialError(f"{path}: does not say who speaks in '{printable(lacking[0])}' ({len(lacking)} names lack)")
-    names = tuple(table[name] for name in trials.ids)
+    return tuple(table[name] for name in trials.ids)
+
+
+def _number_speakers(trials: TrialList, names: tuple[str, ...], told_by: str) -> NDArray[np.int64]:
+    """(ids,) who speaks, numbered, where names are those of speakers and agree with the labels."""
     speakers = np.unique(names, return_inverse=True)[1].astype(np.int64)
     wrong = np.flatnonzero((speakers[trials.enrolments] == speakers[trials.tests]) != trials.labels)
     if len(wrong):
         raise TrialError(
-            f"{path}: contradicts {len(wrong)} labels of the trial list, first that of line {trials.lines[wrong[0]]}"
+            f"{told_by}: contradicts {len(wrong)} labels of the trial list, first that of line {trials.lines[wrong[0]]}"
         )
-    return names, speakers
+    return speakers
 
 
 def trials_from_validation(
