@@ -28,6 +28,8 @@ def test_a_recipe_loads_and_has_nothing_against_itself(path: Path, tmp_path: Pat
     assert recipe.name == path.stem
     assert recipe.description
     assert check_batches(recipe) == []
+    if recipe.network.kind == "w2v_bert":
+        pytest.importorskip("transformers", reason="transformers is not installed (pip install 'sound-groove[ssl]')")
     with torch.device("meta"):
         build_network(recipe.network)
     (tmp_path / "again.yaml").write_text(dump_recipe(recipe), encoding="utf-8")

@@ -15,7 +15,7 @@ from torch import nn
 
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.runtimes import NORM
-from sound_groove.errors import UsageError, require_extra
+from sound_groove.errors import CheckpointError, UsageError, require_extra
 from sound_groove.export.folded_fbank import FoldedFbank
 from sound_groove.export.parity import (
     CHECKED_S,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 INPUT = "waveform"
 CALIBRATION_RECORDINGS = 200
 CHECKED_RECORDINGS = 50
+LARGEST_BYTES = 2**31 - 1  # of a message of protobuf, which an ONNX file is
 _CHECK_SEED = 1  # other recordings than those of the calibration, where there are enough
 
 
@@ -91,6 +92,7 @@ def export_onnx(
     proto = _trace(checkpoint)
     if precision == "fp16":
         store_in_halves(proto)
+    _refuse_beyond_limit(checkpoint, proto)
     calibration = [] if calibrate_on is None else draw_pieces(calibrate_on, CALIBRATION_RECORDINGS)
     if precision == "int8":
         from sound_groove.export.quantization import quantised
@@ -122,6 +124,20 @@ def export_onnx(
         worst,
         CHECKED_S,
     )
+
+
+def _refuse_beyond_limit(checkpoint: Checkpoint, proto: "onnx.ModelProto") -> None:
+    """An ONNX file is one message of protobuf, which cannot be longer than 2 GiB.
+
+    Raises:
+        CheckpointError: the weights alone are.
+    """
+    size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    if size > LARGEST_BYTES:
+        raise CheckpointError(
+            f"{checkpoint.path}: its weights take {size / 1e9:.1f} GB, and an ONNX file holds no more than "
+            f"{LARGEST_BYTES / 1e9:.1f}; take --precision fp16, or --format safetensors"
+        )
 
 
 def serving_module(checkpoint: Checkpoint) -> nn.Module:

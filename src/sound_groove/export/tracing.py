@@ -58,7 +58,7 @@ def trace(
             module,
             (example, *([torch.zeros(1)] if has_level else [])),
             input_names=[name, *([LEVEL] if has_level else [])],
-            output_names=list(outputs),
+            output_names=[f"given_as_{name}" for name in outputs],
             dynamic_shapes=(free, *([None] if has_level else [])),
             opset_version=OPSET,
             dynamo=True,
@@ -67,6 +67,7 @@ def trace(
     if program is None:
         raise CheckpointError("torch could not export the network")
     proto: onnx.ModelProto = program.model_proto
+    _name_outputs(proto, outputs)
     for value, names in ((proto.graph.input[0], axes), *((output, axes[:1]) for output in proto.graph.output)):
         for dimension, axis in zip(value.type.tensor_type.shape.dim, names, strict=False):
             dimension.dim_param = axis
@@ -79,6 +80,19 @@ def trace(
         del node.metadata_props[:]
         node.ClearField("doc_string")
     return proto
+
+
+def _name_outputs(proto: "onnx.ModelProto", names: Sequence[str]) -> None:
+    """Let a graph's outputs bear these names, also where a value inside has one of them: torch calls what a table of
+    vectors gives `embedding`."""
+    graph = proto.graph
+    new = {name: f"inner_{name}" for name in names}
+    new |= {output.name: name for output, name in zip(graph.output, names, strict=True)}
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [new.get(value, value) for value in values]
+    for named in (*graph.initializer, *graph.output):
+        named.name = new.get(named.name, named.name)
 
 
 def _give_default(proto: "onnx.ModelProto") -> None:

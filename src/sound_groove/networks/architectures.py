@@ -5,6 +5,7 @@ batch, the lengths (B,) in frames. It returns embeddings that are not normalised
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -16,11 +17,12 @@ from sound_groove.networks.eres2netv2 import ERes2NetV2
 from sound_groove.networks.own import build_own, is_own
 from sound_groove.networks.redimnet2 import ReDimNet2
 from sound_groove.networks.resnet import DEPTHS, ResNet
+from sound_groove.networks.w2v_bert import LAYERS, BackboneSizes, W2vBert
 
 if TYPE_CHECKING:
     from sound_groove.recipe.schema import NetworkConfiguration
 
-_WORDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number such as 0.5"}
+_WORDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number such as 0.5", str: "a word"}
 
 Options = Mapping[str, bool | int | float | str]
 
@@ -79,11 +81,25 @@ def _redimnet2(configuration: "NetworkConfiguration") -> nn.Module:
     )
 
 
+def _w2v_bert(configuration: "NetworkConfiguration") -> nn.Module:
+    sizes = asdict(BackboneSizes())
+    options = _checked(configuration, {"layers": LAYERS[0], "states": 0, **sizes}, most=2**16)
+    return W2vBert(
+        feature_size=configuration.feature_size,
+        channels=configuration.channels,
+        embedding_size=configuration.embedding_size,
+        sizes=BackboneSizes(**{name: int(options[name]) for name in sizes}),
+        layers=str(options["layers"]),
+        states=int(options["states"]),
+    )
+
+
 ARCHITECTURES: dict[str, Callable[["NetworkConfiguration"], nn.Module]] = {
     "campplus": _campplus,
     "ecapa_tdnn": _ecapa_tdnn,
     "eres2netv2": _eres2netv2,
     "redimnet2": _redimnet2,
+    "w2v_bert": _w2v_bert,
     **{f"resnet{depth}": _resnet for depth in DEPTHS},
 }
 
@@ -107,8 +123,8 @@ def build_network(configuration: "NetworkConfiguration") -> nn.Module:
     return build(configuration)
 
 
-def _checked(configuration: "NetworkConfiguration", defaults: Options) -> Options:
-    """The options of a network, each of the type that its default has.
+def _checked(configuration: "NetworkConfiguration", defaults: Options, most: int = 256) -> Options:
+    """The options of a network, each of the type that its default has, and whole numbers from 1 to `most`.
 
     Raises:
         ConfigurationError: with every mistake.
@@ -121,8 +137,8 @@ def _checked(configuration: "NetworkConfiguration", defaults: Options) -> Option
         elif type(value) is not type(defaults[name]):
             wanted = _WORDS[type(defaults[name])]
             problems.append(f"options.{name}: must be {wanted}, given {value!r}")
-        elif type(value) is int and not 1 <= value <= 256:
-            problems.append(f"options.{name}: must lie between 1 and 256, given {value}")
+        elif type(value) is int and not 1 <= value <= most:
+            problems.append(f"options.{name}: must lie between 1 and {most}, given {value}")
         elif type(value) is float and not 0.0 <= value <= 1.0:
             problems.append(f"options.{name}: must lie between 0 and 1, given {value}")
     if problems:

@@ -39,17 +39,20 @@ class AttentiveStatistics(nn.Module):
     """Mean and standard deviation over time, weighted by an attention of its own for every channel.
 
     The attention sees each frame beside the mean and standard deviation of the whole utterance (Desplanques et al.
-    2020, section 3.1).
+    2020, section 3.1), or each frame alone (Okabe et al. 2018).
 
     Args:
         channels: C.
         unbiased: the deviation that the attention sees is divided by T - 1, as in WeSpeaker and ReDimNet, not by T.
+        has_context: whether the attention sees the whole utterance's statistics.
     """
 
-    def __init__(self, channels: int, unbiased: bool = False) -> None:
+    def __init__(self, channels: int, unbiased: bool = False, has_context: bool = True) -> None:
         super().__init__()
         self.unbiased = unbiased
-        self.hidden = nn.Conv1d(3 * channels, _ATTENTION_SIZE, kernel_size=1)  # of frame, mean, standard deviation
+        self.has_context = has_context
+        seen = 3 * channels if has_context else channels  # of frame, mean, standard deviation
+        self.hidden = nn.Conv1d(seen, _ATTENTION_SIZE, kernel_size=1)
         self.scores = nn.Conv1d(_ATTENTION_SIZE, channels, kernel_size=1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -57,23 +60,31 @@ class AttentiveStatistics(nn.Module):
         mean = masked_mean(x, mask)  # (B, C)
         centred = masked(x.to(mean.dtype) + (-mean).unsqueeze(2), mask)  # a difference's gradient would negate all of x
         squared = centred.square()
-        spread = masked_mean(squared, mask)
-        if self.unbiased:
-            count = frame_count(x, mask)
-            spread = spread * (count / (count - 1.0).clamp(min=1.0))
-        context = torch.cat((mean, _deviation(spread)), dim=1)  # (B, 2 C)
-        weights = self._attention(x, context, mask)
+        weights = self._attention(x, self._context(x, mean, squared, mask), mask)
         offset = (weights * centred).sum(dim=2)
         variance = (weights * squared).sum(dim=2) - offset.square()
         return torch.cat((mean + offset, _deviation(variance)), dim=1)
 
+    def _context(self, x: Tensor, mean: Tensor, squared: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, 2 C): the statistics that the attention sees beside each frame; (B, 0) where it sees none."""
+        if not self.has_context:
+            return mean[:, :0]
+        spread = masked_mean(squared, mask)
+        if self.unbiased:
+            count = frame_count(x, mask)
+            spread = spread * (count / (count - 1.0).clamp(min=1.0))
+        return torch.cat((mean, _deviation(spread)), dim=1)
+
     def _attention(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, C, T) and the statistics (B, 2 C) -> (B, C, T): weights that sum to 1 over time, float32 at least."""
+        """(B, C, T) and statistics (B, 2 C or 0) -> (B, C, T): weights that sum to 1 over time, float32 at least."""
         # The same as a convolution over frame, mean and deviation, without a copy of the last two for every frame.
         channels = x.shape[1]
-        of_frame, of_context = torch.split(self.hidden.weight.squeeze(2), [channels, 2 * channels], dim=1)
-        bias = F.linear(context, of_context, self.hidden.bias)  # (B, 128)
-        hidden = torch.tanh(F.conv1d(x, of_frame.unsqueeze(2)) + bias.unsqueeze(2))  # (B, 128, T)
+        if self.has_context:
+            of_frame, of_context = torch.split(self.hidden.weight.squeeze(2), [channels, 2 * channels], dim=1)
+            bias = F.linear(context, of_context, self.hidden.bias)  # (B, 128)
+            hidden = torch.tanh(F.conv1d(x, of_frame.unsqueeze(2)) + bias.unsqueeze(2))  # (B, 128, T)
+        else:
+            hidden = torch.tanh(self.hidden(x))
         scores: Tensor = self.scores(hidden)
         scores = scores.to(context.dtype)
         if mask is not None:

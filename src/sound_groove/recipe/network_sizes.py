@@ -27,6 +27,7 @@ SIZES = {
     "resnet293": NetworkSizes(32, 256),
     "eres2netv2": NetworkSizes(64),
     "redimnet2": NetworkSizes(12, feature_size=72),
+    "w2v_bert": NetworkSizes(128, 256),
 }
 REDIMNET2 = {
     name: NetworkSizes(channels, feature_size=72)

@@ -66,21 +66,24 @@ class NetworkConfiguration(Section):
     """The network that maps filterbank features to an embedding.
 
     Attributes:
-        kind: "ecapa_tdnn", "resnet34", "resnet152", "resnet221", "resnet293", "campplus", "eres2netv2" or "redimnet2";
-            or a class of one's own, as "module:Class", which is loaded if the command line names its module. (Files and
-            recipes of before call it `architecture`.)
+        kind: "ecapa_tdnn", "resnet34", "resnet152", "resnet221", "resnet293", "campplus", "eres2netv2", "redimnet2" or
+            "w2v_bert"; or a class of one's own, as "module:Class", which is loaded if the command line names its
+            module. (Files and recipes of before call it `architecture`.)
         size: of redimnet2, "b0" (which is its default) to "b6".
         channels: width C. Of ECAPA-TDNN that of the convolutional blocks, a multiple of 8; 512 and 1024 are the
             published sizes. Of CAM++ the channels that are pooled, a multiple of 16. Of the others the channels at the
-            start. By default the published one: 512 for ECAPA-TDNN and CAM++, 32 for ResNets, 64 for ERes2NetV2, 12 to
-            64 for ReDimNet2 b0 to b6.
-        embedding_size: D; 192 and 256 are usual. By default the published one: 256 for ResNets, 192 for the others.
+            start; of w2v-BERT the width of what hears its layers. By default the published one: 512 for ECAPA-TDNN and
+            CAM++, 32 for ResNets, 64 for ERes2NetV2, 12 to 64 for ReDimNet2 b0 to b6, 128 for w2v-BERT.
+        embedding_size: D; 192 and 256 are usual. By default the published one: 256 for ResNets and w2v-BERT, 192 for
+            the others.
         feature_size: mel bins F, 80 or 72. By default 72 for ReDimNet2, 80 for the others.
         options: what only this network has: of ecapa_tdnn `unbiased` (true or false: statistics for the attention as
             WeSpeaker has them) and `scale` (8: groups of channels in a Res2 convolution); of campplus `epsilon` (1e-7
             as WeSpeaker pools); of eres2netv2 `width`, `scale` and `expansion` (26, 2 and 2; the wide one has 24, 4 and
-            4); of redimnet2 `group_norm` (true or false: sequences are normalised); of a network of one's own whatever
-            it takes.
+            4); of redimnet2 `group_norm` (true or false: sequences are normalised); of w2v_bert `layers` (adapters, or
+            weighted_sum: how the layers of its backbone are heard), `states` (so many of the last layers; all of them
+            without it) and the sizes of the backbone, `width`, `depth`, `heads` and `inner` (1024, 24, 16 and 4096); of
+            a network of one's own whatever it takes.
         floor_db: what the network hears below the recording's level: white noise so many dB below it is added to the
             energies of the mel filters, so that digital silence decides nothing, and no gain. It is a part of the model
             and of its hash. null = no floor, as Kaldi has it.
@@ -526,6 +529,10 @@ class TrainingConfiguration(Section):
         dither: standard deviation of the features' dither, in 16-bit steps.
         start_from: a model file or run folder whose network training starts from, with a new head: fine-tuning.
             `pretrained` is the model in the package.
+        backbone: for `network.kind: w2v_bert`, where the weights of its backbone begin: a folder that holds config.json
+            and model.safetensors, or a name on the Hugging Face hub, `facebook/w2v-bert-2.0`, perhaps with a revision
+            (`owner/name@revision`), which is downloaded. The model file holds them afterwards, and needs neither.
+        frozen_backbone: whether the backbone stays as it is, and only what hears its layers is trained.
         new_head: where that head begins: at the mean embedding of a few utterances of each class, or at random.
         frozen_steps: optimiser steps at first in which the network stays as it is and only the head learns.
         average_epochs: after the last epoch, the mean of the weights of this many epochs is judged as well, and kept if
@@ -545,6 +552,8 @@ class TrainingConfiguration(Section):
     gradient_accumulation: Annotated[int, Field(ge=1)] = 1
     dither: Annotated[float, Field(ge=0)] = 0.0
     start_from: Path | None = None
+    backbone: Annotated[str, Field(max_length=400)] | None = None
+    frozen_backbone: bool = True
     new_head: Literal["means", "random"] = "means"
     frozen_steps: Annotated[int, Field(ge=0)] = 0
     average_epochs: Annotated[int, Field(ge=0)] = 0

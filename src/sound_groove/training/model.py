@@ -12,6 +12,7 @@ from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, restore_network
 from sound_groove.networks.losses import AamSoftmax, SpeakerHead, SphereFace2
 from sound_groove.recipe.schema import OptimizerConfiguration, Recipe
+from sound_groove.training.backbone import freeze_backbone
 from sound_groove.training.distillation import Lesson, Pupil
 from sound_groove.training.schedule import risen
 from sound_groove.training.state import Progress
@@ -125,6 +126,7 @@ def make_modules(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would seed the GPUs too
         network, head = build_network(recipe.network), make_head(recipe, classes)
+        freeze_backbone(network, recipe)
         pupil = None if teacher_size is None else Pupil(recipe.network.embedding_size, teacher_size)
         return network, head, pupil
 

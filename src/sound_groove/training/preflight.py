@@ -19,6 +19,7 @@ from sound_groove.json_reading import parse_json, read_bounded
 from sound_groove.networks.architectures import build_network
 from sound_groove.recipe.loading import stage_recipes
 from sound_groove.recipe.schema import Recipe
+from sound_groove.training.backbone import check_backbone
 from sound_groove.training.checks import (
     check_batches,
     check_device,
@@ -70,7 +71,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         problems, lambda: _count_parameters(lambda: build_network(recipe.network)), 0, "network."
     )
     problems += check_own_network(recipe)
-    problems += [] if resume else check_start(recipe)
+    problems += [] if resume else [*check_start(recipe), *check_backbone(recipe)]
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
     utterances, ids = collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
     manifest_sha256 = manifest_hash(recipe.data.prepared) if utterances else None

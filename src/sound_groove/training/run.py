@@ -14,6 +14,7 @@ from sound_groove.files import locked_folder, read_json, writing
 from sound_groove.networks.checkpoint import GROUPS, Checkpoint, CheckpointHeader, load_checkpoint, save_checkpoint
 from sound_groove.networks.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
 from sound_groove.recipe.schema import Recipe
+from sound_groove.training.backbone import start_backbone
 from sound_groove.training.facts import changed_software, model_header
 from sound_groove.training.log import RunLog
 from sound_groove.training.model import start_network
@@ -117,6 +118,9 @@ class TrainingRun(ABC):
 
     def _start_from_model(self, network: nn.Module, aside: str = "") -> Checkpoint | None:
         """Give the network the weights of the model that the recipe names, and remember that; None if it names none."""
+        if (source := self.asked.training.backbone) is not None:
+            self.facts = {**self.facts, "start_from": start_backbone(network, source)}
+            self.say(f"the backbone begins as {source}")
         if self.asked.training.start_from is None:
             return None
         base = start_network(network, self.asked.training.start_from)

@@ -18,6 +18,7 @@ from sound_groove.inputs.surroundings import SurroundingsReader, find_surroundin
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.recipe.schema import Recipe
+from sound_groove.training.backbone import check_backbone
 from sound_groove.training.by_ear.judging import JudgingLists, read_judging_lists
 from sound_groove.training.checks import (
     check_batches,
@@ -174,7 +175,7 @@ def plan_by_ear(
     if trains:
         problems += [*check_folder(run, resume, force), *check_device(recipe, precision)]
         problems += check_own_network(recipe)
-        problems += [] if resume else check_start(recipe)
+        problems += [] if resume else [*check_start(recipe), *check_backbone(recipe)]
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
     prepared, ids = collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
     known = [u for u in prepared if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
