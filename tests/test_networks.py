@@ -30,7 +30,7 @@ from sound_groove.networks.redimnet2 import GroupNorm, WeightedMean
 from sound_groove.recipe.network_sizes import REDIMNET2, SIZES
 from sound_groove.recipe.schema import NetworkConfiguration
 from sound_groove.training.trainer import train
-from training_corpus import prepare_corpus, tiny_recipe
+from training_corpus import prepare_corpus, tiny_recipe, train_until_interrupted
 
 WIDE = {"width": 24, "scale": 4, "expansion": 4}
 SMALL = {
@@ -212,3 +212,13 @@ def test_it_is_trained_and_the_model_file_builds_it(fields: dict[str, object], l
     together = encoder.embed([load_audio(recording), load_audio(recording)[:9000]])
     alone = encoder.embed(load_audio(recording)[:9000])
     assert float(together[1] @ alone) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_of_a_network_with_weights_that_are_not_trained_is_gone_on_with(tmp_path: Path) -> None:
+    recipe = tiny_recipe(prepare_corpus(tmp_path), training__epochs=1, training__checkpoint_every=1)
+    recipe = recipe.model_copy(update={"network": small("redimnet2")[0]})
+    train_until_interrupted(recipe, tmp_path / "run", 2)
+    train(recipe, tmp_path / "run", resume=True)
+    train(recipe, tmp_path / "whole")
+    assert load_checkpoint(tmp_path / "run").hash == load_checkpoint(tmp_path / "whole").hash

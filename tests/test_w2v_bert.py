@@ -28,7 +28,7 @@ from sound_groove.networks.pretrained_backbone import load_backbone
 from sound_groove.networks.w2v_bert import BackboneSizes, W2vBert, WeightedLayers
 from sound_groove.recipe.schema import NetworkConfiguration, Recipe
 from sound_groove.training.trainer import train
-from training_corpus import prepare_corpus, tiny_recipe
+from training_corpus import prepare_corpus, tiny_recipe, train_until_interrupted
 
 SIZES = BackboneSizes(width=32, depth=2, heads=4, inner=48)
 TINY: dict[str, Any] = {"kind": "w2v_bert", "channels": 8, "embedding_size": 12, "options": asdict(SIZES)}
@@ -295,6 +295,21 @@ def test_it_is_trained_and_the_model_file_needs_no_backbone_beside_it(frozen: bo
     train(further, tmp_path / "further")
     later = load_checkpoint(tmp_path / "further").group(NETWORK)
     assert any(not torch.equal(later[name], trained[name]) for name in trained if name.startswith("backbone."))
+
+
+@needs_transformers
+@pytest.mark.slow
+def test_a_run_with_a_frozen_backbone_is_gone_on_with_and_reads_the_backbone_no_more(tmp_path: Path) -> None:
+    folder = published(tmp_path / "backbone")
+    settings: dict[str, Any] = {"training__backbone": str(folder), "training__checkpoint_every": 1}
+    recipe = recipe_of(prepare_corpus(tmp_path), **settings)
+    train(recipe, tmp_path / "whole")
+    train_until_interrupted(recipe, tmp_path / "run", 2)
+    folder.rename(tmp_path / "away")
+    train(recipe, tmp_path / "run", resume=True)
+    resumed, whole = load_checkpoint(tmp_path / "run"), load_checkpoint(tmp_path / "whole")
+    assert resumed.hash == whole.hash
+    assert resumed.header.training["start_from"] == whole.header.training["start_from"]
 
 
 @needs_transformers

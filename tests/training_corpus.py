@@ -10,6 +10,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import pytest
 import soundfile
 import torch
 
@@ -134,6 +135,23 @@ def training_processes() -> ForkServerContext:
     # an optimiser loads torch._dynamo at its first step
     context.set_forkserver_preload(["sound_groove.training.trainer", "torch._dynamo"])
     return context
+
+
+def train_until_interrupted(recipe: Recipe, folder: Path, steps: int) -> None:
+    """Train, and let Ctrl-C come after so many steps."""
+    left = [steps]
+
+    def interrupted(self: trainer.Trainer, batch: Any) -> dict[str, Any]:
+        row = step(self, batch)
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return row
+
+    step = trainer.Trainer._step
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainer.Trainer, "_step", interrupted)
+        trainer.train(recipe, folder)
 
 
 def train_until_killed(recipe: Recipe, folder: str, resume: bool, moment: str, count: int) -> None:

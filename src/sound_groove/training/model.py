@@ -149,10 +149,12 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimiser of two groups: the network, and what only training needs of it (head and pupil).
 
-    `set_rate` sets their learning rates before every step.
+    `set_rate` sets their learning rates before every step. What is not trained is in neither: an optimiser keeps no
+    state of it, and a state that lacks some is not gone on from.
     """
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     beside = [*head.parameters(), *(() if pupil is None else pupil.parameters())]
-    groups = [{"params": parameters, "lr": 1.0} for parameters in ([*network.parameters()], beside)]
+    groups = [{"params": parameters, "lr": 1.0} for parameters in (trained, beside)]
     if settings.kind == "adamw":
         return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
     nesterov = settings.nesterov and settings.momentum > 0
