@@ -86,7 +86,8 @@ class ByEarTrainer(TrainingRun):
         self.pool = CropPool(plan.crops_folder, recipe.distillation.crops.kept)
         self.model = _make_model(recipe, plan.classes, self._teacher_size()).to(plan.device)
         if recipe.training.compile:
-            self.model.network.compile()
+            # A graph for each length: crops have few, and one for all of them would be slower.
+            self.model.network.compile(dynamic=False)
         beside = nn.ModuleList([self.model.loss] if self.model.head is None else [self.model.loss, self.model.head])
         self.optimizer = make_optimizer(recipe.optimizer, self.model.network, beside)
         self.front_end = KaldiFbank(recipe.network.feature_size).train().to(plan.device)
