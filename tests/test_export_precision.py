@@ -214,7 +214,7 @@ def test_the_command_refuses_what_does_not_go_together(
             "goes with --format onnx, safetensors and tensorrt",
         ),
         (["--format", "tensorrt", "--precision", "int8"], "--precision int8 goes with --format onnx"),
-        (["--format", "tensorrt", "--licence", "MIT"], "--licence goes with --format onnx and safetensors"),
+        (["--format", "tensorrt", "--licence", "MIT"], "--licence goes with --format onnx, safetensors and hub"),
         (["--longest", "9"], "--longest goes with --format tensorrt"),
     ):
         assert main(["export", str(run), "--out", out, *words]) == 2

@@ -29,6 +29,7 @@ from sound_groove.export.parity import CHECKED_S, SHORTEST_SAMPLES, demand
 from sound_groove.export.placing import ExportedFile, check_free, place
 from sound_groove.export.precision import LEAST_PROBE_COSINE, Precision
 from sound_groove.export.tracing import OUTPUT, carry_probe, describe, serialised
+from sound_groove.json_reading import parse_json
 from sound_groove.networks.probe import probe_signal
 from sound_groove.networks.trained_speakers import DIGESTS_KEY
 from sound_groove.pretrained import model_path
@@ -250,7 +251,7 @@ def _entries(parts: Sequence[_Part], identity: ModelIdentity, size: int, score_m
             "hash": part.identity.hash,
             "share": part.share,
             "precision": part.metadata.get("precision", "fp32"),
-            "network": json.loads(part.metadata.get("network", "{}")),
+            "network": parse_json(part.metadata.get("network", "{}")),
         }
         for part in parts
     ]

@@ -1,8 +1,8 @@
 """Calibrations of models of others that come with the package, each bound to the model that it was fitted for."""
 
-import json
 from pathlib import Path
 
+from sound_groove.json_reading import parse_json
 from sound_groove.scoring.calibration import ScoreMap
 
 FOLDER = Path(__file__).parent / "calibrations"
@@ -18,5 +18,5 @@ def known_calibration(model_hash: str) -> ScoreMap | None:
     path = FOLDER / f"{model_hash[:NAME_DIGITS]}.json"
     if not path.is_file():
         return None
-    fields = json.loads(path.read_text(encoding="utf-8"))
+    fields = parse_json(path.read_text(encoding="utf-8"))
     return ScoreMap.restored(fields["score_map"]) if fields["hash"] == model_hash else None
