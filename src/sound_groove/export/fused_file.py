@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from sound_groove._version import __version__
-from sound_groove.audio.pauses import with_silence
 from sound_groove.audio.pieces import repeated
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.onnx_content import read_onnx
-from sound_groove.encoder.onnx_model import OnnxModel, is_own_file
+from sound_groove.encoder.onnx_model import is_own_file
 from sound_groove.encoder.runtimes import LEVEL, NORM
 from sound_groove.errors import CheckpointError, UsageError, printable, require_extra
 from sound_groove.export.onnx_file import INPUT, running
@@ -49,27 +48,23 @@ class _Part:
     """One of the models.
 
     Attributes:
-        path: its file.
-        metadata: what the file says of itself.
-        identity: the model's.
+        encoder: the model.
+        metadata: what its file says of itself.
         share: in the score.
-        silence_share: how much digital silence it has behind speech, or None.
         proto: the graph, with the part's prefix on all names.
         prefix: the prefix.
     """
 
-    path: Path
+    encoder: SpeakerEncoder
     metadata: Mapping[str, str]
-    identity: ModelIdentity
     share: float
-    silence_share: float | None
     proto: "onnx.ModelProto"
     prefix: str
 
     @property
-    def tells_norm(self) -> bool:
-        """Whether the length of its embedding says something."""
-        return any(one.name == self.prefix + NORM for one in self.proto.graph.output)
+    def identity(self) -> ModelIdentity:
+        """The model's name and hash."""
+        return self.encoder.identity
 
 
 def check_fusible(models: Sequence[str | Path], out: str | Path | None, force: bool) -> tuple[list[Path], Path]:
@@ -125,14 +120,12 @@ def write_fused(models: Sequence[Path], shares: Sequence[float], score_map: Scor
     )
     describe(proto, _entries(parts, identity, size, score_map))
     embed, worst = running(proto.SerializeToString()), 1.0
-    encoders = [OnnxModel(part.path) for part in parts]
     for number, duration_s in enumerate(CHECKED_S):
         voice = speak(made_up_speaker(0, number), 0, max(duration_s, 0.5))[: int(duration_s * SAMPLE_RATE)]
         whole = repeated(voice, SHORTEST_SAMPLES)
         rows = []
-        for part, encoder in zip(parts, encoders, strict=True):
-            row = encoder.embed_waveforms([with_silence(whole, part.silence_share)])[0]
-            rows.append(math.sqrt(part.share) * row / np.linalg.norm(row))
+        for part in parts:
+            rows.append(math.sqrt(part.share) * part.encoder.embed_voices([whole]).unit[0])
         worst = min(worst, float(embed(whole[None])[0] @ np.concatenate(rows)))
     demand(out, worst, LEAST_COSINE)
     least = min(LEAST_PROBE_COSINE[cast(Precision, part.metadata.get("precision", "fp32"))] for part in parts)
@@ -150,11 +143,9 @@ def _parts(models: Sequence[Path], shares: Sequence[float]) -> list[_Part]:
     parts = []
     for path, share, proto, prefix in zip(models, shares, protos, PREFIXES, strict=True):
         metadata = {entry.key: entry.value for entry in proto.metadata_props}
-        encoder = SpeakerEncoder.load(path)
         proto = onnx.inliner.inline_local_functions(with_operators(proto, version, printable(str(path))))
         named = onnx.compose.add_prefix(proto, prefix)
-        silence = OnnxModel(path).silence_share
-        parts.append(_Part(path, metadata, encoder.identity, share, silence, named, prefix))
+        parts.append(_Part(SpeakerEncoder.load(path), metadata, share, named, prefix))
     return parts
 
 
@@ -184,7 +175,7 @@ def _joined(parts: Sequence[_Part]) -> "onnx.ModelProto":
     if levels:
         inputs.append(helper.make_tensor_value_info(LEVEL, TensorProto.FLOAT, ["levels"]))
         initializers.append(numpy_helper.from_array(np.zeros(1, np.float32), LEVEL))
-    if told := [part.prefix + NORM for part in parts if part.tells_norm]:
+    if told := [part.prefix + NORM for part in parts if part.encoder.tells_norm]:
         nodes += _geometric_mean(told)
         outputs.append(helper.make_tensor_value_info(NORM, TensorProto.FLOAT, ["batch"]))
     graph = helper.make_graph(nodes, "fused", inputs, outputs, initializers, sparse_initializer=sparse)
@@ -201,11 +192,11 @@ def _fed(part: _Part) -> list["onnx.NodeProto"]:
     from onnx import TensorProto, helper, numpy_helper
 
     name, given = part.prefix, part.prefix + INPUT
-    if part.silence_share is None:
+    if part.encoder.silence_share is None:
         return [helper.make_node("Identity", [INPUT], [given], name=f"{name}waveform")]
     within = f"{name}silence"
     constants: dict[str, np.ndarray[Any, Any]] = {
-        "share": np.array(part.silence_share, np.float32),
+        "share": np.array(part.encoder.silence_share, np.float32),
         "before": np.zeros(3, np.int64),
     }
     part.proto.graph.initializer.extend(
@@ -256,7 +247,7 @@ def _entries(parts: Sequence[_Part], identity: ModelIdentity, size: int, score_m
         for part in parts
     ]
     precisions = {str(model["precision"]) for model in models}
-    digests = sorted({one for part in parts for one in OnnxModel(part.path).trained_speakers})
+    digests = sorted({one for part in parts for one in part.encoder.trained_speakers})
     training: dict[str, Any] = {DIGESTS_KEY: digests} if digests else {}
     return {
         "name": identity.name,
