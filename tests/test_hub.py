@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 import yaml
 
@@ -29,7 +30,7 @@ PRETRAINED = (WEIGHTS / "pretrained.onnx").read_bytes()
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """A hub with one repository: its `files` by name, and the `paths` that it was asked for."""
     constants = pytest.importorskip("huggingface_hub.constants")
-    shared = SimpleNamespace(files={"README.md": b"a card", "model.onnx": PRETRAINED}, paths=[], url="")
+    shared = SimpleNamespace(files={"README.md": b"a card", "model.onnx": PRETRAINED}, paths=[], url="", card=None)
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -37,12 +38,16 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNames
 
         def do_GET(self) -> None:
             shared.paths.append(self.path)
-            if self.path.split("?")[0] in [f"/api/models/{REPOSITORY}/tree/{one}" for one in ("main", "v1")]:
+            if self.path.split("?")[0] in [f"/api/models/{REPOSITORY}/tree/{one}" for one in ("main", "v1", COMMIT)]:
                 entries = [
                     {"type": "file", "path": name, "size": len(data), "oid": COMMIT}
                     for name, data in shared.files.items()
                 ]
                 self._answer(json.dumps(entries).encode())
+                return
+            if self.path in (f"/api/models/{REPOSITORY}", f"/api/models/{REPOSITORY}/revision/v1"):
+                card = {} if shared.card is None else {"cardData": shared.card}
+                self._answer(json.dumps({"id": REPOSITORY, "sha": COMMIT, **card}).encode())
                 return
             for revision in ("main", "v1", COMMIT):
                 for name, data in shared.files.items():
@@ -162,6 +167,54 @@ def test_a_hub_that_cannot_be_reached_is_told(hub: SimpleNamespace, monkeypatch:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     with pytest.raises(DownloadError, match=r"the hub does not give it: Connection refused \\x1b\[2J by the hub$"):
         hub_file(f"hf://{REPOSITORY}/model.onnx")
+
+
+# --- importing from a hub ---
+
+
+@pytest.mark.slow
+def test_a_model_of_others_on_a_hub_is_imported(
+    hub: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = write_foreign(tmp_path / "f.onnx", {"feats": ["B", "T", 80]}, {"embs": ["B", 80]}, 1)
+    hub.files = {"theirs.onnx": theirs.read_bytes(), "other.ckpt": b""}
+    hub.card = {"license": "cc-by-4.0", "datasets": ["vox\x1b[2Jceleb", "cn-celeb"], "tags": ["x"]}
+    out = tmp_path / "m.onnx"
+    words = ["import", f"hf://{REPOSITORY}@v1", "--out", str(out), "--front-end", "wespeaker", "--force"]
+    assert cli.main(words) == 0
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[:3] == [
+        "licence: cc-by-4.0",
+        "trained on: vox\\x1b[2Jceleb, cn-celeb",
+        f"from: {REPOSITORY} on the hub, commit {COMMIT[:12]}",
+    ]
+    assert captured.out == f"{out}\n" and hub.paths[0].endswith("/revision/v1")
+    assert all(COMMIT in path for path in hub.paths[1:])  # the file is of the commit whose terms were told
+    said = {entry.key: entry.value for entry in onnx.load(out).metadata_props}
+    assert (said["name"], said["licence"], said["data"]) == ("voices", "cc-by-4.0", "vox\x1b[2Jceleb, cn-celeb")
+    assert json.loads(said["origin"])["address"] == f"hf://{REPOSITORY}@{COMMIT}/theirs.onnx"
+    hub.card = {"license": "other", "license_name": "mine", "datasets": 7}
+    assert cli.main([*words, "--data", "three voices"]) == 0
+    assert capsys.readouterr().err.startswith("licence: mine\ntrained on: not said by its card\n")
+    said = {entry.key: entry.value for entry in onnx.load(out).metadata_props}
+    assert (said["licence"], said["data"]) == ("mine", "three voices")
+
+
+def test_what_a_hub_has_not_is_not_imported(
+    hub: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(address: str) -> str:
+        assert cli.main(["import", address, "--out", str(tmp_path / "m.onnx")]) != 0
+        assert not any(tmp_path.glob("*.onnx"))
+        return capsys.readouterr().err
+
+    assert "the hub does not give it: " in fails("hf://nobody/nothing")
+    hub.files = {"a.ckpt": b"", "b.ckpt": b""}
+    assert "has several models; name one of them: a.ckpt, b.ckpt" in fails(f"hf://{REPOSITORY}")
+    assert "must name a file that ends in .onnx or .safetensors or .pt" in fails(f"hf://{REPOSITORY}/a.pkl")
+    assert "is damaged, truncated or not a file of torch's" in fails(f"hf://{REPOSITORY}/a.ckpt")
+    hub.files = {"model.onnx": PRETRAINED}
+    assert "is a model of ours already, and needs no import" in fails(f"hf://{REPOSITORY}")
 
 
 # --- folders to be pushed ---

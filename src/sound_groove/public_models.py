@@ -158,10 +158,18 @@ def find_public(name: str) -> PublicModel:
         UsageError: there is none.
     """
     if name not in public_models():
-        hint = nearest(name, list(public_models())) if len(name) < 100 else ""
-        hint = hint if hint.startswith("did") else "'sound-groove models list' shows all"
-        raise UsageError(f"there is no public model '{printable(name[:100])}' in the list; {hint}")
+        raise UsageError(f"there is no public model '{printable(name[:100])}' in the list; {hint_for(name)}")
     return public_models()[name]
+
+
+def hint_for(name: str) -> str:
+    """A clause for somebody who named a model that is not in the list.
+
+    >>> hint_for("campplus-zh-e"), hint_for("x")
+    ("did you mean 'campplus-zh-en'?", "'sound-groove models list' shows all")
+    """
+    hint = nearest(name, list(public_models())) if len(name) < 100 else ""
+    return hint if hint.startswith("did") else "'sound-groove models list' shows all"
 
 
 def kept_path(name: str) -> Path:

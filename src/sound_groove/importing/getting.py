@@ -6,7 +6,8 @@ made of it lie until then.
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,9 +80,37 @@ def get_model(
         get_model("campplus-zh-en", tell=print).file
     """
     model = find_public(name)
-    mirrors = [checked_address(mirror, "--mirror", RELEASE) for mirror in mirrors]
     if model.is_here:
         return Gotten(model, model.path, True)
+    with published_file(model, mirrors, patience, tell) as source:
+        tell("importing, and comparing with the source ...")
+        tell(_keep(model, source).calibration_note)
+    return Gotten(model, model.path, False)
+
+
+@contextmanager
+def published_file(
+    model: PublicModel,
+    mirrors: Sequence[str] = (),
+    patience: Patience | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    keeps: bool = False,
+) -> Iterator[Path]:
+    """The file of a public model as its makers published it, fetched and checked, for as long as the block runs.
+
+    Where the block fails it is kept for the next call, since it has the sum that is known; `remove_model` removes it.
+
+    Args:
+        model: of the list.
+        mirrors: as for `get_model`, and the next two too.
+        patience: how long a server is waited for.
+        tell: is given sentences about what goes on, the licence and what it was trained on before anything is fetched.
+        keeps: it is kept for the next call in any case.
+
+    Raises:
+        DownloadError, OutputError, MissingExtraError, UsageError: as for `get_model`.
+    """
+    mirrors = [checked_address(mirror, "--mirror", RELEASE) for mirror in mirrors]
     require_extra("Importing", "train", "torch", "onnx", "onnxscript", "safetensors", "pydantic", "scipy")
     for line in described_terms(model):
         tell(line)
@@ -92,11 +121,10 @@ def get_model(
         for left in incoming.glob("pip-*"):  # of a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         source = _fetched(model, mirrors, incoming, patience or Patience(), tell)
-        tell("importing, and comparing with the source ...")
-        tell(_keep(model, source, incoming).calibration_note)
-        with writing(source):
-            source.unlink()
-    return Gotten(model, model.path, False)
+        yield source
+        if not keeps:
+            with writing(source):
+                source.unlink()
 
 
 def remove_model(name: str) -> bool:
@@ -165,11 +193,11 @@ def _fetched(
     return fetch_verified(file, model.sha256, addresses(model, mirrors), incoming, patience, tell)
 
 
-def _keep(model: PublicModel, source: Path, incoming: Path) -> "ImportedModel":
+def _keep(model: PublicModel, source: Path) -> "ImportedModel":
     """Make it ours, and give it its final name."""
     from sound_groove.importing.importer import import_model
 
-    made = incoming / f"imported-{model.name}.onnx"
+    made = source.with_name(f"imported-{model.name}.onnx")
     try:
         imported = import_model(
             source,

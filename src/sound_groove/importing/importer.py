@@ -194,6 +194,7 @@ def write_imported(
     data: str | None = None,
     licence: str | None = None,
     use: str = "",
+    address: str = "",
 ) -> ImportedModel:
     """Write a source as one file of ours, fed as it was found.
 
@@ -205,6 +206,7 @@ def write_imported(
         data: what it was trained on, in words.
         licence: of the model; what the source says of it when None.
         use: what alone it may be used for; empty where the licence sets no such bound.
+        address: where the source came from, which the file then says.
 
     Raises:
         CheckpointError: the network fails, or the file disagrees with the source; nothing is written.
@@ -234,7 +236,7 @@ def write_imported(
         "training": "{}",
         "front_end": json.dumps(front_end.as_dict()),
         "front_end_found": json.dumps(None if found.finding is None else found.finding.as_dict()),
-        "origin": json.dumps(described(source)),
+        "origin": json.dumps(described(source) | ({"address": address} if address else {})),
         "precision": "fp32",
         "shortest_samples": SHORTEST_SAMPLES,
         "sound_groove": __version__,
