@@ -35,6 +35,7 @@ FRAMES_OF_3_S, FRAMES_OF_2_S = 298, 198
 NETWORKS = {
     "ecapa_tdnn 512": NetworkConfiguration(),
     "ecapa_tdnn 1024": NetworkConfiguration(channels=1024),
+    "ecapa_tdnn speechbrain": NetworkConfiguration(channels=1024, options={"speechbrain": True, "pooled": 3072}),
     "campplus": NetworkConfiguration(kind="campplus", embedding_size=512),
     "resnet34": NetworkConfiguration(kind="resnet34"),
     "resnet152": NetworkConfiguration(kind="resnet152"),

@@ -47,6 +47,25 @@ def ecapa_tdnn(channels: int, size: int) -> Layout:
     return found | layer("pool.linear1", 128, 3 * 1536, 1) | layer("pool.linear2", 1536, 128, 1)
 
 
+def speechbrain_ecapa(channels: int, pooled: int, size: int) -> Layout:
+    """SpeechBrain's ECAPA_TDNN, in which every convolution and normalisation is inside another module."""
+
+    def tdnn(name: str, wide: int, seen: int, kernel: int) -> Layout:
+        return layer(f"{name}.conv.conv", wide, seen, kernel) | norm(f"{name}.norm.norm", wide)
+
+    found = tdnn("blocks.0", channels, 80, 5)
+    for number in (1, 2, 3):
+        block, group = f"blocks.{number}", channels // 8
+        found |= tdnn(f"{block}.tdnn1", channels, channels, 1) | tdnn(f"{block}.tdnn2", channels, channels, 1)
+        for part in range(7):
+            found |= tdnn(f"{block}.res2net_block.blocks.{part}", group, group, 3)
+        found |= layer(f"{block}.se_block.conv1.conv", 128, channels, 1)
+        found |= layer(f"{block}.se_block.conv2.conv", channels, 128, 1)
+    found |= tdnn("mfa", pooled, 3 * channels, 1) | tdnn("asp.tdnn", 128, 3 * pooled, 1)
+    found |= layer("asp.conv.conv", pooled, 128, 1) | norm("asp_bn.norm", 2 * pooled)
+    return found | layer("fc.conv", size, 2 * pooled, 1)
+
+
 # C, channels behind the last stage (None = no layer), and by stages: blocks, expansion, reduction, stride of frequency.
 _SIZES: dict[str, tuple[int, int | None, str]] = {
     "b0": (12, 64, "2 2 36 1, 3 1 36 2, 4 1 36 1, 5 1 36 2, 4 1 18 1, 3 1 18 2"),

@@ -27,10 +27,11 @@ extra), or a file. Licence and training data are said before a download. A model
 it must be, unless --front-end or --floor say otherwise; a file of such a name is ./NAME.
 
 A file is a speaker model in ONNX, of WeSpeaker, 3D-Speaker, sherpa-onnx, NeMo, SpeechBrain, ReDimNet or anybody, or a
-state dictionary (.pt, .safetensors) of a ResNet, ECAPA-TDNN, CAM++, ERes2NetV2 or ReDimNet2 as WeSpeaker, 3D-Speaker or
-ReDimNet2's authors publish it. Nothing of it is executed but its tensors and operators. What is written takes waveforms
-and gives unit embeddings, like every model here, with its front end inside: all verbs, the service and 'export' work
-with it. It gives scores until 'calibrate' has calibrated it, unless a calibration comes with the package.
+state dictionary (.pt, .ckpt, .safetensors) of a ResNet, ECAPA-TDNN, CAM++, ERes2NetV2 or ReDimNet2 as WeSpeaker,
+3D-Speaker, SpeechBrain or ReDimNet2's authors publish it. Nothing of it is executed but its tensors and operators. What
+is written takes waveforms and gives unit embeddings, like every model here, with its front end inside: all verbs, the
+service and 'export' work with it. It gives scores until 'calibrate' has calibrated it, unless a calibration comes with
+the package.
 
 How the model is to be fed is found out on speech: on made-up voices, or on DIR, which holds one folder a speaker; with
 20 speakers and more each difference has an interval over speakers. What cannot be told apart is as the file's own

@@ -148,7 +148,7 @@ def serving_module(checkpoint: Checkpoint) -> nn.Module:
     """
     module = TellingModel(checkpoint)
     module.add_module("front_end", FoldedFbank(int(checkpoint.header.network["feature_size"])))
-    if isinstance(module.network, EcapaTdnn):
+    if isinstance(module.network, EcapaTdnn) and not module.network.is_speechbrains:
         module.add_module("network", ServingEcapa(module.network))
     return module.eval()
 

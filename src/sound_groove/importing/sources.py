@@ -168,6 +168,8 @@ def _published_family(published: PublishedNetwork, state: dict[str, Tensor]) -> 
         return "3d-speaker", "it is an ERes2NetV2, which 3D-Speaker publishes"
     if kind == "campplus" and not configuration.options:
         return "3d-speaker", "it is a CAM++ without the classes of its training, as 3D-Speaker publishes it"
+    if configuration.options.get("speechbrain"):
+        return "speechbrain", "it is an ECAPA-TDNN by the names that SpeechBrain has for it"
     return "wespeaker", f"it is a {kind} by the names that WeSpeaker has for it"
 
 

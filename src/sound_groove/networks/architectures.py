@@ -12,7 +12,7 @@ from torch import nn
 
 from sound_groove.errors import ConfigurationError, nearest
 from sound_groove.networks.campplus import CamPlusPlus
-from sound_groove.networks.ecapa_tdnn import SCALE, EcapaTdnn
+from sound_groove.networks.ecapa_tdnn import POOLED_SIZE, SCALE, EcapaTdnn
 from sound_groove.networks.eres2netv2 import ERes2NetV2
 from sound_groove.networks.own import build_own, is_own
 from sound_groove.networks.redimnet2 import ReDimNet2
@@ -28,13 +28,16 @@ Options = Mapping[str, bool | int | float | str]
 
 
 def _ecapa_tdnn(configuration: "NetworkConfiguration") -> nn.Module:
-    options = _checked(configuration, {"unbiased": False, "scale": SCALE})
+    defaults: Options = {"unbiased": False, "scale": SCALE, "pooled": POOLED_SIZE, "speechbrain": False}
+    options = _checked(configuration, defaults, most=4 * POOLED_SIZE)
     return EcapaTdnn(
         feature_size=configuration.feature_size,
         channels=configuration.channels,
         embedding_size=configuration.embedding_size,
         unbiased=bool(options["unbiased"]),
         scale=int(options["scale"]),
+        pooled=int(options["pooled"]),
+        speechbrain=bool(options["speechbrain"]),
     )
 
 

@@ -4,6 +4,10 @@ Aggregation in TDNN Based Speaker Verification").
 The sizes are those of the published implementation whose CN-Celeb figures this project compares itself with
 (WeSpeaker): convolution, then ReLU, then batch normalisation; a bias in every convolution; a residual around each block
 only; the three blocks' outputs concatenated; no normalisation between the aggregation and the pooling.
+
+SpeechBrain's is another in four things, which one option makes: the sequence is mirrored at its ends and not continued
+with zeros; behind the aggregation and inside the attention stand ReLU and batch normalisation; and a variance counts as
+zero below 1e-12 only.
 """
 
 import torch
@@ -11,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sound_groove.errors import ConfigurationError
-from sound_groove.networks.masks import masked, real_frames
-from sound_groove.networks.pooling import AttentiveStatistics, masked_mean
+from sound_groove.networks.masks import masked, mirrored, real_frames
+from sound_groove.networks.pooling import LEAST_VARIANCE, AttentiveStatistics, masked_mean
 
 SCALE = 8  # groups of channels in a Res2 convolution, as published
 _SQUEEZE_SIZE = 128  # width of the squeeze-excitation bottleneck
-_POOLED_SIZE = 1536  # channels that are pooled, whatever the width of the blocks
+POOLED_SIZE = 1536  # channels that are pooled, whatever the width of the blocks; SpeechBrain's have 3072 of 1024
+_SPEECHBRAIN_LEAST_VARIANCE = 1e-12
 
 
 class EcapaTdnn(nn.Module):
@@ -30,6 +35,11 @@ class EcapaTdnn(nn.Module):
             that were trained so.
         scale: groups of channels in a Res2 convolution, at least 2. With fewer there are fewer convolutions, one after
             another, and the network is faster; all published ones have 8.
+        pooled: channels behind the aggregation.
+        speechbrain: as SpeechBrain has it: for weights that were trained so.
+
+    Attributes:
+        is_speechbrains: whether it is as SpeechBrain has it.
 
     Raises:
         ConfigurationError: channels is not a multiple of the scale, or the scale is 1.
@@ -42,18 +52,23 @@ class EcapaTdnn(nn.Module):
         embedding_size: int = 192,
         unbiased: bool = False,
         scale: int = SCALE,
+        pooled: int = POOLED_SIZE,
+        speechbrain: bool = False,
     ) -> None:
         super().__init__()
         if scale < 2:
             raise ConfigurationError("network", [f"options.scale: must be at least 2, given {scale}"])
         if channels % scale:
             raise ConfigurationError("network", [f"channels: {channels} is not a multiple of {scale}"])
-        self.layer = ConvReluNorm(feature_size, channels, kernel_size=5)
-        self.blocks = nn.ModuleList(SeRes2Block(channels, dilation, scale) for dilation in (2, 3, 4))
-        self.aggregation = nn.Conv1d(3 * channels, _POOLED_SIZE, kernel_size=1)
-        self.pooling = AttentiveStatistics(_POOLED_SIZE, unbiased)
-        self.norm = nn.BatchNorm1d(2 * _POOLED_SIZE)
-        self.embedding = nn.Linear(2 * _POOLED_SIZE, embedding_size)
+        self.is_speechbrains = speechbrain
+        self.layer = ConvReluNorm(feature_size, channels, kernel_size=5, mirrors=speechbrain)
+        self.blocks = nn.ModuleList(SeRes2Block(channels, dilation, scale, speechbrain) for dilation in (2, 3, 4))
+        self.aggregation = nn.Conv1d(3 * channels, pooled, kernel_size=1)
+        self.aggregation_norm = nn.BatchNorm1d(pooled) if speechbrain else nn.Identity()
+        least_variance = _SPEECHBRAIN_LEAST_VARIANCE if speechbrain else LEAST_VARIANCE
+        self.pooling = AttentiveStatistics(pooled, unbiased, least_variance=least_variance, normalises=speechbrain)
+        self.norm = nn.BatchNorm1d(2 * pooled)
+        self.embedding = nn.Linear(2 * pooled, embedding_size)
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embeddings of a batch.
@@ -73,23 +88,32 @@ class EcapaTdnn(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
             outputs.append(x)
-        x = F.relu(self.aggregation(torch.cat(outputs, dim=1)))  # (B, 1536, T)
+        x = self.aggregation_norm(F.relu(self.aggregation(torch.cat(outputs, dim=1))))  # (B, pooled, T)
         embedding: Tensor = self.embedding(self.norm(self.pooling(x, mask)))
         return embedding
 
 
 class ConvReluNorm(nn.Module):
-    """Convolution over time with zero padding, ReLU, batch normalisation: (B, C, T) -> (B, C', T)."""
+    """Convolution over time, ReLU, batch normalisation: (B, C, T) -> (B, C', T).
 
-    def __init__(self, channels_in: int, channels_out: int, kernel_size: int = 1, dilation: int = 1) -> None:
+    Beyond its ends a sequence has zeros, or is mirrored.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel_size: int = 1, dilation: int = 1, mirrors: bool = False
+    ) -> None:
         super().__init__()
-        padding = dilation * (kernel_size // 2)
+        self.reach = dilation * (kernel_size // 2)  # frames on either side that the kernel sees
+        self.mirrors = mirrors and self.reach > 0
+        padding = 0 if self.mirrors else self.reach
         self.conv = nn.Conv1d(channels_in, channels_out, kernel_size, padding=padding, dilation=dilation)
         self.norm = nn.BatchNorm1d(channels_out)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, C, T) and the mask (B, 1, T) of the real frames -> (B, C', T)."""
-        if self.conv.kernel_size[0] > 1:
+        if self.mirrors:
+            x = mirrored(x, self.reach, mask)
+        elif self.reach:
             x = masked(x, mask)
         y: Tensor = self.norm(F.relu(self.conv(x)))
         return y
@@ -101,11 +125,11 @@ class Res2Conv(nn.Module):
     The last group passes unchanged: 7 convolutions for 8 groups.
     """
 
-    def __init__(self, channels: int, dilation: int, scale: int = SCALE) -> None:
+    def __init__(self, channels: int, dilation: int, scale: int = SCALE, mirrors: bool = False) -> None:
         super().__init__()
         width = channels // scale
         self.layers = nn.ModuleList(
-            ConvReluNorm(width, width, kernel_size=3, dilation=dilation) for _ in range(scale - 1)
+            ConvReluNorm(width, width, kernel_size=3, dilation=dilation, mirrors=mirrors) for _ in range(scale - 1)
         )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -135,10 +159,10 @@ class SqueezeExcitation(nn.Module):
 class SeRes2Block(nn.Module):
     """1x1 convolution, Res2 convolution, 1x1 convolution, squeeze-excitation, and a residual around all of them."""
 
-    def __init__(self, channels: int, dilation: int, scale: int = SCALE) -> None:
+    def __init__(self, channels: int, dilation: int, scale: int = SCALE, mirrors: bool = False) -> None:
         super().__init__()
         self.before = ConvReluNorm(channels, channels)
-        self.res2 = Res2Conv(channels, dilation, scale)
+        self.res2 = Res2Conv(channels, dilation, scale, mirrors)
         self.after = ConvReluNorm(channels, channels)
         self.excitation = SqueezeExcitation(channels)
 

@@ -1,5 +1,6 @@
 """Which frames of a padded batch are real, and padding that looks like the silence beyond a single utterance's end."""
 
+import torch
 from torch import Tensor
 
 from sound_groove.networks.features import frame_mask
@@ -27,6 +28,30 @@ def masked(x: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return x
     return x.masked_fill(~(mask if x.dim() == 3 else mask.unsqueeze(1)), 0.0)
+
+
+def mirrored(x: Tensor, reach: int, mask: Tensor | None) -> Tensor:
+    """(B, C, T + 2 reach): each sequence continued at both ends by its own mirror image, its last frame not repeated.
+
+    One that is shorter than that is mirrored again and again, where others raise an error.
+
+    Args:
+        x: (B, C, T).
+        reach: frames at each end.
+        mask: (B, 1, T) of the real frames, which come first; None when all are. What lies behind a sequence and its
+            mirror image means nothing.
+
+    >>> mirrored(torch.tensor([[[1.0, 2.0, 3.0]]]), 2, None)
+    tensor([[[3., 2., 1., 2., 3., 2., 1.]]])
+    """
+    count = x.shape[2]
+    lengths = torch.full((1, 1), count, device=x.device) if mask is None else mask.sum(dim=2)  # (B or 1, 1)
+    turns = (2 * (lengths - 1)).clamp(min=1)  # after so many frames a mirrored sequence repeats itself
+    places = torch.arange(-reach, count + reach, device=x.device).unsqueeze(0) % turns
+    index = torch.minimum(places, turns - places)  # (B or 1, T + 2 reach)
+    if mask is None:
+        return x.index_select(2, index[0])
+    return x.gather(2, index.unsqueeze(1).expand(-1, x.shape[1], -1))
 
 
 def strided(mask: Tensor | None, stride: int) -> Tensor | None:

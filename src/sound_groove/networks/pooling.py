@@ -45,14 +45,27 @@ class AttentiveStatistics(nn.Module):
         channels: C.
         unbiased: the deviation that the attention sees is divided by T - 1, as in WeSpeaker and ReDimNet, not by T.
         has_context: whether the attention sees the whole utterance's statistics.
+        least_variance: below this a variance counts as zero.
+        normalises: ReLU and batch normalisation stand before the attention's tanh, as in SpeechBrain.
     """
 
-    def __init__(self, channels: int, unbiased: bool = False, has_context: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        unbiased: bool = False,
+        has_context: bool = True,
+        least_variance: float = LEAST_VARIANCE,
+        normalises: bool = False,
+    ) -> None:
         super().__init__()
         self.unbiased = unbiased
         self.has_context = has_context
+        self.least_variance = least_variance
         seen = 3 * channels if has_context else channels  # of frame, mean, standard deviation
         self.hidden = nn.Conv1d(seen, _ATTENTION_SIZE, kernel_size=1)
+        self.between: nn.Module = (
+            nn.Sequential(nn.ReLU(), nn.BatchNorm1d(_ATTENTION_SIZE)) if normalises else nn.Identity()
+        )
         self.scores = nn.Conv1d(_ATTENTION_SIZE, channels, kernel_size=1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -63,7 +76,7 @@ class AttentiveStatistics(nn.Module):
         weights = self._attention(x, self._context(x, mean, squared, mask), mask)
         offset = (weights * centred).sum(dim=2)
         variance = (weights * squared).sum(dim=2) - offset.square()
-        return torch.cat((mean + offset, _deviation(variance)), dim=1)
+        return torch.cat((mean + offset, self._deviation(variance)), dim=1)
 
     def _context(self, x: Tensor, mean: Tensor, squared: Tensor, mask: Tensor | None) -> Tensor:
         """(B, 2 C): the statistics that the attention sees beside each frame; (B, 0) where it sees none."""
@@ -73,7 +86,7 @@ class AttentiveStatistics(nn.Module):
         if self.unbiased:
             count = frame_count(x, mask)
             spread = spread * (count / (count - 1.0).clamp(min=1.0))
-        return torch.cat((mean, _deviation(spread)), dim=1)
+        return torch.cat((mean, self._deviation(spread)), dim=1)
 
     def _attention(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
         """(B, C, T) and statistics (B, 2 C or 0) -> (B, C, T): weights that sum to 1 over time, float32 at least."""
@@ -82,14 +95,18 @@ class AttentiveStatistics(nn.Module):
         if self.has_context:
             of_frame, of_context = torch.split(self.hidden.weight.squeeze(2), [channels, 2 * channels], dim=1)
             bias = F.linear(context, of_context, self.hidden.bias)  # (B, 128)
-            hidden = torch.tanh(F.conv1d(x, of_frame.unsqueeze(2)) + bias.unsqueeze(2))  # (B, 128, T)
+            hidden = F.conv1d(x, of_frame.unsqueeze(2)) + bias.unsqueeze(2)  # (B, 128, T)
         else:
-            hidden = torch.tanh(self.hidden(x))
-        scores: Tensor = self.scores(hidden)
+            hidden = self.hidden(x)
+        scores: Tensor = self.scores(torch.tanh(self.between(hidden)))
         scores = scores.to(context.dtype)
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)
         return torch.softmax(scores, dim=2)
+
+    def _deviation(self, variance: Tensor) -> Tensor:
+        """The square root, with a finite gradient where nothing varies."""
+        return variance.clamp(min=self.least_variance).sqrt()
 
 
 def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -114,8 +131,3 @@ def frame_count(x: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return torch.full((1, 1), x.shape[2], dtype=dtype, device=x.device)
     return mask.sum(dim=2).to(dtype)
-
-
-def _deviation(variance: Tensor) -> Tensor:
-    """The square root, with a finite gradient where nothing varies."""
-    return variance.clamp(min=LEAST_VARIANCE).sqrt()

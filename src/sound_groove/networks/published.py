@@ -1,9 +1,9 @@
 """State dictionaries as others publish them: which network they are of, and their tensors by the names used here.
 
 ResNets (WeSpeaker), CAM++ (3D-Speaker, WeSpeaker) and ERes2NetV2 (3D-Speaker) have the same names here and there.
-ECAPA-TDNN (WeSpeaker) and ReDimNet2 (its authors, WeSpeaker) have others. What belongs to no network is left out: the
-classes of their training and constants of their front ends. Nothing else may be left over: a network is built of the
-configuration and loads strictly.
+ECAPA-TDNN (WeSpeaker, SpeechBrain) and ReDimNet2 (its authors, WeSpeaker) have others. What belongs to no network is
+left out: the classes of their training and constants of their front ends. Nothing else may be left over: a network is
+built of the configuration and loads strictly.
 """
 
 import re
@@ -133,6 +133,32 @@ _ECAPA_PARTS: Renaming = (
 )
 _ECAPA_NORMS: Renaming = ((r"(.*)\.bn\.", r"\1.norm."),)
 
+_SPEECHBRAIN: Renaming = (
+    (r"blocks\.0\.", "layer."),
+    (r"blocks\.(\d)\.", lambda m: f"blocks.{int(m[1]) - 1}."),
+    (r"mfa\.conv\.", "aggregation."),
+    (r"mfa\.norm\.", "aggregation_norm."),
+    (r"asp\.tdnn\.conv\.", "pooling.hidden."),
+    (r"asp\.tdnn\.norm\.", "pooling.between.1."),
+    (r"asp\.conv\.", "pooling.scores."),
+    (r"asp_bn\.", "norm."),
+    (r"fc\.", "embedding."),
+)
+_SPEECHBRAIN_PARTS: Renaming = (
+    (r"(blocks\.\d)\.tdnn1\.", r"\1.before."),
+    (r"(blocks\.\d)\.res2net_block\.blocks\.(\d+)\.", r"\1.res2.layers.\2."),
+    (r"(blocks\.\d)\.tdnn2\.", r"\1.after."),
+    (r"(blocks\.\d)\.se_block\.conv1\.", r"\1.excitation.squeeze."),
+    (r"(blocks\.\d)\.se_block\.conv2\.", r"\1.excitation.excite."),
+)
+# Its convolutions and normalisations are modules that hold torch's.
+_SPEECHBRAIN_INSIDE: Renaming = (
+    (r"(.*)\.conv\.conv\.", r"\1.conv."),
+    (r"(.*)\.norm\.norm\.", r"\1.norm."),
+    (r"(aggregation|pooling\.hidden|pooling\.scores|.*excitation\.\w+|embedding)\.conv\.", r"\1."),
+    (r"(aggregation_norm|pooling\.between\.1|norm)\.norm\.", r"\1."),
+)
+
 _REDIMNET2: Renaming = (
     (r"backbone\.stem\.0\.", "stem."),
     (r"backbone\.stem\.1\.", "stem_norm."),
@@ -176,6 +202,40 @@ def _ecapa(state: State) -> PublishedNetwork:
     return PublishedNetwork(configuration, _renamed(state, _ECAPA, _ECAPA_PARTS, _ECAPA_NORMS))
 
 
+def _speechbrain(state: State) -> PublishedNetwork:
+    first = len(state["blocks.0.conv.conv.weight"])
+    channels, pooled = len(state["blocks.1.tdnn1.conv.conv.weight"]), len(state["asp.conv.conv.weight"])
+    size = len(state["fc.conv.weight"])
+    scale = 1 + _numbers(state, r"blocks\.1\.res2net_block\.blocks\.(\d+)\.")
+    if state["asp.tdnn.conv.conv.weight"].shape[1] != 3 * pooled:
+        raise ValueError("an ECAPA-TDNN whose attention does not see the whole utterance is not known here")
+    if first != channels:
+        raise ValueError(f"an ECAPA-TDNN whose blocks have {first} and {channels} channels is not known here")
+    options: dict[str, bool | int | float | str] = {"speechbrain": True, "pooled": pooled}
+    configuration = _configuration(
+        "ecapa_tdnn", channels, size, options=options | ({} if scale == 8 else {"scale": scale})
+    )
+    renamed = _renamed(state, _SPEECHBRAIN, _SPEECHBRAIN_PARTS, _SPEECHBRAIN_INSIDE)
+    return PublishedNetwork(
+        configuration, {name: _fitted(name, tensor, channels // scale) for name, tensor in renamed.items()}
+    )
+
+
+def _fitted(name: str, tensor: Tensor, width: int) -> Tensor:
+    """A tensor of SpeechBrain's as it stands here.
+
+    Of the groups of a Res2 convolution, `width` channels each, its first one passes unchanged and here the last one:
+    the layers before and behind have their channels in another order.
+    """
+    if re.match(r"blocks\.\d\.before\.", name) and tensor.dim():
+        return tensor.roll(-width, dims=0)
+    if re.match(r"blocks\.\d\.after\.conv\.weight", name):
+        return tensor.roll(-width, dims=1)
+    if re.match(r"(blocks\.\d\.excitation\.\w+|embedding)\.weight", name):
+        return tensor.squeeze(2)
+    return tensor
+
+
 def _redimnet2(state: State) -> PublishedNetwork:
     if any(name.startswith("backbone.stage0_pre.") for name in state):
         raise ValueError("a ReDimNet2 with two sequences a stage (dual_agg) is not known here")
@@ -194,6 +254,7 @@ _FAMILIES: tuple[tuple[Callable[[State], bool], Callable[[State], PublishedNetwo
     (lambda state: "xvector.tdnn.linear.weight" in state, _campplus),
     (lambda state: "backbone.fin_wght1d.w" in state, _redimnet2),
     (lambda state: "layer2.se_res2block.0.conv.weight" in state, _ecapa),
+    (lambda state: "blocks.1.res2net_block.blocks.0.conv.conv.weight" in state, _speechbrain),
     (lambda state: "fuse34.local_att.0.weight" in state and "layer1.0.convs.0.weight" in state, _eres2netv2),
     (lambda state: "layer1.0.conv2.weight" in state and "seg_1.weight" in state, _resnet),
 )

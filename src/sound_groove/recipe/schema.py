@@ -78,7 +78,8 @@ class NetworkConfiguration(Section):
             the others.
         feature_size: mel bins F, 80 or 72. By default 72 for ReDimNet2, 80 for the others.
         options: what only this network has: of ecapa_tdnn `unbiased` (true or false: statistics for the attention as
-            WeSpeaker has them) and `scale` (8: groups of channels in a Res2 convolution); of campplus `epsilon` (1e-7
+            WeSpeaker has them), `scale` (8: groups of channels in a Res2 convolution), `pooled` (1536 channels) and
+            `speechbrain` (true or false: as SpeechBrain has it); of campplus `epsilon` (1e-7
             as WeSpeaker pools); of eres2netv2 `width`, `scale` and `expansion` (26, 2 and 2; the wide one has 24, 4 and
             4); of redimnet2 `group_norm` (true or false: sequences are normalised); of w2v_bert `layers` (adapters, or
             weighted_sum: how the layers of its backbone are heard), `states` (so many of the last layers; all of them
