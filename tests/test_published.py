@@ -91,7 +91,7 @@ def test_a_published_state_dictionary_loads_strictly(name: str) -> None:
 
 
 def test_every_network_is_compared_with_a_published_one() -> None:
-    assert {configuration.kind for (configuration, _), *_ in PUBLISHED.values()} == set(SIZES) - {"w2v_bert"}
+    assert {configuration.kind for (configuration, _), *_ in PUBLISHED.values()} == set(SIZES) - {"w2v_bert", "wavlm"}
     sizes = {c.size for (c, _), *_ in PUBLISHED.values() if c.kind == "redimnet2"}
     assert sizes == set(REDIMNET2)
 

@@ -1,5 +1,6 @@
 """SpeechBrain's ECAPA-TDNN: its state dictionaries load strictly, and give what its network gives, written out here."""
 
+import doctest
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from sound_groove.export import onnx_file
 from sound_groove.export.parity import worst_cosine
 from sound_groove.importing.importer import import_model
 from sound_groove.importing.sources import open_source
+from sound_groove.networks import masks
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
@@ -157,6 +159,7 @@ def test_a_padded_batch_equals_its_clips_alone() -> None:
 
 
 def test_a_sequence_is_mirrored_at_its_own_ends() -> None:
+    assert doctest.testmod(masks).attempted and not doctest.testmod(masks).failed
     x = torch.arange(1.0, 7.0)[None, None]
     torch.testing.assert_close(mirrored(x, 3, None), F.pad(x, (3, 3), mode="reflect"))
     mask = torch.arange(6)[None, None] < torch.tensor([4, 1]).view(2, 1, 1)

@@ -22,10 +22,11 @@ from sound_groove.errors import CheckpointError, ConfigurationError, MissingExtr
 from sound_groove.export import onnx_file
 from sound_groove.export.parity import worst_cosine
 from sound_groove.networks.architectures import build_network
+from sound_groove.networks.backbone import BackboneSizes, WeightedLayers
 from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
 from sound_groove.networks.features import KaldiFbank, Normalization
 from sound_groove.networks.pretrained_backbone import load_backbone
-from sound_groove.networks.w2v_bert import BackboneSizes, W2vBert, WeightedLayers
+from sound_groove.networks.w2v_bert import W2vBert
 from sound_groove.recipe.schema import NetworkConfiguration, Recipe
 from sound_groove.training.trainer import train
 from training_corpus import prepare_corpus, tiny_recipe, train_until_interrupted
@@ -58,7 +59,7 @@ def published(folder: Path, seed: int = 3, **changes: Any) -> Path:
     """A tiny backbone with random weights, in a folder as the hub has it."""
     from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
-    fields = {**SIZES.fields(80), **changes}
+    fields = {**built(TINY).fields(), **changes}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         Wav2Vec2BertModel(Wav2Vec2BertConfig(**fields)).save_pretrained(folder)
@@ -223,7 +224,10 @@ def test_a_backbone_that_does_not_fit_is_refused_in_one_sentence(tmp_path: Path)
     (bare / "model.safetensors").unlink()
     for source, message in (
         (wide, r"is not the network's backbone: hidden_size is 64 there, and 32 here; position_embeddings_type is"),
-        (tmp_path / "wavlm", r"is a network of the type 'wavlm', and w2v_bert takes .* hear filterbank features"),
+        (
+            tmp_path / "wavlm",
+            r"is a network of the type 'wavlm', and this one takes one of 'wav2vec2-bert', .* wavlm takes WavLM",
+        ),
         (tmp_path / "empty", r"is a folder without config.json"),
         (bare, r"cannot be read from this folder"),
         ("no such folder", r"is neither a folder nor owner/name on the Hugging Face hub"),
@@ -318,7 +322,11 @@ def test_a_run_with_a_frozen_backbone_is_gone_on_with_and_reads_the_backbone_no_
     [
         (TINY, {}, "training.backbone: a w2v_bert that begins at random learns next to nothing"),
         (TINY, {"backbone": "wide"}, "hidden_size is 64 there, and 32 here"),
-        ({"channels": 8}, {"backbone": "wide"}, "training.backbone: is for network.kind w2v_bert, and the recipe has"),
+        (
+            {"channels": 8},
+            {"backbone": "wide"},
+            "training.backbone: is for network.kind w2v_bert or wavlm, and the recipe has",
+        ),
     ],
 )
 def test_a_recipe_is_refused_before_training(

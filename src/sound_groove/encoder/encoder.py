@@ -171,7 +171,7 @@ class SpeakerEncoder:
                 evaluation mode only while it embeds.
             identity: what to call it.
             embedding_size: D.
-            feature_size: F, mel bins.
+            feature_size: F, mel bins; 1 for the samples themselves.
             threads: CPU threads to use while it embeds; None leaves torch's own setting.
             floor_db: how far below a recording's level the floor of its features lies, or None.
             silence_share: how much digital silence is put behind speech (`sound_groove.audio.pauses`), or None.

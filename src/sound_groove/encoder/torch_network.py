@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sound_groove.audio.pieces import Array
 from sound_groove.errors import CheckpointError, UsageError
 from sound_groove.networks.checkpoint import Checkpoint, restore_network
-from sound_groove.networks.features import KaldiFbank, Normalization, frame_count
+from sound_groove.networks.hearing import SAMPLES, build_hearing, build_normalization
 from sound_groove.networks.torch_threads import torch_threads
 
 
@@ -31,7 +31,7 @@ class TorchNetwork:
         network: (B, T, F) features and (B,) lengths -> (B, D); it is used on the device where it lies, and in
             evaluation mode only while it embeds.
         embedding_size: D.
-        feature_size: F, mel bins.
+        feature_size: F, mel bins; 1 for the samples themselves.
         threads: CPU threads to use while it embeds; None leaves torch's own setting.
         floor_db: how far below a recording's level the floor of its features lies, or None.
         silence_share: how much digital silence is put behind speech (`sound_groove.audio.pauses`), or None.
@@ -55,8 +55,8 @@ class TorchNetwork:
         self.has_floor = floor_db is not None
         self.silence_share = silence_share
         self._network = network
-        self._front_end = KaldiFbank(num_mel_bins=feature_size).eval()
-        self._normalization = Normalization(floor_db, feature_size)
+        self._front_end = build_hearing(feature_size).eval()
+        self._normalization = build_normalization(feature_size, floor_db)
         self._feature_size = feature_size
         self._threads = threads
 
@@ -80,7 +80,7 @@ class TorchNetwork:
         """(N, D), not normalised, of pieces (samples,) each, with the levels of the recordings that they are of."""
 
         def front_end(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-            return self._front_end.to(padded.device)(padded), frame_count(lengths)
+            return self._front_end.to(padded.device)(padded), self._front_end.frame_count(lengths)
 
         return self._run(pieces, levels, front_end)
 
@@ -88,8 +88,10 @@ class TorchNetwork:
         """(N, D), not normalised, of features (T, F) each, with the levels of the recordings that they are of.
 
         Raises:
-            CheckpointError: they have another number of bins than the network takes.
+            CheckpointError: they have another number of bins than the network takes, or it hears samples.
         """
+        if self._feature_size == SAMPLES:
+            raise CheckpointError("the model hears the samples themselves; give it recordings, not features")
         for piece in pieces:
             if piece.ndim != 2 or piece.shape[1] != self._feature_size:
                 raise CheckpointError(

@@ -33,6 +33,7 @@ from sound_groove.export.tracing import OUTPUT, carry_probe, describe, facts, se
 from sound_groove.export.waveform_model import TellingModel
 from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
+from sound_groove.networks.features import KaldiFbank
 from sound_groove.networks.probe import probe_signal
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Samples
@@ -147,7 +148,8 @@ def serving_module(checkpoint: Checkpoint) -> nn.Module:
         CheckpointError: the network cannot be built.
     """
     module = TellingModel(checkpoint)
-    module.add_module("front_end", FoldedFbank(int(checkpoint.header.network["feature_size"])))
+    if isinstance(module.front_end, KaldiFbank):
+        module.add_module("front_end", FoldedFbank(module.feature_size))
     if isinstance(module.network, EcapaTdnn) and not module.network.is_speechbrains:
         module.add_module("network", ServingEcapa(module.network))
     return module.eval()

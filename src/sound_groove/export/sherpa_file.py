@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from sound_groove.encoder.encoder import MINIMUM_FRAMES
-from sound_groove.errors import require_extra
+from sound_groove.errors import CheckpointError, require_extra
 from sound_groove.export.parity import demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.sherpa_front_end import OurFeatures, repeated, sherpa_features
 from sound_groove.export.tracing import describe, facts, serialised, trace
 from sound_groove.export.waveform_model import WaveformModel
 from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
+from sound_groove.networks.hearing import SAMPLES
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Embeddings, Samples
 
@@ -40,13 +41,17 @@ class SherpaModel(nn.Module):
         checkpoint: the model.
 
     Raises:
-        CheckpointError: its network cannot be built.
+        CheckpointError: its network cannot be built, or hears no features.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
         self.whole = WaveformModel(checkpoint)
-        self.feature_size = self.whole.front_end.num_mel_bins
+        self.feature_size = self.whole.feature_size
+        if self.feature_size == SAMPLES:
+            raise CheckpointError(
+                f"{checkpoint.path}: hears the samples themselves, and sherpa-onnx gives features; take --format onnx"
+            )
         self.our_features = OurFeatures(self.feature_size)
 
     def forward(self, features: Tensor) -> Tensor:

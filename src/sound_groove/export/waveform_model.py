@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sound_groove.networks.checkpoint import Checkpoint, restore_network
-from sound_groove.networks.features import KaldiFbank, Normalization
+from sound_groove.networks.hearing import build_hearing, build_normalization
 
 
 class WaveformModel(nn.Module):
@@ -26,8 +26,9 @@ class WaveformModel(nn.Module):
         super().__init__()
         size = int(checkpoint.header.network["embedding_size"])
         self.network = restore_network(checkpoint)
-        self.front_end = KaldiFbank(checkpoint.configuration.feature_size).eval()
-        self.normalization = Normalization(checkpoint.floor_db, self.front_end.num_mel_bins)
+        self.feature_size = checkpoint.configuration.feature_size
+        self.front_end = build_hearing(self.feature_size).eval()
+        self.normalization = build_normalization(self.feature_size, checkpoint.floor_db)
         self.is_centred = checkpoint.centre is not None
         centre = torch.zeros(size) if checkpoint.centre is None else torch.from_numpy(checkpoint.centre)
         self.register_buffer("centre", centre)

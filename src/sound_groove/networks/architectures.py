@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from sound_groove.errors import ConfigurationError, nearest
+from sound_groove.networks.backbone import LAYERS, BackboneSizes
 from sound_groove.networks.campplus import CamPlusPlus
 from sound_groove.networks.ecapa_tdnn import POOLED_SIZE, SCALE, EcapaTdnn
 from sound_groove.networks.eres2netv2 import ERes2NetV2
 from sound_groove.networks.own import build_own, is_own
 from sound_groove.networks.redimnet2 import ReDimNet2
 from sound_groove.networks.resnet import DEPTHS, ResNet
-from sound_groove.networks.w2v_bert import LAYERS, BackboneSizes, W2vBert
+from sound_groove.networks.w2v_bert import W2vBert
+from sound_groove.networks.wavlm import CONVOLUTION, FORMS, WavLM
 
 if TYPE_CHECKING:
     from sound_groove.recipe.schema import NetworkConfiguration
@@ -97,12 +99,30 @@ def _w2v_bert(configuration: "NetworkConfiguration") -> nn.Module:
     )
 
 
+def _wavlm(configuration: "NetworkConfiguration") -> nn.Module:
+    form = configuration.options.get("form", "large")
+    sizes = asdict(FORMS.get(str(form), FORMS["large"]))
+    defaults = {"form": "large", "convolution": CONVOLUTION, "layers": LAYERS[0], "states": 0, **sizes}
+    options = _checked(configuration, defaults, most=2**16)
+    return WavLM(
+        feature_size=configuration.feature_size,
+        channels=configuration.channels,
+        embedding_size=configuration.embedding_size,
+        form=str(options["form"]),
+        sizes=BackboneSizes(**{name: int(options[name]) for name in sizes}),
+        convolution=int(options["convolution"]),
+        layers=str(options["layers"]),
+        states=int(options["states"]),
+    )
+
+
 ARCHITECTURES: dict[str, Callable[["NetworkConfiguration"], nn.Module]] = {
     "campplus": _campplus,
     "ecapa_tdnn": _ecapa_tdnn,
     "eres2netv2": _eres2netv2,
     "redimnet2": _redimnet2,
     "w2v_bert": _w2v_bert,
+    "wavlm": _wavlm,
     **{f"resnet{depth}": _resnet for depth in DEPTHS},
 }
 

@@ -256,6 +256,14 @@ class KaldiFbank(nn.Module):
             parts = torch.split(scaled, _AT_ONCE if scaled.device.type == "cpu" else len(scaled))
             return torch.cat([self._by_fft(part) for part in parts])
 
+    @overload
+    def frame_count(self, samples: int) -> int: ...
+    @overload
+    def frame_count(self, samples: Tensor) -> Tensor: ...
+    def frame_count(self, samples: int | Tensor) -> int | Tensor:
+        """The number of frames of so many samples, as `frame_count` has it."""
+        return frame_count(samples)
+
     def _by_matrix(self, waveforms: Tensor) -> Tensor:
         """(B, samples) -> (B, T, F)."""
         frames = _without_offset(_frames(waveforms))  # (B, T, 400)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from sound_groove.errors import CheckpointError, printable
-from sound_groove.networks.w2v_bert import MODEL_TYPE, W2vBert
+from sound_groove.networks.backbone import BackboneNetwork
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ HUB_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 UNUSED = frozenset({"masked_spec_embed"})  # what it put in place of frames that it had to guess
 
 
-def misfits(source: str, network: W2vBert) -> list[str]:
+def misfits(source: str, network: BackboneNetwork) -> list[str]:
     """In what a published backbone differs from that of a network; nothing where its weights fit.
 
     Args:
@@ -41,22 +41,22 @@ def misfits(source: str, network: W2vBert) -> list[str]:
             f"{printable(source)}: is a folder without config.json, so holds no network of transformers"
         )
     found, _ = _had(source, lambda: PreTrainedConfig.get_config_dict(name, revision=revision))
-    if found.get("model_type") != MODEL_TYPE:
+    if found.get("model_type") != network.MODEL_TYPE:
         raise CheckpointError(
-            f"{printable(source)}: is a network of the type '{printable(str(found.get('model_type')))}', and w2v_bert "
-            f"takes one of '{MODEL_TYPE}', such as facebook/w2v-bert-2.0; those that hear waveforms (WavLM, HuBERT, "
-            "wav2vec 2.0) do not fit, since networks here hear filterbank features"
+            f"{printable(source)}: is a network of the type '{printable(str(found.get('model_type')))}', and this one "
+            f"takes one of '{network.MODEL_TYPE}', such as {network.PUBLISHED}; network.kind wavlm takes WavLM, and no "
+            "network here HuBERT or wav2vec 2.0"
         )
     here: Any = network.backbone.config
     default = type(here)()
-    wanted = network.sizes.fields(network.feature_size)
+    wanted = network.fields()
     there = {name: found.get(name, getattr(default, name)) for name in wanted}
     return [
         f"{name} is {there[name]!r} there, and {value!r} here" for name, value in wanted.items() if there[name] != value
     ]
 
 
-def load_backbone(source: str, network: W2vBert) -> None:
+def load_backbone(source: str, network: BackboneNetwork) -> None:
     """Give a network's backbone the published weights; all of them, and no others.
 
     Args:
@@ -68,23 +68,23 @@ def load_backbone(source: str, network: W2vBert) -> None:
     """
     if found := misfits(source, network):
         raise CheckpointError(f"{printable(source)}: is not the network's backbone: {'; '.join(found)}")
-    state = _weights(source)
+    state = _weights(source, network)
     ours = network.backbone.state_dict()
     lacking, left = sorted(set(ours) - set(state)), sorted(set(state) - set(ours) - UNUSED)
     if lacking or left:
         what = f"lacks {printable(lacking[0])}" if lacking else f"has {printable(left[0])} beside them"
-        raise CheckpointError(f"{printable(source)}: its weights are not those of a {MODEL_TYPE}: it {what}")
+        raise CheckpointError(f"{printable(source)}: its weights are not those of a {network.MODEL_TYPE}: it {what}")
     network.backbone.load_state_dict({name: state[name] for name in ours}, strict=True)
 
 
-def _weights(source: str) -> dict[str, Tensor]:
+def _weights(source: str, network: BackboneNetwork) -> dict[str, Tensor]:
     import torch
-    from transformers import Wav2Vec2BertModel
 
+    kind: Any = type(network.backbone)
     name, revision = _located(source)
     model, report = _had(
         source,
-        lambda: Wav2Vec2BertModel.from_pretrained(
+        lambda: kind.from_pretrained(
             name, revision=revision, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         ),
     )

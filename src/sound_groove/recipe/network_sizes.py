@@ -10,7 +10,7 @@ class NetworkSizes:
     Attributes:
         channels: C, its width.
         embedding_size: D.
-        feature_size: F, mel bins.
+        feature_size: F, mel bins; 1 for the samples themselves.
     """
 
     channels: int
@@ -28,6 +28,7 @@ SIZES = {
     "eres2netv2": NetworkSizes(64),
     "redimnet2": NetworkSizes(12, feature_size=72),
     "w2v_bert": NetworkSizes(128, 256),
+    "wavlm": NetworkSizes(128, 256, feature_size=1),
 }
 REDIMNET2 = {
     name: NetworkSizes(channels, feature_size=72)

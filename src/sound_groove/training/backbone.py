@@ -4,28 +4,31 @@ from torch import nn
 
 from sound_groove.errors import SoundGrooveError
 from sound_groove.networks.architectures import build_network
+from sound_groove.networks.backbone import BackboneNetwork
 from sound_groove.networks.checkpoint import NETWORK, network_hash
 from sound_groove.networks.pretrained_backbone import load_backbone, misfits
 from sound_groove.networks.w2v_bert import W2vBert
+from sound_groove.networks.wavlm import WavLM
 from sound_groove.recipe.schema import Recipe
 
-KIND = "w2v_bert"
+KINDS: dict[str, type[BackboneNetwork]] = {"w2v_bert": W2vBert, "wavlm": WavLM}
 
 
 def check_backbone(recipe: Recipe) -> list[str]:
     """What is wrong with where a recipe's backbone begins; of the published one only the configuration is read."""
-    settings, is_one = recipe.training, recipe.network.kind == KIND
+    settings, kind = recipe.training, recipe.network.kind
+    is_one = kind in KINDS
     if is_one and recipe.distillation.of == "crop":
-        return [f"network.kind: {KIND} is not trained where distillation.of is crop; take another network"]
+        return [f"network.kind: {kind} is not trained where distillation.of is crop; take another network"]
     if settings.backbone is None:
         if is_one and settings.start_from is None:
             return [
-                "training.backbone: a w2v_bert that begins at random learns next to nothing; name its weights, such as "
-                "facebook/w2v-bert-2.0 or a folder, or a model of yours with training.start_from"
+                f"training.backbone: a {kind} that begins at random learns next to nothing; name its weights, such as "
+                f"{KINDS[kind].PUBLISHED} or a folder, or a model of yours with training.start_from"
             ]
         return []
     if not is_one:
-        return [f"training.backbone: is for network.kind {KIND}, and the recipe has {recipe.network.kind}"]
+        return [f"training.backbone: is for network.kind {' or '.join(KINDS)}, and the recipe has {kind}"]
     if settings.start_from is not None:
         return ["training.backbone: the model of training.start_from has one already; leave out one of them"]
     import torch
@@ -33,7 +36,7 @@ def check_backbone(recipe: Recipe) -> list[str]:
     try:
         with torch.device("meta"):
             network = build_network(recipe.network)
-        assert isinstance(network, W2vBert)
+        assert isinstance(network, BackboneNetwork)
         return [f"training.backbone: {settings.backbone}: {each}" for each in misfits(settings.backbone, network)]
     except SoundGrooveError as error:
         return [f"training.backbone: {error}"]
@@ -41,7 +44,7 @@ def check_backbone(recipe: Recipe) -> list[str]:
 
 def freeze_backbone(network: nn.Module, recipe: Recipe) -> None:
     """Let the backbone stay as it is in training, where the recipe says so."""
-    if isinstance(network, W2vBert) and recipe.training.frozen_backbone:
+    if isinstance(network, BackboneNetwork) and recipe.training.frozen_backbone:
         network.backbone.requires_grad_(False)
 
 
@@ -54,7 +57,7 @@ def start_backbone(network: nn.Module, source: str) -> dict[str, str]:
     Raises:
         CheckpointError: they cannot be had, or do not fit.
     """
-    assert isinstance(network, W2vBert)  # the preflight has seen to it
+    assert isinstance(network, BackboneNetwork)  # the preflight has seen to it
     load_backbone(source, network)
     weights = {NETWORK + name: tensor for name, tensor in network.backbone.state_dict().items()}
     return {"file": source, "name": source, "hash": network_hash(weights)}

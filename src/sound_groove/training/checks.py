@@ -12,6 +12,7 @@ from sound_groove.corpora.shards import damaged_shards
 from sound_groove.errors import ConfigurationError, SoundGrooveError, printable
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import FRONT_END_OPTIONS, load_checkpoint
+from sound_groove.networks.hearing import SAMPLES
 from sound_groove.networks.own import is_own
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.device import choose_device
@@ -64,18 +65,20 @@ def check_own_network(recipe: Recipe) -> list[str]:
     configuration = recipe.network
     if not is_own(configuration.kind):
         return []
+    long, short = (16000, 9600) if configuration.feature_size == SAMPLES else (90, 60)
+    shape = (2, long, configuration.feature_size)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.default_generator.manual_seed(recipe.seed)
             network = build_network(configuration).eval()
-            features = torch.randn(2, 90, configuration.feature_size)
-            together = network(features, torch.tensor([90, 60]))
-            alone = network(features[1:, :60])
+            features = torch.randn(shape)
+            together = network(features, torch.tensor([long, short]))
+            alone = network(features[1:, :short])
     except ConfigurationError:
         return []  # said where the network is counted
     except Exception as error:  # whatever code of somebody else's does
         reason = printable(f"{type(error).__name__}: {error}")[:300]
-        return [f"network.kind: {configuration.kind} fails on features (2, 90, {configuration.feature_size}): {reason}"]
+        return [f"network.kind: {configuration.kind} fails on features {shape}: {reason}"]
     wanted = (2, configuration.embedding_size)
     if not isinstance(together, torch.Tensor) or tuple(together.shape) != wanted or alone.shape != together[:1].shape:
         return [
@@ -140,6 +143,11 @@ def check_batches(recipe: Recipe) -> list[str]:
         problems.append(
             f"data.input: stored features have {STORED_BINS} bins, and network.feature_size is "
             f"{recipe.network.feature_size}; use data.input=waveform"
+        )
+    if recipe.network.feature_size == SAMPLES and recipe.augmentation.masking.changes_features:
+        problems.append(
+            "augmentation.masking: hides frames and bands of filterbanks, and the network hears the samples "
+            "themselves; switch it off"
         )
     if recipe.data.input == "features" and recipe.training.dither:
         problems.append("training.dither: is added to waveforms, and data.input is 'features'; set it to 0")

@@ -2,6 +2,8 @@
 
     crops -> speed -> augmentation -> silence behind -> filterbanks -> level and floor, mean removal -> masking
 
+A network that hears the samples themselves is given them where the others have their filterbanks.
+
 A crop's level, where the network has a floor, is its own: what is played, in its room and noise, is all that is known.
 Crops come from reading processes; the rest runs batched on the training device. Where that is the CPU, whose cores the
 reading processes have as well, they do the rest too: each of them a whole batch in one thread, so that none waits for
@@ -21,7 +23,7 @@ from sound_groove.inputs.augment import Augmentation
 from sound_groove.inputs.dataset import Batch, BatchSource, CropReader, Item
 from sound_groove.inputs.masking import mask_features
 from sound_groove.inputs.speed import play
-from sound_groove.networks.features import KaldiFbank, Normalization
+from sound_groove.networks.hearing import build_hearing, build_normalization
 from sound_groove.networks.torch_threads import torch_threads
 from sound_groove.synthesis.batch_draws import SharedBatch
 from sound_groove.synthesis.draws import Draw
@@ -57,8 +59,9 @@ class StageInputs:
         self._augmentation = Augmentation(recipe.augmentation)
         self._silence_share = recipe.network.silence_share or 0.0
         self._masking = recipe.augmentation.masking
-        self._front_end = KaldiFbank(recipe.network.feature_size, recipe.training.dither).to(device)
-        self._normalization = Normalization(recipe.network.floor_db, recipe.network.feature_size).to(device)
+        size = recipe.network.feature_size
+        self._front_end = build_hearing(size, recipe.training.dither).to(device)
+        self._normalization = build_normalization(size, recipe.network.floor_db).to(device)
 
     def source(self, workers: int) -> BatchSource:
         """What reading processes make batches with.

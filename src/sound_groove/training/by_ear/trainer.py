@@ -22,7 +22,7 @@ from sound_groove.inputs.crops.pool import CropPool, CropShard
 from sound_groove.inputs.crops.visits import EpochVisits, Visit
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import MEAN, NETWORK, Checkpoint
-from sound_groove.networks.features import KaldiFbank, Normalization
+from sound_groove.networks.hearing import build_hearing, build_normalization
 from sound_groove.networks.losses import SpeakerHead
 from sound_groove.progress import ProgressBar
 from sound_groove.provenance import code_hash, host
@@ -90,8 +90,9 @@ class ByEarTrainer(TrainingRun):
             self.model.network.compile(dynamic=False)
         beside = nn.ModuleList([self.model.loss] if self.model.head is None else [self.model.loss, self.model.head])
         self.optimizer = make_optimizer(recipe.optimizer, self.model.network, beside)
-        self.front_end = KaldiFbank(recipe.network.feature_size).train().to(plan.device)
-        self.normalization = Normalization(recipe.network.floor_db, recipe.network.feature_size).to(plan.device)
+        size = recipe.network.feature_size
+        self.front_end = build_hearing(size).train().to(plan.device)
+        self.normalization = build_normalization(size, recipe.network.floor_db).to(plan.device)
         self.mean = MovingMean(recipe.training.moving_average)
         self.maker: ShardMaker | None = None  # where crops are made in this loop
 
