@@ -11,12 +11,16 @@ from scipy.signal import fftconvolve
 
 import sound_groove.audio.channels as channels
 from broken_audio import RATE, encode
+from evaluation_inputs import SpectrumEncoder
 from sound_groove.audio.channels import Frames, Mixdown, named_channel, with_channel
 from sound_groove.audio.listening import hear
 from sound_groove.audio.reading import load_audio, probe, read_recording, read_segment, read_spans
 from sound_groove.cli import main
 from sound_groove.errors import AudioError, UsageError
+from sound_groove.evaluation.calibrating import calibrate
+from sound_groove.evaluation.calibration_material import CalibrationSettings
 from sound_groove.evaluation.trials.sources import AudioFinder
+from sound_groove.evaluation.trials.trial_sets import trials_from_list
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import ChannelFacts, Samples
 
@@ -263,6 +267,37 @@ def test_embed_takes_channels_by_name_and_names_mixtures(
     assert main(["embed", str(recording), "--channel", "2", "--out", str(chosen)]) == 0
     with np.load(chosen) as stored:
         np.testing.assert_array_equal(stored["emb"][0], second)
+
+
+def test_prepare_tells_of_averages_of_different_sounds_and_still_knows_when_it_goes_on(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed, out = tmp_path / "list.tsv", tmp_path / "made"
+    listed.write_text("call.wav\tkim\ncall.wav#1\tlee\n", encoding="utf-8")
+    words = ["prepare", "list", str(listed), "--out", str(out), "--validation-speakers", "0", "--workers", "1"]
+    for _ in range(2):  # the second time by what the journal says
+        assert main([*words, "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["channels_differ"] == 1
+        (note,) = report["notes"]
+        assert note.startswith("1 recording has channels of different sound, which were averaged")
+        assert "call.wav;" in note
+
+
+def test_calibrate_tells_of_averages_of_different_sounds(recording: Path, tmp_path: Path) -> None:
+    lines, speakers = [], []
+    for number in range(11):
+        for take in ("a", "b"):
+            path = tmp_path / f"{number}{take}.wav"
+            soundfile.write(path, speak(made_up_speaker(5, number), ord(take), 2.0), RATE)
+            speakers.append(f"{path.name} {number}\n")
+        lines += [f"1 {number}a.wav {number}b.wav\n", f"0 {number}a.wav {(number + 1) % 11}b.wav\n"]
+    soundfile.write(tmp_path / "0a.wav", stereo(voice(0), voice(1)), RATE)
+    (tmp_path / "trials.txt").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "utt2spk").write_text("".join(speakers), encoding="utf-8")
+    trial_set = trials_from_list(tmp_path / "trials.txt", tmp_path, speaker_table=tmp_path / "utt2spk")
+    judged = calibrate(SpectrumEncoder(), trial_set, "made-up voices", CalibrationSettings((1.0,), resamples=0))
+    assert judged.mixed == (str(tmp_path / "0a.wav"),)
 
 
 def test_prepare_takes_channels_from_a_list_and_by_option(recording: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ average no harm, none.
 
 import os
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -52,6 +53,24 @@ KEPT_VALUES = 2 << 20  # samples times channels: 8 MiB, two minutes of stereo
 NAMED = re.compile(r"(?P<file>.+?)#(?P<channel>[0-9]{1,3})(?P<part>#t=[0-9.,]+)?", re.DOTALL)
 
 Frames = NDArray[np.float32]  # (T, C)
+
+
+def mixed_notes(mixed: Sequence[str]) -> list[str]:
+    """That recordings are averages of different sounds, of which one should be chosen; none where there are no such.
+
+    Args:
+        mixed: what they are called, for people.
+
+    >>> mixed_notes(["call.wav"])[0][:64]
+    '1 recording has channels of different sound, which were averaged'
+    """
+    if not mixed:
+        return []
+    has = "recording has" if len(mixed) == 1 else "recordings have"
+    return [
+        f"{len(mixed):,} {has} channels of different sound, which were averaged, such as {mixed[0]}; choose one with "
+        "--channel, or in the list by '#1' behind the name"
+    ]
 
 
 def named_channel(path: Path, channel: int | None = None) -> tuple[Path, int | None]:

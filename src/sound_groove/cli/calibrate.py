@@ -166,6 +166,10 @@ def _tell(
     gain: "Gain | None" = None,
 ) -> None:
     """Draw and print what came of it."""
+    from sound_groove.audio.channels import mixed_notes
+
+    for note in mixed_notes(judged.mixed):
+        say(f"note: {note}")
     if path is not None and not judged.by_collection:
         say(
             "note: what the map is worth on recordings of another kind was not measured; that takes trials of "
@@ -313,6 +317,7 @@ def _record(result: "Judged", path: Path | None) -> dict[str, Any]:
         "score_map": result.score_map.as_dict(),
         "speakers": result.speakers,
         "recordings": result.recordings,
+        "channels_differ": list(result.mixed),
         "overall": result.overall,
         "by_condition": result.by_condition,
         "by_collection": result.by_collection,

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio, probe
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio, probe, read_recording
 from sound_groove.errors import AudioError
 from sound_groove.files import replaced_bytes
 from sound_groove.types import Samples
@@ -28,12 +28,14 @@ CHANGED = "changed while it was being prepared; run again"
 class FileOutcome(NamedTuple):
     """What became of a file: its length at 16 kHz, or why it cannot be used (one clause, else empty).
 
-    `passing`: the reason may be that of the machine and not of the file, so it is worth another try.
+    `passing`: the reason may be that of the machine and not of the file, so it is worth another try. `mixed`: its
+    channels carry different sound, and were averaged.
     """
 
     samples: int
     reason: str
     passing: bool = False
+    mixed: bool = False
 
 
 class FileJob(NamedTuple):
@@ -59,7 +61,10 @@ Job = TypeVar("Job", FileJob, CopyJob)
 def check_file(job: FileJob) -> FileOutcome:
     """Decode a file once from end to end, so that a corrupt one is found now and not in the middle of a training."""
     try:
-        return FileOutcome(probe(job.path).samples if job.quick else len(load_audio(job.path)), "")
+        if job.quick:
+            return FileOutcome(probe(job.path).samples, "")
+        recording = read_recording(job.path)
+        return FileOutcome(len(recording.samples), "", mixed=recording.channels.differing is not None)
     except Exception as error:  # decoders are foreign code: whatever one does on a bad file is news of that file only
         return explain(error)
 

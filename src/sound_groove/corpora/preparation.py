@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sound_groove.audio.channels import with_channel
+from sound_groove.audio.channels import mixed_notes, with_channel
 from sound_groove.audio.given import split_name
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.corpora.file_work import (
@@ -35,7 +35,7 @@ from sound_groove.corpora.packing import RECORD, Packable, Packer
 from sound_groove.corpora.preparation_report import PreparationOptions, Report, SplitCounts
 from sound_groove.corpora.splitting import choose_validation_speakers
 from sound_groove.corpora.worker_pool import spread
-from sound_groove.errors import CorpusError, UsageError, require_extra
+from sound_groove.errors import CorpusError, UsageError, printable, require_extra
 from sound_groove.progress import ProgressBar
 from sound_groove.provenance import available_cores
 
@@ -113,6 +113,7 @@ class _Preparation:
         self.sizes = array("q")
         self.times = array("q")  # of the last change, in ns
         self.lengths = array("q", [UNKNOWN]) * len(self.sources)
+        self.mixed: set[int] = set()  # sources that are averages of different sounds
         self.copied: dict[str, str] = {}  # key -> signature of the files that the copies were made of
         self.packed: dict[int, list[Any]] = {}  # shard -> signature of the files in it, name, and what is not in it
 
@@ -163,8 +164,9 @@ class _Preparation:
             elif kind == RECORD:
                 self.packed[name] = values
             elif (i := index.get(name)) is not None:
-                size, time, self.lengths[i], reason = values
+                size, time, self.lengths[i], reason, *mixed = values
                 reasons[i] = reason
+                self._note_channels(i, any(mixed))
                 if (size, time) != (self.sizes[i], self.times[i]) or size == UNKNOWN:
                     self.lengths[i] = UNKNOWN
         return {i: reason for i, reason in reasons.items() if self.lengths[i] == 0}
@@ -176,11 +178,16 @@ class _Preparation:
         for job, outcome in self._spread(check_file, jobs, len(waiting), len(self.sources), verb):
             i = job.number
             self.lengths[i] = outcome.samples
+            self._note_channels(i, outcome.mixed)
             if outcome.reason:
                 reasons[i] = outcome.reason
             if not outcome.passing:
-                journal.append(["file", job.path, self.sizes[i], self.times[i], outcome.samples, outcome.reason])
+                found = [outcome.samples, outcome.reason, *([True] if outcome.mixed else [])]
+                journal.append(["file", job.path, self.sizes[i], self.times[i], *found])
                 journal.flush()
+
+    def _note_channels(self, source: int, mixed: bool) -> None:
+        (self.mixed.add if mixed else self.mixed.discard)(source)
 
     def _spread(
         self, work: Callable[[Job], FileOutcome], jobs: Iterator[Job], waiting: int, total: int, verb: str
@@ -309,7 +316,8 @@ class _Preparation:
             utterances[side] += 1
             samples[side] += piece.samples
         lost = sorted({source.speaker for source in self.sources} - counts.keys())
-        notes = list(self.listing.notes)
+        mixed = [self.sources[i].path for piece in pieces for i in piece.members if i in self.mixed]
+        notes = [*self.listing.notes, *mixed_notes([printable(path) for path in mixed])]
         if lost:
             notes.append(f"{len(lost)} speakers have no usable utterance: {abbreviate(lost)}")
         speakers = {False: len(counts) - len(held_out), True: len(held_out)}
@@ -329,7 +337,7 @@ class _Preparation:
             skipped=tuple(skipped),
             ignored=self.listing.ignored,
             notes=tuple(notes),
-            facts={**self.listing.facts, "speakers_without_utterances": lost},
+            facts={**self.listing.facts, "speakers_without_utterances": lost, "channels_differ": len(mixed)},
             licence=self.listing.licence,
         )
 

@@ -140,8 +140,8 @@ def write_shard(job: ShardJob) -> ShardOutcome:
             try:
                 samples = to_sixteen_bit(load_joined(part.paths))
             except Exception as error:  # decoders are foreign code
-                _, left_out[place], may_pass = explain(error)
-                passing = passing or may_pass
+                outcome = explain(error)
+                left_out[place], passing = outcome.reason, passing or outcome.passing
             else:
                 if len(samples) == part.samples:
                     content = samples.astype(SAMPLE_TYPE, copy=False).data

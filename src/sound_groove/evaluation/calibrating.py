@@ -41,6 +41,7 @@ class Judged:
             probabilities lie from what came true, on average over the trials.
         speakers: number of speakers.
         recordings: number of recordings.
+        mixed: those whose channels carry different sound and were averaged.
     """
 
     score_map: ScoreMap
@@ -49,6 +50,7 @@ class Judged:
     by_collection: dict[str, dict[str, Any]]
     speakers: int
     recordings: int
+    mixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,9 @@ def judge_all(material: Material, judges: Sequence[Judge], settings: Calibration
         within = pairs.kept(own[pairs.first] == number)
         by_collection[name] = _judge(material, within, judges, settings)
     recordings = len(np.unique(versions.names))
-    return Judged(judges[0].score_map, overall, by_condition, by_collection, material.speaker_count, recordings)
+    return Judged(
+        judges[0].score_map, overall, by_condition, by_collection, material.speaker_count, recordings, material.mixed
+    )
 
 
 def _judge(material: Material, pairs: Pairs, judges: Sequence[Judge], settings: CalibrationSettings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio.listening import MINIMUM_SPEECH_S, HeardRecording, judge_samples
-from sound_groove.audio.reading import load_audio
+from sound_groove.audio.reading import read_recording
 from sound_groove.comparison import check_prior
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import TrialError, UsageError, printable
@@ -136,6 +136,7 @@ class Material:
         folds: (speakers,) the part that each speaker is of.
         collections: names of the parts; empty where they are folds of the speakers.
         digests: of the names of the trials' speakers; none where nobody says who they are.
+        mixed: recordings whose channels carry different sound and were averaged.
     """
 
     trials: TrialList
@@ -145,6 +146,7 @@ class Material:
     folds: NDArray[np.int64]
     collections: tuple[str, ...]
     digests: tuple[str, ...]
+    mixed: tuple[str, ...] = ()
 
     @classmethod
     def to_fit_on(cls, encoder: Encoder, trial_set: TrialSet, settings: CalibrationSettings) -> "Material":
@@ -200,9 +202,9 @@ class Material:
         folds: NDArray[np.int64],
         collections: tuple[str, ...],
     ) -> "Material":
-        versions = _embed(encoder, trial_set, trials, settings)
+        versions, mixed = _embed(encoder, trial_set, trials, settings)
         pairs, digests = _random_pairs(versions, trials, settings.seed), _digests(trial_set, trials)
-        return cls(trials, trial_set.speakers, versions, pairs, folds, collections, digests)
+        return cls(trials, trial_set.speakers, versions, pairs, folds, collections, digests, mixed)
 
     @property
     def parts(self) -> NDArray[np.int64]:
@@ -298,18 +300,25 @@ def _chosen(encoder: Encoder, trial_set: TrialSet, settings: CalibrationSettings
     return trials
 
 
-def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: CalibrationSettings) -> Versions:
-    """Make and hear the versions of all recordings; those with too little speech for a verdict are left out."""
+def _embed(
+    encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: CalibrationSettings
+) -> tuple[Versions, tuple[str, ...]]:
+    """Make and hear the versions of all recordings; those with too little speech for a verdict are left out.
+
+    Returns:
+        The versions, and the recordings whose channels carry different sound.
+    """
     wanted, seed = conditions(settings.durations_s), settings.seed
     names = np.unique(np.concatenate((trials.enrolments, trials.tests))).tolist()
     owners: list[int] = []
     kinds: list[int] = []
+    mixed: list[str] = []
     talked: deque[tuple[int, Samples]] = deque(maxlen=TALKERS)  # speakers and recordings, for babble
 
     def versions() -> Iterator[Samples]:
         order = np.random.default_rng(seed).permutation(names).tolist()  # so that neighbours are different people
         for name in ProgressBar(order, desc="cutting and embedding", unit="recording", disable=None):
-            samples, speaker = _read(trial_set, name), int(trial_set.speakers[name])
+            samples, speaker = _read(trial_set, name, mixed), int(trial_set.speakers[name])
             others = [other for talker, other in talked if talker != speaker]
             drawn = drawn_conditions(wanted, len(samples), np.random.default_rng((seed, name)))
             for condition, version in make_versions(samples, drawn, others, seed=seed * 1_000_003 + name):
@@ -327,7 +336,7 @@ def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: C
     if not kept:
         raise TrialError(f"no recording has {MINIMUM_SPEECH_S} s of speech, which a verdict needs")
     order = np.argsort(np.array(owners)[rows], kind="stable")
-    return Versions(
+    kept_versions = Versions(
         names=np.array(owners)[rows][order],
         kinds=np.array(kinds)[rows][order],
         embeddings=np.array([one.embedding for one in kept])[order],
@@ -335,14 +344,20 @@ def _embed(encoder: Encoder, trial_set: TrialSet, trials: TrialList, settings: C
         snr_db=np.array([one.facts.snr_db for one in kept])[order],
         norms=np.array([number_or_nan(one.facts.embedding_norm) for one in kept])[order],
     )
+    return kept_versions, tuple(mixed)
 
 
-def _read(trial_set: TrialSet, name: int) -> Samples:
-    """All audio of a name; several recordings are joined."""
+def _read(trial_set: TrialSet, name: int, mixed: list[str]) -> Samples:
+    """All audio of a name; several recordings are joined. Those that are of several sounds are put down in `mixed`."""
     source = trial_set.sources[name]
     if source.problem:
         raise TrialError(f"{trial_set.trials.ids[name]}: {source.problem}")
-    parts = [load_audio(path) for recording in source.recordings for path in recording]
+    parts = []
+    for path in (path for recording in source.recordings for path in recording):
+        read = read_recording(path)
+        parts.append(read.samples)
+        if read.channels.differing is not None:
+            mixed.append(printable(str(path)))
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio.channels import mixed_notes
 from sound_groove.errors import MetricError, OutputError, TrialError, UsageError, printable
 from sound_groove.evaluation import results
 from sound_groove.evaluation.against import compare
@@ -217,7 +218,7 @@ def _judge(work: _Work, task: ListToJudge, checked: _Checked, say: Callable[[str
         *checked.known.notes(),
         *trial_set.notes,
         *same_audio_notes(repeated),
-        *_mixed_notes(usable.mixed),
+        *mixed_notes(usable.mixed),
         *([no_recall] if no_recall else []),
         *(other.notes if other else ()),
         *_notes_on_size(figures["interval"]["speakers"], failed),
@@ -274,17 +275,6 @@ def _describe_calibration(judged: JudgedList, figures: dict[str, Any]) -> dict[s
         return None
     costs = {"cllr": "cllr", "min_cllr": "min_cllr", "loss": "calibration_loss"}
     return {name: figures[key]["value"] for name, key in costs.items()} | measure_reliability(judged)
-
-
-def _mixed_notes(mixed: Sequence[str]) -> list[str]:
-    """That recordings are averages of different sounds, which a list should choose from."""
-    if not mixed:
-        return []
-    has = "recording has" if len(mixed) == 1 else "recordings have"
-    return [
-        f"{len(mixed):,} {has} channels of different sound, which were averaged, such as {mixed[0]}; choose one with "
-        "--channel, or in the list by '#1' behind the name"
-    ]
 
 
 def _choose_cohort(
