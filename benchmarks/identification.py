@@ -41,7 +41,7 @@ from sound_groove.scoring.as_norm import as_norm, cohort_statistics
 from sound_groove.scoring.calibration import ScoreMap, logit
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.scoring.map_regression import fit_score_map
-from sound_groove.scoring.measures import trial_measures
+from sound_groove.scoring.measures import UNFAMILIARITY, trial_measures
 from sound_groove.scoring.metrics import cllr, min_cllr
 from sound_groove.scoring.open_set import OpenSetAnswer, answer
 from sound_groove.types import Embeddings, Scores
@@ -67,7 +67,7 @@ class Voices:
         enrolment: `speech_s`, `snr_db` and `embedding_norm` (E,) of them.
         collections: (E,) where each is from.
         tests: (T, D).
-        test: `speech_s`, `snr_db` and `embedding_norm` (T,).
+        test: the same and `unfamiliarity` (T,).
         speakers: (T,) which of the enrolled it is.
         conditions: (T,) indices of CONDITIONS.
     """
@@ -91,7 +91,7 @@ class Voices:
             {name: values[:, None] for name, values in sides[0].items()},
             {name: values[None, :] for name, values in sides[1].items()},
         )
-        return {name: values for name, values in found.items() if np.isfinite(values).all()}
+        return {name: values for name, values in found.items() if name == UNFAMILIARITY or np.isfinite(values).all()}
 
 
 def main() -> None:
@@ -180,13 +180,19 @@ def voices_of(pieces: Sequence[Piece], versions: Versions, whole: int) -> Voices
     ]
     return Voices(
         np.array(means),
-        {"speech_s": np.array(speech_s), "snr_db": np.array(snr_db), "embedding_norm": np.array(norms)},
+        {
+            "speech_s": np.array(speech_s),
+            "snr_db": np.array(snr_db),
+            "embedding_norm": np.array(norms),
+            "unfamiliarity": np.full(len(norms), np.nan),  # not kept of what is enrolled
+        },
         np.array(collections),
         versions.embeddings[kept],
         {
             "speech_s": versions.speech_s[kept],
             "snr_db": versions.snr_db[kept],
             "embedding_norm": versions.norms[kept],
+            "unfamiliarity": versions.unfamiliarity[kept],
         },
         np.array([tested[index] for index in versions.pieces[kept].tolist()]),
         versions.conditions[kept],

@@ -37,6 +37,7 @@ class Versions:
         speech_s: (V,) seconds of speech.
         snr_db: (V,) signal-to-noise ratios.
         norms: (V,) of the embeddings before they were brought to unit length; NaN where the model does not tell.
+        unfamiliarity: (V,) how unlike known speech they sound; NaN where that is not known.
     """
 
     pieces: NDArray[np.int64]
@@ -45,6 +46,7 @@ class Versions:
     speech_s: Scores
     snr_db: Scores
     norms: Scores
+    unfamiliarity: Scores
 
 
 def embedded(encoder: SpeakerEncoder, pieces: Sequence[Piece], wanted: Sequence[Condition], path: Path) -> Versions:
@@ -94,4 +96,5 @@ def _embed(encoder: SpeakerEncoder, pieces: Sequence[Piece], wanted: Sequence[Co
         np.array([one.facts.speech_s for one in heard]),
         np.array([one.facts.snr_db for one in heard]),
         np.array([number_or_nan(one.facts.embedding_norm) for one in heard]),
+        np.array([number_or_nan(one.facts.unfamiliarity) for one in heard]),
     )

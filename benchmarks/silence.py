@@ -43,13 +43,15 @@ AT_ONCE = 32
 
 
 class Heard(NamedTuple):
-    """Recordings in one treatment: embeddings (N, D), and of each the seconds of speech, the signal-to-noise ratio and
-    the norm of its embedding before it was brought to unit length, NaN where the model does not tell."""
+    """Recordings in one treatment: embeddings (N, D), and of each the seconds of speech, the signal-to-noise ratio,
+    the norm of its embedding before it was brought to unit length, and how unfamiliar it sounds, NaN where that is not
+    known."""
 
     embeddings: Embeddings
     speech_s: Scores
     snr_db: Scores
     norms: Scores
+    unfamiliarity: Scores
 
 
 class Row(NamedTuple):
@@ -110,8 +112,9 @@ def heard_in(
                     recordings = [treated(one, wanted, draw) for one, draw in zip(recordings, draws, strict=True)]
             for one in listener.hear_all(recordings, judge_samples, window_s=AT_ONCE * arguments.longest):
                 assert isinstance(one, HeardRecording)
-                norm = number_or_nan(one.facts.embedding_norm)
-                rows.append((one.embedding, one.facts.speech_s, one.facts.snr_db, norm))
+                facts = one.facts
+                known = (number_or_nan(facts.embedding_norm), number_or_nan(facts.unfamiliarity))
+                rows.append((one.embedding, facts.speech_s, facts.snr_db, *known))
         with replaced_bytes(path, durable=False) as file:
             columns = Heard(*(np.array(column) for column in zip(*rows, strict=True)))
             np.savez(file, allow_pickle=False, **columns._asdict())
@@ -142,6 +145,7 @@ def _facts(heard: Heard, rows: NDArray[np.int64], score_map: ScoreMap) -> dict[s
         "snr_db": heard.snr_db[rows],
         "embedding_norm": heard.norms[rows],
         "closeness": score_map.closeness(heard.embeddings[rows]),
+        "unfamiliarity": heard.unfamiliarity[rows],
     }
 
 

@@ -1,6 +1,7 @@
 """Calibrate a model over collections, and show what its probabilities are worth on a collection that was left out.
 
     python benchmarks/unseen_collections.py CORPUS --model pretrained.onnx --out calibrated.onnx [--speakers 30]
+    python benchmarks/unseen_collections.py CORPUS --model pretrained.onnx campplus-zh-en.onnx --out both.onnx
 
 CORPUS is the development corpus. The collections are the five of val/, the phones of more/labelled (coswara) and the
 six of abroad/; none of their speakers was trained on. Utterances are taken as they are, and joined to 10 s; every pair
@@ -8,7 +9,7 @@ within a collection is a trial (in wuw2, one speaker's come from different calls
 with noise, other pauses, rooms and lines, for each side of a trial by itself (`sound-groove calibrate` says how).
 
 It writes the calibrated model and prints its table, in Markdown: every line is of the map that was fitted without that
-collection.
+collection. Of two models it makes one, and prints the tables of each alone, too.
 """
 
 import argparse
@@ -22,10 +23,13 @@ from verdicts import Piece, drawn, joined, read_table, trials_of
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.calibrating import Judged, calibrate
 from sound_groove.evaluation.calibration_material import CalibrationSettings
+from sound_groove.evaluation.fusing import calibrate_fused
 from sound_groove.export.calibrated_file import write_calibrated
+from sound_groove.export.fused_file import write_fused
 from sound_groove.provenance import machine
 
 JOINED_S = 10.0
+NUMBERS = "{:.1f} | {:.3f} | {:.3f} | {:.1f} | {:.1f} | {:.1f} | {:.1f}"  # of a row
 PIECES = 80  # of a collection, about
 ABOUT = "twelve collections: five of the development corpus, coswara, and six from abroad; pairs within a collection"
 
@@ -34,12 +38,12 @@ def main() -> None:
     """Calibrate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--speakers", type=int, default=30, help="of a collection, evenly spaced; all if fewer")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    encoder = SpeakerEncoder.load(arguments.model, threads=arguments.threads)
+    encoders = [SpeakerEncoder.load(path, threads=arguments.threads) for path in arguments.model]
     single: list[Piece] = []
     long: list[Piece] = []
     for rows in collections(arguments.corpus):
@@ -47,13 +51,25 @@ def main() -> None:
             pieces += chosen(found, arguments.speakers)
     trial_set = trials_of(single, long).in_collections([piece.collection for piece in (*single, *long)])
     settings = CalibrationSettings((1.0, 2.0, 5.0), threads=arguments.threads)
-    judged = calibrate(encoder, trial_set, ABOUT, settings)
-    write_calibrated(arguments.model, judged.score_map, arguments.out)
-    print(f"model {encoder.identity.name} {encoder.identity.hash[:12]}; {json.dumps(machine(arguments.threads))}")
-    print(
-        f"{judged.speakers} speakers, {judged.recordings} recordings; {json.dumps(judged.score_map.as_dict())[:1500]}\n"
-    )
-    print(table(judged))
+    labels = [f"{encoder.identity.name} {encoder.identity.hash[:12]}" for encoder in encoders]
+    print(json.dumps(machine(arguments.threads)), flush=True)
+    if len(encoders) == 1:
+        judged = calibrate(encoders[0], trial_set, ABOUT, settings)
+        write_calibrated(arguments.model[0], judged.score_map, arguments.out)
+        tell(labels[0], judged)
+        return
+    fused = calibrate_fused(encoders, trial_set, ABOUT, settings)
+    write_fused(arguments.model, fused.shares, fused.judged.score_map, arguments.out)
+    for label, judged in zip(labels, fused.alone, strict=True):
+        tell(label, judged)
+    tell(" + ".join(f"{share:.2f} {label}" for share, label in zip(fused.shares, labels, strict=True)), fused.judged)
+
+
+def tell(label: str, judged: Judged) -> None:
+    """Print what came of a model, but for the speakers."""
+    about = {name: value for name, value in judged.score_map.as_dict().items() if name not in ("speakers", "reference")}
+    print(f"\nmodel {label}: {judged.speakers} speakers, {judged.recordings} recordings; {json.dumps(about)}\n")
+    print(table(judged), flush=True)
 
 
 def collections(corpus: Path) -> Iterator[list[dict[str, str]]]:
@@ -83,8 +99,8 @@ def table(judged: Judged) -> str:
     """What the map is worth on each collection that was left out, in Markdown."""
     lines = [
         "| collection, left out | trials (of one speaker) | EER % | Cllr | least | ECE % | strangers 'same' % | own "
-        "'different' % | within 1.15 x least + 0.05 |",
-        "| --- " * 9 + "|",
+        "'different' % | unfamiliar % | within 1.15 x least + 0.05 |",
+        "| --- " * 10 + "|",
     ]
     within, shown = 0, []
     for name, figures in judged.by_collection.items():
@@ -92,11 +108,12 @@ def table(judged: Judged) -> str:
         wrong = [100 * figures["verdicts"]["nontargets"]["same"], 100 * figures["verdicts"]["targets"]["different"]]
         is_within = cost <= 1.15 * least + 0.05
         within += is_within
-        shown.append((100 * figures["eer"]["value"], cost, least, 100 * figures["ece"], *wrong))
-        numbers = "{:.1f} | {:.3f} | {:.3f} | {:.1f} | {:.1f} | {:.1f}".format(*shown[-1])
+        unfamiliar = 100 * figures["unfamiliar"]
+        shown.append((100 * figures["eer"]["value"], cost, least, 100 * figures["ece"], *wrong, unfamiliar))
+        numbers = NUMBERS.format(*shown[-1])
         counts = f"{figures['trials']:,} ({figures['targets']:,})"
         lines.append(f"| {name} | {counts} | {numbers} | {'yes' if is_within else 'no'} |")
-    means = "{:.1f} | {:.3f} | {:.3f} | {:.1f} | {:.1f} | {:.1f}".format(*np.mean(shown, axis=0))
+    means = NUMBERS.format(*np.mean(shown, axis=0))
     lines.append(f"| mean | | {means} | {within} of {len(shown)} |")
     return "\n".join(lines)
 

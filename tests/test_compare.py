@@ -192,7 +192,7 @@ def test_the_record_is_the_contract_of_the_command_line(voices: tuple[Path, Path
     ]  # fmt: skip
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["model"] == {"name": "random", "hash": load_checkpoint(model_path).hash}
-    facts = ["duration_s", "speech_s", "snr_db", "sample_rate", "embedding_norm"]
+    facts = ["duration_s", "speech_s", "snr_db", "sample_rate", "embedding_norm", "unfamiliarity"]
     assert [list(audio) for audio in record["audio"]] == [facts] * 2
     assert [audio["duration_s"] for audio in record["audio"]] == [3.0, 4.0]
     assert all(list(warning) == ["code", "message"] for warning in record["warnings"])

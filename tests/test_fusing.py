@@ -83,7 +83,7 @@ def material_of(seed: int, spread: float, norm: float = np.nan, collections: int
     sides = first.astype(np.int32), second.astype(np.int32)
     trials = TrialList(names, *sides, labels, sides[0], duplicates=0)
     ones, none = np.ones(240), np.zeros(240, np.int64)
-    versions = Versions(np.arange(240), none, unit, ones, ones, np.full(240, norm))
+    versions = Versions(np.arange(240), none, unit, ones, ones, np.full(240, norm), np.full(240, np.nan))
     called = tuple(f"collection {number}" for number in range(collections))
     return Material(trials, speakers, versions, Pairs(first, second, labels), parts, called, ())
 

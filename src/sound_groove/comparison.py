@@ -7,6 +7,7 @@ recordings less than of long and clean ones: the map from one to the other comes
 none, or the audio is too poor, there is a score but no verdict.
 """
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from sound_groove.errors import UsageError
 from sound_groove.scoring.calibration import ScoreMap, logit, probability
 from sound_groove.scoring.cosine import cosine, in_steps
 from sound_groove.scoring.decision import DecisionRule, Verdict
-from sound_groove.scoring.measures import side_of, trial_measures
+from sound_groove.scoring.measures import UNFAMILIARITY, side_of, trial_measures
 from sound_groove.scoring.strength import Strength, strength_of
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Scores
 
@@ -227,11 +228,31 @@ class Judge:
                 "checkpoint; fit one on speakers of your own with 'sound-groove calibrate'"
             )
             return (QualityWarning("uncalibrated", message),)
+        found = []
+        if score_map.is_unfamiliar(measures).item():
+            found.append(_unfamiliar("one of the two"))
         lacking = [_LACKING[term.measure] for term in score_map.terms if measures[term.measure].item() < term.low]
-        if not lacking:
+        if lacking:
+            less = " and ".join(lacking)
+            message = f"the two have {less} than the model was calibrated on; it may be too sure of them"
+            found.append(QualityWarning("outside_calibration", message))
+        return tuple(found)
+
+    def doubts_of(self, heard: HeardRecording) -> tuple[QualityWarning, ...]:
+        """Why little can be made of the scores of a recording, whatever it is compared with."""
+        known = math.nan if heard.facts.unfamiliarity is None else heard.facts.unfamiliarity
+        if self.score_map is None or not self.score_map.is_unfamiliar({UNFAMILIARITY: known}):
             return ()
-        message = f"the two have {' and '.join(lacking)} than the model was calibrated on; it may be too sure of them"
-        return (QualityWarning("outside_calibration", message),)
+        return (_unfamiliar(heard.name),)
+
+
+def _unfamiliar(what: str) -> QualityWarning:
+    message = (
+        f"{what} is unlike all recordings that the model was calibrated on (a whisper, a changed voice, music, an "
+        "animal, a crowd, several codecs?), so that little is made of its score; give other speech, or run "
+        "'sound-groove calibrate' on 20 speakers who are recorded so"
+    )
+    return QualityWarning("unfamiliar", message)
 
 
 def check_prior(prior: float) -> float:

@@ -34,6 +34,8 @@ class AudioFacts:
         sample_rate: the file's own rate, in Hz.
         embedding_norm: how long its embedding was before it was brought to unit length, by which some networks tell how
             well they heard it; None where it is not embedded, or the model does not tell.
+        unfamiliarity: how unlike known speech it sounds, log odds (`audio.familiarity`); None where there is too little
+            speech to tell, and for what was enrolled, of which it is not kept.
     """
 
     duration_s: float
@@ -41,6 +43,7 @@ class AudioFacts:
     snr_db: float
     sample_rate: int
     embedding_norm: float | None = None
+    unfamiliarity: float | None = None
 
     @property
     def allows_verdict(self) -> bool:
@@ -90,9 +93,10 @@ def joint_facts(parts: Sequence[AudioFacts]) -> AudioFacts:
     """The facts of several recordings of one voice as if they were one.
 
     Their speech adds up; for noise and the embeddings' norms stand the means, and where a norm is not known, nothing.
+    The least familiar of them stands for all.
 
-    >>> joint_facts([AudioFacts(3.0, 2.0, 10.0, 16000, 7.0), AudioFacts(5.0, 4.0, 20.0, 8000, 9.0)])
-    AudioFacts(duration_s=8.0, speech_s=6.0, snr_db=15.0, sample_rate=8000, embedding_norm=8.0)
+    >>> joint_facts([AudioFacts(3.0, 2.0, 10.0, 16000, 7.0), AudioFacts(5.0, 4.0, 20.0, 8000, 9.0, -2.5)])
+    AudioFacts(duration_s=8.0, speech_s=6.0, snr_db=15.0, sample_rate=8000, embedding_norm=8.0, unfamiliarity=-2.5)
     """
     norms = [part.embedding_norm for part in parts if part.embedding_norm is not None]
     return AudioFacts(
@@ -101,6 +105,7 @@ def joint_facts(parts: Sequence[AudioFacts]) -> AudioFacts:
         snr_db=sum(part.snr_db for part in parts) / len(parts),
         sample_rate=min(part.sample_rate for part in parts),
         embedding_norm=sum(norms) / len(norms) if len(norms) == len(parts) else None,
+        unfamiliarity=max((part.unfamiliarity for part in parts if part.unfamiliarity is not None), default=None),
     )
 
 
@@ -158,9 +163,14 @@ def heard_of(decoded: Recording, quality: Quality, name: str) -> HeardRecording:
         quality: what `audio.quality.assess` found in the samples.
         name: what warnings call it.
     """
-    facts = AudioFacts(decoded.duration_s, quality.speech_s, quality.snr_db, decoded.source_sample_rate)
+    facts = facts_of(decoded.duration_s, quality, decoded.source_sample_rate)
     warnings = warnings_of(name, facts, (*decoded.channels.warnings, *decoded.warnings, *quality.warnings))
     return HeardRecording(name, facts, warnings, digest_of(decoded.samples), quality.speech, decoded.samples)
+
+
+def facts_of(duration_s: float, quality: Quality, sample_rate: int) -> AudioFacts:
+    """What is known of a recording before it is embedded."""
+    return AudioFacts(duration_s, quality.speech_s, quality.snr_db, sample_rate, unfamiliarity=quality.unfamiliarity)
 
 
 def warnings_of(name: str, facts: AudioFacts, found: Sequence[QualityWarning]) -> tuple[QualityWarning, ...]:

@@ -15,6 +15,7 @@ from itertools import accumulate
 import numpy as np
 
 from sound_groove.audio.digital_silence import find_digital_silence
+from sound_groove.audio.familiarity import unfamiliarity
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.audio.speech import CHUNK, ChunkLevels, Flags, Values, find_speech, runs, speech_spans, tables_of
@@ -48,12 +49,14 @@ class Quality:
         snr_db: how far the speech lies above the noise; see `signal_to_noise_db`.
         warnings: what is wrong; empty for a good recording.
         speech: the stretches of speech, first sample and the one after the last.
+        unfamiliarity: how unlike known speech it sounds; see `audio.familiarity`. None where there is too little.
     """
 
     speech_s: float
     snr_db: float
     warnings: tuple[QualityWarning, ...]
     speech: tuple[Span, ...] = ()
+    unfamiliarity: float | None = None
 
 
 def assess(samples: Samples, source_sample_rate: int) -> Quality:
@@ -89,7 +92,8 @@ def assess(samples: Samples, source_sample_rate: int) -> Quality:
     )
     snr_db = signal_to_noise_db(chunks.powers, is_speech)
     warnings = tuple(warning for warning in found if warning is not None)
-    return Quality(speech_s, snr_db, warnings, tuple(speech_spans(is_speech, len(samples))))
+    speech = tuple(speech_spans(is_speech, len(samples)))
+    return Quality(speech_s, snr_db, warnings, speech, unfamiliarity(samples, speech))
 
 
 def joint_quality(parts: Sequence[Quality], lengths: Sequence[int]) -> Quality:
@@ -100,11 +104,14 @@ def joint_quality(parts: Sequence[Quality], lengths: Sequence[int]) -> Quality:
         lengths: samples of each part.
 
     Returns:
-        The seconds of speech in all parts; how far it lies above the noise, the mean over all speech; and of each kind
-        of warning the first, with the minute at which the part begins that it speaks of.
+        The seconds of speech in all parts; how far it lies above the noise, and how unfamiliar it sounds, the means
+        over all speech; and of each kind of warning the first, with the minute at which the part begins that it speaks
+        of.
     """
     speech_s = sum(part.speech_s for part in parts)
     snr_db = sum(part.speech_s * part.snr_db for part in parts) / speech_s if speech_s > 0 else SNR_RANGE[0]
+    told = [(part.speech_s, part.unfamiliarity) for part in parts if part.unfamiliarity is not None]
+    unlike = sum(share * value for share, value in told) / sum(share for share, _ in told) if told else None
     little = _judge_speech(speech_s)
     found: dict[str, QualityWarning] = {} if little is None else {little.code: little}
     speech: list[Span] = []
@@ -114,7 +121,7 @@ def joint_quality(parts: Sequence[Quality], lengths: Sequence[int]) -> Quality:
             if warning.code != "little_speech":
                 about = f"from {start // (60 * SAMPLE_RATE)} min on: {warning.message}"
                 found.setdefault(warning.code, QualityWarning(warning.code, about))
-    return Quality(speech_s, snr_db, tuple(found.values()), tuple(speech))
+    return Quality(speech_s, snr_db, tuple(found.values()), tuple(speech), unlike)
 
 
 def _judge_speech(speech_s: float) -> QualityWarning | None:

@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from sound_groove.audio.given import AnyRecording
-from sound_groove.audio.listening import AudioFacts, HeardRecording, called, hear, judge, warnings_of
+from sound_groove.audio.listening import HeardRecording, called, facts_of, hear, judge, warnings_of
 from sound_groove.audio.pauses import without_pauses
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.quality import Quality, assess, joint_quality
@@ -178,7 +178,7 @@ class Listener:
         voice = long_voice(recording, listen)
         quality = joint_quality(parts, lengths)
         duration_s = recording.samples / SAMPLE_RATE
-        facts = AudioFacts(duration_s, quality.speech_s, quality.snr_db, recording.source_sample_rate)
+        facts = facts_of(duration_s, quality, recording.source_sample_rate)
         found = (*recording.channels.warnings, *recording.warnings, *quality.warnings)
         warnings = warnings_of(name, facts, found)
         heard = HeardRecording(name, facts, warnings, digest.hexdigest(), quality.speech)

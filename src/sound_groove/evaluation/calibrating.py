@@ -23,6 +23,7 @@ from sound_groove.evaluation.trials.trial_sets import TrialSet
 from sound_groove.evaluation.versions import AS_IT_IS, conditions
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.measures import UNFAMILIARITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Judged:
         by_condition: the same for trials whose two sides are in one condition.
         by_collection: the same for the trials of each collection, by the map that was fitted without it; empty where
             the parts were folds of the speakers. `ece` is the expected calibration error: how far the stated
-            probabilities lie from what came true, on average over the trials.
+            probabilities lie from what came true, on average over the trials; `unfamiliar` the share of its recordings
+            as they are, and of cuts of them, that are unlike all of the others.
         speakers: number of speakers.
         recordings: number of recordings.
         mixed: those whose channels carry different sound and were averaged.
@@ -138,7 +140,10 @@ def judge_all(material: Material, judges: Sequence[Judge], settings: Calibration
     own = material.parts
     for number, name in enumerate(material.collections):
         within = pairs.kept(own[pairs.first] == number)
-        by_collection[name] = _judge(material, within, judges, settings)
+        unchanged = versions.unfamiliarity[material.unchanged(settings) & (own == number)]
+        measures = {UNFAMILIARITY: unchanged}
+        unfamiliar = float(judges[number].score_map.is_unfamiliar(measures).mean())
+        by_collection[name] = _judge(material, within, judges, settings) | {"unfamiliar": unfamiliar}
     recordings = len(np.unique(versions.names))
     return Judged(
         judges[0].score_map, overall, by_condition, by_collection, material.speaker_count, recordings, material.mixed

@@ -9,7 +9,7 @@ else they are folds of the speakers, and nothing is learnt of other collections.
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,12 @@ from sound_groove.evaluation.map_fitting import Fitted, Fitting, ScoredPairs
 from sound_groove.evaluation.trials.known_speakers import find_known_speakers
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
-from sound_groove.evaluation.versions import conditions, drawn_conditions, make_versions
+from sound_groove.evaluation.versions import AS_IT_IS, conditions, drawn_conditions, make_versions
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.progress import ProgressBar
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.cosine import score_trials
-from sound_groove.scoring.measures import number_or_nan, trial_measures
+from sound_groove.scoring.measures import UNFAMILIARITY, number_or_nan, trial_measures
 from sound_groove.types import Embeddings, Samples, Scores
 
 SHORTEST_S, LONGEST_S = 0.3, 600.0  # that recordings can be cut to
@@ -40,6 +40,7 @@ FOLDS = 5
 FEWEST_COLLECTIONS = 3  # of fewer, nothing can be learnt by leaving one out
 FEWEST_SPEAKERS = 10  # two in each fold
 TALKERS = 6  # recordings that are kept for babble
+FAMILIAR_SHARE = 0.98  # of unchanged recordings that count as familiar
 BATCH_S = 120.0  # of audio embedded at a time
 
 
@@ -81,6 +82,7 @@ class Versions:
         speech_s: (V,) seconds of speech.
         snr_db: (V,) signal-to-noise ratios.
         norms: (V,) of the embeddings before they were scaled; NaN where the model does not tell.
+        unfamiliarity: (V,) how unlike known speech they sound; NaN where that is not known.
     """
 
     names: NDArray[np.int64]
@@ -89,11 +91,15 @@ class Versions:
     speech_s: Scores
     snr_db: Scores
     norms: Scores
+    unfamiliarity: Scores
 
     def measures(
         self, first: NDArray[np.int64], second: NDArray[np.int64], score_map: ScoreMap | None = None
     ) -> dict[str, Scores]:
-        """Of pairs of versions; those that are known of all. The closeness is to what `score_map` was fitted on."""
+        """Of pairs of versions; those that are known of all. The closeness is to what `score_map` was fitted on.
+
+        The unfamiliarity is given where it is not known, too.
+        """
         closeness = np.full(len(self.names), np.nan) if score_map is None else score_map.closeness(self.embeddings)
         sides = (
             {
@@ -101,10 +107,15 @@ class Versions:
                 "snr_db": self.snr_db[rows],
                 "embedding_norm": self.norms[rows],
                 "closeness": closeness[rows],
+                "unfamiliarity": self.unfamiliarity[rows],
             }
             for rows in (first, second)
         )
-        return {name: values for name, values in trial_measures(*sides).items() if np.isfinite(values).all()}
+        return {
+            name: values
+            for name, values in trial_measures(*sides).items()
+            if name == UNFAMILIARITY or np.isfinite(values).all()
+        }
 
     def scores(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> Scores:
         """Cosines of pairs of versions."""
@@ -225,6 +236,7 @@ class Material:
         """The map of all parts, and those of the same making that were fitted without one each."""
         versions, pairs, own = self.versions, self.pairs, self.parts
         scores, measures = versions.scores(pairs.first, pairs.second), versions.measures(pairs.first, pairs.second)
+        del measures[UNFAMILIARITY]  # by which the map fades, and does not bend
         means, near = None, None
         if self.collections:
             means = np.array(
@@ -234,8 +246,31 @@ class Material:
             near = np.stack((cosines[pairs.first], cosines[pairs.second]))
         scored = ScoredPairs(scores, pairs.labels, measures, own[pairs.first], own[pairs.second], near)
         of_collections = bool(self.collections)
-        fitting = Fitting(scored, self.part_count, of_collections, settings.prior, settings.seed, means)
-        return fitting.fit(fitted_on)
+        found = Fitting(scored, self.part_count, of_collections, settings.prior, settings.seed, means).fit(fitted_on)
+        without = tuple(
+            replace(one, familiar_up_to=self.familiar_up_to(settings, part)) for part, one in enumerate(found.without)
+        )
+        return Fitted(replace(found.score_map, familiar_up_to=self.familiar_up_to(settings)), without)
+
+    def unchanged(self, settings: CalibrationSettings) -> NDArray[np.bool_]:
+        """(V,) versions that are recordings, or cuts of them, as they are."""
+        return np.array([one.kind == AS_IT_IS for one in conditions(settings.durations_s)])[self.versions.kinds]
+
+    def familiar_up_to(self, settings: CalibrationSettings, without: int | None = None) -> float:
+        """Up to which unfamiliarity recordings are like these, of all parts or of all but one, which weigh the same.
+
+        It is never lower than what the detector itself has as the limit of speech: recordings of one's own widen what
+        is familiar, and do not narrow it.
+        """
+        rows = np.flatnonzero(self.unchanged(settings) & np.isfinite(self.versions.unfamiliarity))
+        own = self.parts[rows]
+        rows, own = (rows, own) if without is None else (rows[own != without], own[own != without])
+        if not len(rows):
+            return 0.0
+        values = self.versions.unfamiliarity[rows]
+        order = np.argsort(values)
+        reached = np.cumsum((1.0 / np.bincount(own)[own])[order])
+        return max(0.0, float(values[order][np.searchsorted(reached, FAMILIAR_SHARE * reached[-1])]))
 
 
 def pairs_alike(versions: Versions, trials: TrialList, rows: NDArray[np.int64]) -> Pairs:
@@ -343,6 +378,7 @@ def _embed(
         speech_s=np.array([one.facts.speech_s for one in kept])[order],
         snr_db=np.array([one.facts.snr_db for one in kept])[order],
         norms=np.array([number_or_nan(one.facts.embedding_norm) for one in kept])[order],
+        unfamiliarity=np.array([number_or_nan(one.facts.unfamiliarity) for one in kept])[order],
     )
     return kept_versions, tuple(mixed)
 

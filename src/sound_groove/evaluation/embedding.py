@@ -42,6 +42,7 @@ class EmbeddedRecordings:
         snr_db: (N,) how far the speech lies above the noise; 0 likewise.
         norms: (N,) of the embeddings before they were scaled; NaN for those that failed or where the model tells none.
         digests: (N,) of the samples; empty for those that failed.
+        unfamiliarity: (N,) how unlike known speech it sounds; NaN where that is not known.
         mixed: (N,) channels of different sound were averaged.
     """
 
@@ -53,6 +54,7 @@ class EmbeddedRecordings:
     norms: NDArray[np.float64]
     digests: tuple[str, ...]
     mixed: NDArray[np.bool_]
+    unfamiliarity: NDArray[np.float64]
 
 
 def embed_recordings(
@@ -81,7 +83,7 @@ def embed_recordings(
     problems: dict[int, AudioError] = {}
     lengths = np.zeros(count, dtype=np.int64)
     speech_s, snr_db = np.zeros((2, count))
-    norms = np.full(count, np.nan)
+    norms, unlike = np.full((2, count), np.nan)
     digests, mixed = [""] * count, np.zeros(count, dtype=np.bool_)
     doing = "checking" if reading_only else "embedding"
     outcomes = Listener(encoder, crops).hear_all(
@@ -93,12 +95,13 @@ def embed_recordings(
             continue
         lengths[index] = round(outcome.facts.duration_s * SAMPLE_RATE)
         speech_s[index], snr_db[index] = outcome.facts.speech_s, outcome.facts.snr_db
+        unlike[index] = number_or_nan(outcome.facts.unfamiliarity)
         digests[index] = outcome.digest
         mixed[index] = any(warning.code == "channels_differ" for warning in outcome.warnings)
         if outcome.model is not None:
             embeddings[index] = outcome.embedding
             norms[index] = number_or_nan(outcome.facts.embedding_norm)
-    return EmbeddedRecordings(embeddings, problems, lengths, speech_s, snr_db, norms, tuple(digests), mixed)
+    return EmbeddedRecordings(embeddings, problems, lengths, speech_s, snr_db, norms, tuple(digests), mixed, unlike)
 
 
 def _hear(recording: Recording) -> HeardRecording:

@@ -56,9 +56,13 @@ def calibrate_fused(
         AudioError: a recording cannot be read.
     """
     of_each = [Material.to_fit_on(encoder, trial_set, settings) for encoder in encoders]
+    return fuse_on(of_each, [printable(encoder.identity.name) for encoder in encoders], fitted_on, settings)
+
+
+def fuse_on(of_each: Sequence[Material], names: Sequence[str], fitted_on: str, settings: CalibrationSettings) -> Fused:
+    """The same, where the versions of the recordings were embedded before by each of the models, which have names."""
     shares = found_shares(of_each, settings)
     if min(shares) == 0:
-        names = [printable(encoder.identity.name) for encoder in encoders]
         lesser, other = names[int(np.argmin(shares))], names[int(np.argmax(shares))]
         raise TrialError(f"model '{lesser}' adds nothing to '{other}' on these trials; calibrate that one alone")
     found: dict[Shares, tuple[Material, Fitted]] = {}

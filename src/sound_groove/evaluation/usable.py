@@ -28,6 +28,7 @@ class Usable:
         speech_s: (ids,) seconds of speech in it; zero likewise.
         snr_db: (ids,) how far that lies above the noise, the mean over its recordings; zero likewise.
         norms: (ids,) of the embeddings before they were scaled, the mean likewise; NaN where there is none.
+        unfamiliarity: (ids,) how unlike known speech it sounds, the most of its recordings; NaN where that is unknown.
         reasons: by name's index, why it cannot be used.
         problems: by file or name, why, and the indices of the names that it costs.
         recordings: number of recordings that the names stand for.
@@ -41,6 +42,7 @@ class Usable:
     speech_s: NDArray[np.float64]
     snr_db: NDArray[np.float64]
     norms: NDArray[np.float64]
+    unfamiliarity: NDArray[np.float64]
     reasons: dict[int, str] = field(default_factory=dict)
     problems: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
     recordings: int = 0
@@ -56,6 +58,7 @@ class Usable:
                 "snr_db": self.snr_db[side],
                 "embedding_norm": self.norms[side],
                 "closeness": score_map.closeness(self.embeddings[side]),
+                "unfamiliarity": self.unfamiliarity[side],
             }
             for side in (trials.enrolments, trials.tests)
         )
@@ -92,8 +95,8 @@ class EmbeddedOnce:
         vectors = np.zeros((len(trial_set.sources), embedded.embeddings.shape[1]), dtype=np.float32)
         audio_s = float(embedded.samples[[rows[recording] for recording in own]].sum()) / SAMPLE_RATE
         durations_s, speech_s, snr_db = np.zeros((3, len(vectors)))
-        norms = np.full(len(vectors), np.nan)
-        usable = Usable(vectors, durations_s, speech_s, snr_db, norms, recordings=len(own), audio_s=audio_s)
+        norms, unlike = np.full((2, len(vectors)), np.nan)
+        usable = Usable(vectors, durations_s, speech_s, snr_db, norms, unlike, recordings=len(own), audio_s=audio_s)
         usable.mixed = tuple(describe(recording) for recording in own if embedded.mixed[rows[recording]])
         for index in wanted:
             source = trial_set.sources[index]
@@ -110,6 +113,7 @@ class EmbeddedOnce:
             usable.speech_s[index] = embedded.speech_s[own_rows].sum()
             usable.snr_db[index] = embedded.snr_db[own_rows].mean()
             usable.norms[index] = embedded.norms[own_rows].mean()
+            usable.unfamiliarity[index] = np.fmax.reduce(embedded.unfamiliarity[own_rows])
             each = embedded.embeddings[own_rows]
             if index not in usable.reasons and each.any():  # all zero: embedding was given up, and a problem tells why
                 vectors[index] = each[0] if len(each) == 1 else mean_embedding(each)

@@ -20,8 +20,11 @@ from numpy.typing import ArrayLike
 
 from sound_groove.errors import MetricError, nearest
 from sound_groove.percentages import uncertain
-from sound_groove.scoring.measures import MAY_BE_UNKNOWN, MEASURES, Measures
-from sound_groove.types import Scores
+from sound_groove.scoring.measures import MAY_BE_UNKNOWN, MEASURES, UNFAMILIARITY, Measures
+from sound_groove.types import Labels, Scores
+
+FADES_BEFORE = 1.0  # log odds before the limit of what is familiar, where evidence begins to fade
+FADE_RATE = 0.4  # a log odds: at the limit a third of the evidence is gone, five beyond it nine tenths
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class ScoreMap:
         rises_from: the score from which on it is added.
         reference: mean of the embeddings (D,) that the map was fitted on, collections weighing the same; the measure
             `closeness` is taken by it. Empty where the map has no such term.
+        familiar_up_to: the unfamiliarity (`audio.familiarity`, log odds) up to which recordings are like those that the
+            map was fitted on; of recordings beyond it the evidence fades towards 0. None where that is not known.
     """
 
     scale: float
@@ -99,6 +104,7 @@ class ScoreMap:
     rise: float = 0.0
     rises_from: float = 0.0
     reference: tuple[float, ...] = ()
+    familiar_up_to: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a map that would turn scores around or give no number."""
@@ -111,6 +117,8 @@ class ScoreMap:
         if not (0 <= self._least("rise") < math.inf and math.isfinite(self.rises_from)):
             given = f"{self.rise} from {self.rises_from} on was given"
             raise MetricError(f"a score map rises by a finite number of at least 0 from some score on; {given}")
+        if self.familiar_up_to is not None and not math.isfinite(self.familiar_up_to):
+            raise MetricError(f"a score map is familiar with recordings up to a number, not {self.familiar_up_to}")
         if (least := self.least_scale) < 0:
             raise MetricError(f"a score map needs a scale of at least 0, so that scores are not turned; it is {least}")
 
@@ -173,7 +181,20 @@ class ScoreMap:
                 raise MetricError(f"the measure '{term.measure}' is not a number")
             scale, offset = scale + term.slope * values, offset + term.offset * values
             rise = rise + term.rise * values
-        return Line(np.maximum(scale, 0.0), offset, np.maximum(rise, 0.0))  # rounding may leave -1e-17
+        left = self._evidence_left(measures)
+        return Line(np.maximum(scale, 0.0) * left, offset * left, np.maximum(rise, 0.0) * left)  # rounding: -1e-17
+
+    def is_unfamiliar(self, measures: Measures) -> Labels:
+        """Whether one of the two recordings of trials with these measures is unlike all that the map was fitted on."""
+        limit = math.inf if self.familiar_up_to is None else self.familiar_up_to
+        return np.asarray(np.asarray(measures.get(UNFAMILIARITY, math.nan), dtype=np.float64) > limit)
+
+    def _evidence_left(self, measures: Measures | None) -> Scores:
+        """What part of the evidence is left of trials with these measures, from 1 towards 0 the less familiar."""
+        if self.familiar_up_to is None or measures is None or UNFAMILIARITY not in measures:
+            return np.asarray(1.0)
+        beyond = np.asarray(measures[UNFAMILIARITY], dtype=np.float64) - self.familiar_up_to + FADES_BEFORE
+        return np.asarray(np.exp(-FADE_RATE * np.nan_to_num(np.maximum(beyond, 0.0), nan=0.0)))
 
     def llr(self, scores: ArrayLike, measures: Measures | None = None) -> Scores:
         """Log-likelihood ratios (natural logarithm) of scores, in their shape.
@@ -223,7 +244,7 @@ class ScoreMap:
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in fields.items()
-            if value or key in always
+            if value or key in always or (key == "familiar_up_to" and value is not None)
         }
 
     @classmethod
@@ -246,6 +267,7 @@ class ScoreMap:
                 float(fields.get("rise", 0.0)),
                 float(fields.get("rises_from", 0.0)),
                 tuple(map(float, fields.get("reference", ()))),
+                None if fields.get("familiar_up_to") is None else float(fields["familiar_up_to"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MetricError(f"{type(error).__name__}: {error}") from None

@@ -29,9 +29,12 @@ class Facts(Protocol):
     @property
     def embedding_norm(self) -> float | None: ...
 
+    @property
+    def unfamiliarity(self) -> float | None: ...
+
 
 def side_of(facts: Facts, closeness: float = math.nan) -> dict[str, float]:
-    """What a measure takes of one side of a trial; the norm is NaN where it is not known.
+    """What a measure takes of one side of a trial; norm and unfamiliarity are NaN where they are not known.
 
     Args:
         facts: of the recording, or of what is enrolled of a speaker.
@@ -42,6 +45,7 @@ def side_of(facts: Facts, closeness: float = math.nan) -> dict[str, float]:
         "snr_db": facts.snr_db,
         "embedding_norm": number_or_nan(facts.embedding_norm),
         "closeness": closeness,
+        "unfamiliarity": number_or_nan(facts.unfamiliarity),
     }
 
 
@@ -54,16 +58,16 @@ def trial_measures(first: Measures, second: Measures) -> dict[str, Scores]:
     """The measures of trials, by name, from what is known of the recordings on their two sides.
 
     Args:
-        first: `speech_s` in seconds, `snr_db` in dB, `embedding_norm` and `closeness` (NaN, or left out, where they are
-            not known), of the first recording of each trial.
+        first: `speech_s` in seconds, `snr_db` in dB, `embedding_norm`, `closeness` and `unfamiliarity` (NaN, or left
+            out, where they are not known), of the first recording of each trial.
         second: of the second.
 
     >>> {name: value.round(3).tolist() for name, value in trial_measures(
     ...     {"speech_s": 1.0, "snr_db": 30.0, "embedding_norm": 9.0, "closeness": 0.3},
-    ...     {"speech_s": 1.0, "snr_db": 5.0, "embedding_norm": 1.0, "closeness": 0.1}).items()}
-    {'speech': 0.0, 'snr': 5.0, 'norm': 0.0, 'closeness': 0.1}
+    ...     {"speech_s": 1.0, "snr_db": 5.0, "embedding_norm": 1.0, "closeness": 0.1, "unfamiliarity": -2.0}).items()}
+    {'speech': 0.0, 'snr': 5.0, 'norm': 0.0, 'closeness': 0.1, 'unfamiliarity': -2.0}
     """
-    return {name: measure(first, second) for name, measure in MEASURES.items()}
+    return {name: measure(first, second) for name, measure in (*MEASURES.items(), (UNFAMILIARITY, _unfamiliarity))}
 
 
 def _speech(first: Measures, second: Measures) -> Scores:
@@ -90,9 +94,16 @@ def _closeness(first: Measures, second: Measures) -> Scores:
     return np.minimum(a, b)
 
 
+def _unfamiliarity(first: Measures, second: Measures) -> Scores:
+    """That of the less familiar recording; NaN where it is known of neither."""
+    a, b = (np.asarray(side.get("unfamiliarity", math.nan), dtype=np.float64) for side in (first, second))
+    return np.fmax(a, b)
+
+
 def _seconds(side: Measures) -> Scores:
     return np.maximum(np.asarray(side["speech_s"], dtype=np.float64), SHORTEST_S)
 
 
 MAY_BE_UNKNOWN = frozenset({"norm", "closeness"})
+UNFAMILIARITY = "unfamiliarity"  # no term of a map bends by it: it is what the map fades by
 MEASURES = {"speech": _speech, "snr": _snr, "norm": _norm, "closeness": _closeness}

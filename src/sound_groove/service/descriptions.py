@@ -15,7 +15,14 @@ from sound_groove.voiceprints.identification import TOP, WEIGHED
 TITLE = "Sound-Groove"
 SUMMARY = "Speaker verification: compare two recordings, enrol speakers, verify and identify them, and forget them."
 MODEL = {"name": "pretrained", "hash": "5d0c9c…"}
-AUDIO = {"duration_s": 5.1, "speech_s": 4.3, "snr_db": 32.5, "sample_rate": 16000, "embedding_norm": 12.7}
+AUDIO = {
+    "duration_s": 5.1,
+    "speech_s": 4.3,
+    "snr_db": 32.5,
+    "sample_rate": 16000,
+    "embedding_norm": 12.7,
+    "unfamiliarity": -6.3,
+}
 COMPARISON = {
     "score": 0.71,
     "llr": 6.2,

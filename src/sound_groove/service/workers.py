@@ -225,7 +225,7 @@ class DecodeWorkers:
         found = answer.fields["quality"]
         warnings = tuple(QualityWarning(**warning) for warning in found["warnings"])
         speech = tuple((start, end) for start, end in found["speech"])
-        quality = Quality(found["speech_s"], found["snr_db"], warnings, speech)
+        quality = Quality(found["speech_s"], found["snr_db"], warnings, speech, found["unfamiliarity"])
         channels = answer.fields["channels"]
         facts = ChannelFacts(**{**channels, "differing": channels["differing"] and tuple(channels["differing"])})
         return heard_of(Recording(None, samples, answer.fields["sample_rate"], facts), quality, name)

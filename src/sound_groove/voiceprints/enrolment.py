@@ -10,7 +10,7 @@ half done.
 import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -109,7 +109,7 @@ def enroll(
             raise other_model(earlier.speaker, judge.model)
         kept = () if earlier is None else earlier.recordings
         agreement = _check(name, heard, kept, judge.score_map, force)
-        warnings = [warning for one in heard for warning in one.warnings]
+        warnings = [warning for one in heard for warning in (*one.warnings, *judge.doubts_of(one))]
         warnings += _elsewhere(store, name, heard)
         warnings += _alike(store, name) if earlier is None else []
         version = None if earlier is None else earlier.speaker.version
@@ -231,7 +231,11 @@ def _enrolled(heard: HeardRecording, keep_audio: bool) -> EnrolledRecording:
         embedding=heard.embedding,
         source=Path(heard.name).name,
         digest=heard.digest,
-        **asdict(heard.facts),
+        duration_s=heard.facts.duration_s,
+        speech_s=heard.facts.speech_s,
+        snr_db=heard.facts.snr_db,
+        sample_rate=heard.facts.sample_rate,
+        embedding_norm=heard.facts.embedding_norm,
         enrolled_at=timestamp(),
         audio=_flac(heard.samples) if keep_audio else b"",
     )

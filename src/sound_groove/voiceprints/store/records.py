@@ -130,6 +130,10 @@ class SpeakerEntry:
     changed_at: str
     version: int
 
+    @property
+    def unfamiliarity(self) -> None:
+        """Not kept of what is enrolled, of which enrolment warns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Voiceprint:

@@ -1,0 +1,76 @@
+"""Whether a recording sounds like speech as calibrations know it, whoever speaks and whichever model listens.
+
+A score map is fitted on recordings of people; what music, animals, a whisper, a voice shifted in pitch, a codec behind
+a codec or a crowd louder than the speaker do to a score, no such recording shows. A linear detector over
+`sound_groove.audio.sound_statistics` tells these from speech. It was taught on speech of many collections and on what
+was made of it (`benchmarks/unfamiliar.py`, which also says how well it does on collections that it was not taught on).
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from itertools import accumulate, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.pieces import Span
+from sound_groove.audio.sound_statistics import COUNT, Statistics, sound_statistics
+from sound_groove.pretrained import WEIGHTS
+from sound_groove.types import Samples
+
+DETECTOR = WEIGHTS / "familiar_speech.json"
+FARTHEST = 6.0  # standard deviations
+LONGEST_S = 20.0  # of speech that is looked at; of more, evenly spaced seconds
+
+
+def unfamiliarity(samples: Samples, speech: Sequence[Span]) -> float | None:
+    """How unlike known speech a recording sounds: log odds, above 0 beyond what nearly all speech has.
+
+    Args:
+        samples: (samples,) mono at 16 kHz, at any level.
+        speech: the stretches of speech in it, first sample and the one after the last.
+
+    Returns:
+        Rounded to 3 digits; None where there is too little speech to tell.
+    """
+    statistics = sound_statistics(speech_of(samples, speech))
+    return None if statistics is None else round(float(log_odds(statistics)), 3)
+
+
+def log_odds(statistics: Statistics) -> Statistics:
+    """Of what `sound_statistics` gives (..., COUNT); what lies far beyond all that was taught counts as its edge."""
+    mean, deviation, weights, offset = _detector()
+    standard = np.clip((statistics - mean) / deviation, -FARTHEST, FARTHEST)
+    return np.asarray(standard @ weights + offset)
+
+
+@cache
+def _detector() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
+    content = json.loads(DETECTOR.read_text(encoding="utf-8"))
+    mean, deviation, weights = (np.array(content[name]) for name in ("mean", "deviation", "weights"))
+    if not len(mean) == len(deviation) == len(weights) == COUNT:
+        raise ValueError(f"{DETECTOR.name} is of other statistics")
+    return mean, deviation, weights, float(content["offset"])
+
+
+def speech_of(samples: Samples, spans: Sequence[Span]) -> Samples:
+    """The speech alone (samples,); of more than `LONGEST_S`, evenly spaced seconds of it.
+
+    >>> speech_of(np.arange(5, dtype=np.float32), [(1, 2), (3, 5)]).tolist()
+    [1.0, 3.0, 4.0]
+    """
+    lengths = [end - start for start, end in spans]
+    most = round(LONGEST_S * SAMPLE_RATE)
+    if sum(lengths) <= most:
+        return np.concatenate([samples[start:end] for start, end in spans]) if spans else samples[:0]
+    ends = list(accumulate(lengths, initial=0))
+    wanted = np.linspace(0, ends[-1] - SAMPLE_RATE, most // SAMPLE_RATE).astype(int).tolist()
+    parts = []
+    for place in wanted:
+        for (start, _), (low, high) in zip(spans, pairwise(ends), strict=True):
+            first, last = max(place, low), min(place + SAMPLE_RATE, high)
+            if first < last:
+                parts.append(samples[start + first - low : start + last - low])
+    return np.concatenate(parts)
