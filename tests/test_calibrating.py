@@ -205,18 +205,17 @@ def test_the_same_seed_gives_the_same_map(trial_set: TrialSet, calibrated: Judge
 
 def test_a_map_is_checked_on_speakers_of_its_own(trial_set: TrialSet, calibrated: Judged) -> None:
     model = SpectrumEncoder()
-    model.score_map = calibrated.score_map
+    plain = replace(calibrated.score_map, familiar_up_to=None)  # evidence that fades changes the order of llrs
+    model.score_map = plain
     with pytest.raises(TrialError, match="was calibrated on 12 speakers of these trials, such as 'speaker0'"):
         check_calibration(model, trial_set, QUICK)
     anyhow = replace(QUICK, allow_trained_speakers=True)
     checked = check_calibration(model, trial_set, anyhow)
-    assert checked.score_map == calibrated.score_map
+    assert checked.score_map == plain
     # On the very speakers that it was fitted on, all their pairs, and so it looks a little better than cross-validated.
     assert checked.overall["trials"] > calibrated.overall["trials"]
     assert checked.overall["cllr"]["value"] < calibrated.overall["cllr"]["value"] + 0.05
-    model.score_map = replace(
-        calibrated.score_map, offset=calibrated.score_map.offset + 5
-    )  # far too ready to say 'same'
+    model.score_map = replace(plain, offset=plain.offset + 5)  # far too ready to say 'same'
     worse = check_calibration(model, trial_set, anyhow)
     assert worse.overall["cllr"]["value"] > 2 * checked.overall["cllr"]["value"]
     assert worse.overall["min_cllr"]["value"] == pytest.approx(checked.overall["min_cllr"]["value"], abs=1e-9)
