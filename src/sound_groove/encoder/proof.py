@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from sound_groove.errors import CheckpointError
@@ -41,11 +42,7 @@ class Place:
     @property
     def description(self) -> str:
         """The runtime with its version, the device, and the processor's instructions."""
-        try:
-            found = version(self.runtime)
-        except PackageNotFoundError:
-            found = "of unknown version"
-        return f"{self.runtime} {found} on {self.device}, processor with {instruction_set()}"
+        return f"{self.runtime} {_version(self.runtime)} on {self.device}, processor with {instruction_set()}"
 
     @property
     def key(self) -> str:
@@ -106,6 +103,15 @@ def prove(
         )
     _remember(place, cosine)
     return Proof(cosine, least, place.description, False)
+
+
+@cache
+def _version(package: str) -> str:
+    """The installed version, which is read from a file."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of unknown version"
 
 
 def _advice(place: Place) -> str:

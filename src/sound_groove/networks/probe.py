@@ -5,6 +5,7 @@ with noise between them. It is computed in float64 and rounded to 16-bit steps, 
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -85,16 +86,25 @@ def probe_signal() -> Samples:
     >>> len(signal), round(float(abs(signal).max()), 1)
     (32000, 0.5)
     """
+    return _signal().copy()  # the caller's own
+
+
+@cache
+def _signal() -> Samples:
+    """The signal, computed once in a process."""
     n = np.arange(int(PROBE_S * SAMPLE_RATE))
     t = n / SAMPLE_RATE
     pitch = 140.0 + 30.0 * np.sin(2.0 * np.pi * 0.7 * t)  # Hz
     phase = 2.0 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
+    formants = [
+        (centre, swing * np.sin(2.0 * np.pi * rate * t), width, height)
+        for rate, (centre, swing, width, height) in enumerate(_FORMANTS, start=1)
+    ]
     voice = np.zeros(len(n))
     for number in range(1, _HARMONICS + 1):
         frequency = number * pitch
         level = sum(
-            height / (1.0 + ((frequency - centre - swing * np.sin(2.0 * np.pi * rate * t)) / width) ** 2)
-            for rate, (centre, swing, width, height) in enumerate(_FORMANTS, start=1)
+            height / (1.0 + ((frequency - centre - swing) / width) ** 2) for centre, swing, width, height in formants
         )
         voice += level * np.sin(number * phase)
     syllables = np.sin(np.pi * _SYLLABLES_HZ * t) ** 2

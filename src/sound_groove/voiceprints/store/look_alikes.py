@@ -11,6 +11,7 @@ from functools import cache
 MARKS = "\u200e"  # left-to-right marks, which the package has around texts that are written from right to left
 
 
+@cache
 def table_version() -> tuple[int, ...]:
     """The version of the table, by which a store knows whether its skeletons are of this one."""
     from importlib.metadata import version
