@@ -11,10 +11,12 @@ import pytest
 from hypothesis import settings
 
 from costs import costs
-from once import Once, open_once, trace_once
+from once import Once, embed_once, open_once, trace_once
 from sound_groove.files import CACHE_VARIABLE
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from postgres_server import PostgresServer
     from service_process import ServiceProcess
     from sound_groove.types import Embeddings
@@ -69,6 +71,20 @@ def opened_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         open_once(patch)
         yield
+
+
+@pytest.fixture(scope="session")
+def embeddings_so_far() -> "dict[tuple[object, ...], list[NDArray[Any]]]":
+    """Those that `embedded_once` does not compute again."""
+    return {}
+
+
+@pytest.fixture
+def embedded_once(
+    monkeypatch: pytest.MonkeyPatch, embeddings_so_far: "dict[tuple[object, ...], list[NDArray[Any]]]"
+) -> None:
+    """No recording is embedded twice by the same ONNX file: the test is about what is done with embeddings."""
+    embed_once(monkeypatch, embeddings_so_far)
 
 
 @pytest.fixture

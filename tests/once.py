@@ -5,11 +5,13 @@ import functools
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import onnx
@@ -111,7 +113,11 @@ def _with_weights(graph: "onnx.ModelProto", old: "Tensors", new: "Tensors") -> b
 
 
 def open_once(patch: pytest.MonkeyPatch) -> None:
-    """Let onnxruntime open each file once in a process: it takes longer than a short recording's embedding."""
+    """Let onnxruntime open each file once in a process: it takes longer than a short recording's embedding.
+
+    And let a session that may have any number of threads have one, as torch has one in the tests: several processes
+    share the cores, and threads that wait for each other use more processor time than they spare.
+    """
     from sound_groove.encoder import runtimes
 
     opened: dict[tuple[object, ...], runtimes.OpenedModel] = {}
@@ -119,8 +125,7 @@ def open_once(patch: pytest.MonkeyPatch) -> None:
 
     @functools.wraps(opening)
     def remembered(path: Path, *how: Any) -> runtimes.OpenedModel:
-        facts = path.stat()
-        key = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, *how)
+        key = _key_of(path, *how)
         if key not in opened:
             while len(opened) >= MOST_OPEN:
                 del opened[next(iter(opened))]
@@ -128,3 +133,36 @@ def open_once(patch: pytest.MonkeyPatch) -> None:
         return opened[key]
 
     patch.setattr(runtimes, "_in_onnxruntime", remembered)
+    patch.setattr(runtimes, "available_cores", lambda: 1)
+
+
+def embed_once(patch: pytest.MonkeyPatch, known: dict[tuple[object, ...], list[NDArray[Any]]]) -> None:
+    """Let models in onnxruntime compute no batch twice, for tests that are about what is done with embeddings.
+
+    Args:
+        patch: undoes it.
+        known: what was computed so far.
+    """
+    from sound_groove.encoder import runtimes
+
+    opening = runtimes._in_onnxruntime
+
+    @functools.wraps(opening)
+    def remembering(path: Path, *how: Any) -> runtimes.OpenedModel:
+        opened, key = opening(path, *how), _key_of(path, *how)
+
+        def run(batch: NDArray[np.float32], levels: NDArray[np.float32]) -> list[NDArray[Any]]:
+            asked = (*key, batch.shape, hashlib.sha256(batch.tobytes()).digest(), levels.tobytes())
+            if asked not in known:
+                known[asked] = opened.run(batch, levels)
+            return [output.copy() for output in known[asked]]
+
+        return replace(opened, run=run)
+
+    patch.setattr(runtimes, "_in_onnxruntime", remembering)
+
+
+def _key_of(path: Path, *how: Any) -> tuple[object, ...]:
+    """What tells a file, and how it is opened, from all others."""
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, *how

@@ -27,6 +27,8 @@ from store_places import MODEL, recording
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
+pytestmark = pytest.mark.usefixtures("embedded_once")
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
