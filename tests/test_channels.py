@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,13 @@ from sound_groove.types import ChannelFacts, Samples
 LENGTH = 6 * RATE
 
 
+@cache
 def voice(number: int) -> Samples:
     """Six seconds of a made-up voice, at one level."""
     samples = speak(made_up_speaker(3, number), number, 7.0)[:LENGTH]
-    return np.asarray(samples * (0.05 / np.sqrt(np.mean(np.square(samples)))), dtype=np.float32)
+    level = np.asarray(samples * (0.05 / np.sqrt(np.mean(np.square(samples)))), dtype=np.float32)
+    level.flags.writeable = False  # it is the same array for all tests
+    return level
 
 
 def noise(seed: int, level: float = 0.05) -> Samples:

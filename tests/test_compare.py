@@ -249,11 +249,14 @@ def test_people_get_the_verdict_first(
     assert main([*arguments, "--crop-frames", "200"]) == 0
 
 
-def test_another_process_gives_the_same_answer(voices: tuple[Path, Path], model_path: Path) -> None:
-    command = [sys.executable, "-m", "sound_groove", "compare", *map(str, voices), "--model", str(model_path), "--json"]
-    outputs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2)]
-    assert outputs[0] == outputs[1]
-    assert json.loads(outputs[0])["model"]["name"] == "random"
+def test_another_process_gives_the_same_answer(
+    voices: tuple[Path, Path], model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", *map(str, voices), "--model", str(model_path), "--json"]
+    there = subprocess.run([sys.executable, "-m", "sound_groove", *words], capture_output=True, check=True, text=True)
+    assert status_of(words) == 0
+    assert capsys.readouterr().out == there.stdout
+    assert json.loads(there.stdout)["model"]["name"] == "random"
 
 
 def test_wrong_use_exits_with_2_and_one_sentence(

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,19 @@ HOMES = {package: layer.name for layer in LAYERS for package in layer.packages}
 ALLOWED_IN_NUMBERS = {"numpy", "soundfile", "soxr", "av"}
 
 
-def imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[int, str]]:
+@cache
+def parsed(text: str) -> ast.Module:
+    """The tree of a file, made once for all tests."""
+    return ast.parse(text)
+
+
+@cache
+def imports(tree: ast.Module, module: str, is_package: bool) -> tuple[tuple[int, str], ...]:
     """Every import in a file, also inside functions and under TYPE_CHECKING: line, dotted name."""
+    return tuple(_imports(tree, module, is_package))
+
+
+def _imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[int, str]]:
     package = module.split(".") if is_package else module.split(".")[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -89,7 +101,7 @@ def files(root: Path) -> Iterator[tuple[str, str, ast.Module, bool]]:
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root.parent).with_suffix("").parts
         is_package = parts[-1] == "__init__"
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parsed(path.read_text(encoding="utf-8"))
         yield path.relative_to(root).as_posix(), ".".join(parts[:-1] if is_package else parts), tree, is_package
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from scipy.signal import correlate
 
 from broken_audio import encode, hum
 from media_files import LOSSLESS, LOSSY, encode_media, quantised
@@ -41,12 +42,15 @@ def at_16_khz(samples: np.ndarray, rate: int) -> np.ndarray:
 
 def best_lag(found: np.ndarray, wanted: np.ndarray, reach: int = 900) -> tuple[int, float]:
     """By how many samples the one is late, and how alike they are then."""
-    middle = wanted[4000:20000]
-    likeness = {
-        lag: float(np.corrcoef(found[4000 + lag : 20000 + lag], middle)[0, 1]) for lag in range(-reach, reach + 1)
-    }
-    lag = max(likeness, key=lambda lag: likeness[lag])
-    return lag, likeness[lag]
+    middle = wanted[4000:20000].astype(np.float64)
+    around = found[4000 - reach : 20000 + reach].astype(np.float64)
+    products = correlate(around, middle - middle.mean(), mode="valid")  # one for each lag, as all below
+    means, powers = (
+        correlate(values, np.full(len(middle), 1 / len(middle)), "valid") for values in (around, around**2)
+    )
+    likeness = products / (len(middle) * middle.std() * np.sqrt(powers - means**2))
+    place = int(likeness.argmax())
+    return place - reach, float(likeness[place])
 
 
 # Round trips.
