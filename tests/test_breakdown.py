@@ -15,6 +15,7 @@ from sound_groove.evaluation.breakdown import find_traits, measure_groups
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.grouping import NO_GROUP, Grouping, by_column, by_duration, by_genre, by_session, by_values
 from sound_groove.evaluation.judged import JudgedList
+from sound_groove.evaluation.report import plots
 from sound_groove.evaluation.trials.metadata import read_metadata
 from sound_groove.evaluation.trials.places import Place, find_places, read_place
 from sound_groove.evaluation.trials.sources import Source
@@ -22,6 +23,8 @@ from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import trials_from_list
 from sound_groove.evaluation.verification import VerificationSettings, evaluate
 from sound_groove.scoring.metrics import eer
+
+PLOT_PAIRS = plots.plot_pairs  # as it is where `undrawn` has put a point in its place
 
 
 def trial_list(*trials: tuple[int, int, int], ids: int | tuple[str, ...] = 4) -> TrialList:
@@ -309,7 +312,11 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_sentence(tmp_path: Path) 
 # --- the whole
 
 
-def test_a_cnceleb_list_is_broken_down_by_length_genre_and_session(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_a_cnceleb_list_is_broken_down_by_length_genre_and_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "plot_pairs", PLOT_PAIRS)  # the one that is looked at
     tree = build_cnceleb(tmp_path / "tree", dev=1, evaluation=10, second=0, clean=True)
     said: dict[str, list[dict[str, Any]]] = {}
     for protocol in ("concatenated", "average"):

@@ -1,6 +1,8 @@
 """`calibrate`: what a map is fitted on, what is said of it, and that it reaches the model file and nothing else."""
 
+import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from sound_groove.networks.checkpoint import GROUPS, load_checkpoint
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.synthesis.voices import made_up_speaker, speak
+from sound_groove.types import Samples
 
 SPEAKERS, UTTERANCES = 12, 3
 QUICK = CalibrationSettings((1.0,), resamples=0)
@@ -46,11 +49,31 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for utterance in range(UTTERANCES):
             path = folder / f"speaker{speaker}" / f"{utterance}.wav"
             path.parent.mkdir(exist_ok=True)
-            soundfile.write(path, speak(voice, utterance, 3.0), SAMPLE_RATE)
+            soundfile.write(path, speak(voice, utterance, 2.0), SAMPLE_RATE)
             name = f"speaker{speaker}/{utterance}"
             lines.append({"speaker": f"speaker{speaker}", "utterance": name, "paths": [f"{name}.wav"]})
     (folder / "val_meta.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def versions_made_once() -> Iterator[None]:
+    """The versions of a recording are made once: rooms and codecs take most of the time of a fit."""
+    known: dict[bytes, list[tuple[Condition, Samples]]] = {}
+
+    def remembered(
+        samples: Samples, wanted: Sequence[Condition], others: Sequence[Samples], seed: int
+    ) -> list[tuple[Condition, Samples]]:
+        digest = hashlib.sha256(repr((wanted, seed)).encode())
+        for array in (samples, *others):
+            digest.update(hashlib.sha256(array.tobytes()).digest())
+        if digest.digest() not in known:
+            known[digest.digest()] = list(make_versions(samples, wanted, others, seed))
+        return known[digest.digest()]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibration_material, "make_versions", remembered)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +221,10 @@ def test_collections_that_cannot_be_left_out_are_refused(trial_set: TrialSet) ->
         calibrate(SpectrumEncoder(), alone, "made-up voices", QUICK)
 
 
-def test_the_same_seed_gives_the_same_map(trial_set: TrialSet, calibrated: Judged) -> None:
+def test_the_same_seed_gives_the_same_map(
+    trial_set: TrialSet, calibrated: Judged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration_material, "make_versions", make_versions)  # which draws anew
     again = calibrate(SpectrumEncoder(), trial_set, "made-up voices", QUICK)
     assert again.score_map == replace(calibrated.score_map, figures=again.score_map.figures)
 
@@ -225,9 +251,9 @@ def test_a_map_is_checked_on_speakers_of_its_own(trial_set: TrialSet, calibrated
 
 
 def test_a_large_set_is_thinned_out(trial_set: TrialSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration_material, "MOST_NAMES", 30)
+    monkeypatch.setattr(calibration_material, "MOST_NAMES", 20)
     result = calibrate(SpectrumEncoder(), trial_set, "", QUICK)
-    assert result.recordings == 30
+    assert result.recordings == 20
 
 
 def test_speakers_that_the_model_was_trained_on_are_refused(trial_set: TrialSet, calibrated: Judged) -> None:

@@ -251,7 +251,8 @@ def test_speech_overrules_a_file_and_made_up_voices_do_not(tmp_path: Path, monke
         answer = Answer("mean", other, eer - 0.1, -0.1, -0.15, -0.05, "wrong")
         return Finding(claimed or of_family("wespeaker"), True, eer, "speech", is_made_up, 20, 400, (answer,))
 
-    monkeypatch.setattr(importer, "made_up_speech", functools.cache(importer.made_up_speech))
+    spoken = made_up_speech(4, 2)
+    monkeypatch.setattr(importer, "made_up_speech", lambda: spoken)
 
     def examined(finding: Finding, front_end: str | None = None) -> Examined:
         monkeypatch.setattr(importer, "find_front_end", lambda *_: finding)

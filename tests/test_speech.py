@@ -87,15 +87,16 @@ def test_speech_is_found_anywhere_in_a_long_recording(seconds: float, level: flo
     assert assess(samples, RATE).speech_s == pytest.approx(assess(VOICE, RATE).speech_s, abs=0.8)
 
 
-def test_a_short_sentence_in_an_hour_is_found_at_any_place() -> None:
-    hour = noise(3600, 1e-4)
-    starts = [int(minute * 60 * RATE) // CHUNK * CHUNK for minute in (0.5, 13.37, 59)]
+def test_a_short_sentence_in_a_long_recording_is_found_at_any_place() -> None:
+    """In a quarter of an hour, of which it is far less than the loudest twentieth, as it is in an hour."""
+    long = noise(900, 1e-4)
+    starts = [int(minute * 60 * RATE) // CHUNK * CHUNK for minute in (0.5, 6.37, 14)]
     for start in starts:
-        hour[start : start + len(VOICE)] += VOICE
-    found = find_speech(hour)
-    assert len(found) == -(-len(hour) // CHUNK)
+        long[start : start + len(VOICE)] += VOICE
+    found = find_speech(long)
+    assert len(found) == -(-len(long) // CHUNK)
+    alone = find_speech(VOICE)
     for start in starts:
-        alone = find_speech(VOICE)
         assert found[start // CHUNK :][: len(alone)][alone].mean() > 0.8
     assert found.sum() < 1.2 * 3 * len(find_speech(VOICE))
 

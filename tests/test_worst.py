@@ -123,6 +123,7 @@ def test_a_side_that_cannot_be_read_has_no_excerpt(tmp_path: Path) -> None:
     assert excerpts.excerpts_of(None) == {}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_voices_are_in_the_page_unless_they_are_not_wanted(tmp_path: Path) -> None:
     folder = write_small_list(tmp_path)
     trial_set = trials_from_list(folder / "trials.txt", folder / "wav")

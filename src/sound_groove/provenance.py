@@ -50,12 +50,21 @@ def now() -> str:
 def software() -> dict[str, Any]:
     """Versions, and the git commit where the package runs from a checkout."""
     versions = {"sound-groove": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
+    versions |= {package: version_of(package) for package in PACKAGES}
     return {"versions": versions, "git_commit": git_commit()}
+
+
+@cache
+def version_of(package: str, otherwise: str = "not installed") -> str:
+    """The version of a package, which is read from a file of it once in a process; or what to say where there is none.
+
+    >>> version_of("no-such-package")
+    'not installed'
+    """
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return otherwise
 
 
 @cache

@@ -10,13 +10,11 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
 from sound_groove.errors import CheckpointError
 from sound_groove.files import cache_folder, read_json, replaced
 from sound_groove.networks.probe import RULE, Probe, probe_signal
-from sound_groove.provenance import instruction_set
+from sound_groove.provenance import instruction_set, version_of
 from sound_groove.types import Embeddings, Samples
 
 FOLDER = "proofs"  # in the user's cache
@@ -42,7 +40,8 @@ class Place:
     @property
     def description(self) -> str:
         """The runtime with its version, the device, and the processor's instructions."""
-        return f"{self.runtime} {_version(self.runtime)} on {self.device}, processor with {instruction_set()}"
+        version = version_of(self.runtime, "of unknown version")
+        return f"{self.runtime} {version} on {self.device}, processor with {instruction_set()}"
 
     @property
     def key(self) -> str:
@@ -103,15 +102,6 @@ def prove(
         )
     _remember(place, cosine)
     return Proof(cosine, least, place.description, False)
-
-
-@cache
-def _version(package: str) -> str:
-    """The installed version, which is read from a file."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "of unknown version"
 
 
 def _advice(place: Place) -> str:
