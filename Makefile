@@ -8,6 +8,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+BESIDE = $(MAKE) --no-print-directory --jobs 2
 # What costs time has one of these markers (tests/guards.py).
 QUICK = not slow and not service and not postgres and not browser
 # The tests start many processes: the code is compiled once, and not in each of them.
@@ -24,9 +25,12 @@ help:
 demo: $(VENV)/.train
 	$(BIN)/sound-groove demo --out outputs/demo --force
 
-test: lint types unit
+# Types are checked beside the tests: after a change of what everything uses, that takes half a minute on one core.
+test: $(VENV)/.dev lint
+	$(BESIDE) types unit
 
-quick: lint types quick-unit
+quick: $(VENV)/.dev lint
+	$(BESIDE) types quick-unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -51,6 +55,7 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable '.[dev]'
+	$(BIN)/mypy >/dev/null || true  # it reads the libraries' types once, which takes half a minute
 	touch $@ $(VENV)/.train
 
 clean:
