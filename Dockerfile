@@ -4,6 +4,7 @@ ARG EXTRAS=serve
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
+COPY recipes ./recipes
 RUN python -m venv /opt/sound-groove \
  && /opt/sound-groove/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
 

@@ -57,7 +57,10 @@ COMMANDS = """# The command line
 | 1 | could not: one sentence on stderr says what, where and what to do |
 | 2 | wrong use: an unknown option, a missing argument, a value out of range |
 | 3 | `speakers remove`: removed, and remains are left for now; give the command again |
+| 10, 11 | `compare --exit-code`: different speakers, inconclusive |
 | 130 | interrupted with Ctrl-C |
+
+With `--json`, an error is an object with `error` on stdout besides.
 
 `--debug`, before or after the verb, shows the traceback of an error. `--module M`, before or after it, lets code of a
 Python module or file be run for [a network of one's own](own-network.md). What the verbs write is described in

@@ -53,6 +53,7 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "prepare",
         "rooms",
         "crops",
+        "recipes",
         "train",
         "verify",
         "calibrate",
@@ -97,7 +98,30 @@ def test_every_download_explains_itself_with_an_example(capfd: pytest.CaptureFix
 def test_the_program_names_its_verbs_and_its_version(capfd: pytest.CaptureFixture[str]) -> None:
     status, out, _ = outcome(capfd, "--help")
     assert status == 0 and all(f"\n    {verb} " in out for verb in cli.VERBS)
-    assert outcome(capfd, "--version")[1] == f"sound-groove {__version__}\n"
+    assert outcome(capfd) == (0, out, "")  # the bare command helps
+    assert outcome(capfd, "--version")[1] == outcome(capfd, "-V")[1] == f"sound-groove {__version__}\n"
+
+
+def test_with_json_an_error_is_an_object_on_stdout_besides(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words, status in ((("info", "--json"), 2), (("info", "m", "--json", "--nothing"), 2)):
+        found, out, err = outcome(capfd, *words)
+        assert found == status and err == f"error: {json.loads(out)['error']}\n"
+    failing(monkeypatch, AudioError("ä.wav", "is digital silence"))
+    found, out, err = outcome(capfd, "info", "m", "--json")
+    assert found == 1 and json.loads(out) == {"error": "ä.wav: is digital silence"} and "ä" in out
+    assert err == "error: ä.wav: is digital silence\n"
+    assert outcome(capfd, "info", "m")[1] == ""
+
+
+def test_speakers_alone_lists_them(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for words in ([], ["--json"]):
+        store = str(tmp_path / "none.db")
+        assert outcome(capfd, "speakers", "--store", store, *words) == outcome(
+            capfd, "speakers", "list", "--store", store, *words
+        )
+    assert "remove" in outcome(capfd, "speakers", "--help")[1]
 
 
 def test_the_two_ways_to_start_it_say_the_same() -> None:
@@ -117,7 +141,7 @@ def test_the_two_ways_to_start_it_say_the_same() -> None:
         (["comapre"], "error: VERB: there is no 'comapre'; did you mean 'compare'? (see 'sound-groove --help')\n"),
         (["it's"], "error: VERB: there is no 'it's'; choose from demo, download"),
         (["a\nb"], r"error: VERB: there is no 'a\nb'; choose from"),
-        ([], "error: the following arguments are required: VERB"),
+        (["--debug"], "error: the following arguments are required: VERB"),
         (["info"], "error: the following arguments are required: MODEL (see 'sound-groove info --help')\n"),
         (["info", "m", "--jsn"], "error: there is no option '--jsn'; did you mean '--json'? (see 'sound-groove info"),
         (["info", "m", "--jsno=1"], "error: there is no option '--jsno=1'; did you mean '--json'?"),

@@ -366,3 +366,13 @@ def test_another_number_of_threads_gives_the_same_score_or_the_next_step() -> No
                 assert told[0] == told[1]
             for comparison, exact in zip(told, raw, strict=True):
                 assert comparison.score == float(f"{comparison.score:.6f}") and abs(comparison.score - exact) <= 5e-7
+
+
+def test_the_exit_code_tells_the_verdict_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = Path(__file__).parents[1] / "examples"
+    one, same, other = (str(examples / f"{name}.flac") for name in ("rms-1", "rms-2", "awb-1"))
+    unsure = ["--max-false-accept", "1e-9", "--max-false-reject", "1e-9"]
+    for words, status in (([one, same], 0), ([one, other], 10), ([one, other, *unsure], 11)):
+        assert main(["compare", *words, "--exit-code"]) == status
+        assert main(["compare", *words]) == 0
+    assert main(["compare", one, "nothing.wav", "--exit-code"]) == 1

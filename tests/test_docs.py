@@ -108,7 +108,17 @@ def test_every_command_is_understood_by_the_parser(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_verb_option_and_setting_in_the_text_exists(document: Path) -> None:
     known = set(re.findall(r"`[^`]*?(--[a-z][a-z0-9-]*)", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")))
-    foreign = {"--help", "--debug", "--module", "--check", "--fix", "--constraint", "--editable", "--index-url"}
+    foreign = {
+        "--help",
+        "--debug",
+        "--module",
+        "--check",
+        "--fix",
+        "--version",
+        "--constraint",
+        "--editable",
+        "--index-url",
+    }
     foreign |= {"--nproc-per-node", "--multi_gpu", "--num_processes"}  # of torchrun and accelerate
     for code in re.findall(r"`([^`\n]+)`", prose(document)):
         for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]*", code):

@@ -5,23 +5,23 @@ the work and returns the exit status. Modules of the library are imported inside
 option answer at once.
 
 The contract: data to stdout, talk and progress to stderr; exit 0 = done, 1 = could not, 2 = wrong use, 3 = removed, but
-not yet erased (`speakers remove`); an error is one sentence, and a traceback appears only with `--debug`.
+not yet erased (`speakers remove`), 10 and 11 = verdicts of `compare --exit-code`; an error is one sentence, and with
+`--json` an object on stdout besides; a traceback appears only with `--debug`.
 """
 
 import argparse
 import os
-import re
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, NoReturn
 
 from sound_groove._version import __version__
-from sound_groove.cli.output import say
-from sound_groove.errors import ConfigurationError, SoundGrooveError, UsageError, nearest, printable
+from sound_groove.cli.output import errors_are_json, say, tell_error
+from sound_groove.cli.parser import Parser
+from sound_groove.errors import ConfigurationError, SoundGrooveError, UsageError, printable
 from sound_groove.networks.own import allow_modules
 from sound_groove.terminal import guarded_streams
 
@@ -31,6 +31,7 @@ VERBS = (
     "prepare",
     "rooms",
     "crops",
+    "recipes",
     "train",
     "verify",
     "calibrate",
@@ -55,7 +56,8 @@ EXAMPLES = """examples:
   sound-groove download cnceleb data/raw              fetch, check and unpack CN-Celeb, about 100 GB
   sound-groove prepare folder speech --out data/mine  list the recordings of speech/<speaker>/**
   sound-groove rooms --out data/rooms                 simulate rooms, for augmentation.room_folder
-  sound-groove train recipes/cnceleb/ecapa512.yaml    train a model into outputs/<run>/
+  sound-groove recipes                                ready recipes, by name
+  sound-groove train ecapa512                         train a model into outputs/<run>/
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root DIR
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
   sound-groove compare a.wav b.wav --model outputs/ecapa512
@@ -71,31 +73,6 @@ EXAMPLES = """examples:
 
 'sound-groove VERB --help' explains each verb and shows an example.
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one sentence with the nearest valid word."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and complain about what is left over here, where the verb's own options are known."""
-        parsed, rest = super().parse_known_args(args, namespace)
-        if rest:
-            options = [option for action in self._actions for option in action.option_strings]
-            if rest[0].startswith("-"):
-                self.error(f"there is no option '{rest[0]}'; {nearest(rest[0].split('=')[0], options)}")
-            self.error(f"unexpected '{rest[0]}'; words come before the options")
-        return parsed, rest
-
-    def error(self, message: str) -> NoReturn:
-        """Print the complaint and where to look, and exit with 2."""
-        choice = re.fullmatch(
-            r"(?:argument )?(.*?): invalid choice: (['\"])(.*)\2 \(choose from (.*)\)", message, re.DOTALL
-        )
-        if choice:
-            subject, _, given, listed = choice.groups()
-            choices = [word.strip(" '") for word in listed.split(",")]
-            message = f"{subject}: there is no '{given}'; {nearest(given, choices)}"
-        self.exit(2, f"error: {printable(message)} (see '{self.prog} --help')\n")
 
 
 class VerbFormatter(argparse.RawDescriptionHelpFormatter):
@@ -120,7 +97,7 @@ def build_parser(words: Sequence[str] = ()) -> Parser:
         formatter_class=VerbFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"sound-groove {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"sound-groove {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
     parser.add_argument(
         "--module",
@@ -145,11 +122,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 = done, 1 = could not, 2 = wrong use, 3 = removed but not yet erased, 130 = interrupted. What
         the parser itself refuses (2), and `--help` (0), leave by SystemExit.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     debug = "--debug" in words  # accepted after the verb too, as --module is
     modules, words = named_modules([word for word in words if word != "--debug"])
     with guarded_streams(), allow_modules(*modules):
-        return _status(words, debug)
+        token = errors_are_json.set("--json" in words)
+        try:
+            return _status(words, debug)
+        finally:
+            errors_are_json.reset(token)
 
 
 def named_modules(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -179,7 +160,11 @@ def _status(words: list[str], debug: bool) -> int:
     except Exception as error:
         if isinstance(error, OSError):
             _abandon_stdout()  # it may be what failed: a full disk
-        _say(*traceback.format_exc().splitlines() if debug else f"error: {describe(error)}".split("\n"))
+        if debug:
+            _say(*traceback.format_exc().splitlines())
+        else:
+            with suppress(OSError):  # both streams may be gone
+                tell_error(describe(error))
         return 2 if isinstance(error, UsageError) else 1
 
 

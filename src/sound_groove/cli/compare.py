@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   sound-groove compare a.wav b.wav --model best.safetensors --json
   SOUND_GROOVE_MODEL=best.safetensors sound-groove compare a.wav b.wav --prior 0.01
   sound-groove compare a.wav b.wav --model best.onnx --max-false-accept 0.01
+  sound-groove compare a.wav b.wav --exit-code           0: same, 10: different, 11: inconclusive
   sound-groove compare 'call.wav#1' 'call.wav#2'        the two sides of a call; --channel N is of both recordings
 
 The verdict is 'same', 'different' or 'inconclusive'; the last when a verdict is not worth its risk, when a recording
@@ -24,6 +25,7 @@ is between probabilities of 0.2 and 0.8. How sure a verdict must be is said by c
 comparisons that may go wrong, whatever the prior; both rely on the model's calibration ('sound-groove calibrate').
 --prior is the probability of the same speaker before listening.
 """
+EXIT_CODES = {"same": 0, "different": 10, "inconclusive": 11}
 
 
 def register(verbs: "Verbs") -> None:
@@ -56,6 +58,11 @@ def register(verbs: "Verbs") -> None:
         help="length of a crop in 10 ms (default: 400)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--exit-code",
+        action="store_true",
+        help="exit with 0 for the same speaker, 10 for different speakers and 11 for inconclusive",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,4 +87,4 @@ def run(arguments: argparse.Namespace) -> int:
         channel=arguments.channel,
     )
     show_comparison(comparison, comparison.as_dict() if arguments.json else None)
-    return 0
+    return EXIT_CODES[comparison.verdict] if arguments.exit_code else 0

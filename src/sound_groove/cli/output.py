@@ -5,10 +5,24 @@ Text goes out line by line, so that no name in it can begin a line of its own.
 
 import json
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 from sound_groove.errors import printable
 from sound_groove.terminal import printable_json
+
+errors_are_json: ContextVar[bool] = ContextVar("errors_are_json", default=False)
+
+
+def tell_error(message: str) -> None:
+    """Say what went wrong; where data goes out as JSON, so does this: an object with `error`.
+
+    Args:
+        message: one sentence, or a line for each mistake.
+    """
+    say(*f"error: {message}".split("\n"))
+    if errors_are_json.get():
+        show_json({"error": message})
 
 
 def show(*lines: str, at_once: bool = False) -> None:

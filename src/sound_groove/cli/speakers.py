@@ -48,6 +48,7 @@ def register(verbs: "Verbs") -> None:
     """Add the verb's parser."""
     examples = "\n  ".join(["examples:", *EXAMPLES.values()]) + "\n"
     parser = add_verb(verbs, "speakers", "who is enrolled; remove, export, import", "See to a store.", examples)
+    parser.usual = "list"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = _add(actions, "list", "who is enrolled", _list)
     shown = _add(actions, "show", "what is kept of a speaker", _show)

@@ -10,7 +10,9 @@ from sound_groove.cli.allocator import keep_freed_memory
 from sound_groove.cli.threads import spin_briefly
 
 if TYPE_CHECKING:
-    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+    from sound_groove.cli.parser import Parser
+
+    Verbs = argparse._SubParsersAction[Parser]
 
 
 def add_verb(
@@ -20,7 +22,7 @@ def add_verb(
     description: str,
     epilog: str,
     run: Callable[[argparse.Namespace], int] | None = None,
-) -> argparse.ArgumentParser:
+) -> "Parser":
     """Add a verb, or a verb of a verb.
 
     Args:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sound_groove.errors import ConfigurationError
 from sound_groove.recipe.schema import Recipe
+from sound_groove.recipe.shipped import recipe_path
 from sound_groove.recipe.yaml_words import apply_override, leaves, merged, read_yaml, sentence, write_yaml
 
 # What a stage may change; a name stands for everything below it.
@@ -69,17 +70,19 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file and the `key=value` words that override it.
 
     Args:
-        path: a YAML file.
+        path: a YAML file, or the name of a recipe that comes with the package.
         overrides: words such as "training.epochs=3"; the value is read as YAML.
 
     Raises:
         ConfigurationError: the file cannot be read, or anything in it or in the words is wrong; all mistakes at once.
     """
-    path = Path(path)
+    path = recipe_path(str(path))
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigurationError(str(path), ["there is no such file; ready ones lie in recipes/"]) from None
+        raise ConfigurationError(
+            str(path), ["there is no such file; 'sound-groove recipes' lists ready ones"]
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(str(path), [f"cannot be read as text: {error}"]) from None
     problems: list[str] = []
