@@ -13,7 +13,7 @@ from training_corpus import prepare_corpus, tiny_recipe
 
 def write_model(path: Path) -> None:
     """A network with random weights and a made-up score map, as a model file."""
-    configuration = NetworkConfiguration(channels=16, embedding_size=12, options={"scale": 2})
+    configuration = NetworkConfiguration(channels=16, embedding_size=12, options={"scale": 2, "pooled": 64})
     with torch.random.fork_rng(devices=[]):
         network = build_network(configuration)
     generator = torch.Generator().manual_seed(1)
