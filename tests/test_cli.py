@@ -14,8 +14,8 @@ import soundfile
 
 import sound_groove.cli as cli
 import sound_groove.cli.info as info
-from sound_groove import __version__
-from sound_groove.errors import AudioError, ConfigurationError, MissingExtraError, UsageError
+from sound_groove import __version__, errors
+from sound_groove.errors import AudioError, ConfigurationError, MissingExtraError, UsageError, installing
 from sound_groove.networks.checkpoint import load_checkpoint
 
 COMMAND = [sys.executable, "-m", "sound_groove"]
@@ -115,6 +115,14 @@ def test_with_json_an_error_is_an_object_on_stdout_besides(
     assert outcome(capfd, "info", "m")[1] == ""
 
 
+def test_an_extra_is_installed_from_the_source_or_the_wheel_and_never_by_a_name_that_no_index_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert installing("train") == "pip install --editable '.[train]'"
+    monkeypatch.setattr(errors, "__file__", str(tmp_path / "site-packages" / "sound_groove" / "errors.py"))
+    assert installing("train") == f"pip install 'sound_groove-{__version__}-py3-none-any.whl[train]'"
+
+
 def test_speakers_alone_lists_them(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for words in ([], ["--json"]):
         store = str(tmp_path / "none.db")
@@ -173,7 +181,7 @@ def test_an_argument_that_the_library_refuses_is_wrong_use(
     ("error", "sentence"),
     [
         (AudioError("a\nb.wav", "is digital silence"), r"a\nb.wav: is digital silence"),
-        (MissingExtraError("Training", "train"), "Training needs the 'train' extra: pip install 'sound-groove[train]'"),
+        (MissingExtraError("Training", "train"), "Training needs the 'train' extra: pip install --editable '.[train]'"),
         (FileNotFoundError(2, "No such file or directory", "x.txt"), "x.txt: No such file or directory"),
         (PermissionError(13, "Permission denied", b"\xff.wav"), r"\udcff.wav: Permission denied"),
         (OSError(28, "No space left on device"), "No space left on device"),

@@ -220,7 +220,7 @@ def test_without_the_train_extra_it_says_what_to_install(
 
     monkeypatch.setattr(importlib.util, "find_spec", without_torch)
     assert main(["demo"]) == 1
-    assert capsys.readouterr().err == "error: The demo needs the 'train' extra: pip install 'sound-groove[train]'\n"
+    assert capsys.readouterr().err == "error: The demo needs the 'train' extra: pip install --editable '.[train]'\n"
 
 
 @pytest.mark.parametrize("seed", ["-1", "x", "4294967296", "1.5"])

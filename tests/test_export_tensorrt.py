@@ -66,7 +66,7 @@ def test_without_the_package_one_sentence_says_how_to_get_it(
         export_tensorrt(tiny_run)
     assert main(["export", str(tiny_run), "--format", "tensorrt"]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "error: Exporting for TensorRT needs the 'tensorrt' extra: pip install 'sound-groove[tensorrt]'"
+        "error: Exporting for TensorRT needs the 'tensorrt' extra: pip install --editable '.[tensorrt]'"
     )
 
 

@@ -351,11 +351,11 @@ def test_without_the_extra_the_sentence_names_the_format_and_the_extra(monkeypat
     g726 = encode_media(hum(1.0, rate=8000), "wav", "g726", "s16", 8000)
     monkeypatch.setattr("sound_groove.audio.opening.has_media", lambda: False)
     assert refusal(m4a) == (
-        "is M4A, and reading that needs the 'media' extra: pip install 'sound-groove[media]', "
+        "is M4A, and reading that needs the 'media' extra: pip install --editable '.[media]', "
         "or convert it: ffmpeg -i INPUT OUTPUT.wav"
     )
     assert refusal(webm).startswith("is WebM, and reading that needs the 'media' extra: pip install")
-    assert "pip install 'sound-groove[media]'" in refusal(g726)
+    assert "pip install --editable '.[media]'" in refusal(g726)
     assert len(load_audio(encode(hum(1.0)))) == 16000
 
 

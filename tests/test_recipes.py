@@ -29,7 +29,7 @@ def test_a_recipe_loads_and_has_nothing_against_itself(path: Path, tmp_path: Pat
     assert recipe.description
     assert check_batches(recipe) == []
     if recipe.network.kind in ("w2v_bert", "wavlm"):
-        pytest.importorskip("transformers", reason="transformers is not installed (pip install 'sound-groove[ssl]')")
+        pytest.importorskip("transformers", reason="transformers is not installed (pip install --editable '.[ssl]')")
     with torch.device("meta"):
         build_network(recipe.network)
     (tmp_path / "again.yaml").write_text(dump_recipe(recipe), encoding="utf-8")

@@ -196,5 +196,5 @@ def test_without_pyroomacoustics_a_sentence_says_how_to_get_it(
     assert cli.main(["rooms", "--out", str(tmp_path / "rooms")]) == 1
     out, err = capfd.readouterr()
     assert out == ""
-    assert err == "error: Simulating rooms needs the 'rooms' extra: pip install 'sound-groove[rooms]'\n"
+    assert err == "error: Simulating rooms needs the 'rooms' extra: pip install --editable '.[rooms]'\n"
     assert not (tmp_path / "rooms").exists()

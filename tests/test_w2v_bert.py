@@ -38,7 +38,7 @@ FORMS = {"adapters": TINY, "weighted sum": WEIGHTED, "last two": {**TINY, "optio
 
 needs_transformers = pytest.mark.skipif(
     find_spec("transformers") is None,
-    reason="transformers is not installed (pip install 'sound-groove[ssl]')",
+    reason="transformers is not installed (pip install --editable '.[ssl]')",
 )
 
 

@@ -29,6 +29,8 @@ The message of each is one sentence that says what, where and what to do. The co
 from collections.abc import Sequence
 from pathlib import Path
 
+from sound_groove._version import __version__
+
 
 class SoundGrooveError(Exception):
     """Base of every error raised on purpose."""
@@ -192,6 +194,16 @@ class UsageError(SoundGrooveError):
     """An argument lies out of its range, or one that is needed was not given."""
 
 
+def installing(extra: str) -> str:
+    """How an extra is installed, in the words of a command: from the source, or from the wheel that was installed.
+
+    The package is in no index yet, so that its name alone would install nothing, or something else.
+    """
+    is_source = (Path(__file__).parents[2] / "pyproject.toml").is_file()
+    what = f"--editable '.[{extra}]'" if is_source else f"'sound_groove-{__version__}-py3-none-any.whl[{extra}]'"
+    return f"pip install {what}"
+
+
 class MissingExtraError(SoundGrooveError):
     """An optional dependency is not installed.
 
@@ -202,7 +214,7 @@ class MissingExtraError(SoundGrooveError):
     def __init__(self, what: str, extra: str) -> None:
         self.what = what
         self.extra = extra
-        super().__init__(f"{what} needs the '{extra}' extra: pip install 'sound-groove[{extra}]'")
+        super().__init__(f"{what} needs the '{extra}' extra: {installing(extra)}")
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
         return type(self), (self.what, self.extra)

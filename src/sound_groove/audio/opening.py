@@ -28,10 +28,10 @@ from sound_groove.audio.given import Content, Part
 from sound_groove.audio.limits import SAMPLE_RATE, check_length
 from sound_groove.audio.media.ffmpeg import EXTRA, MediaDecoder, has_media
 from sound_groove.audio.media.signatures import HEAD_BYTES, PLAYLISTS, WRAPPERS, MediaFormat, recognise_media
-from sound_groove.errors import AudioError, ForeignFormatError, MissingExtraError
+from sound_groove.errors import AudioError, ForeignFormatError, MissingExtraError, installing
 from sound_groove.types import QualityWarning
 
-HINT = f"the '{EXTRA}' extra reads more kinds: pip install 'sound-groove[{EXTRA}]'"
+HINT = f"the '{EXTRA}' extra reads more kinds: {installing(EXTRA)}"
 OVERSHOOT_S = 0.5  # by which a part may reach beyond the end of its recording, as in Kaldi's extract-segments
 
 

@@ -17,7 +17,7 @@ EXAMPLES = """examples:
 
 Small, medium and large rooms in equal parts, with the sides and the absorption of RIRS_NOISES. 600 rooms take 15 MB and
 about 130 s of one core. A run that was stopped goes on when the same command is given again. It needs the
-'rooms' extra: pip install 'sound-groove[rooms]'.
+'rooms' extra: pip install --editable '.[rooms]'.
 """
 
 
