@@ -26,6 +26,8 @@ LONG = (
     "training.speaker_digests",
     "score_map.speakers",
     "score_map.terms",
+    "score_map.reference",
+    "metadata.centre",
     "network.models",
     "metadata.probe.embedding",
     "front_end_found.answers",
