@@ -347,6 +347,15 @@ def test_the_command_line_calibrates_a_model_that_compare_then_trusts(
     assert main([*check, "--allow-trained-speakers"]) == 0
     assert "checked on 12 speakers" in capsys.readouterr().out
     assert out.read_bytes() == before and picture.stat().st_size > 10_000
+    listed = tmp_path / "trials.txt"
+    listed.write_text(
+        "1 speaker0/0.wav speaker0/1.wav\n0 speaker0/0.wav speaker1/0.wav\n0 speaker1/0.wav speaker1/1.wav\n"
+    )
+    trials = ["--trials", str(listed), "--audio-root", str(voices), *words[4:], "--allow-trained-speakers"]
+    assert main(["calibrate", str(out), "--check", *trials]) == 0
+    told = capsys.readouterr()
+    assert "checked on 3 speakers" in told.out  # of whom two are one
+    assert "note: who speaks was found out from the same-speaker trials, which leaves 2 of 3 'speakers'" in told.err
 
 
 def test_several_lists_are_a_collection_each(voices: Path, trial_set: TrialSet) -> None:

@@ -140,9 +140,14 @@ def _trial_set(arguments: argparse.Namespace) -> "TrialSet":
     sets = [
         trial_set_of(argparse.Namespace(**{**vars(arguments), option: path})) for path in getattr(arguments, option)
     ]
+    found = sets[0]
     if len(sets) > 1:
-        return joined_collections(dict(zip(_collection_names(arguments), sets, strict=True)))
-    return sets[0] if arguments.collections is None else collections_from_table(sets[0], arguments.collections)
+        found = joined_collections(dict(zip(_collection_names(arguments), sets, strict=True)))
+    elif arguments.collections is not None:
+        found = collections_from_table(found, arguments.collections)
+    for note in found.notes:
+        say(f"note: {note}")
+    return found
 
 
 def _collection_names(arguments: argparse.Namespace) -> list[str]:
