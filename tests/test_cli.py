@@ -61,6 +61,7 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "enroll",
         "verify-speaker",
         "identify",
+        "who",
         "speakers",
         "embed",
         "export",

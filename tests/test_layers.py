@@ -41,6 +41,7 @@ LAYERS = (
         (
             "_version",
             "errors",
+            "templates",
             "terminal",
             "progress",
             "json_reading",
@@ -59,7 +60,7 @@ LAYERS = (
     ),
     Layer("numbers", ("audio", "scoring"), "numpy and the audio libraries"),
     Layer("networks", ("networks",), "torch; what is trained"),
-    Layer("use", ("encoder", "comparison", "voiceprints"), "recordings to answers; no torch needed"),
+    Layer("use", ("encoder", "comparison", "voiceprints", "diarization"), "recordings to answers; no torch needed"),
     Layer(
         "make",
         ("fetching", "corpora", "synthesis", "evaluation", "export", "importing", "inputs", "training"),

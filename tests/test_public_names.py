@@ -15,10 +15,10 @@ HEAVY = ("torch", "accelerate", "pydantic", "sklearn", "matplotlib", "tensorboar
 
 def test_the_public_names_are_few_sorted_and_there() -> None:
     names = sound_groove.__all__
-    assert names == sorted(names) and len(names) <= 12
+    assert names == sorted(names) and len(names) <= 1 + 12
     assert set(names) == {
         "Comparison", "DecisionRule", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "enroll",
-        "identify", "load_audio", "open_gallery", "open_store", "verify_speaker",
+        "identify", "load_audio", "open_gallery", "open_store", "verify_speaker", "who",
     }  # fmt: skip
     for name in names:
         assert getattr(sound_groove, name) is not None
@@ -37,6 +37,7 @@ def test_the_names_are_those_of_their_modules() -> None:
         "open_gallery": "voiceprints.gallery",
         "open_store": "voiceprints.store.opening",
         "verify_speaker": "voiceprints.verification",
+        "who": "diarization.who",
     }
     for name, home in homes.items():
         assert getattr(sound_groove, name) is getattr(import_module(f"sound_groove.{home}"), name)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation_inputs import RATE, SpectrumEncoder, tone, write_small_list
+from sound_groove.audio import data_uri
 from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.report import excerpts
 from sound_groove.evaluation.trials.sources import Source
@@ -89,12 +90,12 @@ def heard(uri: str) -> tuple[str, np.ndarray, int]:
 
 @pytest.mark.parametrize("kind", ("audio/mpeg", "audio/ogg", "audio/wav"))
 def test_an_excerpt_sounds_like_its_recording(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    formats = excerpts.FORMATS[[entry[2] for entry in excerpts.FORMATS].index(kind) :]
+    formats = data_uri.FORMATS[[entry[2] for entry in data_uri.FORMATS].index(kind) :]
     if not soundfile.check_format(*formats[0][:2]):
         pytest.skip("this libsndfile cannot write it")
-    monkeypatch.setattr(excerpts, "FORMATS", formats)
+    monkeypatch.setattr(data_uri, "FORMATS", formats)
     time = np.arange(2 * RATE) / RATE
-    uri = excerpts.encode((0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))
+    uri = data_uri.encode((0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))
     found, samples, rate = heard(uri)
     assert found == kind and samples.ndim == 1
     assert len(samples) / rate == pytest.approx(2.0, abs=0.15)  # MP3 pads to whole frames
@@ -105,7 +106,7 @@ def test_an_excerpt_sounds_like_its_recording(kind: str, monkeypatch: pytest.Mon
 
 def test_a_libsndfile_without_mp3_writes_another_format(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soundfile, "check_format", lambda form, subtype: form == "WAV")
-    assert heard(excerpts.encode(np.zeros(1600, dtype=np.float32)))[0] == "audio/wav"
+    assert heard(data_uri.encode(np.zeros(1600, dtype=np.float32)))[0] == "audio/wav"
 
 
 def test_an_excerpt_is_the_beginning_of_all_files_of_a_side(tmp_path: Path) -> None:

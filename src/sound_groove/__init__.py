@@ -15,6 +15,7 @@ from sound_groove._version import __version__
 if TYPE_CHECKING:
     from sound_groove.audio.reading import load_audio
     from sound_groove.comparison import Comparison, compare
+    from sound_groove.diarization.who import who
     from sound_groove.encoder.encoder import SpeakerEncoder
     from sound_groove.errors import SoundGrooveError
     from sound_groove.scoring.decision import DecisionRule
@@ -37,6 +38,7 @@ __all__ = [
     "open_gallery",
     "open_store",
     "verify_speaker",
+    "who",
 ]
 
 _HOMES = {
@@ -51,6 +53,7 @@ _HOMES = {
     "open_gallery": "voiceprints.gallery",
     "open_store": "voiceprints.store.opening",
     "verify_speaker": "voiceprints.verification",
+    "who": "diarization.who",
 }
 
 

@@ -139,3 +139,18 @@ class CropAveraging:
 
     count: int = 10
     frames: int = 400
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SpeakerTurn:
+    """Somebody speaks, from one moment to another.
+
+    Attributes:
+        start_s: when, in seconds from the beginning of the recording.
+        end_s: until when.
+        speaker: who, by a label that is one person's in this recording.
+    """
+
+    start_s: float
+    end_s: float
+    speaker: str

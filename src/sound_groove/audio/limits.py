@@ -17,7 +17,8 @@ def check_length(path: Path | None, duration_s: float, longest_s: float = MAXIMU
     Args:
         path: the file, for the message.
         duration_s: how long it is.
-        longest_s: the most that is allowed where it is asked for.
+        longest_s: the most that is allowed where it is asked for; beyond MAXIMUM_DURATION_S only where the recording is
+            read part by part.
 
     Raises:
         AudioError: it is.
@@ -26,8 +27,8 @@ def check_length(path: Path | None, duration_s: float, longest_s: float = MAXIMU
         raise AudioError(path, "is empty: it has a header but no samples" if path else "is empty: it has no samples")
     if duration_s < MINIMUM_DURATION_S:
         raise AudioError(path, f"lasts {duration_s:.3f} s, less than the {MINIMUM_DURATION_S} s that are needed")
-    if duration_s > MAXIMUM_DURATION_S:
-        hours = MAXIMUM_DURATION_S / 3600
+    if duration_s > (most := max(longest_s, MAXIMUM_DURATION_S)):
+        hours = most / 3600
         raise AudioError(path, f"lasts {duration_s / 3600:,.1f} h, more than {hours:.0f} h; cut it into parts")
     if duration_s > longest_s:
         raise AudioError(path, f"lasts {duration_s:,.1f} s, more than the {longest_s:g} s allowed here")

@@ -25,7 +25,7 @@ from sound_groove.audio.formats.joined import JoinedDecoder
 from sound_groove.audio.formats.spliced import read_at
 from sound_groove.audio.formats.tags import skip_id3
 from sound_groove.audio.given import Content, Part
-from sound_groove.audio.limits import SAMPLE_RATE, check_length
+from sound_groove.audio.limits import MAXIMUM_DURATION_S, SAMPLE_RATE, check_length
 from sound_groove.audio.media.ffmpeg import EXTRA, MediaDecoder, has_media
 from sound_groove.audio.media.signatures import HEAD_BYTES, PLAYLISTS, WRAPPERS, MediaFormat, recognise_media
 from sound_groove.errors import AudioError, ForeignFormatError, MissingExtraError, installing
@@ -35,25 +35,26 @@ HINT = f"the '{EXTRA}' extra reads more kinds: {installing(EXTRA)}"
 OVERSHOOT_S = 0.5  # by which a part may reach beyond the end of its recording, as in Kaldi's extract-segments
 
 
-def open_decoder(content: Content, needed_s: float = math.inf) -> Decoder:
+def open_decoder(content: Content, needed_s: float = math.inf, longest_s: float = MAXIMUM_DURATION_S) -> Decoder:
     """What decodes a file, which is found whole as far as its structure tells.
 
     Args:
         content: the file.
         needed_s: how much of it will be read, from the beginning of what is wanted.
+        longest_s: what lasts longer is refused.
 
     Raises:
-        AudioError: nothing does.
+        AudioError: nothing does, or it lasts longer.
         OSError: it could not be read.
     """
     try:
-        decoder = _decoder_of(content, needed_s + (content.part.start_s if content.part else 0.0))
+        decoder = _decoder_of(content, needed_s + (content.part.start_s if content.part else 0.0), longest_s)
         return decoder if content.part is None else _part_of(content.name, decoder, content.part)
     except DecodingError as error:
         raise AudioError(content.name, f"is damaged, or of an unusual kind: {error}; convert it again") from error
 
 
-def _decoder_of(content: Content, needed_s: float) -> Decoder:
+def _decoder_of(content: Content, needed_s: float, longest_s: float) -> Decoder:
     """The decoder of the whole recording."""
     file, name = content.file, content.name
     head = read_at(file, skip_id3(file, content.size), HEAD_BYTES)
@@ -70,7 +71,7 @@ def _decoder_of(content: Content, needed_s: float) -> Decoder:
             raise
         return _media(content, form)
     if container.duration_s:
-        check_length(name, container.duration_s)
+        check_length(name, container.duration_s, max(longest_s, MAXIMUM_DURATION_S))
     if container.foreign:
         return _foreign(content, container, container.foreign)
     try:

@@ -216,7 +216,10 @@ def read_spans(
 
 @contextmanager
 def open_recording(
-    recording: AnyRecording, channel: int | None = None, compared: bool = False
+    recording: AnyRecording,
+    channel: int | None = None,
+    compared: bool = False,
+    longest_s: float = MAXIMUM_DURATION_S,
 ) -> Iterator["OpenRecording"]:
     """A recording that is read more than once, also one that comes through a pipe.
 
@@ -224,12 +227,13 @@ def open_recording(
         recording: as in `load_audio`.
         channel: as in `load_audio`.
         compared: find out, the first time that it is read, whether channels that are averaged carry the same sound.
+        longest_s: what lasts longer is refused; beyond MAXIMUM_DURATION_S for whoever never holds all of it.
 
     Raises:
         AudioError, UsageError: as in `load_audio`.
     """
-    with _opened(recording, channel) as (path, source, header, chosen):
-        yield OpenRecording(path, source, _counted(path, source, header), chosen, compared)
+    with _opened(recording, channel, longest_s) as (path, source, header, chosen):
+        yield OpenRecording(path, source, _counted(path, source, header, longest_s), chosen, compared, longest_s)
 
 
 class OpenRecording:
@@ -244,13 +248,19 @@ class OpenRecording:
     """
 
     def __init__(
-        self, path: Path | None, source: Decoder, header: AudioHeader, chosen: int | None, compared: bool
+        self,
+        path: Path | None,
+        source: Decoder,
+        header: AudioHeader,
+        chosen: int | None,
+        compared: bool,
+        longest_s: float = MAXIMUM_DURATION_S,
     ) -> None:
         self.path, self.samples = path, header.samples
         self.source_sample_rate, self.warnings = header.sample_rate, header.warnings
         self.channels = ChannelFacts(header.channels, chosen)
         self._source, self._header = source, header
-        self._chosen, self._compared = chosen, compared
+        self._chosen, self._compared, self._longest_s = chosen, compared, longest_s
         self._is_new = True
 
     def whole(self) -> Recording:
@@ -268,7 +278,7 @@ class OpenRecording:
         mixdown = Mixdown(self.path, self.source_sample_rate, self.channels.count, self._chosen, compared)
         waiting = deque(spans)
         held, first = np.empty(0, np.float32), 0  # the samples from `first` on
-        blocks = _mono_blocks(self.path, self._source, self._header, levels, mixdown)
+        blocks = _mono_blocks(self.path, self._source, self._header, levels, mixdown, longest_s=self._longest_s)
         for block in _resampled(blocks, self._header.sample_rate):
             held = np.concatenate((held, block))
             while waiting and waiting[0][1] <= first + len(held):
@@ -355,7 +365,7 @@ def _opened(
             else:
                 content = stack.enter_context(opened(recording))
                 name, channel = content.name, channel if content.channel is None else content.channel
-                source = open_decoder(content, needed_s)
+                source = open_decoder(content, needed_s, longest_s)
             stack.callback(source.close)
             header = _read_header(name, source, longest_s)
             check_chosen(name, channel, header.channels)
@@ -374,11 +384,13 @@ def _read_header(path: Path | None, source: Decoder, longest_s: float) -> AudioH
     return header
 
 
-def _counted(path: Path | None, source: Decoder, header: AudioHeader) -> AudioHeader:
+def _counted(
+    path: Path | None, source: Decoder, header: AudioHeader, longest_s: float = MAXIMUM_DURATION_S
+) -> AudioHeader:
     """The header, with its frames counted by decoding where it does not say how many there are."""
     if header.frames != UNKNOWN_FRAMES:
         return header
-    frames = sum(map(len, _blocks(path, source, header, UNKNOWN_FRAMES, MAXIMUM_DURATION_S)))
+    frames = sum(map(len, _blocks(path, source, header, UNKNOWN_FRAMES, longest_s)))
     _seek(path, source, 0)
     return replace(header, frames=frames)
 
@@ -425,7 +437,7 @@ def _blocks(
             is_known = True  # it ends, and not where it should
         if len(frames) == 0:
             if not is_known:
-                check_length(path, (wanted - remaining) / rate)
+                check_length(path, (wanted - remaining) / rate, longest_s)
                 return
             raise AudioError(
                 path,

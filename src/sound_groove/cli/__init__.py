@@ -39,6 +39,7 @@ VERBS = (
     "enroll",
     "verify-speaker",
     "identify",
+    "who",
     "speakers",
     "embed",
     "export",
@@ -64,6 +65,7 @@ EXAMPLES = """examples:
   sound-groove enroll anna anna-1.wav anna-2.wav      keep a voiceprint under a name
   sound-groove verify-speaker anna call.wav           is it her?
   sound-groove identify call.wav                      who of those enrolled is it, or nobody?
+  sound-groove who meeting.wav                        who spoke when, by name
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
   sound-groove import voxceleb_resnet34.onnx --out resnet34.onnx

@@ -1,21 +1,17 @@
 """Excerpts of recordings as text that a page can hold: the first seconds, compressed, in a data: URI."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
+from sound_groove.audio.data_uri import encode
 from sound_groove.audio.reading import SAMPLE_RATE, probe, read_segment
 from sound_groove.errors import AudioError
 from sound_groove.types import Samples
 
 EXCERPT_S = 10.0
-# MP3 comes first, for it plays in every browser; libsndfile writes it from 1.1 on, and Opus from 1.0.29 on.
-FORMATS = (("MP3", "MPEG_LAYER_III", "audio/mpeg"), ("OGG", "OPUS", "audio/ogg"), ("WAV", "PCM_16", "audio/wav"))
 
 
 def read_excerpt(files: Sequence[Path]) -> Samples:
@@ -32,14 +28,6 @@ def read_excerpt(files: Sequence[Path]) -> Samples:
         if wanted <= 0:
             break
     return np.concatenate(parts)
-
-
-def encode(samples: Samples) -> str:
-    """Samples (n,) at 16 kHz as a data: URI, in the first of FORMATS that the installed libsndfile can write."""
-    form, subtype, media_type = next(entry for entry in FORMATS if soundfile.check_format(*entry[:2]))
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1.0, 1.0), SAMPLE_RATE, format=form, subtype=subtype)
-    return f"data:{media_type};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def excerpts_of(worst: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> dict[tuple[str, ...], str]:

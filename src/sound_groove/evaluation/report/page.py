@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from sound_groove.errors import printable
@@ -19,6 +19,7 @@ from sound_groove.evaluation.trials.places import without_suffix
 from sound_groove.evaluation.worst import MOST_PER_NAME
 from sound_groove.percentages import probability_text, rate_text
 from sound_groove.scoring.strength import NOT_DETECTED, evidence_text
+from sound_groove.templates import environment_of
 
 Excerpts = Mapping[tuple[str, ...], str]
 FIGURES = (  # key in metrics.json, name, how it is printed, what it means
@@ -139,18 +140,8 @@ def _template(name: str) -> Template:
 
 @cache
 def _environment() -> Environment:
-    """Where the templates are found, and how they write. Whatever they print is made printable, and escaped.
-
-    There is one for a process, as it keeps the templates that it has compiled.
-    """
-    environment = Environment(
-        loader=PackageLoader("sound_groove.evaluation.report"),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
+    """Where the templates are found, and how they write."""
+    environment = environment_of("sound_groove.evaluation.report")
     environment.filters |= {
         "value": value_text,
         "interval": interval_text,

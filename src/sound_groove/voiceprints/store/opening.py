@@ -18,6 +18,11 @@ def default_store() -> str:
     return os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
 
 
+def has_default_store() -> bool:
+    """Whether there is a store where none is named: SOUND_GROOVE_STORE names one, or one lies in this folder."""
+    return bool(os.environ.get(STORE_VARIABLE)) or Path(DEFAULT_STORE).exists()
+
+
 def open_store(location: str | os.PathLike[str], create: bool = False, take_over: bool = False) -> VoiceprintStore:
     """Open a store of voiceprints.
 
