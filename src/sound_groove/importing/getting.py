@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sound_groove.errors import require_extra
@@ -29,9 +28,6 @@ from sound_groove.public_models import (
     find_public,
     models_folder,
 )
-
-if TYPE_CHECKING:
-    from sound_groove.importing.importer import ImportedModel
 
 INCOMING = "incoming"
 _SLACK = 1.1  # a size that is known only roughly may be so much larger
@@ -84,7 +80,7 @@ def get_model(
         return Gotten(model, model.path, True)
     with published_file(model, mirrors, patience, tell) as source:
         tell("importing, and comparing with the source ...")
-        tell(_keep(model, source).calibration_note)
+        tell(_keep(model, source))
     return Gotten(model, model.path, False)
 
 
@@ -193,12 +189,18 @@ def _fetched(
     return fetch_verified(file, model.sha256, addresses(model, mirrors), incoming, patience, tell)
 
 
-def _keep(model: PublicModel, source: Path) -> "ImportedModel":
-    """Make it ours, and give it its final name."""
+def _keep(model: PublicModel, source: Path) -> str:
+    """Make it ours, and give it its final name; what is to be told of it."""
     from sound_groove.importing.importer import import_model
+    from sound_groove.importing.segmentation import import_segmentation
 
     made = source.with_name(f"imported-{model.name}.onnx")
     try:
+        if model.kind == "segmentation":
+            import_segmentation(source, made)
+            with writing(model.path):
+                made.replace(model.path)
+            return "'sound-groove who' takes it from now on, and tells who speaks at the same time"
         imported = import_model(
             source,
             made,
@@ -213,6 +215,6 @@ def _keep(model: PublicModel, source: Path) -> "ImportedModel":
         )
         with writing(model.path):
             made.replace(model.path)
-        return imported
+        return imported.calibration_note
     finally:
         made.unlink(missing_ok=True)

@@ -71,6 +71,8 @@ def given_source(
     """
     if model in public_models():
         listed = public_models()[model]
+        if listed.kind != "speaker":
+            raise UsageError(f"{model}: embeds no voices; 'sound-groove models get {model}' fetches it, for 'who'")
         with published_file(listed, mirrors, patience, tell, keeps) as path:
             yield GivenSource(
                 path, model, listed.front_end, listed.floor, listed.trained_on, listed.licence, listed.use

@@ -1,0 +1,236 @@
+"""Who spoke when, on conversations that are made up of real people's recordings: errors, names, and time.
+
+    python benchmarks/diarization.py 'data/val/ocean-*' 'data/val/wuw2-*' [--model M] [--ways vbx spectral] [--told]
+
+Every pattern names the folders of one collection's speakers. Of each collection so many conversations are made, of 2 to
+6 people, with lengths of turns and pauses that are log-normal, up to a fifth of the speech by several at a time, and in
+turn as recorded, in a room, in noise and over a telephone line. Half of the people are enrolled, by recordings that the
+conversations do not use. **The conversations are made up**: real voices, put together by `synthesis/conversations.py`.
+
+For every collection, and for all, it prints the diarization error (DER) with and without the time of overlap, with a
+collar of 0.25 s and with none, and what it consists of; how often the number of speakers was right; of the time of
+those enrolled the share that is told by their names, and by another's; of strangers' time the share that got a name;
+and the share of recordings in which anybody got a wrong name. Then the processor time, as a share of the audio's.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sound_groove.audio.reading import SAMPLE_RATE, load_audio, open_recording
+from sound_groove.audio.speech import speech_in
+from sound_groove.diarization.answer import Diarization
+from sound_groove.diarization.hearing import hear_windows
+from sound_groove.diarization.segmentation import Segmentation
+from sound_groove.diarization.who import METHODS, Method, answer_of
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.provenance import machine
+from sound_groove.scoring.decision import DecisionRule
+from sound_groove.scoring.diarization_error import diarization_error
+from sound_groove.synthesis.batch_draws import BatchDraws
+from sound_groove.synthesis.conversations import Conversation, TalkingHabits, make_conversation
+from sound_groove.synthesis.effects import coloured_noise, limit_band, mix, reverberate, room_responses
+from sound_groove.types import Samples
+from sound_groove.voiceprints.enrolment import enroll
+from sound_groove.voiceprints.gallery import Gallery, open_gallery
+from sound_groove.voiceprints.store.opening import open_store
+
+PEOPLE = (2, 3, 4, 5, 6)
+OVERLAP = (0.0, 0.25, 0.5, 0.8)  # of turns that begin before the last has ended; 0 to 20 % of the speech
+CONDITIONS = ("as recorded", "room", "noise", "telephone")
+ENROLLED_S = 15.0  # of speech of each person who is enrolled
+LEAST_SPEECH_S = 1.0  # of a recording that is enrolled
+MOST_CLIPS = 40
+FLOOR = 10 ** (-60 / 20)  # root mean square of what is always heard: no room is digitally silent
+
+
+@dataclass
+class Totals:
+    """What was counted, over conversations."""
+
+    errors: dict[tuple[float, bool], np.ndarray] = field(default_factory=dict)  # missed, false alarm, confusion, total
+    conversations: int = 0
+    right_count: int = 0
+    wrongly_named: int = 0  # recordings
+    named: np.ndarray = field(
+        default_factory=lambda: np.zeros(3)
+    )  # seconds of those enrolled: by name, by another, all
+    strangers: np.ndarray = field(default_factory=lambda: np.zeros(2))  # seconds: by a name, all
+
+    def add(self, talk: Conversation, found: Diarization, enrolled: set[str]) -> None:
+        """Count a conversation."""
+        self.conversations += 1
+        self.right_count += len(found.speakers) == len({turn.speaker for turn in talk.turns})
+        for collar_s in (0.25, 0.0):
+            for with_overlap in (False, True):
+                one = diarization_error(talk.turns, found.turns, collar_s=collar_s, with_overlap=with_overlap)
+                parts = np.array([one.missed, one.false_alarm, one.confusion, one.total])
+                self.errors[collar_s, with_overlap] = self.errors.get((collar_s, with_overlap), np.zeros(4)) + parts
+        named = {one.speaker for one in found.speakers if one.name is not None}
+        told = [turn for turn in found.turns if turn.speaker in named]
+        mapping = diarization_error(talk.turns, found.turns).mapping
+        self.wrongly_named += any(name != mapping.get(name) for name in named)
+        for turn in talk.turns:
+            own, other = 0.0, 0.0
+            for answer in told:
+                shared = max(0.0, min(turn.end_s, answer.end_s) - max(turn.start_s, answer.start_s))
+                own, other = (own + shared, other) if answer.speaker == turn.speaker else (own, other + shared)
+            length = turn.end_s - turn.start_s
+            if turn.speaker in enrolled:
+                self.named += (own, other, length)
+            else:
+                self.strangers += (other, length)
+
+    def cells(self) -> Iterator[str]:
+        """The cells of a table's row."""
+        for key in ((0.25, False), (0.25, True), (0.0, False), (0.0, True)):
+            parts = self.errors[key]
+            yield f"{100 * parts[:3].sum() / parts[3]:.1f}"
+        missed, alarm, confusion, total = self.errors[0.25, True]
+        yield " + ".join(f"{100 * part / total:.1f}" for part in (missed, alarm, confusion))
+        yield f"{self.right_count}/{self.conversations}"
+        yield f"{100 * self.named[0] / max(self.named[2], 1e-9):.0f}"
+        yield f"{100 * self.named[1] / max(self.named[2], 1e-9):.1f}"
+        yield f"{100 * self.strangers[0] / max(self.strangers[1], 1e-9):.1f}"
+        yield f"{self.wrongly_named}/{self.conversations}"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody of a collection: recordings to be enrolled, and to talk with."""
+
+    name: str
+    enrolled: tuple[Path, ...]
+    clips: tuple[Path, ...]
+
+
+def people_of(pattern: str) -> list[Person]:
+    """Those whose folders a pattern names, with enough recordings for both."""
+    found = []
+    for folder in sorted(Path().glob(pattern) if not Path(pattern).is_absolute() else Path("/").glob(pattern[1:])):
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        enrolled, spoken_s = list[Path](), 0.0
+        for path in files[: len(files) // 2]:
+            speech_s = sum(end - start for start, end in speech_in(load_audio(path))) / SAMPLE_RATE
+            if spoken_s < ENROLLED_S and speech_s >= LEAST_SPEECH_S:
+                enrolled.append(path)
+                spoken_s += speech_s
+        if enrolled:
+            found.append(Person(folder.name, tuple(enrolled), tuple(files[len(files) // 2 :][:MOST_CLIPS])))
+    return found
+
+
+def changed(samples: Samples, condition: str, seed: int) -> Samples:
+    """A conversation in a room, in noise or over a line; with a floor, whatever the condition."""
+    draws, heard = BatchDraws.of_whole_batch(seed, 1), torch.from_numpy(samples)[None]
+    only = torch.tensor([0])
+    if condition == "room":
+        heard = reverberate(heard, room_responses(draws.uniform((0.2, 0.7)), only, draws, 0.8))
+    elif condition == "noise":
+        heard = mix(heard, coloured_noise(only, len(samples), draws), draws.uniform((8.0, 20.0)))
+    elif condition == "telephone":
+        heard = limit_band(heard, 300.0, 3400.0)
+    made: Samples = (heard + FLOOR * draws.normal(only, len(samples)))[0].numpy()
+    return made
+
+
+def conversations(people: Sequence[Person], count: int, duration_s: float, seed: int) -> Iterator[Conversation]:
+    """Conversations of a collection, each of other people, numbers, overlap and condition."""
+    for number in range(count):
+        draws = np.random.default_rng((seed, number))
+        size = min(PEOPLE[number % len(PEOPLE)], len(people))
+        chosen = [people[place] for place in draws.choice(len(people), size, replace=False)]
+        clips = {person.name: [load_audio(path) for path in person.clips] for person in chosen}
+        habits = TalkingHabits(overlap=OVERLAP[number % len(OVERLAP)])
+        made = make_conversation(clips, duration_s, draws, habits)
+        yield Conversation(changed(made.samples, CONDITIONS[(number // 2) % len(CONDITIONS)], number), made.turns)
+
+
+def main() -> None:
+    """Make the conversations, answer, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("collections", metavar="PATTERN", nargs="+")
+    parser.add_argument("--model", default="pretrained")
+    parser.add_argument("--ways", nargs="+", choices=METHODS, default=["vbx"])
+    parser.add_argument("--told", action="store_true", help="tell how many people speak")
+    parser.add_argument("--conversations", type=int, default=8, help="of each collection")
+    parser.add_argument("--seconds", type=float, default=150.0, help="of each conversation")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--segmentation", type=Path, help="a segmentation model in ONNX")
+    parser.add_argument("--max-false-accept", type=float, help="promised of recordings (default: the rule by costs)")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    encoder = SpeakerEncoder.load(arguments.model, threads=arguments.threads)
+    rule = DecisionRule(max_false_accept=arguments.max_false_accept)
+    model = None if arguments.segmentation is None else Segmentation(arguments.segmentation, arguments.threads)
+    results: dict[Method, dict[str, Totals]] = {way: {"all": Totals()} for way in arguments.ways}
+    seconds, heard_s, overlap = 0.0, 0.0, []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, pattern in enumerate(arguments.collections):
+            people = people_of(pattern)
+            name, enrolled = Path(pattern).name.rstrip("-*") or pattern, {person.name for person in people[::2]}
+            with closing(open_store(Path(folder) / f"{number}.db", create=True)) as store:
+                for person in people[::2]:
+                    enroll(store, person.name, person.enrolled, encoder, force=True)
+                gallery = open_gallery(store, encoder.identity, encoder.embedding_size)
+                made = conversations(people, arguments.conversations, arguments.seconds, arguments.seed)
+                for talk in made:
+                    told = len({turn.speaker for turn in talk.turns}) if arguments.told else None
+                    spent, found = answers(talk, encoder, gallery, arguments.ways, told, rule, model)
+                    seconds, heard_s = seconds + spent, heard_s + len(talk.samples) / SAMPLE_RATE
+                    overlap.append(talk.overlap)
+                    for way, one in found.items():
+                        results[way].setdefault(name, Totals()).add(talk, one, enrolled)
+                        results[way]["all"].add(talk, one, enrolled)
+    print(f"model {encoder.identity.name} {encoder.identity.hash[:12]}; {json.dumps(machine(arguments.threads))}")
+    print(
+        f"conversations that are made up: {results[arguments.ways[0]]['all'].conversations}, {heard_s / 60:.0f} min, "
+        f"overlap {100 * np.mean(overlap):.0f} % in the mean"
+    )
+    print(f"segmentation: {arguments.segmentation or 'none'}; wrong names: {arguments.max_false_accept or 'by costs'}")
+    columns = (
+        "way", "collection", "DER 0.25 s, no overlap", "DER 0.25 s", "DER 0 s, no overlap", "DER 0 s",
+        "missed + false alarm + confusion (0.25 s)", "count right", "named %", "misnamed %", "strangers named %",
+        "recordings with a wrong name",
+    )  # fmt: skip
+    print(f"processor time of {arguments.ways[0]}: {100 * seconds / heard_s:.1f} % of the audio's\n")
+    print(f"| {' | '.join(columns)} |")
+    print("| --- " * len(columns) + "|")
+    for way, rows in results.items():
+        for name, totals in (*((name, one) for name, one in rows.items() if name != "all"), ("all", rows["all"])):
+            print(f"| {way} | {name} | " + " | ".join(totals.cells()) + " |")
+
+
+def answers(
+    talk: Conversation,
+    encoder: SpeakerEncoder,
+    gallery: Gallery,
+    ways: Sequence[Method],
+    told: int | None,
+    rule: DecisionRule,
+    segmentation: Segmentation | None,
+) -> tuple[float, dict[Method, Diarization]]:
+    """Processor time of the first way, and what each way answers."""
+    start = time.process_time()
+    spent, found = 0.0, dict[Method, Diarization]()
+    with open_recording((talk.samples, SAMPLE_RATE), compared=True) as opened:
+        heard = hear_windows(opened, encoder)
+        local = None if segmentation is None else segmentation.hear(opened)
+        for way in ways:
+            found[way] = answer_of(
+                opened, "a conversation", heard, encoder, gallery, speakers=told, method=way, rule=rule, local=local
+            )
+            spent = spent or time.process_time() - start
+    return spent, found
+
+
+if __name__ == "__main__":
+    main()
