@@ -1,5 +1,6 @@
 """Who spoke when, as a page that needs no other file: a timeline, the speakers with their evidence, and the turns."""
 
+import shlex
 from typing import Any
 
 from sound_groove.audio.data_uri import encode
@@ -38,16 +39,18 @@ def page(found: Diarization, name: str, sound: str | None = None) -> str:
         found=found,
         name=name,
         sound=sound,
-        rows=[_row(found, one) for one in found.speakers],
+        rows=[_row(found, one, name) for one in found.speakers],
         colours=numbers,
         not_detected=NOT_DETECTED,
     )
 
 
-def _row(found: Diarization, one: Speaker) -> dict[str, Any]:
-    """A speaker with the turns, and the longest of these, from which the voice could be enrolled."""
+def _row(found: Diarization, one: Speaker, name: str) -> dict[str, Any]:
+    """A speaker with the turns, and what enrols the voice from the longest of these, for a shell."""
     turns = [turn for turn in found.turns if turn.speaker == one.speaker]
-    return {"speaker": one, "turns": turns, "longest": max(turns, key=lambda turn: turn.end_s - turn.start_s)}
+    longest = max(turns, key=lambda turn: turn.end_s - turn.start_s)
+    enrolment = f"sound-groove enroll NAME {shlex.quote(f'{name}#t={longest.start_s},{longest.end_s}')}"
+    return {"speaker": one, "turns": turns, "enrolment": enrolment}
 
 
 def sound_of(recording: AnyRecording, channel: int | None = None) -> str:
