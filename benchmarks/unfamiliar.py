@@ -29,7 +29,7 @@ from tqdm import tqdm
 from unseen_collections import collections
 from verdicts import read_table
 
-from sound_groove.audio.familiarity import FARTHEST, speech_of
+from sound_groove.audio.familiarity import FARTHEST, leniency, speech_of
 from sound_groove.audio.listening import MINIMUM_SPEECH_S, judge_samples
 from sound_groove.audio.pieces import repeated
 from sound_groove.audio.reading import SAMPLE_RATE, load_audio
@@ -242,15 +242,17 @@ class Material:
     """
 
     def __init__(self, heard: Sequence[Heard], judged: int) -> None:
-        rows, statistics = [], []
+        rows, statistics, speech_s = [], [], []
         for place, one in enumerate(tqdm(heard, "listening", disable=None)):
             found = judge_samples(one.samples)
             told = sound_statistics(speech_of(one.samples, found.speech))
             if told is not None and found.facts.speech_s >= MINIMUM_SPEECH_S:
                 rows.append(place)
                 statistics.append(told)
+                speech_s.append(found.facts.speech_s)
         self.heard = [heard[row] for row in rows]
         self.statistics = np.array(statistics)
+        self.leniency = leniency(speech_s)
         self.kinds = np.array([one.kind for one in self.heard])
         self.collections = np.array([one.collection for one in self.heard])
         self.is_judged = np.array(rows) < judged
@@ -279,7 +281,7 @@ class Material:
         fit.fit(standard[taught], unfamiliar[taught], sample_weight=weights[taught])
         detector = Detector(mean, deviation, fit.coef_[0], 0.0)
         clear = taught & (self.kinds == CLEAR)
-        values = detector.log_odds(self.statistics[clear])
+        values = detector.log_odds(self.statistics[clear]) - self.leniency[clear]
         return detector._replace(offset=-weighted_quantile(values, weights[clear], FAMILIAR))
 
     def table(self, detectors: dict[str, Detector]) -> str:
@@ -289,7 +291,7 @@ class Material:
         shown = []
         for name, detector in detectors.items():
             own = self.is_judged & (self.collections == name)
-            found = detector.log_odds(self.statistics) > 0
+            found = detector.log_odds(self.statistics) > self.leniency
             shown.append([100 * found[own & (self.kinds == kind)].mean() for kind in kinds])
             lines.append(f"| {name} | {' | '.join(f'{share:.0f}' for share in shown[-1])} |")
         lines.append(f"| mean | {' | '.join(f'{share:.1f}' for share in np.mean(shown, axis=0))} |")
@@ -319,7 +321,10 @@ def trials_table(encoder: SpeakerEncoder, material: Material, detectors: dict[st
         "embedding_norm": np.array([number_or_nan(one.facts.embedding_norm) for one in heard]),
         "closeness": score_map.closeness(embeddings),
         "unfamiliarity": np.array(
-            [float(detectors[material.collections[row]].log_odds(material.statistics[row])) for row in rows]
+            [
+                float(detectors[material.collections[row]].log_odds(material.statistics[row])) - material.leniency[row]
+                for row in rows
+            ]
         ),
     }
     known = {**sides, "unfamiliarity": np.full(len(rows), -np.inf)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sound_groove.audio.familiarity import DETECTOR, LONGEST_S, log_odds, speech_of, unfamiliarity
+from sound_groove.audio.familiarity import DETECTOR, LENIENCY, LONGEST_S, USUAL_S, log_odds, speech_of, unfamiliarity
 from sound_groove.audio.listening import AudioFacts, joint_facts
 from sound_groove.audio.quality import Quality, joint_quality
 from sound_groove.audio.reading import SAMPLE_RATE
@@ -71,6 +71,15 @@ def test_too_little_says_nothing() -> None:
     assert sound_statistics(noise(0.4)) is None
     assert unfamiliarity(noise(3.0), ()) is None
     assert unfamiliarity(noise(3.0), ((0, SECOND // 4), (SECOND, SECOND + SECOND // 8))) is None
+
+
+def test_little_speech_is_judged_more_leniently() -> None:
+    samples = noise(12.0)
+    found = [unfamiliarity(samples[: seconds * SECOND], ((0, seconds * SECOND),)) for seconds in (1, 12)]
+    assert found[0] is not None and found[1] is not None
+    for value, seconds in zip(found, (1, 12), strict=True):
+        plain = float(log_odds(told(samples[: seconds * SECOND])))
+        assert value == pytest.approx(plain - LENIENCY * (seconds**-0.5 - USUAL_S**-0.5), abs=1e-3)
 
 
 def test_of_long_speech_evenly_spaced_seconds_are_looked_at() -> None:
@@ -146,7 +155,7 @@ def test_recordings_of_ones_own_widen_what_is_familiar_and_do_not_narrow_it() ->
     rng = np.random.default_rng(0)
     counts, values = 100, np.concatenate((rng.uniform(-9.0, -5.0, 100), rng.uniform(2.0, 4.0, 100)))
     ones, embeddings = np.ones(200), np.ones((200, 2), np.float32)
-    versions = Versions(np.arange(200), np.zeros(200, np.int64), embeddings, ones, ones, ones, values)
+    versions = Versions(np.arange(200), np.ones(200, np.int64), embeddings, ones, ones, ones, values)
     row = np.zeros(1, np.int32)
     listed = TrialList(("a", "b"), row, row, np.ones(1, np.bool_), row, 0)
     nothing = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))

@@ -15,8 +15,8 @@ from sound_groove.public_models import is_kept, kept_path, public_models
 PRETRAINED = "pretrained"
 # Of the files in the package, by which they are known, whatever a file says of itself: SHA-256 (`sha256sum`).
 CONTENTS = {
-    "pretrained.onnx": "4d861b438fec2b88cad86193bc3fcbc8963d1f80eaee3d5373136de4655a4af7",
-    "pretrained.safetensors": "94e4187df0d1a535b536256400fa3dd58b5900968f965ff7edbbf8b6bd24328b",
+    "pretrained.onnx": "b1691e82158b936900f3fc5d8e8fa889ef45bbb2e42e3eb82960edd196f1b3ca",
+    "pretrained.safetensors": "1f4783cc2f62786dbdacbcad02897ea7df763365c1e371e77ee2429c17ac5d81",
 }
 UNLISTED = f"unlisted {PRETRAINED}"  # the name of a file that says that it is this model, and is none of these
 WEIGHTS = Path(__file__).parent / "weights"

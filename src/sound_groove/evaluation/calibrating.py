@@ -39,8 +39,8 @@ class Judged:
         by_condition: the same for trials whose two sides are in one condition.
         by_collection: the same for the trials of each collection, by the map that was fitted without it; empty where
             the parts were folds of the speakers. `ece` is the expected calibration error: how far the stated
-            probabilities lie from what came true, on average over the trials; `unfamiliar` the share of its recordings
-            as they are, and of cuts of them, that are unlike all of the others.
+            probabilities lie from what came true, on average over the trials; `unfamiliar` the share of its whole
+            recordings as they are that are unlike all of the others.
         speakers: number of speakers.
         recordings: number of recordings.
         mixed: those whose channels carry different sound and were averaged.

@@ -253,8 +253,9 @@ class Material:
         return Fitted(replace(found.score_map, familiar_up_to=self.familiar_up_to(settings)), without)
 
     def unchanged(self, settings: CalibrationSettings) -> NDArray[np.bool_]:
-        """(V,) versions that are recordings, or cuts of them, as they are."""
-        return np.array([one.kind == AS_IT_IS for one in conditions(settings.durations_s)])[self.versions.kinds]
+        """(V,) versions that are whole recordings as they are."""
+        wanted = [one.kind == AS_IT_IS and one.duration_s is None for one in conditions(settings.durations_s)]
+        return np.array(wanted)[self.versions.kinds]
 
     def familiar_up_to(self, settings: CalibrationSettings, without: int | None = None) -> float:
         """Up to which unfamiliarity recordings are like these, of all parts or of all but one, which weigh the same.
