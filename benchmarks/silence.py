@@ -1,14 +1,15 @@
 """What silence does to verdicts: the trial lists with the pauses of one side or both emptied, filled or cut out.
 
-    python benchmarks/silence.py CORPUS [--trials DIR] [--model pretrained] [--longest 10] [--out outputs/silence]
+    python benchmarks/silence.py CORPUS [--trials DIR] [--model pretrained] [--maps FILE] [--longest 10] [--out DIR]
 
 CORPUS is the development corpus, or any folder with the recordings that the trial lists in DIR name. Every recording
 is taken as it is and in each way of `sound_groove.synthesis.treated_pauses`: digital silence, or noise at -90 or -70
 dB, in place of the pauses; a noise gate; 3 s of digital silence behind it; the pauses cut out. A trial is scored with
 its second side so, and with both. The table has the equal error rate of each list, and over the lists' mean how many
 strangers are called 'same' and how many of one speaker's own recordings 'different', at a prior of one half and the
-default costs. Where there is too little speech for a verdict, there is none. Embeddings are kept below --out by model,
-length and treatment.
+default costs, by the model's score map, or for each list by the one of --maps that was fitted without it
+(`unseen_collections.py --maps` writes them). Where there is too little speech for a verdict, there is none. Embeddings
+are kept below --out by model, length and treatment.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
-from sound_groove.files import replaced_bytes
+from sound_groove.files import read_json, replaced_bytes
 from sound_groove.provenance import machine
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.cosine import score_trials
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--trials", type=Path, help="folder of trial lists (default: CORPUS/val_trials)")
     parser.add_argument("--model", default="pretrained")
+    parser.add_argument("--maps", type=Path, help="score maps by the name of the list that each was fitted without")
     parser.add_argument("--lists", nargs="+", help="names of lists (default: all)")
     parser.add_argument("--longest", type=float, default=10.0, help="seconds taken of a recording, from the middle")
     parser.add_argument("--out", type=Path, default=Path("outputs/silence"))
@@ -75,6 +77,9 @@ def main() -> None:
     encoder = SpeakerEncoder.load(arguments.model, threads=1)
     files = sorted((arguments.trials or arguments.corpus / "val_trials").glob("*.txt"))
     lists = {file.stem: read_trials(file)[0] for file in files if file.stem in (arguments.lists or [file.stem])}
+    maps = dict.fromkeys(lists, encoder.score_map)
+    if arguments.maps is not None:
+        maps = {name: ScoreMap.restored(fields) for name, fields in read_json(arguments.maps).items()}
     names = recordings_of(lists.values())
     recordings = hashlib.sha256("\n".join(names).encode()).hexdigest()
     cache = arguments.out / f"{encoder.identity.hash[:12]}-{arguments.longest:g}s-{recordings[:12]}"
@@ -90,7 +95,7 @@ def main() -> None:
     for treatment in (AS_IT_IS, *TREATMENTS):
         for side in ("one", "both") if treatment != AS_IT_IS else ("",):
             first = heard[AS_IT_IS if side == "one" else treatment]
-            rows = [judged(encoder, trials, names, first, heard[treatment]) for trials in lists.values()]
+            rows = [judged(maps[name], trials, names, first, heard[treatment]) for name, trials in lists.items()]
             cells = [f"{100 * row.eer:.1f}" for row in rows]
             cells += [f"{100 * float(np.mean(column)):.1f}" for column in zip(*rows, strict=True)]
             print(f"| {treatment} | {side} | {' | '.join(cells)} |", flush=True)
@@ -122,16 +127,16 @@ def heard_in(
         return Heard(**{name: stored[name] for name in Heard._fields})
 
 
-def judged(encoder: SpeakerEncoder, trials: TrialList, names: Sequence[str], first: Heard, second: Heard) -> Row:
+def judged(score_map: ScoreMap | None, trials: TrialList, names: Sequence[str], first: Heard, second: Heard) -> Row:
     """A list with its first sides in one treatment and its second in another."""
-    assert encoder.score_map is not None
+    assert score_map is not None
     place: Mapping[str, int] = {name: row for row, name in enumerate(names)}
     rows = np.array([place[name] for name in trials.ids])
     sides = rows[trials.enrolments], rows[trials.tests]
     both = np.concatenate((first.embeddings, second.embeddings))
     scores = score_trials(both, sides[0], sides[1] + len(names))
-    measures = trial_measures(_facts(first, sides[0], encoder.score_map), _facts(second, sides[1], encoder.score_map))
-    llrs = encoder.score_map.llr(scores, measures)
+    measures = trial_measures(_facts(first, sides[0], score_map), _facts(second, sides[1], score_map))
+    llrs = score_map.llr(scores, measures)
     has_verdict = np.minimum(first.speech_s[sides[0]], second.speech_s[sides[1]]) >= MINIMUM_SPEECH_S
     low, high = DecisionRule().limits(0.5)
     same, different = has_verdict & (llrs >= high), has_verdict & (llrs < low)

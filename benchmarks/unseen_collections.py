@@ -26,6 +26,7 @@ from sound_groove.evaluation.calibration_material import CalibrationSettings
 from sound_groove.evaluation.fusing import calibrate_fused
 from sound_groove.export.calibrated_file import write_calibrated
 from sound_groove.export.fused_file import write_fused
+from sound_groove.files import write_json
 from sound_groove.provenance import machine
 
 JOINED_S = 10.0
@@ -40,6 +41,9 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--model", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--maps", type=Path, help="also write the maps that were fitted without each collection (one model)"
+    )
     parser.add_argument("--speakers", type=int, default=30, help="of a collection, evenly spaced; all if fewer")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -57,6 +61,8 @@ def main() -> None:
         judged = calibrate(encoders[0], trial_set, ABOUT, settings)
         write_calibrated(arguments.model[0], judged.score_map, arguments.out)
         tell(labels[0], judged)
+        if arguments.maps is not None:
+            write_json(arguments.maps, {name: one.as_dict() for name, one in judged.left_out.items()})
         return
     fused = calibrate_fused(encoders, trial_set, ABOUT, settings)
     write_fused(arguments.model, fused.shares, fused.judged.score_map, arguments.out)

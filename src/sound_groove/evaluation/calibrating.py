@@ -4,9 +4,9 @@ What is reported is cross-validated: trials within a part are judged by a map th
 (`sound_groove.evaluation.calibration_material` says what the parts are).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Judged:
         speakers: number of speakers.
         recordings: number of recordings.
         mixed: those whose channels carry different sound and were averaged.
+        left_out: by collection, the map of the same making that was fitted without it; empty likewise.
     """
 
     score_map: ScoreMap
@@ -53,6 +54,7 @@ class Judged:
     speakers: int
     recordings: int
     mixed: tuple[str, ...] = ()
+    left_out: Mapping[str, ScoreMap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ def calibrate_on(material: Material, fitted_on: str, settings: CalibrationSettin
     """The same, where the versions of the recordings were embedded before."""
     found = material.fitted(fitted_on, settings)
     judged = judge_all(material, [Judge(one, material.versions) for one in found.without], settings)
-    return replace(judged, score_map=calibrated(found.score_map, judged, material))
+    left_out = dict(zip(material.collections, found.without, strict=False))  # none where the parts are folds
+    return replace(judged, score_map=calibrated(found.score_map, judged, material), left_out=left_out)
 
 
 def calibrated(score_map: ScoreMap, judged: Judged, material: Material) -> ScoreMap:
