@@ -40,7 +40,7 @@ def unfamiliarity(samples: Samples, speech: Sequence[Span]) -> float | None:
     """
     statistics = sound_statistics(speech_of(samples, speech))
     speech_s = sum(end - start for start, end in speech) / SAMPLE_RATE
-    return None if statistics is None else round(float(log_odds(statistics)) - leniency(speech_s), 3)
+    return None if statistics is None else round(float(log_odds(statistics) - leniency(speech_s)), 3)
 
 
 def leniency(speech_s: ArrayLike) -> Statistics:
