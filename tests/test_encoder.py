@@ -247,7 +247,7 @@ def test_without_torch_one_sentence_says_which_extra_to_install(monkeypatch: pyt
 
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
-    with pytest.raises(MissingExtraError, match=r"needs the 'train' extra: pip install 'sound-groove\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs the 'train' extra: pip install --editable '\.\[train\]'"):
         SpeakerEncoder.load("best.safetensors")
 
 

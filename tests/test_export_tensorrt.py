@@ -62,7 +62,7 @@ def test_without_the_package_one_sentence_says_how_to_get_it(
     tiny_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'sound-groove\[tensorrt\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install --editable '\.\[tensorrt\]'"):
         export_tensorrt(tiny_run)
     assert main(["export", str(tiny_run), "--format", "tensorrt"]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (

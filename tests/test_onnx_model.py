@@ -189,7 +189,7 @@ def test_a_device_that_is_not_here_is_named(exported: Path) -> None:
 def test_openvino_that_is_not_installed_is_one_sentence(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
-    with pytest.raises(MissingExtraError, match=r"pip install 'sound-groove\[openvino\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install --editable '\.\[openvino\]'"):
         SpeakerEncoder.load(exported, device="openvino")
 
 

@@ -177,6 +177,6 @@ def test_without_the_extra_one_sentence_says_which(monkeypatch: pytest.MonkeyPat
     for name in [name for name in sys.modules if name.startswith("sound_groove.service")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(
-        MissingExtraError, match=r"The service needs the 'serve' extra: pip install 'sound-groove\[serve\]'"
+        MissingExtraError, match=r"The service needs the 'serve' extra: pip install --editable '\.\[serve\]'"
     ):
         import sound_groove.service  # noqa: F401

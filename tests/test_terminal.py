@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -367,7 +368,7 @@ def calibrate_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     )
     patch.setattr("sound_groove.evaluation.calibrating.calibrate", answering(judged))
     patch.setattr("sound_groove.export.calibrated_file.write_calibrated", answering(None))
-    patch.setattr("sound_groove.cli.calibrate.trial_set_of", answering(None))
+    patch.setattr("sound_groove.cli.calibrate.trial_set_of", answering(SimpleNamespace(notes=(HOSTILE,))))
     model, out = str(folder / "model.safetensors"), str(folder / f"{HOSTILE_NAME}.safetensors")
     patch.setattr(
         "sound_groove.evaluation.fusing.calibrate_fused", answering(Fused(judged, (0.5, 0.5), (judged, judged)))
@@ -484,6 +485,33 @@ def identify_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     patch.setattr("sound_groove.voiceprints.identification.identify", answering(record(Identification)))
     command = ["identify", "a.wav", "--model", str(folder / "model.safetensors")]
     return [command, [*command, "--json"]]
+
+
+@walk("who")
+def who_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    from sound_groove.diarization.answer import Diarization, NameEvidence, Speaker
+    from sound_groove.types import SpeakerTurn
+
+    evidence = record(NameEvidence)
+    found = record(
+        Diarization,
+        turns=(SpeakerTurn(0.0, 1.0, HOSTILE),),
+        speakers=(Speaker(HOSTILE, HOSTILE, 1.0, 1, evidence),),
+        overlap_s=0.5,
+        enrolled=1,
+    )
+    with_hostile_store(patch, "who")
+    patch.setattr("sound_groove.voiceprints.gallery.open_gallery", answering(None))
+    patch.setattr("sound_groove.diarization.who.who", answering(found))
+    model, out = str(folder / "model.safetensors"), str(folder / HOSTILE_NAME)
+    command = ["who", HOSTILE_NAME, "--model", model, "--store", HOSTILE_NAME]
+    return [command, [*command, "--json"], [*command, "--rttm", f"{out}.rttm"]]
+
+
+@walk("recipes")
+def recipes_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    copied = str(folder / f"{HOSTILE_NAME}.yaml")
+    return [["recipes"], ["recipes", "show", HOSTILE_NAME], ["recipes", "copy", "6gb", copied]]
 
 
 @walk("speakers")

@@ -15,8 +15,8 @@ from sound_groove.public_models import is_kept, kept_path, public_models
 PRETRAINED = "pretrained"
 # Of the files in the package, by which they are known, whatever a file says of itself: SHA-256 (`sha256sum`).
 CONTENTS = {
-    "pretrained.onnx": "b1691e82158b936900f3fc5d8e8fa889ef45bbb2e42e3eb82960edd196f1b3ca",
-    "pretrained.safetensors": "1f4783cc2f62786dbdacbcad02897ea7df763365c1e371e77ee2429c17ac5d81",
+    "pretrained.onnx": "0a5a0e8f02d2e01eb48ed3ef2841b6cb6c374b472ddcafaaca62cb93e37bd2a5",
+    "pretrained.safetensors": "a198e773d3743425644f986d2c75b0c070153a33f9ed9ff6fc3cc8842e8ad26f",
 }
 UNLISTED = f"unlisted {PRETRAINED}"  # the name of a file that says that it is this model, and is none of these
 WEIGHTS = Path(__file__).parent / "weights"

@@ -1,27 +1,30 @@
 """Whether a recording sounds like speech as calibrations know it, whoever speaks and whichever model listens.
 
 A score map is fitted on recordings of people; what music, animals, a whisper, a voice shifted in pitch, a codec behind
-a codec or a crowd louder than the speaker do to a score, no such recording shows. A linear detector over
-`sound_groove.audio.sound_statistics` tells these from speech. It was taught on speech of many collections and on what
-was made of it (`benchmarks/unfamiliar.py`, which also says how well it does on collections that it was not taught on).
+a codec or a crowd louder than the speaker do to a score, no such recording shows. A detector over the statistics of
+`sound_groove.audio.sound_statistics` and their products tells these from speech. It was taught on speech of many
+collections and on what was made of it (`benchmarks/unfamiliar.py`, which also says how well it does on collections that
+it was not taught on).
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.sound_statistics import COUNT, Statistics, sound_statistics
+from sound_groove.json_reading import parse_json
 from sound_groove.pretrained import WEIGHTS
 from sound_groove.types import Samples
 
 DETECTOR = WEIGHTS / "familiar_speech.json"
-FARTHEST = 6.0  # standard deviations
+FARTHEST = 3.0  # standard deviations
 LENIENCY, USUAL_S = 4.3, 4.5  # log odds for a root of seconds of speech, and the seconds for which there are none
 LONGEST_S = 20.0  # of speech that is looked at; of more, evenly spaced seconds
 
@@ -57,18 +60,53 @@ def leniency(speech_s: ArrayLike) -> Statistics:
 
 def log_odds(statistics: Statistics) -> Statistics:
     """Of what `sound_statistics` gives (..., COUNT); what lies far beyond all that was taught counts as its edge."""
-    mean, deviation, weights, offset = _detector()
-    standard = np.clip((statistics - mean) / deviation, -FARTHEST, FARTHEST)
-    return np.asarray(standard @ weights + offset)
+    return _detector().log_odds(statistics)
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """Log odds that are quadratic in standardised statistics: x w + x P x + offset, x within `FARTHEST` deviations.
+
+    Attributes:
+        mean: (COUNT,) of the statistics that it was taught by.
+        deviation: (COUNT,) of them.
+        weights: (COUNT,) w.
+        products: (COUNT, COUNT) P, zero below the diagonal.
+        offset: so that 0 is the limit of what speech has.
+    """
+
+    mean: Statistics
+    deviation: Statistics
+    weights: Statistics
+    products: Statistics
+    offset: float
+
+    def log_odds(self, statistics: Statistics) -> Statistics:
+        """Of statistics (..., COUNT)."""
+        x = np.clip((statistics - self.mean) / self.deviation, -FARTHEST, FARTHEST)
+        # einsum, and not products of matrices: see sound_statistics
+        squares = np.einsum("...i,ij,...j->...", x, self.products, x)
+        return np.asarray(np.einsum("...i,i->...", x, self.weights) + squares + self.offset)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON can hold it, rounded; of the products those on and above the diagonal, row by row."""
+        above = self.products[np.triu_indices(COUNT)]
+        parts = {"mean": self.mean, "deviation": self.deviation, "weights": self.weights, "products": above}
+        rounded = {name: [float(f"{value:.5g}") for value in values] for name, values in parts.items()}
+        return {**rounded, "offset": float(f"{self.offset:.5g}")}
+
+    @classmethod
+    def restored(cls, content: Mapping[str, Any]) -> "Detector":
+        """The detector that `as_dict` gave."""
+        mean, deviation, weights = (np.array(content[name]) for name in ("mean", "deviation", "weights"))
+        products = np.zeros((COUNT, COUNT))
+        products[np.triu_indices(COUNT)] = content["products"]
+        return cls(mean, deviation, weights, products, float(content["offset"]))
 
 
 @cache
-def _detector() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
-    content = json.loads(DETECTOR.read_text(encoding="utf-8"))
-    mean, deviation, weights = (np.array(content[name]) for name in ("mean", "deviation", "weights"))
-    if not len(mean) == len(deviation) == len(weights) == COUNT:
-        raise ValueError(f"{DETECTOR.name} is of other statistics")
-    return mean, deviation, weights, float(content["offset"])
+def _detector() -> Detector:
+    return Detector.restored(parse_json(DETECTOR.read_bytes()))
 
 
 def speech_of(samples: Samples, spans: Sequence[Span]) -> Samples:

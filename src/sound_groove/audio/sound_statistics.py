@@ -24,6 +24,7 @@ PERIODS = (32, 266)  # samples: 500 to 60 Hz
 PERIODIC = 0.5  # normalised autocorrelation from which on a frame is voiced
 FIRST_PEAK = 0.85  # of the highest: the shortest period that is so periodic is the pitch's
 FLATNESS_BINS = ((3, 64), (64, 128), (128, 256))  # of the spectrum: up to 2, 4 and 8 kHz
+AT_ONCE = 128  # frames, of those that are long
 GROUPS = {"envelope": CEPSTRA, "variation": BANDS // 2, "periodicity": 11, "flatness": 6, "levels": 5, "depth": 8}
 COUNT = sum(GROUPS.values())
 
@@ -57,10 +58,10 @@ def sound_statistics(samples: Samples) -> Statistics | None:
     heard = levels > loud_db - HEARD_DB
     powers /= 10.0 ** (loud_db / 10.0)
     floor = 10.0 ** (-FLOOR_DB / 10.0)
-    bands = np.log(powers @ _filters() + floor)  # (T, BANDS)
+    bands = np.log(_times(powers, _filters()) + floor)  # (T, BANDS)
     return np.concatenate(
         (
-            (bands[heard].mean(axis=0) @ _cosines())[:CEPSTRA],
+            _times(bands[heard].mean(axis=0), _cosines())[:CEPSTRA],
             bands[heard].std(axis=0).reshape(-1, 2).mean(axis=1),
             _periodicity(_frames(waveform, LONG_FRAME), heard),
             _flatness(powers[heard] + floor),
@@ -68,6 +69,11 @@ def sound_statistics(samples: Samples) -> Statistics | None:
             (np.quantile(bands, LOUD, axis=0) - np.quantile(bands, 0.1, axis=0)).reshape(8, -1).mean(axis=1),
         )
     )
+
+
+def _times(values: Frames, matrix: Frames) -> Frames:
+    """Their product, without the library for matrices, which claims more memory than a bounded process may have."""
+    return np.asarray(np.einsum("...i,ij->...j", values, matrix))
 
 
 def _frames(waveform: Frames, length: int) -> Frames:
@@ -103,17 +109,23 @@ def _window_correlation() -> Frames:
 def _periodicity(frames: Frames, heard: NDArray[np.bool_]) -> Statistics:
     """How periodic the heard frames are (Boersma 1993), and at which pitch."""
     frames = frames[heard[: len(frames)]] if heard[: len(frames)].any() else frames
-    spectra = np.square(np.abs(np.fft.rfft(frames * np.hanning(LONG_FRAME), 2 * LONG_FRAME)))
-    correlation = np.fft.irfft(spectra)[:, : PERIODS[1]]
-    correlation = correlation / (correlation[:, :1] + 1e-12) / _window_correlation()
-    by_period = correlation[:, PERIODS[0] :]
-    peaks = by_period.max(axis=1)
-    periods = (by_period > FIRST_PEAK * peaks[:, None]).argmax(axis=1) + PERIODS[0]
+    parts = [_pitch(frames[start : start + AT_ONCE]) for start in range(0, len(frames), AT_ONCE)]
+    peaks, periods = (np.concatenate(column) for column in zip(*parts, strict=True))
     voiced = peaks > PERIODIC
     pitch = np.log2(SAMPLE_RATE / periods[voiced] / 100.0) if voiced.sum() > 2 else np.zeros(3)
     strength = [voiced.mean(), peaks.mean(), peaks.std(), *np.quantile(peaks, (0.1, 0.5, 0.9))]
     heights = [np.median(pitch), *np.quantile(pitch, (0.1, 0.9)), pitch.std(), np.abs(np.diff(pitch)).mean()]
     return np.array(strength + heights)
+
+
+def _pitch(frames: Frames) -> tuple[Statistics, Statistics]:
+    """The highest normalised autocorrelation of each frame, and the shortest period that nearly has it, in samples."""
+    spectra = np.square(np.abs(np.fft.rfft(frames * np.hanning(LONG_FRAME), 2 * LONG_FRAME)))
+    correlation = np.fft.irfft(spectra)[:, : PERIODS[1]]
+    correlation = correlation / (correlation[:, :1] + 1e-12) / _window_correlation()
+    by_period = correlation[:, PERIODS[0] :]
+    peaks = by_period.max(axis=1)
+    return peaks, (by_period > FIRST_PEAK * peaks[:, None]).argmax(axis=1) + PERIODS[0]
 
 
 def _flatness(powers: Frames) -> Statistics:

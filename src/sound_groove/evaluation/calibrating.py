@@ -145,7 +145,7 @@ def judge_all(material: Material, judges: Sequence[Judge], settings: Calibration
         within = pairs.kept(own[pairs.first] == number)
         unchanged = versions.unfamiliarity[material.unchanged(settings) & (own == number)]
         measures = {UNFAMILIARITY: unchanged}
-        unfamiliar = float(judges[number].score_map.is_unfamiliar(measures).mean())
+        unfamiliar = float(judges[number].score_map.is_unfamiliar(measures).mean()) if len(unchanged) else 0.0
         by_collection[name] = _judge(material, within, judges, settings) | {"unfamiliar": unfamiliar}
     recordings = len(np.unique(versions.names))
     return Judged(

@@ -23,8 +23,8 @@ from sound_groove.percentages import uncertain
 from sound_groove.scoring.measures import MAY_BE_UNKNOWN, MEASURES, UNFAMILIARITY, Measures
 from sound_groove.types import Labels, Scores
 
-FADES_BEFORE = 1.0  # log odds before the limit of what is familiar, where evidence begins to fade
-FADE_RATE = 0.4  # a log odds: at the limit a third of the evidence is gone, five beyond it nine tenths
+FADES_BEFORE = 2.0  # log odds before the limit of what is familiar, where evidence begins to fade
+FADE_RATE = 0.3  # a log odds: at the limit nearly half of the evidence is gone, six beyond it nine tenths
 
 
 @dataclass(frozen=True, slots=True)

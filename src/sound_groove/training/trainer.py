@@ -429,10 +429,12 @@ class Trainer(TrainingRun):
 def _accelerator(plan: TrainingPlan) -> Iterator[Accelerator]:
     """Accelerate's state is one per process and outlives its maker: it is put away when this run made it."""
     fresh = not AcceleratorState._shared_state
-    accelerator = Accelerator(mixed_precision=PRECISIONS[plan.precision], cpu=plan.device.type == "cpu")
     try:
-        yield accelerator
-    finally:
-        accelerator.free_memory()
+        accelerator = Accelerator(mixed_precision=PRECISIONS[plan.precision], cpu=plan.device.type == "cpu")
+        try:
+            yield accelerator
+        finally:
+            accelerator.free_memory()
+    finally:  # where it could not be made, too
         if fresh:
             AcceleratorState._reset_state(reset_partial_state=True)
