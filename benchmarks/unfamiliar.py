@@ -41,6 +41,7 @@ from sound_groove.audio.reading import SAMPLE_RATE, load_audio
 from sound_groove.audio.sound_statistics import COUNT, sound_statistics
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
+from sound_groove.evaluation.calibration_material import weighted_quantile
 from sound_groove.evaluation.versions import Condition, Kind, make_versions
 from sound_groove.files import write_json
 from sound_groove.inputs.crops.voices import change_speed, change_tempo, shape_spectrum
@@ -347,13 +348,6 @@ def taught_detectors(material: Material) -> tuple[dict[str, Detector], Detector]
     return {
         name: replace(found[name], offset=found[name].offset - material.limit(values, name)) for name in judged
     }, replace(whole := material.detector(None), offset=whole.offset - material.limit(values))
-
-
-def weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> float:
-    """The least value that a share of the weight lies at or below."""
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(reached, share * reached[-1])])
 
 
 def trials_table(encoder: SpeakerEncoder, material: Material, detectors: dict[str, Detector]) -> str:

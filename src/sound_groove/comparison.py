@@ -7,7 +7,6 @@ recordings less than of long and clean ones: the map from one to the other comes
 none, or the audio is too poor, there is a score but no verdict.
 """
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from sound_groove.errors import UsageError
 from sound_groove.scoring.calibration import ScoreMap, logit, probability
 from sound_groove.scoring.cosine import cosine, in_steps
 from sound_groove.scoring.decision import DecisionRule, Verdict
-from sound_groove.scoring.measures import UNFAMILIARITY, side_of, trial_measures
+from sound_groove.scoring.measures import UNFAMILIARITY, number_or_nan, side_of, trial_measures
 from sound_groove.scoring.strength import Strength, strength_of
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, QualityWarning, Scores
 
@@ -240,8 +239,8 @@ class Judge:
 
     def doubts_of(self, heard: HeardRecording) -> tuple[QualityWarning, ...]:
         """Why little can be made of the scores of a recording, whatever it is compared with."""
-        known = math.nan if heard.facts.unfamiliarity is None else heard.facts.unfamiliarity
-        if self.score_map is None or not self.score_map.is_unfamiliar({UNFAMILIARITY: known}):
+        known = {UNFAMILIARITY: number_or_nan(heard.facts.unfamiliarity)}
+        if self.score_map is None or not self.score_map.is_unfamiliar(known):
             return ()
         return (_unfamiliar(heard.name),)
 

@@ -9,14 +9,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.filterbank import mel, mel_edges
+from sound_groove.audio.filterbank import mel_filters
 from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.types import Samples
 
 LEAST_S = 0.5  # of sound, of which less says nothing
 FRAME, LONG_FRAME, SHIFT = 512, 1024, 256  # samples: 32, 64 and 16 ms; a period of a low voice fits twice into the long
 BANDS, CEPSTRA = 32, 20
-HIGHEST_HZ = 7800.0  # of the bands: above, codecs and resamplers leave what they like
 HEARD_DB = 25.0  # below the louder frames: what is quieter is a pause
 FLOOR_DB = 90.0  # below them: what no microphone hears
 LOUD = 0.95  # quantile of the frames' levels
@@ -58,7 +57,7 @@ def sound_statistics(samples: Samples) -> Statistics | None:
     heard = levels > loud_db - HEARD_DB
     powers /= 10.0 ** (loud_db / 10.0)
     floor = 10.0 ** (-FLOOR_DB / 10.0)
-    bands = np.log(_times(powers, _filters()) + floor)  # (T, BANDS)
+    bands = np.log(_times(powers[:, 1 : FRAME // 2], _filters()) + floor)  # (T, BANDS)
     return np.concatenate(
         (
             _times(bands[heard].mean(axis=0), _cosines())[:CEPSTRA],
@@ -83,12 +82,8 @@ def _frames(waveform: Frames, length: int) -> Frames:
 
 @cache
 def _filters() -> Frames:
-    """(bins, BANDS): triangles, linear in mel."""
-    edges = mel_edges(BANDS)
-    place = mel(np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE))[:, None]
-    rising = (place - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - place) / (edges[2:] - edges[1:-1])
-    return np.maximum(np.minimum(rising, falling), 0.0)
+    """(FRAME / 2 - 1, BANDS): those of the filterbank, over all bins but the first and last, which weigh nothing."""
+    return mel_filters(BANDS)
 
 
 @cache

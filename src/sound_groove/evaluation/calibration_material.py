@@ -269,9 +269,14 @@ class Material:
         if not len(rows):
             return 0.0
         values = self.versions.unfamiliarity[rows]
-        order = np.argsort(values)
-        reached = np.cumsum((1.0 / np.bincount(own)[own])[order])
-        return max(0.0, float(values[order][np.searchsorted(reached, FAMILIAR_SHARE * reached[-1])]))
+        return max(0.0, weighted_quantile(values, 1.0 / np.bincount(own)[own], FAMILIAR_SHARE))
+
+
+def weighted_quantile(values: Scores, weights: Scores, share: float) -> float:
+    """The least of values (N,) that a share of the weight (N,) lies at or below."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(reached, share * reached[-1])])
 
 
 def pairs_alike(versions: Versions, trials: TrialList, rows: NDArray[np.int64]) -> Pairs:
