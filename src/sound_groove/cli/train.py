@@ -23,7 +23,6 @@ EXAMPLES = """examples:
 
 The run is written to outputs/<name>: checkpoints, logs, TensorBoard, curves.png. best.safetensors is the model.
 """
-RECIPE_NAME = "recipe.yaml"  # in a run's folder
 
 
 def register(verbs: "Verbs") -> None:
@@ -105,6 +104,8 @@ def _given(arguments: argparse.Namespace) -> _Given:
     Raises:
         UsageError: neither a recipe nor a run is named, or a run has no recipe.
     """
+    from sound_groove.training.run_folder import RunFolder
+
     words = [word for word in (arguments.recipe, *arguments.overrides) if word is not None]
     resume, run = arguments.resume is not None, arguments.resume or None
     if run is not None and ("=" in run or Path(run).suffix in (".yaml", ".yml")):
@@ -118,10 +119,10 @@ def _given(arguments: argparse.Namespace) -> _Given:
     if run is not None:
         if recipe is not None:
             raise UsageError("give a recipe, or the run to go on with (--resume RUN), which has its own")
-        recipe = str(Path(run) / RECIPE_NAME)
-        if not Path(recipe).is_file():
-            raise UsageError(f"{printable(run)}: is no run to go on with; it has no {RECIPE_NAME}")
-        return _Given(recipe, overrides, arguments.out or run, True)
+        own = RunFolder(run).recipe
+        if not own.is_file():
+            raise UsageError(f"{printable(run)}: is no run to go on with; it has no {own.name}")
+        return _Given(str(own), overrides, arguments.out or run, True)
     if recipe is None:
         raise UsageError(
             "name a recipe ('sound-groove recipes' lists ready ones), or go on with a run: --resume outputs/RUN"
