@@ -20,10 +20,11 @@ from costs import costs
 from processes import heed_interrupts
 from sound_groove import cli
 from sound_groove.audio.reading import load_audio
+from sound_groove.audio.suffixes import is_audio
 from sound_groove.corpora import file_work, preparation
 from sound_groove.corpora.file_work import CopyJob, FileJob, FileOutcome, check_file
 from sound_groove.corpora.layouts import CnCeleb, Folder, ListFile
-from sound_groove.corpora.layouts.listing import is_audio, is_hidden
+from sound_groove.corpora.layouts.listing import is_hidden
 from sound_groove.corpora.manifest import read_manifest
 from sound_groove.corpora.preparation import prepare
 from sound_groove.corpora.preparation_report import PreparationOptions, Report

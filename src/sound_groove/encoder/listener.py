@@ -32,6 +32,7 @@ NORM_DIGITS = 4  # after the point: what another number of threads changes is ro
 READ_AHEAD = 4  # recordings that each reading thread may be ahead
 
 Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
 class Encoder(Protocol):
@@ -130,7 +131,7 @@ class Listener:
         """
         waiting: list[HeardRecording | AudioError] = []
         held = 0
-        with closing(_ahead(recordings, listen, threads)) as outcomes:
+        with closing(in_order(recordings, listen, threads)) as outcomes:
             for outcome in outcomes:
                 embeds = embeds and (go_on or not isinstance(outcome, AudioError))
                 waiting.append(outcome)
@@ -202,18 +203,27 @@ def _without_samples(heard: HeardRecording) -> HeardRecording:
     return replace(heard, samples=np.empty(0, np.float32))
 
 
-def _ahead(
-    recordings: Iterable[Given], listen: Callable[[Given], HeardRecording], threads: int
-) -> Generator[HeardRecording | AudioError, None, None]:
-    """What each recording gives, in order, a bounded number of them heard in advance."""
+def in_order(
+    recordings: Iterable[Given], listen: Callable[[Given], Found], threads: int
+) -> Generator[Found | AudioError, None, None]:
+    """What each recording gives, in order, a bounded number of them heard in advance.
 
-    def attempt(recording: Given) -> HeardRecording | AudioError:
+    Args:
+        recordings: whatever `listen` takes; they are asked for one at a time.
+        listen: hears one, in one of the threads.
+        threads: that listen.
+
+    Yields:
+        What `listen` gave, or the AudioError that it raised; any other error is raised here.
+    """
+
+    def attempt(recording: Given) -> Found | AudioError:
         try:
             return listen(recording)
         except AudioError as error:
             return error
 
-    waiting: deque[Future[HeardRecording | AudioError]] = deque()
+    waiting: deque[Future[Found | AudioError]] = deque()
     executor = ThreadPoolExecutor(threads, thread_name_prefix="listening")
     remaining = iter(recordings)
     try:

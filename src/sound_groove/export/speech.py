@@ -6,7 +6,8 @@ import numpy as np
 
 from sound_groove.audio.pieces import repeated
 from sound_groove.audio.reading import SAMPLE_RATE, load_audio
-from sound_groove.corpora.layouts.listing import is_audio, listed_paths
+from sound_groove.audio.suffixes import is_audio
+from sound_groove.corpora.layouts.listing import listed_paths
 from sound_groove.errors import AudioError, UsageError, printable
 from sound_groove.export.parity import SHORTEST_SAMPLES
 from sound_groove.types import Samples

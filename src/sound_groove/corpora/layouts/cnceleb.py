@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sound_groove.audio.suffixes import is_audio
 from sound_groove.corpora.layouts.listing import (
     Listing,
     Skipped,
     abbreviate,
     contents,
-    is_audio,
     read_lines,
     require_folder,
     subfolders,

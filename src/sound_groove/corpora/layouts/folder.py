@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sound_groove.corpora.layouts.listing import Listing, contents, is_audio, require_folder, subfolders
+from sound_groove.audio.suffixes import is_audio
+from sound_groove.corpora.layouts.listing import Listing, contents, require_folder, subfolders
 from sound_groove.errors import CorpusError
 
 

@@ -8,15 +8,9 @@ from pathlib import Path
 from sys import intern
 from typing import Any, Literal, NamedTuple, Protocol
 
+from sound_groove.audio.suffixes import RANK, is_audio, suffix_of
 from sound_groove.errors import CorpusError
 
-# Best first: where one name exists with two suffixes, the cheapest exact copy is taken.
-AUDIO_SUFFIXES = (
-    *(".wav", ".flac", ".w64", ".caf", ".aiff", ".aif", ".aifc", ".au", ".snd", ".sph", ".wv", ".ape", ".tta"),
-    *(".opus", ".ogg", ".oga", ".mp3", ".m4a", ".m4b", ".mp4", ".aac", ".wma", ".amr", ".webm", ".weba", ".mka"),
-    *(".mkv", ".mov", ".3gp", ".3g2", ".spx", ".ac3", ".gsm", ".dsf", ".mp2", ".tak", ".qoa"),
-)
-RANK = {suffix: rank for rank, suffix in enumerate(AUDIO_SUFFIXES)}
 # Control characters, line separators and undecodable bytes would break the lists that are written, one item a line.
 UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -178,11 +172,6 @@ class Corpus(Protocol):
         """
 
 
-def is_audio(name: str) -> bool:
-    """Whether a file's suffix is that of audio (decodable or not: the reader says which)."""
-    return _suffix(name) in RANK
-
-
 def is_hidden(name: str) -> bool:
     """Whether an entry of a folder is not the user's own: hidden, or left by an archiver."""
     return name.startswith(".") or name == "__MACOSX"
@@ -277,10 +266,5 @@ def listed_paths(file: Path) -> Iterator[Path]:
     return (file.parent / line.partition("\t")[0].strip() for _, line in read_lines(file))
 
 
-def _suffix(name: str) -> str:
-    dot = name.rfind(".")
-    return name[dot:].lower() if dot > 0 else ""
-
-
 def _rank(path: str) -> int:
-    return RANK.get(_suffix(path), len(RANK))
+    return RANK.get(suffix_of(path), len(RANK))

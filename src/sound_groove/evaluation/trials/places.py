@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sound_groove.corpora.layouts.listing import RANK
+from sound_groove.audio.suffixes import RANK
 from sound_groove.evaluation.trials.sources import Source, read_table
 
 NAME = re.compile(r"(?:^|/)id\d+[-/]([^/]+)-(\d+)-(\d+)$")

@@ -18,8 +18,8 @@ from typing import Literal
 
 from sound_groove.audio.channels import NAMED, with_channel
 from sound_groove.audio.given import Part
+from sound_groove.audio.suffixes import RANK
 from sound_groove.corpora.layouts.kaldi import ABOVE, SCP, read_kaldi
-from sound_groove.corpora.layouts.listing import RANK
 from sound_groove.errors import CorpusError, TrialError, UsageError, printable
 from sound_groove.evaluation.trials.trial_list import CNCELEB, KALDI, ListFormat, TrialList
 
