@@ -62,6 +62,8 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "verify-speaker",
         "identify",
         "who",
+        "index",
+        "find",
         "speakers",
         "embed",
         "export",

@@ -60,7 +60,11 @@ LAYERS = (
     ),
     Layer("numbers", ("audio", "scoring"), "numpy and the audio libraries"),
     Layer("networks", ("networks",), "torch; what is trained"),
-    Layer("use", ("encoder", "comparison", "voiceprints", "diarization"), "recordings to answers; no torch needed"),
+    Layer(
+        "use",
+        ("encoder", "comparison", "voiceprints", "diarization", "archive"),
+        "recordings to answers; no torch needed",
+    ),
     Layer(
         "make",
         ("fetching", "corpora", "synthesis", "evaluation", "export", "importing", "inputs", "training"),

@@ -15,10 +15,10 @@ HEAVY = ("torch", "accelerate", "pydantic", "sklearn", "matplotlib", "tensorboar
 
 def test_the_public_names_are_few_sorted_and_there() -> None:
     names = sound_groove.__all__
-    assert names == sorted(names) and len(names) <= 1 + 12
+    assert names == sorted(names) and len(names) <= 1 + 14
     assert set(names) == {
         "Comparison", "DecisionRule", "SoundGrooveError", "SpeakerEncoder", "__version__", "compare", "enroll",
-        "identify", "load_audio", "open_gallery", "open_store", "verify_speaker", "who",
+        "find", "identify", "index_archive", "load_audio", "open_gallery", "open_store", "verify_speaker", "who",
     }  # fmt: skip
     for name in names:
         assert getattr(sound_groove, name) is not None
@@ -33,6 +33,8 @@ def test_the_names_are_those_of_their_modules() -> None:
         "load_audio": "audio.reading",
         "DecisionRule": "scoring.decision",
         "enroll": "voiceprints.enrolment",
+        "find": "archive.finding",
+        "index_archive": "archive.indexing",
         "identify": "voiceprints.identification",
         "open_gallery": "voiceprints.gallery",
         "open_store": "voiceprints.store.opening",

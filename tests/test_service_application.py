@@ -16,6 +16,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from service_process import EXAMPLES, clip
+from sound_groove.archive.indexing import index_archive
+from sound_groove.archive.recordings import open_archive
 from sound_groove.audio.listening import hear
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import StaleVoiceprintError, StoreError
@@ -282,3 +284,42 @@ def test_every_address_that_takes_a_key_describes_that_it_may_be_over_its_limits
     limited = {path for path, kinds in paths.items() for kind in kinds.values() if "429" in kind["responses"]}
     assert limited == set(paths) - {"/healthz", "/readyz"}
     assert "Retry-After" in paths["/v1/info"]["get"]["responses"]["429"]["headers"]
+
+
+def test_a_voice_is_found_in_the_archive_by_name_and_by_recordings(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio = {"audio": clip("awb-2")}
+    found = error(service.client.post("/v1/find", files=audio), 404)
+    assert found["code"] == "no_archive" and "--archive INDEX" in found["message"]
+    (tmp_path / "talks" / "monday").mkdir(parents=True)
+    for name in ("awb-1.flac", "rms-1.flac"):
+        (tmp_path / "talks" / "monday" / name).write_bytes((EXAMPLES / name).read_bytes())
+    encoder = service.engine.embedder.encoder
+    monkeypatch.setattr(
+        service.engine, "archives", (open_archive(index_archive(tmp_path / "talks", model=encoder).path),)
+    )
+    answer = service.client.post("/v1/find", files=audio, data={"per_hour": "10"})
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert [one["recording"] for one in told["stretches"]] == ["monday/awb-1.flac"] and told["name"] is None
+    assert str(tmp_path) not in answer.text and told["per_hour"] == 10 and told["recordings"] == 2
+
+    enrolled = service.client.post("/v1/speakers/finn/recordings", files=audio, data={"force": "true"})
+    assert enrolled.status_code == 201
+    by_name = service.client.post("/v1/find", files={"name": (None, "finn"), "stretches": (None, "1")}).json()
+    assert by_name["name"] == "finn" and by_name["stretches"][0]["recording"] == "monday/awb-1.flac"
+    for fields, status, code in (
+        ({"name": "nobody"}, 404, "unknown_speaker"),
+        ({}, 400, "malformed"),
+        ({"name": "finn", "per_hour": "0"}, 400, "malformed"),
+        ({"name": "finn", "stretches": "0"}, 400, "malformed"),
+        ({"name": "finn", "top": "3"}, 400, "malformed"),
+    ):
+        parts = {name: (None, value) for name, value in fields.items()} or {"channel": (None, "1")}
+        assert error(service.client.post("/v1/find", files=parts), status)["code"] == code
+    both = service.client.post("/v1/find", files=audio, data={"name": "finn"})
+    assert "either 'name'" in error(both, 400)["message"]
+    broken = {"audio": ("a.wav", b"nothing", "audio/wav")}
+    assert error(service.client.post("/v1/find", files=broken), 422)["code"] == "unusable_recording"
+    assert service.client.delete("/v1/speakers/finn").status_code == 200

@@ -508,6 +508,30 @@ def who_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     return [command, [*command, "--json"], [*command, "--rttm", f"{out}.rttm"]]
 
 
+@walk("index")
+def index_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    from sound_groove.archive.indexing import IndexResult
+
+    done = record(IndexResult, path=Path(HOSTILE_NAME), failures=((HOSTILE_NAME, HOSTILE),) * 21)
+    patch.setattr("sound_groove.archive.indexing.index_archive", answering(done))
+    command = ["index", HOSTILE_NAME, "--out", HOSTILE_NAME, "--model", str(folder / "model.safetensors")]
+    return [command, [*command, "--json"]]
+
+
+@walk("find")
+def find_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    from sound_groove.archive.finding import Finding, Stretch
+
+    stretch = record(Stretch)
+    found = record(Finding, stretches=(stretch, record(Stretch, recording=f"{HOSTILE_NAME}.wav".replace("\n", ""))))
+    with_hostile_store(patch, "find")
+    patch.setattr("sound_groove.archive.recordings.open_archive", answering(None))
+    patch.setattr("sound_groove.voiceprints.sought.enrolled_voice", answering(None))
+    patch.setattr("sound_groove.archive.finding.find", answering(found))
+    command = ["find", HOSTILE_NAME, f"{HOSTILE_NAME}.index", "--model", str(folder / "model.safetensors")]
+    return [command, [*command, "--json"], [*command, "--m3u", str(folder / f"{HOSTILE_NAME}.m3u")]]
+
+
 @walk("recipes")
 def recipes_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     copied = str(folder / f"{HOSTILE_NAME}.yaml")

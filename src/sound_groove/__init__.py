@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from sound_groove._version import __version__
 
 if TYPE_CHECKING:
+    from sound_groove.archive.finding import find
+    from sound_groove.archive.indexing import index_archive
     from sound_groove.audio.reading import load_audio
     from sound_groove.comparison import Comparison, compare
     from sound_groove.diarization.who import who
@@ -33,7 +35,9 @@ __all__ = [
     "__version__",
     "compare",
     "enroll",
+    "find",
     "identify",
+    "index_archive",
     "load_audio",
     "open_gallery",
     "open_store",
@@ -48,7 +52,9 @@ _HOMES = {
     "SpeakerEncoder": "encoder.encoder",
     "compare": "comparison",
     "enroll": "voiceprints.enrolment",
+    "find": "archive.finding",
     "identify": "voiceprints.identification",
+    "index_archive": "archive.indexing",
     "load_audio": "audio.reading",
     "open_gallery": "voiceprints.gallery",
     "open_store": "voiceprints.store.opening",

@@ -15,6 +15,7 @@
     │   ├── OtherModelError       a voiceprint made by another model than the one at hand
     │   ├── DamagedVoiceprintError  a voiceprint that is not what the store wrote, or cannot be
     │   └── StaleVoiceprintError  a voiceprint that has changed since it was looked at
+    ├── ArchiveError          an index of recordings that cannot be used, or not for this
     ├── EnrolmentError        recordings that may not be enrolled, all of them at once
     ├── ServiceError          a service that cannot be started, or whose file of API keys cannot be used
     ├── RequestError          a request that the service refuses, with its HTTP status
@@ -143,6 +144,10 @@ class DamagedVoiceprintError(StoreError):
 
 class StaleVoiceprintError(StoreError):
     """A voiceprint has changed since it was looked at; look again."""
+
+
+class ArchiveError(SoundGrooveError):
+    """An index of recordings cannot be opened, read or written, or what it holds does not allow what was asked."""
 
 
 class EnrolmentError(SoundGrooveError):

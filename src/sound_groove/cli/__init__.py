@@ -40,6 +40,8 @@ VERBS = (
     "verify-speaker",
     "identify",
     "who",
+    "index",
+    "find",
     "speakers",
     "embed",
     "export",
@@ -66,6 +68,8 @@ EXAMPLES = """examples:
   sound-groove verify-speaker anna call.wav           is it her?
   sound-groove identify call.wav                      who of those enrolled is it, or nobody?
   sound-groove who meeting.wav                        who spoke when, by name
+  sound-groove index meetings                         hear an archive of recordings once
+  sound-groove find anna meetings.index               where in it she speaks
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
   sound-groove import voxceleb_resnet34.onnx --out resnet34.onnx

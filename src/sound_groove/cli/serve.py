@@ -36,6 +36,14 @@ def register(verbs: "Verbs") -> None:
     add("--port", metavar="P", type=port, default=8000, help="default: %(default)s; 0 takes a free one")
     add("--store", metavar="S", help="file or postgresql://… (default: $SOUND_GROOVE_STORE, else voiceprints.db)")
     add_model_option(parser)
+    add(
+        "--archive",
+        metavar="INDEX",
+        action="append",
+        type=Path,
+        default=[],
+        help="let voices be found in this index, as 'sound-groove index' makes it (may be given again)",
+    )
     add("--keys", metavar="FILE", type=Path, help="API keys, as 'sound-groove keys' writes them")
     add(
         "--name",
@@ -81,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         names=tuple(arguments.name),
         log_file=arguments.log_file,
         limits=Limits(**{name: value for name, value in given.items() if value is not None}),
+        archives=tuple(arguments.archive),
         on_start=lambda address: show(f"Sound-Groove answers at {address} (Ctrl-C stops it)", at_once=True),
     )
     say("stopped")

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Scope
 from sound_groove._version import __version__
 from sound_groove.errors import RequestError, StoreError, printable
 from sound_groove.service.answers import refusal
+from sound_groove.service.archive_routes import add_archive
 from sound_groove.service.descriptions import TITLE, describe
 from sound_groove.service.engine import Engine
 from sound_groove.service.fact_routes import add_facts
@@ -81,6 +82,7 @@ async def _tell_of_store(engine: Engine, log: Log) -> None:
 def _routes(forms: Forms, metrics: Metrics) -> APIRouter:
     router = APIRouter()
     add_verification(router, forms)
+    add_archive(router, forms)
     add_speakers(router, forms)
     add_facts(router, forms, metrics)
     return router

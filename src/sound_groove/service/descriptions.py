@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from sound_groove.archive.finding import PER_HOUR
 from sound_groove.audio.reading import MAXIMUM_CHANNELS
 from sound_groove.scoring.decision import DEFAULT_COSTS
 from sound_groove.service.answers import ErrorAnswer
@@ -69,6 +70,30 @@ IDENTIFICATION = {
     "warnings": [],
     "audio": AUDIO,
 }
+FINDING = {
+    "name": "Kim",
+    "stretches": [
+        {
+            "recording": "monday/call-7.flac",
+            "start_s": 612.4,
+            "end_s": 618.9,
+            "llr": 6.9,
+            "best_llr": 5.2,
+            "false_alarms_per_hour": 0.02,
+        }
+    ],
+    "per_hour": 1.0,
+    "threshold": 3.1,
+    "found": 1,
+    "recordings": 412,
+    "unusable": 0,
+    "is_complete": True,
+    "duration_s": 360000.0,
+    "windows": 371020,
+    "model": MODEL,
+    "warnings": [],
+}
+TOLD, MOST_TOLD = 100, 10_000  # stretches that an answer tells, where nobody says how many, and at most
 MEANINGS = {
     400: ("malformed", "the form has no recording 'a'; send one as multipart/form-data, field 'a'"),
     401: ("no_key", "this service needs an API key: 'Authorization: Bearer KEY'"),
@@ -192,6 +217,19 @@ def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
             "maximum": WEIGHED,
             "default": TOP,
             "description": "How many candidates to list.",
+        },
+        "per_hour": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": PER_HOUR,
+            "description": "False alarms that are allowed in an hour of recordings.",
+        },
+        "stretches": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MOST_TOLD,
+            "default": TOLD,
+            "description": "How many stretches to list, the best first.",
         },
     }
     recording = {

@@ -1,14 +1,18 @@
 """The engine: what the routes call, without a word of HTTP but for the status of a refusal."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from sound_groove.archive.finding import Finding, Stretch, find
+from sound_groove.archive.recordings import Archive
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.comparison import Comparison, Judge
 from sound_groove.errors import (
+    AudioError,
     DamagedVoiceprintError,
     EnrolmentError,
     OtherModelError,
@@ -29,6 +33,7 @@ from sound_groove.service.workers import DecodeWorkers, unusable
 from sound_groove.voiceprints.enrolment import Enrolment, enroll
 from sound_groove.voiceprints.gallery import open_gallery
 from sound_groove.voiceprints.identification import Identification, identify
+from sound_groove.voiceprints.sought import SoughtVoice, enrolled_voice, recorded_voice
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.records import Erasure, Voiceprint
 from sound_groove.voiceprints.verification import verify_speaker
@@ -58,17 +63,22 @@ class Engine:
         workers: decode.
         failure: why it could not be started.
         left_out: voiceprints that could not be used when it was last looked.
+        archives: where voices can be found.
 
     Args:
         store: is closed with the engine.
         embedder: the same.
         limits: of everything.
+        archives: of the embedder's model.
     """
 
-    def __init__(self, store: VoiceprintStore, embedder: Embedder, limits: Limits) -> None:
+    def __init__(
+        self, store: VoiceprintStore, embedder: Embedder, limits: Limits, archives: Sequence[Archive] = ()
+    ) -> None:
         self.store = store
         self.embedder = embedder
         self.limits = limits
+        self.archives = tuple(archives)
         self.admission = Admission(limits)
         self.workers = DecodeWorkers(limits)
         self.failure: SoundGrooveError | None = None
@@ -76,6 +86,8 @@ class Engine:
         self.gallery = open_gallery(store, embedder.encoder.identity, embedder.encoder.embedding_size)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
         # Apart, since a change may wait a minute for another process that is writing.
+        # One, so that searches of a large archive leave the other cores to the others.
+        self._searching_thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
         self._changing_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="changes")
 
     async def start(self) -> None:
@@ -100,7 +112,7 @@ class Engine:
 
     def _close(self) -> None:
         self.embedder.close()
-        for threads in (self._changing_threads, self._store_threads):
+        for threads in (self._changing_threads, self._searching_thread, self._store_threads):
             threads.shutdown(wait=True)
         self.store.close()
 
@@ -200,6 +212,55 @@ class Engine:
         except OtherModelError as error:  # the store has learned since the start what the model should be
             raise RequestError(409, "other_model", str(error)) from None
         return found, [heard]
+
+    async def find_speaker(self, name: str, per_hour: float, top: int) -> Finding:
+        """Where in the archives a speaker speaks who is enrolled.
+
+        Raises:
+            RequestError: 404: nobody has this name; 409: another model enrolled the speaker.
+        """
+        await self.voiceprint(name)  # told as everywhere where there is none
+        try:
+            sought = await self.in_store(lambda: enrolled_voice(self.store, name, self.embedder.encoder))
+        except OtherModelError as error:
+            raise RequestError(409, "other_model", str(error)) from None
+        except DamagedVoiceprintError as error:
+            raise damaged_voiceprint(error) from None
+        except UnknownSpeakerError:  # removed since
+            raise unknown_speaker(name) from None
+        return await self._find(sought, per_hour, top)
+
+    async def find_voice(
+        self, clips: Sequence[Clip], per_hour: float, top: int
+    ) -> tuple[Finding, list[HeardRecording]]:
+        """Where in the archives the person of some recordings speaks, and what was heard of these.
+
+        Raises:
+            RequestError: 422: one cannot be used.
+        """
+        heard = await self.hear(clips)
+        try:
+            sought = recorded_voice(heard, self.embedder.encoder)
+        except AudioError as error:
+            raise unusable(error.called, error.reason) from None
+        return await self._find(sought, per_hour, top), heard
+
+    async def _find(self, sought: SoughtVoice, per_hour: float, top: int) -> Finding:
+        """The answer, with the recordings' places in the archives only."""
+
+        def search() -> Finding:
+            found = find(self.archives, sought, self.embedder.encoder, per_hour=per_hour, top=top)
+            return replace(found, stretches=tuple(map(self._placed, found.stretches)))
+
+        return await asyncio.get_running_loop().run_in_executor(self._searching_thread, search)
+
+    def _placed(self, stretch: Stretch) -> Stretch:
+        """A stretch whose recording is named as below the archive's folder: where that lies is nobody's business."""
+        for archive in self.archives:
+            folder = f"{archive.facts.folder}{os.sep}"
+            if stretch.recording.startswith(folder):
+                return replace(stretch, recording=printable(stretch.recording.removeprefix(folder)))
+        return stretch
 
     async def voiceprint(self, name: str) -> Voiceprint:
         """All that is kept of a speaker.

@@ -3,13 +3,15 @@
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
+from sound_groove.archive.finding import check_archive
+from sound_groove.archive.recordings import open_archive
 from sound_groove.errors import ServiceError, UsageError, printable
 from sound_groove.service.application import build_application
 from sound_groove.service.connection import ConnectionRules, bounded_protocol
@@ -39,6 +41,7 @@ def serve(
     names: tuple[str, ...] = (),
     log_file: Path | None = None,
     limits: Limits | None = None,
+    archives: Sequence[Path] = (),
     on_start: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; to be called in the main thread.
@@ -52,9 +55,11 @@ def serve(
         names: under which the service is reached, beside those of the loopback.
         log_file: where the log goes; None writes to stderr.
         limits: of everything; None takes the usual ones.
+        archives: indexes in which voices can be found; each is read once, when the service starts.
         on_start: is told the address when requests are answered.
 
     Raises:
+        ArchiveError: an index cannot be used, or is of another model (OtherModelError).
         CheckpointError: the model cannot be used.
         ServiceError: the address or the keys cannot be used.
         StoreError: the store cannot be opened, or knows another model by the hash of this one (OtherModelError).
@@ -70,13 +75,16 @@ def serve(
     log = Log(log_file)
     with listening(host, port) as listener:
         embedder = Embedder.load(model, limits.workers)
+        read = [open_archive(path) for path in archives]
+        for archive in read:
+            check_archive(archive, embedder.encoder)
         opened = open_store(store, create=True)
         try:
             check_model(opened, embedder.encoder)
         except BaseException:
             opened.close()
             raise
-        engine = Engine(opened, embedder, limits)
+        engine = Engine(opened, embedder, limits, read)
         config = uvicorn.Config(
             build_application(engine, guard, log),
             http=bounded_protocol(ConnectionRules(limits.reading_s, CONNECTIONS, log)),

@@ -63,6 +63,10 @@ class Form:
     def __init__(self, parts: list[Part]) -> None:
         self._parts = parts
 
+    def has(self, name: str) -> bool:
+        """Whether a field came."""
+        return any(part.name == name for part in self._parts)
+
     def recordings(self, name: str) -> list[Part]:
         """The recordings of a field, at least one.
 
