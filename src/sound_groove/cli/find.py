@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         show(*summary(found))
     if not found.is_complete:
         say(
-            "warning: an index is not complete, since its last run was ended early; 'sound-groove index' goes on with it"
+        say("warning: an index is not complete, since a run was ended early; 'sound-groove index' goes on with it")
         )
     show_warnings(found.warnings)
     return 0
