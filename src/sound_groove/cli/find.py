@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show(*summary(found))
     if not found.is_complete:
-        say(say("warning: an index is not complete, since a run was ended early; 'sound-groove index' goes on with it"))
+        say("warning: an index is not complete, since a run was ended early; 'sound-groove index' goes on with it")
     show_warnings(found.warnings)
     return 0
 
