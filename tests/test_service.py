@@ -112,6 +112,27 @@ def test_a_channel_is_chosen_by_a_field_and_without_one_a_call_gets_no_verdict(c
         assert client.post("/v1/embed", files={"audio": call}, data={"channel": wrong}).status_code == 400
 
 
+def test_of_a_recording_with_two_voices_the_one_that_is_asked_for_is_enrolled(client: httpx.Client) -> None:
+    parts = [load_audio(EXAMPLES / f"{name}.flac") for name in ("awb-1", "rms-1")]
+    both = ("both.flac", encode(np.concatenate(parts), kind="flac"))
+    compared = client.post("/v1/compare", files={"a": both, "b": clip("awb-2")}).json()
+    (warning,) = [one for one in compared["warnings"] if one["code"] == "several_voices"]
+    assert warning["message"].startswith("a: 2 voices are heard in it, voice 1 from ")
+    path = f"{address('Two')}/recordings"
+    found = error(client.post(path, files={"audio": both}), 422)
+    assert found["code"] == "refused_enrolment" and "voice=N, or all with force=true" in str(found["message"])
+    for wrong in ("0", "-1", "one"):
+        assert error(client.post(path, files={"audio": both}, data={"voice": wrong}), 400)["code"] == "malformed"
+    lacking = error(client.post(path, files={"audio": both}, data={"voice": "3"}), 422)
+    assert "has no voice 3: 2 voices" in str(lacking["message"]) and "--" not in str(lacking["message"])
+    try:
+        done = client.post(path, files={"audio": both}, data={"voice": "2"})
+        assert done.status_code == 201 and 4 < done.json()["speaker"]["speech_s"] < 6.5, done.text
+        assert [one["code"] for one in done.json()["warnings"]] == ["several_voices"]
+    finally:
+        client.delete(address("Two"))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_of_any_characters_is_enrolled_shown_verified_and_forgotten(client: httpx.Client, name: str) -> None:
     answer = client.post(f"{address(name)}/recordings", files={"audio": brief("kal16-1")})

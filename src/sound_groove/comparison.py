@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sound_groove.audio.given import AnyRecording
 from sound_groove.audio.listening import AudioFacts, HeardRecording, allow_verdict, decode, judge
 from sound_groove.encoder.encoder import SpeakerEncoder, default_model
 from sound_groove.encoder.listener import Listener
+from sound_groove.encoder.several_voices import with_voices
 from sound_groove.errors import UsageError
 from sound_groove.scoring.calibration import ScoreMap, logit, probability
 from sound_groove.scoring.cosine import cosine, in_steps
@@ -127,7 +129,7 @@ def compare(
     with ThreadPoolExecutor(len(sides), thread_name_prefix="listening") as executor:
         judged = executor.map(lambda side: side if isinstance(side, HeardRecording) else judge(*side), sides)
     # One at a time: an embedding that does not depend on what it is compared with makes the score symmetric to the bit.
-    listener = Listener(encoder, crops)
+    listener = Listener(encoder, crops, partial(with_voices, encoder=encoder))
     first, second = (listener.hear(side) for side in judged)
     return Judge.of(encoder, prior, rule).compare(first, second)
 

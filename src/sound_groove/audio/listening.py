@@ -67,6 +67,8 @@ class HeardRecording:
         samples: (samples,) mono at 16 kHz; empty where they were not kept.
         embedding: (D,) of unit length; empty until it is embedded.
         model: which embedded it; None until then.
+        voices: where several were found (`sound_groove.encoder.several_voices`), the stretches of each in samples, that
+            which speaks longest first; empty where one was found, or none was looked for.
     """
 
     name: str
@@ -77,6 +79,7 @@ class HeardRecording:
     samples: Samples = field(default_factory=_nothing, repr=False)
     embedding: Embeddings = field(default_factory=_nothing, repr=False)
     model: ModelIdentity | None = None
+    voices: tuple[tuple[Span, ...], ...] = ()
 
     @property
     def allows_verdict(self) -> bool:

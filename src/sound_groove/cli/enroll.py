@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sound_groove.cli.decision_options import show_warnings
-from sound_groove.cli.options import add_channel_option, add_model_option
+from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
 from sound_groove.cli.output import show, show_json
 from sound_groove.cli.store_options import ACTOR, KEY_NOTE, add_store_option, opened_store
 from sound_groove.cli.verb import add_verb
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 EXAMPLES = f"""examples:
   sound-groove enroll anna anna-1.wav anna-2.wav
   sound-groove enroll anna another-day.wav              one more: several days and microphones make it better
+  sound-groove enroll anna visit.wav --voice 2          of a recording in which several speak, the second voice alone
   sound-groove enroll 'Ben Müller' ben.wav --store office.db --keep-audio
 
 Nothing is enrolled if one of the recordings cannot be used, has less than 2 s of speech, is enrolled already, does not
-sound like the speaker's others, or has channels of different sound and none was chosen. A speaker has voiceprints of
-one model only; with --keep-audio another model can make them anew ('sound-groove speakers re-embed').
+sound like the speaker's others, has several voices in it, or channels of different sound and none was chosen. A
+speaker has voiceprints of one model only; with --keep-audio another model can make them anew ('sound-groove speakers
+re-embed').
 
 {KEY_NOTE}"""
 
@@ -37,7 +39,15 @@ def register(verbs: "Verbs") -> None:
     add_channel_option(parser)
     parser.add_argument("--keep-audio", action="store_true", help="keep the recordings too, so as to embed them again")
     parser.add_argument(
-        "--force", action="store_true", help="enrol also what has little speech or does not sound like the others"
+        "--voice",
+        metavar="N",
+        type=positive_integer,
+        help="where several voices are found in a recording, enrol the N-th alone; 1 speaks longest",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="enrol also what has little speech, has several voices, or does not sound like the others",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -60,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             keep_audio=arguments.keep_audio,
             actor=ACTOR,
             channel=arguments.channel,
+            voice=arguments.voice,
         )
         location, encrypted = store.location, store.encrypted
     if arguments.json:

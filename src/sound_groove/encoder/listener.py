@@ -33,6 +33,7 @@ READ_AHEAD = 4  # recordings that each reading thread may be ahead
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
+Seek = Callable[[HeardRecording], HeardRecording]
 
 
 class Encoder(Protocol):
@@ -51,6 +52,8 @@ class Listener:
     Args:
         encoder: embeds.
         crops: average evenly spaced crops; None embeds whole recordings.
+        seek: is given each recording that `hear` embeds, with its samples, and gives it back with what it found, such
+            as a second voice (`encoder.several_voices.with_voices`); None looks for nothing.
 
     Example:
         listener = Listener(SpeakerEncoder.load("pretrained"))
@@ -58,9 +61,10 @@ class Listener:
         verdicts = [compare(mine, other, listener.encoder).verdict for other in others]
     """
 
-    def __init__(self, encoder: Encoder, crops: CropAveraging | None = None) -> None:
+    def __init__(self, encoder: Encoder, crops: CropAveraging | None = None, seek: Seek | None = None) -> None:
         self.encoder = encoder
         self.crops = crops
+        self._seek = seek
 
     def hear(
         self,
@@ -161,8 +165,11 @@ class Listener:
         new = [one for one in heard if one.model is None]
         voices: list[Voice] = [without_pauses(one.samples, one.speech) for one in new]
         found = _told(self.encoder.embed_voices(voices, self.crops)) if new else iter(())
-        done = [one if one.model else _with_embedding(one, *next(found), identity) for one in heard]
+        done = [one if one.model else self._sought(_with_embedding(one, *next(found), identity)) for one in heard]
         return done if keep_samples else list(map(_without_samples, done))
+
+    def _sought(self, heard: HeardRecording) -> HeardRecording:
+        return heard if self._seek is None else self._seek(heard)
 
     def _long(self, recording: OpenRecording, name: str) -> HeardRecording:
         """A recording that is read part by part, twice: to be judged, and to be embedded."""

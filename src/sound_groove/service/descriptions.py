@@ -204,7 +204,14 @@ def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
         "force": {
             "enum": FLAGS,
             "default": False,
-            "description": "Enrol recordings with little speech, and those that do not sound like the others.",
+            "description": (
+                "Enrol recordings with little speech, with several voices, and those that do not sound like the others."
+            ),
+        },
+        "voice": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Where several voices are found in a recording, enrol this one alone; 1 speaks longest.",
         },
         "keep_audio": {
             "enum": FLAGS,

@@ -13,6 +13,7 @@ from pathlib import Path
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
+from sound_groove.encoder.several_voices import with_voices
 from sound_groove.errors import CheckpointError
 from sound_groove.pretrained import model_path
 from sound_groove.service.workers import unusable
@@ -32,6 +33,7 @@ class Embedder:
     def __init__(self, encoder: SpeakerEncoder, threads: int) -> None:
         self.encoder = encoder
         self._listener = Listener(encoder)
+        self._seeking = Listener(encoder, seek=partial(with_voices, encoder=encoder))
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="embedding")
 
     @classmethod
@@ -44,13 +46,21 @@ class Embedder:
             return cls(SpeakerEncoder.load(model, threads=1), threads)
         return cls(SpeakerEncoder.load(model, threads=threads), 1)
 
-    async def embed(self, heard: HeardRecording, keep_samples: bool = False) -> HeardRecording:
-        """A recording that a worker heard, with its embedding, and its samples where they are asked for.
+    async def embed(
+        self, heard: HeardRecording, keep_samples: bool = False, seek_voices: bool = False
+    ) -> HeardRecording:
+        """A recording that a worker heard, with its embedding.
+
+        Args:
+            heard: by a worker.
+            keep_samples: leave the samples in the record.
+            seek_voices: look for more than one voice in it.
 
         Raises:
             RequestError: 422: the model gives no embedding of it.
         """
-        work = partial(self._listener.hear, heard, keep_samples=keep_samples)
+        listener = self._seeking if seek_voices else self._listener
+        work = partial(listener.hear, heard, keep_samples=keep_samples)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         except CheckpointError:

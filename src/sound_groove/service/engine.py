@@ -137,8 +137,15 @@ class Engine:
         """What some change of the store gives, done beside the event loop and what is read."""
         return await asyncio.get_running_loop().run_in_executor(self._changing_threads, work)
 
-    async def hear(self, clips: Sequence[Clip], keep_samples: bool = False) -> list[HeardRecording]:
+    async def hear(
+        self, clips: Sequence[Clip], keep_samples: bool = False, seek_voices: bool = False
+    ) -> list[HeardRecording]:
         """Decode, judge and embed recordings; all problems are told together.
+
+        Args:
+            clips: that came.
+            keep_samples: leave the samples in the records.
+            seek_voices: look for more than one voice in each.
 
         Raises:
             RequestError: 422: one cannot be used, or they are too long; 503: they cannot be decoded at the moment.
@@ -159,7 +166,7 @@ class Engine:
                 if meter is not None:
                     meter.audio_s += heard.facts.duration_s
             check_total(clip)
-            return await self.embedder.embed(heard, keep_samples)
+            return await self.embedder.embed(heard, keep_samples, seek_voices)
 
         results = await asyncio.gather(*map(hear, clips), return_exceptions=True)
         problems = [result for result in results if isinstance(result, BaseException)]
@@ -173,7 +180,7 @@ class Engine:
 
     async def compare(self, first: Clip, second: Clip, judge: Judge) -> tuple[Comparison, list[HeardRecording]]:
         """Compare two recordings, and what was heard."""
-        one, other = await self.hear((first, second))
+        one, other = await self.hear((first, second), seek_voices=True)
         return judge.compare(one, other), [one, other]
 
     async def verify(self, name: str, clip: Clip, judge: Judge) -> tuple[Comparison, list[HeardRecording]]:
@@ -276,24 +283,26 @@ class Engine:
             raise damaged_voiceprint(error) from None
 
     async def enrol(
-        self, name: str, clips: Sequence[Clip], force: bool, keep_audio: bool, actor: str
+        self, name: str, clips: Sequence[Clip], force: bool, keep_audio: bool, voice: int | None, actor: str
     ) -> tuple[Enrolment, list[HeardRecording]]:
-        """Enrol a speaker or add recordings, and what was heard.
+        """Enrol a speaker or add recordings, and what was heard; arguments as of `voiceprints.enrolment.enroll`.
 
         Raises:
             RequestError: 409: another model, or others change the speaker all the time; 422: recordings were refused.
         """
-        heard = await self.hear(clips, keep_audio)
+        heard = await self.hear(clips, keep_audio or voice is not None, seek_voices=True)
         encoder = self.embedder.encoder
 
         def add() -> Enrolment:
-            return enroll(self.store, name, heard, encoder, force=force, keep_audio=keep_audio, actor=actor)
+            return enroll(
+                self.store, name, heard, encoder, force=force, keep_audio=keep_audio, actor=actor, voice=voice
+            )
 
         try:
             return await self._changing(add), heard
         except EnrolmentError as error:
             # The library tells how the command line does it.
-            problems = [problem.replace("with --force", "with force=true") for problem in error.problems]
+            problems = [_as_fields(problem) for problem in error.problems]
             message = f"nothing was enrolled: {'; '.join(problems)}"
             raise RequestError(422, "refused_enrolment", message, problems) from None
         except OtherModelError as error:
@@ -319,6 +328,13 @@ class Engine:
         (heard,) = await self.hear([clip])
         values = [float(value) for value in heard.embedding]
         return Embedded(values, self.embedder.encoder.identity, heard.facts, heard.warnings), [heard]
+
+
+def _as_fields(problem: str) -> str:
+    """A problem whose options are named as the fields of a form."""
+    for option, field in (("--force", "force=true"), ("--voice N", "voice=N"), ("--voice", "'voice'")):
+        problem = problem.replace(option, field)
+    return problem
 
 
 def unknown_speaker(name: str) -> RequestError:

@@ -122,3 +122,17 @@ def channel(form: Form) -> int | None:
     if not 1 <= number <= MAXIMUM_CHANNELS:
         raise malformed(f"the field 'channel' is counted from 1 to {MAXIMUM_CHANNELS}; {number} was given")
     return number
+
+
+def voice_number(form: Form) -> int | None:
+    """Which voice to enrol of a recording in which several speak; None: of one alone.
+
+    Raises:
+        RequestError: 400: it is none.
+    """
+    if not form.text("voice"):
+        return None
+    number = form.integer("voice", 0)
+    if number < 1:
+        raise malformed(f"the field 'voice' is counted from 1; {number} was given")
+    return number

@@ -14,7 +14,7 @@ from sound_groove.audio.listening import HeardRecording
 from sound_groove.service.answers import LARGEST_PAGE, SpeakerDetail, SpeakerPage, json_answer
 from sound_groove.service.descriptions import CALLED, SPEAKER, UPLOADED, example, form, refusals
 from sound_groove.service.engine import Clip
-from sound_groove.service.forms import Forms, Name, channel, speaker_name
+from sound_groove.service.forms import Forms, Name, channel, speaker_name, voice_number
 from sound_groove.service.uploads import Form, FormShape
 from sound_groove.voiceprints.enrolment import Enrolment
 from sound_groove.voiceprints.store.records import Erasure
@@ -23,7 +23,7 @@ from sound_groove.voiceprints.store.records import Erasure
 def add_speakers(router: APIRouter, forms: Forms) -> None:
     """Add these routes."""
     engine = forms.engine
-    enrolment = FormShape({"audio": engine.limits.recordings}, ("force", "keep_audio", "channel"))
+    enrolment = FormShape({"audio": engine.limits.recordings}, ("force", "keep_audio", "voice", "channel"))
 
     @router.get(
         "/v1/speakers",
@@ -81,7 +81,8 @@ def add_speakers(router: APIRouter, forms: Forms) -> None:
                 Clip(part.content, part.file_name or f"recording {number}", channel(sent))
                 for number, part in enumerate(sent.recordings("audio"), start=1)
             ]
-            return await engine.enrol(speaker, clips, sent.flag("force"), sent.flag("keep_audio"), key.name)
+            voice = voice_number(sent)
+            return await engine.enrol(speaker, clips, sent.flag("force"), sent.flag("keep_audio"), voice, key.name)
 
         return json_answer(await forms.with_form(request, enrolment, answer), 201)
 

@@ -1,23 +1,24 @@
 """Enrolment: recordings of one speaker, checked, into a store.
 
 A voiceprint is worth what was enrolled. A recording is refused that cannot be used, that has too little speech, whose
-channels carry different sound when none was chosen, that is enrolled already, or that does not sound like the speaker's
-others: each new one is compared with all the others (the mean of the cosines), and where the evidence speaks for
-another voice (llr < 0) it is set aside and the rest are compared anew. One refusal refuses them all, so that nothing is
-half done.
+channels carry different sound when none was chosen, in which several voices are found (`encoder.several_voices`), that
+is enrolled already, or that does not sound like the speaker's others: each new one is compared with all the others (the
+mean of the cosines), and where the evidence speaks for another voice (llr < 0) it is set aside and the rest are
+compared anew. One refusal refuses them all, so that nothing is half done.
 """
 
 import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import soundfile
 
-from sound_groove.arguments import check_has, check_kind
+from sound_groove.arguments import check_has, check_integer, check_kind
 from sound_groove.audio.given import AnyRecording, list_of
 from sound_groove.audio.listening import NO_VERDICT, AudioFacts, HeardRecording, hear, joint_facts
 from sound_groove.audio.quality import LITTLE_SPEECH_S, seconds_text
@@ -25,6 +26,7 @@ from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.comparison import Judge, measures_of
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
+from sound_groove.encoder.several_voices import described, voice_of, with_voices
 from sound_groove.errors import (
     AudioError,
     EnrolmentError,
@@ -74,6 +76,7 @@ def enroll(
     keep_audio: bool = False,
     actor: str = "python",
     channel: int | None = None,
+    voice: int | None = None,
 ) -> Enrolment:
     """Enrol a speaker, or add recordings to one.
 
@@ -83,10 +86,12 @@ def enroll(
         recordings: at least one, each as `compare` takes it, or what a `Listener` with this model heard of it;
             or one of these. To keep the audio, the samples must be in what was heard.
         encoder: makes the embeddings; a speaker has those of one model only.
-        force: enrol recordings with little speech, and those that do not sound like the others.
+        force: enrol recordings with little speech, with several voices, and those that do not sound like the others.
         keep_audio: keep the samples as well, so that another model can embed them later.
         actor: who does it, for the audit trail.
         channel: which one to listen to, counted from 1, where a path names none; None averages all.
+        voice: of recordings in which several voices are found, which to enrol alone: 1 is the one that speaks longest.
+            None enrols none of such a recording.
 
     Raises:
         DamagedVoiceprintError: what the store keeps of the speaker cannot be used.
@@ -100,7 +105,9 @@ def enroll(
     check_has(store, "voiceprint", "the store", "what open_store gives")
     name = checked_name(name)
     check_model(store, encoder)
-    heard = _hear(name, recordings, encoder, channel, keep_audio)
+    if voice is not None and check_integer(voice, "the number of a voice") < 1:
+        raise UsageError(f"voices are counted from 1; {voice} was given")
+    heard = _hear(name, recordings, encoder, channel, keep_audio, voice)
     new = [_enrolled(one, keep_audio) for one in heard]
 
     def attempt() -> Enrolment:
@@ -128,6 +135,7 @@ def _hear(
     encoder: SpeakerEncoder,
     channel: int | None,
     keep_samples: bool,
+    voice: int | None,
 ) -> list[HeardRecording]:
     """What is heard of the recordings of a speaker; those that cannot be used are all named before any is embedded."""
     several = [recordings] if isinstance(recordings, HeardRecording) else list_of(recordings)
@@ -147,9 +155,27 @@ def _hear(
         raise UsageError(
             f"{bare[0]}: its samples were not kept, so that its audio cannot be; hear it with keep_samples"
         )
-    listener = Listener(encoder)
+    listener = Listener(encoder, seek=partial(with_voices, encoder=encoder))
     # One at a time: a recording's embedding does not depend on what it is enrolled with.
-    return [listener.hear(one, keep_samples=keep_samples) for one in listened]
+    if voice is None:
+        return [listener.hear(one, keep_samples=keep_samples) for one in listened]
+    heard = [_one_voice(listener.hear(one, keep_samples=True), voice) for one in listened]
+    if problems := [one for one in heard if isinstance(one, str)]:
+        raise EnrolmentError(name, problems)
+    alone = Listener(encoder)
+    return [alone.hear(one, keep_samples=keep_samples) for one in heard if not isinstance(one, str)]
+
+
+def _one_voice(heard: HeardRecording, number: int) -> HeardRecording | str:
+    """The speech of one voice of a recording; or why there is none of that number."""
+    if not heard.voices:
+        alone = f"{heard.name}: one voice is heard in it, and no voice {number}; enrol it without --voice"
+        return heard if number == 1 else alone
+    if number > len(heard.voices):
+        return f"{heard.name}: has no voice {number}: {described(heard.voices)}; choose one of these with --voice N"
+    if len(heard.samples) == 0:
+        raise UsageError(f"{heard.name}: its samples were not kept, so that no voice can be chosen; hear it again")
+    return voice_of(heard, number)
 
 
 def _elsewhere(store: VoiceprintStore, name: str, heard: Sequence[HeardRecording]) -> list[QualityWarning]:
@@ -295,12 +321,16 @@ def _repeated(heard: Sequence[HeardRecording], kept: Sequence[EnrolledRecording]
 
 
 def _unheard(heard: Sequence[HeardRecording], force: bool) -> list[str]:
-    """Recordings with too little speech to tell a voice by, and averages of different sounds."""
+    """Recordings with too little speech to tell a voice by, with several voices, and averages of different sounds."""
     problems = []
     for one in heard:
         bars = [warning.message for warning in one.warnings if warning.code in NO_VERDICT]
         if bars:
             problems += bars
+        elif one.voices and not force:
+            problems.append(
+                f"{one.name}: {described(one.voices)}; enrol one of them alone with --voice N, or all with --force"
+            )
         elif one.facts.speech_s < LITTLE_SPEECH_S and not force:
             problems.append(
                 f"{one.name}: has {seconds_text(one.facts.speech_s)} of speech, and an enrolment wants "

@@ -5,7 +5,7 @@ import { Clip, endAll, filesOf } from "./clip.js";
 import { find, make } from "./elements.js";
 import { limits } from "./limits.js";
 import { asProblem, Problem } from "./problems.js";
-import { placeRefusals } from "./refusals.js";
+import { placeRefusals, refusalWords, SEVERAL } from "./refusals.js";
 import { problemNode, Result } from "./result.js";
 import { placeWarnings } from "./warnings.js";
 
@@ -50,13 +50,16 @@ function dropClip(clip) {
   clips.at(-1).focus();
 }
 
-/** @param {boolean} force what sounds unlike the others, or has little speech, as well */
-async function send(force) {
+/**
+ * @param {boolean} force what sounds unlike the others, or has little speech, as well
+ * @param {number | null} voice of clips in which several speak, this one alone
+ */
+async function send(force, voice = null) {
   await endAll(clips);
-  result.work({ text: "enrolling" }, (signal) => enrol(force, signal));
+  result.work({ text: "enrolling" }, (signal) => enrol(force, voice, signal));
 }
 
-async function enrol(force, signal) {
+async function enrol(force, voice, signal) {
   const field = find("enrol-name");
   const name = field.value.trim();
   if (!name) {
@@ -70,6 +73,7 @@ async function enrol(force, signal) {
   const form = new FormData();
   files.forEach((file, index) => form.append("audio", file, names[index]));
   form.append("force", String(force));
+  if (voice !== null) form.append("voice", String(voice));
   form.append("keep_audio", String(find("enrol-keep").checked));
   for (const clip of given) clip.warn([]);
   try {
@@ -79,16 +83,26 @@ async function enrol(force, signal) {
     const done = make("p", { className: "verdict same", words: { text: "enrolled", values } });
     return [done, ...placeWarnings(warnings, given, names)];
   } catch (error) {
-    if (signal.aborted || !placeRefusals(asProblem(error), given, names)) throw error;
-    return refused();
+    const problem = asProblem(error);
+    if (signal.aborted || !placeRefusals(problem, given, names)) throw error;
+    return refused(problem.details.some((detail) => refusalWords(detail).text === SEVERAL));
   }
 }
 
 /** What can be done when clips were refused. */
-function refused() {
-  const again = make("button", { type: "button", words: { text: "enrol_force" } });
-  again.addEventListener("click", () => send(true));
-  return [problemNode(new Problem("refused_enrolment")), make("p", { words: { text: "enrol_force_hint" } }), again];
+function refused(several) {
+  const button = (words, force, voice) => {
+    const node = make("button", { type: "button", words });
+    node.addEventListener("click", () => send(force, voice));
+    return node;
+  };
+  const alone = (number) => button({ text: "enrol_voice", values: { number: String(number) } }, false, number);
+  return [
+    problemNode(new Problem("refused_enrolment")),
+    make("p", { words: { text: "enrol_force_hint" } }),
+    ...(several ? [alone(1), " ", alone(2), " "] : []),
+    button({ text: "enrol_force" }, true, null),
+  ];
 }
 
 /**

@@ -1,8 +1,11 @@
 /** Recordings that the service refused: which clips they are, and why, in the language of the page. */
 
-// The sentences of audio.py, enrolment.py and listening.py. One that is not here is shown as the service put it.
+export const SEVERAL = "refused_voices";
+
+// The sentences of audio.py, enrolment.py, listening.py and several_voices.py. One that is not here is shown as the service put it.
 const SENTENCES = [
   [/does not sound like the others \(score (?<score>[-\d.]+), llr (?<llr>[-\d.]+)\)/, "refused_stranger"],
+  [/voice 1 from (?<a>[\d.]+) to (?<b>[\d.]+) s.*voice 2 from (?<c>[\d.]+) to (?<d>[\d.]+) s.*; enrol one/, SEVERAL],
   [/this audio is enrolled already/, "refused_repeated"],
   [/has (?<speech>[\d.]+) s of speech, and an enrolment wants (?<wanted>\d+) s/, "refused_short"],
   [/only (?<speech>[\d.]+) s of speech was found, and a verdict needs (?<wanted>[\d.]+) s/, "refused_little"],
