@@ -49,7 +49,8 @@ The resolved recipe, defaults included, is saved in the run folder as `recipe.ya
 COMMANDS = """# The command line
 
 `sound-groove VERB`, or `python -m sound_groove VERB`. Results go to stdout, talk, warnings and progress to stderr;
-`--json` prints one JSON object where a program may want to read. Progress bars appear on a terminal only.
+`--json` prints one JSON object where a program may want to read. Progress bars and colours appear on a terminal only;
+the environment variable `NO_COLOR` turns colours off. Elsewhere, `train` says every 30 s how far it is.
 
 | exit status | meaning |
 | --- | --- |
@@ -65,6 +66,14 @@ With `--json`, an error is an object with `error` on stdout besides.
 `--debug`, before or after the verb, shows the traceback of an error. `--module M`, before or after it, lets code of a
 Python module or file be run for [a network of one's own](own-network.md). What the verbs write is described in
 [files.md](files.md), how to read what `verify` finds in [reports.md](reports.md).
+
+`--completion SHELL` prints a script that completes verbs, options and file names, for bash, zsh or fish:
+
+```bash
+sound-groove --completion bash > ~/.local/share/bash-completion/completions/sound-groove
+sound-groove --completion zsh > ~/.zfunc/_sound-groove     # any folder of $fpath
+sound-groove --completion fish > ~/.config/fish/completions/sound-groove.fish
+```
 """
 
 

@@ -268,9 +268,11 @@ def test_wrong_use_exits_with_2_and_one_sentence(
         ([*files, "--prior", "half"], "argument --prior: needs a number, and 'half' was given"),
         ([*files, "--crops", "0"], "argument --crops: needs a whole number of at least 1, and '0' was given"),
         ([*files, "--model", str(model_path), "--crop-frames", "9"], "--crop-frames needs --crops"),
-        (files[:1], "the following arguments are required: B"),
+        ([], "two recordings are compared, or one with several others, and none was given"),
+        (files[:1], f"two recordings are compared, or one with several others, and '{files[0]}' alone was given"),
+        ([*files, "--pairs", "list.txt"], "give recordings, or a list of pairs (--pairs), and not both"),
+        ([*files, "third.wav", "--exit-code"], "--exit-code tells the verdict of two recordings"),
         ([*files, "--jsno"], "there is no option '--jsno'; did you mean '--json'?"),
-        ([*files, "third.wav"], "unexpected 'third.wav'"),
     ]
     for words, expected in cases:
         assert status_of(["compare", *words]) == 2, words

@@ -97,11 +97,13 @@ def test_every_command_is_understood_by_the_parser(document: Path) -> None:
     for words in commands(document):
         if "--help" in words:
             continue
-        with redirect_stderr(StringIO()) as complaint:
+        with redirect_stderr(StringIO()) as complaint, redirect_stdout(StringIO()):
             try:
                 asked = named_modules(words)[1]
                 build_parser(asked).parse_args(asked)
-            except SystemExit:
+            except SystemExit as leaving:
+                if leaving.code == 0:  # it printed what was asked for, such as a script for completion
+                    continue
                 pytest.fail(f"{document.name}: sound-groove {shlex.join(words)}: {complaint.getvalue()}")
 
 

@@ -16,8 +16,8 @@ from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, UsageError
 from sound_groove.export import onnx_file
-from sound_groove.export.onnx_file import export_onnx, running
-from sound_groove.export.parity import demand_norm, furthest_norm
+from sound_groove.export.onnx_file import export_onnx, running_with_norms
+from sound_groove.export.parity import agreement, demand_norm
 from sound_groove.export.placing import ExportedFile
 from sound_groove.export.precision import LEAST_COSINE
 from sound_groove.export.quantization import largest_pair, refuse_overflow
@@ -164,8 +164,8 @@ def test_the_lengths_of_embeddings_are_kept(run: Path, speech: Path, fp16: Expor
     for done, most in ((fp16, 0.01), (int8, 0.1)):
         ratios = np.array(SpeakerEncoder.load(done.file).embed_voices(voices).norms) / expected
         assert 0 < np.abs(np.log(ratios)).max() <= most
-        embedded = running(done.file.read_bytes(), "embedding_norm")
-        assert furthest_norm(run, embedded) <= most
+        agreed = agreement(run, running_with_norms(done.file.read_bytes()))
+        assert 0 < agreed.furthest_norm <= most and agreed.worst_cosine >= TINY_COSINE
     with pytest.raises(CheckpointError, match=r"longer or shorter than its own \(by 20.0 %, and 10.5 are allowed\)"):
         demand_norm(run, np.log(1.2), 0.1)
     with pytest.raises(CheckpointError, match="nothing was written"):

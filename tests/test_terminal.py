@@ -20,12 +20,19 @@ import soundfile
 import sound_groove
 from hostile_words import HOSTILE, HOSTILE_NAME, Terminal, offences, record
 from sound_groove import cli, errors
-from sound_groove.cli.output import say
+from sound_groove.cli.output import say, show_in_colour
 from sound_groove.encoder.runtimes import open_model
 from sound_groove.errors import SoundGrooveError
 from sound_groove.progress import ProgressBar, say_above_bars
 from sound_groove.service.logs import Log
-from sound_groove.terminal import GuardedStream, guarded_streams, printable_json, printable_text
+from sound_groove.terminal import (
+    GuardedStream,
+    columns_of,
+    guarded_streams,
+    padded,
+    printable_json,
+    printable_text,
+)
 
 PACKAGE = Path(sound_groove.__file__).parent
 
@@ -55,6 +62,37 @@ def test_json_says_exactly_what_there_was() -> None:
     text = printable_json(json.dumps({HOSTILE: [HOSTILE, "Ä\n"]}, ensure_ascii=False, indent=2))
     assert offences(text) == set() and "Ä" in text
     assert json.loads(text) == {HOSTILE: [HOSTILE, "Ä\n"]}
+
+
+def test_wide_characters_take_two_columns_and_marks_none() -> None:
+    # By Unicode's EastAsianWidth.txt: Han, Hangul, fullwidth and emoji are W or F; a combining acute accent is a mark.
+    counts = {"anna": 4, "王小明": 6, "안나": 4, "ＡＢ": 4, "🎤": 2, "e\u0301": 1, "Björk": 5, "ｱ": 1, "": 0}
+    assert {text: columns_of(text) for text in counts} == counts
+    assert {columns_of(padded(text, 8)) for text in counts} == {8}
+
+
+def test_a_verdict_has_its_colour_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TERM": "xterm", "WT_SESSION": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def shown() -> str:
+        terminal = Terminal()
+        with monkeypatch.context() as patch, guarded_streams():
+            patch.setattr(sys, "stdout", GuardedStream(terminal))
+            show_in_colour("verdict  ", f"same{HOSTILE}", HOSTILE, "green")
+        return terminal.getvalue()
+
+    before, colour, rest = shown().partition("\x1b[1;32m")
+    text, plain, after = rest.partition("\x1b[0m")
+    assert before == "verdict  " and colour and plain
+    assert offences(text) == offences(after.removesuffix("\n")) == set()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in shown()
+    monkeypatch.setenv("NO_COLOR", "")  # empty: as if it were not there
+    assert "\x1b[1;32m" in shown()
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in shown()
 
 
 def test_whoever_writes_to_a_guarded_stream_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
@@ -388,11 +426,15 @@ def compare_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     other = shutil.copyfile(name, folder / "b.wav")
     silent = folder / f"silent{HOSTILE_NAME}.wav"
     soundfile.write(str(silent), np.zeros(16_000), 16_000)
+    listed = folder / HOSTILE_NAME
+    listed.write_text(f"{name}\t{other}\n{HOSTILE_NAME}\n", encoding="utf-8")
     return [
         ["compare", str(name), str(other), "--model", model],
         ["compare", str(name), str(other), "--model", model, "--json"],
         ["compare", str(silent), str(other), "--model", model],
         ["compare", str(name), str(other), "--model", HOSTILE_NAME],
+        ["compare", str(other), str(name), str(silent), HOSTILE_NAME, "--model", model],
+        ["compare", "--pairs", str(listed), "--model", model],
     ]
 
 
@@ -639,13 +681,21 @@ def info_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
 
 @walk("bench")
 def bench_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
-    from sound_groove.encoder.timing import Benchmark
+    from sound_groove.encoder.timing import Audience, Benchmark
 
     words = ("git_commit", "cpu", "instruction_set", "system")
     names = ("sound-groove", "python", "torch", "onnxruntime", "numpy")
     machine = {**dict.fromkeys(words, HOSTILE), "versions": dict.fromkeys(names, HOSTILE), "cores": 2}
-    measured = record(Benchmark, machine={**machine, "load_average": 0.5})
-    patch.setattr("sound_groove.encoder.timing.benchmark", answering(measured))
+    measured: Benchmark = record(Benchmark, machine={**machine, "load_average": 0.5})
+
+    def benchmark(load: object, chosen: object, budget_s: float, audience: Audience) -> Benchmark:
+        audience.begins(measured.model, measured.machine)
+        for timing in measured.timings:
+            audience.measures(timing.setting)
+            audience.measured(timing)
+        return measured
+
+    patch.setattr("sound_groove.encoder.timing.benchmark", benchmark)
     patch.setattr("sound_groove.encoder.timing.default_threads", answering((2,)))
     return [["bench", HOSTILE_NAME], ["bench", HOSTILE_NAME, "--json"]]
 

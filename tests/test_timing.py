@@ -4,6 +4,7 @@ import doctest
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,14 +63,23 @@ class StandIn:
 
 
 class Bench:
-    """A benchmark of stand-ins: what it found, what it loaded, and what it announced."""
+    """A benchmark of stand-ins: what it found, what it loaded, and what it was told meanwhile."""
 
     def __init__(self, chosen: list[Setting], budget_s: float = 1.0, slowdown: Sequence[float] = (1.0,)) -> None:
         self.clock = Clock()
         self.loaded: list[tuple[int, StandIn]] = []
-        self.announced: list[Setting] = []
+        self.told: list[object] = []
         self.slowdown = slowdown
-        self.found: Benchmark = benchmark(self.load, chosen, budget_s, self.announced.append, self.clock)
+        self.found: Benchmark = benchmark(self.load, chosen, budget_s, self, self.clock)
+
+    def begins(self, model: ModelIdentity, machine: dict[str, Any]) -> None:
+        self.told.append(model.name)
+
+    def measures(self, setting: Setting) -> None:
+        self.told.append(setting)
+
+    def measured(self, timing: Timing) -> None:
+        self.told.append(timing)
 
     def load(self, threads: int) -> SpeakerEncoder:
         self.clock.now_s += 0.25 if self.loaded else 3.0
@@ -80,7 +90,10 @@ class Bench:
 def test_the_real_time_factor_is_the_time_that_a_second_of_audio_takes() -> None:
     chosen = settings([1, 2], [1, 8], [2.5, 5.0, 20.0])
     bench = Bench(chosen)
-    assert [timing.setting for timing in bench.found.timings] == chosen == bench.announced
+    assert [timing.setting for timing in bench.found.timings] == chosen
+    # Told as it happens: the model, then each setting before it is measured, and what was measured after it.
+    assert bench.told[0] == "stand-in"
+    assert bench.told[1:] == [one for timing in bench.found.timings for one in (timing.setting, timing)]
     for timing in bench.found.timings:
         expected = 0.05 / timing.setting.threads
         assert timing.real_time_factor == pytest.approx(expected)

@@ -7,10 +7,12 @@ here it is applied to whole texts, to JSON, and to the streams of a process, so 
 """
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, TextIO, cast
+from typing import IO, Any, Literal, TextIO, cast
+from unicodedata import category, east_asian_width
 
 from sound_groove.errors import printable
 
@@ -36,6 +38,43 @@ def printable_json(text: str) -> str:
     '"a\\u009b\\u202e\\udb40\\udc01"'
     """
     return "".join(c if c == "\n" or c.isprintable() else _json_escape(c) for c in text)
+
+
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a printable text takes: a wide character (Unicode's UAX 11) two, a mark none.
+
+    >>> columns_of("anna"), columns_of("小明"), columns_of("e\u0301")
+    (4, 4, 1)
+    """
+    if text.isascii():
+        return len(text)
+    return sum(0 if category(c) in ("Mn", "Me") else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def padded(text: str, columns: int) -> str:
+    """A printable text with spaces behind it, so that it takes so many columns of a terminal.
+
+    >>> padded("小明", 6) + "|"
+    '小明  |'
+    """
+    return text + " " * (columns - columns_of(text))
+
+
+Colour = Literal["red", "green", "yellow"]
+_CODES = {"red": 31, "green": 32, "yellow": 33}
+
+
+def in_colour(text: str, colour: Colour, stream: IO[str]) -> str:
+    """A printable text in bold and a colour, where a stream is a terminal that shows them and nobody objects.
+
+    The environment variable NO_COLOR objects (https://no-color.org), and so does TERM=dumb.
+    """
+    environment = os.environ
+    if environment.get("NO_COLOR") or environment.get("TERM") == "dumb" or not stream.isatty():
+        return text
+    if os.name == "nt" and "WT_SESSION" not in environment:  # an older console shows the codes themselves
+        return text
+    return f"\x1b[1;{_CODES[colour]}m{text}\x1b[0m"
 
 
 def _json_escape(character: str) -> str:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from sound_groove._version import __version__
+from sound_groove.cli.completion import add_completion_option
 from sound_groove.cli.output import errors_are_json, say, tell_error
 from sound_groove.cli.parser import Parser
 from sound_groove.errors import ConfigurationError, SoundGrooveError, UsageError, printable
@@ -76,6 +77,7 @@ EXAMPLES = """examples:
   sound-groove models get campplus-zh-en              a public model, by its name
   sound-groove bench best.onnx                        how fast this machine computes embeddings with it
   sound-groove serve                                  the verifier over HTTP, with a page to try it
+  sound-groove --completion bash                      a script that completes verbs, options and files in a shell
 
 'sound-groove VERB --help' explains each verb and shows an example.
 """
@@ -105,6 +107,7 @@ def build_parser(words: Sequence[str] = ()) -> Parser:
     )
     parser.add_argument("-V", "--version", action="version", version=f"sound-groove {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
+    add_completion_option(parser, build_parser)
     parser.add_argument(
         "--module",
         metavar="M",

@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.options import MODEL_HELP, number, positive_integer
 from sound_groove.cli.output import show, show_json
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sound_groove.cli.verb import Verbs
-    from sound_groove.encoder.timing import Benchmark, Setting
+    from sound_groove.encoder.timing import Benchmark, Setting, Timing
+    from sound_groove.progress import ProgressBar
+    from sound_groove.types import ModelIdentity
 
 EXAMPLES = """examples:
   sound-groove bench best.onnx
@@ -89,20 +91,51 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = settings(threads, arguments.batch, arguments.seconds)
     look = "{desc} |{bar:30}| {n_fmt}/{total_fmt}"
     with ProgressBar(desc="loading", total=len(chosen), bar_format=look, leave=False, disable=None) as bar:
-
-        def announce(setting: "Setting") -> None:
-            bar.set_description_str(_words(setting), refresh=False)
-            bar.update()
-
+        told = _Told(bar, None if arguments.json else (model, arguments.device))
         measured = benchmark(
-            lambda threads: SpeakerEncoder.load(model, arguments.device, threads), chosen, arguments.budget, announce
+            lambda threads: SpeakerEncoder.load(model, arguments.device, threads), chosen, arguments.budget, told
         )
     if arguments.json:
         facts = {"file": str(model), "device": arguments.device, "budget_s": arguments.budget, **measured.as_dict()}
         show_json(facts)
     else:
-        show(*_facts(measured, model, arguments.device), "", *_table(measured), "", *_notes(measured))
+        show("", *_notes(measured))
     return 0
+
+
+class _Told:
+    """Shows what is measured as it is measured: a bar, and the lines of the table unless JSON is to be printed.
+
+    Args:
+        bar: of the settings.
+        printed: the model's file and the device, to be printed with the machine before the table; None prints nothing.
+    """
+
+    def __init__(self, bar: "ProgressBar[Any]", printed: tuple[str, str] | None) -> None:
+        self.bar, self.printed = bar, printed
+        self.threads: int | None = None  # of the line before
+
+    def begins(self, model: "ModelIdentity", machine: dict[str, Any]) -> None:
+        """Say what is measured on what, and print the table's head."""
+        if self.printed is not None:
+            self._show(*_facts(model, machine, *self.printed), "", _HEAD)
+
+    def measures(self, setting: "Setting") -> None:
+        """Let the bar name the setting."""
+        self.bar.set_description_str(_words(setting))
+
+    def measured(self, timing: "Timing") -> None:
+        """Print a line, with a blank one before it where the number of threads is another."""
+        self.bar.update()
+        if self.printed is not None:
+            is_new = self.threads not in (None, timing.setting.threads)
+            self._show(*[""] * is_new, _row(timing))
+        self.threads = timing.setting.threads
+
+    def _show(self, *lines: str) -> None:
+        self.bar.clear()
+        show(*lines, at_once=True)
+        self.bar.refresh()
 
 
 def _words(setting: "Setting") -> str:
@@ -110,49 +143,54 @@ def _words(setting: "Setting") -> str:
     return f"{threads}, {setting.batch} x {setting.duration_s:g} s"
 
 
-def _facts(measured: "Benchmark", model: str, device: str) -> "Iterator[str]":
-    """What was measured, on what."""
+def _facts(identity: "ModelIdentity", machine: dict[str, Any], model: str, device: str) -> "Iterator[str]":
+    """What is measured, on what."""
     from sound_groove.pretrained import model_path
 
-    machine, versions = measured.machine, measured.machine["versions"]
+    versions = machine["versions"]
     computes = "onnxruntime" if model_path(model).suffix == ".onnx" else "torch"
     software = ", ".join(f"{name} {versions[name]}" for name in ("sound-groove", "python", computes, "numpy"))
     commit, plus, changes = (machine["git_commit"] or "").partition("+")
     checkout = f", commit {commit[:12]}{plus}{changes}" if commit else ""
     cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
-    yield f"model     {measured.model.label}, {model}"
+    yield f"model     {identity.label}, {model}"
     yield f"device    {device}"
     yield f"machine   {machine['cpu']} ({machine['instruction_set']}), {cores}, {machine['system']}"
     yield f"software  {software}{checkout}"
     if machine["load_average"] is not None:
         yield f"busy      load average {machine['load_average']:.1f} in the minute before (0: idle)"
-    yield f"loading   {measured.first_load_s:.2f} s at first, {measured.load_s:.2f} s again"
 
 
-def _table(measured: "Benchmark") -> "Iterator[str]":
-    """The figures, one line for each setting, with a blank line between numbers of threads."""
-    factors = [timing.real_time_factor for timing in measured.timings]
-    digits = max(1, 2 - math.floor(math.log10(min(factors))))  # three of the smallest that are not 0
-    width = digits + 4
-    between = f"{'lowest':>{width}} to {'highest':{width}}"
-    yield f"threads  batch  seconds  {'real-time factor':>16}  {between}  {'x real time':>11}  recordings/s  runs"
-    previous = measured.timings[0].setting.threads
-    for timing in measured.timings:
-        setting = timing.setting
-        if setting.threads != previous:
-            yield ""
-        previous = setting.threads
-        low, high = (seconds / timing.audio_s for seconds in (min(timing.runs_s), max(timing.runs_s)))
-        spread = f"{low:{width}.{digits}f} to {f'{high:.{digits}f}':{width}}"
-        yield (
-            f"{setting.threads:7}  {setting.batch:5}  {setting.duration_s:7g}  {timing.real_time_factor:16.{digits}f}"
-            f"  {spread}  {1 / timing.real_time_factor:11.1f}  {timing.recordings_per_s:12.1f}  {len(timing.runs_s):4}"
-        )
+_HEAD = (
+    f"threads  batch  seconds  {'real-time factor':>16}  {'lowest':>8} to {'highest':8}  {'x real time':>11}  "
+    "recordings/s  runs"
+)
+
+
+def _row(timing: "Timing") -> str:
+    """The figures of a setting, on one line."""
+    setting = timing.setting
+    low, high = (seconds / timing.audio_s for seconds in (min(timing.runs_s), max(timing.runs_s)))
+    return (
+        f"{setting.threads:7}  {setting.batch:5}  {setting.duration_s:7g}  {_digits(timing.real_time_factor):>16}"
+        f"  {_digits(low):>8} to {_digits(high):8}  {1 / timing.real_time_factor:11.1f}  "
+        f"{timing.recordings_per_s:12.1f}  {len(timing.runs_s):4}"
+    )
+
+
+def _digits(value: float) -> str:
+    """Three digits that are not leading zeros.
+
+    >>> _digits(0.0123456), _digits(1.5), _digits(250.0)
+    ('0.0123', '1.50', '250')
+    """
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
 def _notes(measured: "Benchmark") -> "Iterator[str]":
     from sound_groove.encoder.timing import embedded_s
 
+    yield f"the model was loaded in {measured.first_load_s:.2f} s at first, and in {measured.load_s:.2f} s again"
     yield "real-time factor: seconds of computing per second of audio, without decoding; the median of the runs"
     for duration_s in sorted({timing.setting.duration_s for timing in measured.timings}):
         if embedded_s(duration_s) != duration_s:

@@ -13,6 +13,7 @@ from sound_groove.cli.trial_options import add_trial_options, check_trial_option
 from sound_groove.cli.verb import add_verb, ready_for_computing
 from sound_groove.errors import UsageError, printable, require_extra
 from sound_groove.percentages import rate_text
+from sound_groove.terminal import columns_of, padded
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -203,11 +204,11 @@ def _gain(fused: "Fused", names: Sequence[str]) -> Gain:
         *zip(names, fused.shares, map(_means, fused.alone), strict=True),
         (" + ".join(names), 1.0, _means(fused.judged)),
     ]
-    width = max(len(printable(name)) for name, _, _ in rows)
+    width = max(columns_of(printable(name)) for name, _, _ in rows)
     lines = ["", f"{'':{width}}  share    EER   Cllr    min"]
     for name, share, figures in rows:
         numbers = f"{share:5.2f} {100 * figures['eer']:6.2f} {figures['cllr']:6.3f} {figures['min_cllr']:6.3f}"
-        lines.append(f"{printable(name):{width}}  {numbers}")
+        lines.append(f"{padded(printable(name), width)}  {numbers}")
     over = "the collections left out" if fused.judged.by_collection else "the pairs of all folds"
     record = [{"name": name, "share": share, **figures} for name, share, figures in rows]
     return Gain(record, [*lines, f"mean over {over}; EER in %"])
@@ -262,7 +263,7 @@ def summary(result: "Judged", path: Path | None) -> list[str]:
     """
     left_out = {f"without {name}": figures for name, figures in result.by_collection.items()}
     rows = {"random pairs of all": result.overall, **result.by_condition, **left_out}
-    width = max(20, *map(len, rows))
+    width = max(20, *(columns_of(printable(name)) for name in rows))
     how = "checked on" if path is None else "cross-validated over"
     collections = f"{len(left_out)} collections of " if left_out else ""
     lines = [
@@ -282,10 +283,8 @@ def summary(result: "Judged", path: Path | None) -> list[str]:
                 ("nontargets", ("different", "inconclusive", "same")),
             )
         ]
-        lines.append(
-            f"  {name:{width}} {rate_text(figures['eer']['value']):>8} {cost:6.3f} {least:6.3f} {cost - least:6.3f}   "
-            f"{shares[0]:>20}   {shares[1]:>20}"
-        )
+        numbers = f"{rate_text(figures['eer']['value']):>8} {cost:6.3f} {least:6.3f} {cost - least:6.3f}"
+        lines.append(f"  {padded(printable(name), width)} {numbers}   {shares[0]:>20}   {shares[1]:>20}")
     verdicts_text = "verdicts (right, inconclusive, wrong) in %, at a prior of 0.5 and the default costs"
     return [*lines, "", *_worst(left_out or rows), verdicts_text, f"the map goes by {_made_of(result.score_map)}"]
 

@@ -1,17 +1,26 @@
 """How sure a verdict must be, as options; and how a verdict is shown."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sound_groove.cli.options import number
-from sound_groove.cli.output import say, show, show_json
+from sound_groove.cli.output import say, show, show_in_colour, show_json
 from sound_groove.percentages import probability_text
+from sound_groove.terminal import Colour
 
 if TYPE_CHECKING:
     from sound_groove.comparison import Comparison
     from sound_groove.scoring.decision import DecisionRule
     from sound_groove.types import QualityWarning
+
+VERDICTS: Mapping[str, str] = MappingProxyType(
+    {"same": "same speaker", "different": "different speakers", "inconclusive": "inconclusive"}
+)
+COLOURS: Mapping[str, Colour] = MappingProxyType(
+    {"same": "green", "different": "red", "identified": "green", "nobody": "red", "inconclusive": "yellow"}
+)
 
 
 def add_decision_options(parser: argparse.ArgumentParser) -> None:
@@ -55,10 +64,17 @@ def decision_rule(arguments: argparse.Namespace) -> "DecisionRule":
 def show_comparison(comparison: "Comparison", record: dict[str, Any] | None) -> None:
     """Print a comparison, as JSON where there is a record to print, and what weakens it."""
     if record is None:
-        show(*summary(comparison))
+        show_answer(summary(comparison), comparison.verdict)
     else:
         show_json(record)
     show_warnings(comparison.warnings)
+
+
+def show_answer(lines: Sequence[str], verdict: str) -> None:
+    """Print an answer, whose first line is the label and the words of its verdict, these in its colour."""
+    label = "verdict      "
+    show_in_colour(label, lines[0].removeprefix(label), "", COLOURS[verdict])
+    show(*lines[1:])
 
 
 def show_warnings(warnings: "Iterable[QualityWarning]") -> None:
@@ -71,7 +87,6 @@ def summary(comparison: "Comparison") -> tuple[str, ...]:
     """The answer for people, on a few lines."""
     from sound_groove.scoring.strength import NOT_DETECTED, evidence_text
 
-    verdict = {"same": "same speaker", "different": "different speakers", "inconclusive": "inconclusive"}
     threshold = "" if comparison.threshold is None else f"  (even chances at {comparison.threshold:.3f})"
     fitted_on = calibration_text(comparison.collections)
     if comparison.llr is None or comparison.probability is None:
@@ -83,7 +98,7 @@ def summary(comparison: "Comparison") -> tuple[str, ...]:
         evidence = f"{words}: llr {comparison.llr:.2f}  ('same' from {high:.2f}, 'different' below {low:.2f})"
         probability = f"{probability_text(comparison.probability)}  ({doubt}at a prior of {comparison.prior:g})"
     return (
-        f"verdict      {verdict[comparison.verdict]}",
+        f"verdict      {VERDICTS[comparison.verdict]}",
         f"score        {comparison.score:.3f}{threshold}",
         f"evidence     {evidence}",
         f"probability  {probability}",

@@ -90,7 +90,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     require_extra("Exporting", "train", "torch", "safetensors", "pydantic")
     _refuse_what_the_format_has_not(arguments)
-    say("exporting, and comparing with the model ...")
     done = _export(arguments)
     spoken = arguments.check_on or arguments.calibrate_on
     if not done.checked_s:
@@ -127,10 +126,11 @@ def _export(arguments: argparse.Namespace) -> "ExportedFile":
     if arguments.format == "hub":
         from sound_groove.export.hub_folder import export_hub
 
-        return export_hub(model, out, force, arguments.data, arguments.licence)
+        return export_hub(model, out, force, arguments.data, arguments.licence, say)
     if model_path(model, ".safetensors").suffix == ".onnx":
         return _export_smaller(arguments)
     if arguments.format == "sherpa-onnx":
+        say("tracing the network, and comparing with the model ...")
         from sound_groove.export.sherpa_file import export_sherpa
 
         return export_sherpa(model, out, force)
@@ -141,6 +141,7 @@ def _export(arguments: argparse.Namespace) -> "ExportedFile":
     if arguments.format == "tensorrt":
         from sound_groove.export.tensorrt_file import InputSizes, export_tensorrt
 
+        say("building an engine, and comparing with the model ...")
         given = {"largest_batch": arguments.largest_batch, "longest_s": arguments.longest}
         sizes = InputSizes(**{name: value for name, value in given.items() if value is not None})
         return export_tensorrt(model, out, force, arguments.precision or "fp32", sizes)
@@ -155,6 +156,7 @@ def _export(arguments: argparse.Namespace) -> "ExportedFile":
         arguments.check_on,
         arguments.data,
         arguments.licence,
+        say,
     )
 
 
@@ -166,4 +168,4 @@ def _export_smaller(arguments: argparse.Namespace) -> "ExportedFile":
     if arguments.format != "onnx" or arguments.data is not None or arguments.licence is not None:
         raise UsageError("a model in ONNX can only be written in fewer bits: --precision, --out and what belongs to it")
     speech = arguments.calibrate_on, arguments.check_on
-    return export_smaller(arguments.model, arguments.out, arguments.force, arguments.precision or "fp32", *speech)
+    return export_smaller(arguments.model, arguments.out, arguments.force, arguments.precision or "fp32", *speech, say)

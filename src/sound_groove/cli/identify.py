@@ -3,13 +3,20 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.decision_options import add_decision_options, calibration_text, decision_rule, show_warnings
+from sound_groove.cli.decision_options import (
+    add_decision_options,
+    calibration_text,
+    decision_rule,
+    show_answer,
+    show_warnings,
+)
 from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
-from sound_groove.cli.output import show, show_json
+from sound_groove.cli.output import show_json
 from sound_groove.cli.store_options import add_store_option, opened_store
 from sound_groove.cli.verb import add_verb
 from sound_groove.errors import printable
 from sound_groove.percentages import probability_text
+from sound_groove.terminal import columns_of, padded
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -68,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json(found.as_dict())
     else:
-        show(*summary(found))
+        show_answer(summary(found), found.verdict)
     show_warnings(found.warnings)
     return 0
 
@@ -83,11 +90,11 @@ def summary(found: "Identification") -> tuple[str, ...]:
         "inconclusive": "inconclusive",
     }
     lines = [f"verdict      {verdict[found.verdict]}"]
-    width = max((len(printable(match.name)) for match in found.candidates), default=0)
+    width = max((columns_of(printable(match.name)) for match in found.candidates), default=0)
     for match in found.candidates:
         chance = "" if match.probability is None else f"  probability {probability_text(match.probability):>12}"
         evidence = "" if match.llr is None else f"  llr {match.llr:.2f}"
-        lines.append(f"candidate    {printable(match.name):{width}}{chance}  score {match.score:.3f}{evidence}")
+        lines.append(f"candidate    {padded(printable(match.name), width)}{chance}  score {match.score:.3f}{evidence}")
     if found.nobody is not None:
         lines.append(
             f"nobody       probability {probability_text(found.nobody)}  "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sound_groove.cli.output import show, show_json
 from sound_groove.cli.verb import add_verb
 from sound_groove.errors import printable
+from sound_groove.terminal import columns_of, padded
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -71,9 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
         show_json(facts)
     else:
         rows = list(_rows(facts))
-        width = max(len(name) for name, _ in rows)
+        width = max(columns_of(name) for name, _ in rows)
         for name, value in rows:
-            show(f"{name:{width}}  {value}")
+            show(f"{padded(name, width)}  {value}")
     return 0
 
 

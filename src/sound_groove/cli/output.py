@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from sound_groove.errors import printable
-from sound_groove.terminal import printable_json
+from sound_groove.terminal import Colour, in_colour, printable_json, unguarded
 
 errors_are_json: ContextVar[bool] = ContextVar("errors_are_json", default=False)
 
@@ -35,6 +35,31 @@ def show(*lines: str, at_once: bool = False) -> None:
     sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
     if at_once:
         sys.stdout.flush()
+
+
+def show_in_colour(before: str, text: str, after: str, colour: Colour) -> None:
+    """Print a line for people, a part of it in colour on a terminal; what is not printable in it is escaped.
+
+    It leaves the process now.
+    """
+    stream = unguarded(sys.stdout)
+    stream.write(f"{printable(before)}{in_colour(printable(text), colour, stream)}{printable(after)}\n")
+    stream.flush()
+
+
+def show_script(text: str) -> None:
+    """Print a text of several lines for another program; nothing in it is escaped but what a terminal would obey."""
+    sys.stdout.write(f"{text.rstrip()}\n")
+
+
+def prints_on_terminal() -> bool:
+    """Whether what is shown goes to a terminal."""
+    return sys.stdout.isatty()
+
+
+def talks_on_terminal() -> bool:
+    """Whether what is said goes to a terminal."""
+    return sys.stderr.isatty()
 
 
 def show_json(content: Any, indent: int | None = 2) -> None:

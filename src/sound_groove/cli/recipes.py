@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sound_groove.cli.output import say, show
 from sound_groove.cli.verb import add_verb
 from sound_groove.errors import OutputError, UsageError, nearest, printable
+from sound_groove.terminal import columns_of, padded
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -38,13 +39,13 @@ def _list(arguments: argparse.Namespace) -> int:
     from sound_groove.recipe.shipped import shipped_recipes
 
     found = shipped_recipes()
-    width = max(map(len, found))
+    width = max(map(columns_of, found))
     folder = ""
     for name, path in found.items():
         if path.parent.name != folder:
             folder = path.parent.name
             show(f"{folder}:")
-        show(f"  {name:{width}}  {_about(path)}")
+        show(f"  {padded(name, width)}  {_about(path)}")
     return 0
 
 

@@ -11,6 +11,7 @@ from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.store_options import ACTOR, add_store_option, opened_store, show_damaged
 from sound_groove.cli.verb import add_verb
 from sound_groove.errors import SoundGrooveError, printable
+from sound_groove.terminal import columns_of, padded
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -92,9 +93,9 @@ def _list(arguments: argparse.Namespace) -> int:
         show_warnings(store_warnings((), store.is_whole()))
     if arguments.json:
         return _print_json([asdict(entry) for entry in entries])
-    width = max((len(printable(entry.name)) for entry in entries), default=0)
+    width = max((columns_of(printable(entry.name)) for entry in entries), default=0)
     for entry in entries:
-        show(f"{printable(entry.name):{width}}  {_line(entry)}")
+        show(f"{padded(printable(entry.name), width)}  {_line(entry)}")
     say("1 speaker" if len(entries) == 1 else f"{len(entries):,} speakers")
     return 0
 

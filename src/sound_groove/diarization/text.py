@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sound_groove.diarization.answer import Diarization, Speaker
 from sound_groove.errors import printable
 from sound_groove.percentages import probability_text
+from sound_groove.terminal import columns_of, padded
 from sound_groove.types import SpeakerTurn
 
 BAR = 60  # characters
@@ -46,10 +47,12 @@ def summary(found: Diarization) -> list[str]:
         f"recording    {clock(found.audio.duration_s)}, {found.audio.speech_s:.1f} s of speech: {speakers}; "
         f"several at a time: {overlap}"
     ]
-    width = max((len(printable(one.speaker)) for one in found.speakers), default=0)
+    width = max((columns_of(printable(one.speaker)) for one in found.speakers), default=0)
     for one in found.speakers:
         own = [turn for turn in found.turns if turn.speaker == one.speaker]
-        lines.append(f"{printable(one.speaker):{width}}  {bar(own, found.audio.duration_s)}  {one.speech_s:7.1f} s")
+        lines.append(
+            f"{padded(printable(one.speaker), width)}  {bar(own, found.audio.duration_s)}  {one.speech_s:7.1f} s"
+        )
     lines += [line for one in found.speakers if (line := _evidence(one, width))]
     if found.enrolled is not None:
         lines.append(f"enrolled     {found.enrolled:,} compared, at a prior of {found.prior:g} that it is one of them")
@@ -64,11 +67,11 @@ def _evidence(one: Speaker, width: int) -> str:
     if evidence is None:
         return ""
     if not evidence.candidates:
-        return f"{printable(one.speaker):{width}}  nobody is enrolled"
+        return f"{padded(printable(one.speaker), width)}  nobody is enrolled"
     nearest = evidence.candidates[0]
     what = {"identified": "is", "nobody": "nobody enrolled; nearest is", "inconclusive": "inconclusive; nearest is"}
     verdict = what[evidence.verdict] if one.name is not None or evidence.verdict != "identified" else "less likely also"
     chance = "" if evidence.probability is None else f", probability {probability_text(evidence.probability)}"
     llr = "" if evidence.llr is None else f", llr {evidence.llr:.2f}"
     needed = "" if evidence.limit is None else f" (a name needs {evidence.limit:.2f})"
-    return f"{printable(one.speaker):{width}}  {verdict} {printable(nearest.name)}{chance}{llr}{needed}"
+    return f"{padded(printable(one.speaker), width)}  {verdict} {printable(nearest.name)}{chance}{llr}{needed}"

@@ -116,7 +116,7 @@ class Listener:
         window_s: float = 0.0,
         go_on: bool = True,
         embeds: bool = True,
-    ) -> Iterator[HeardRecording | AudioError]:
+    ) -> Generator[HeardRecording | AudioError, None, None]:
         """Hear many recordings, in bounded memory.
 
         Args:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby, product
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -134,6 +134,22 @@ class Benchmark:
         }
 
 
+class Audience(Protocol):
+    """Who is told what is measured, as it happens."""
+
+    def begins(self, model: ModelIdentity, machine: dict[str, Any]) -> None:
+        """The model is loaded; nothing is measured yet."""
+        ...
+
+    def measures(self, setting: Setting) -> None:
+        """A setting is measured next."""
+        ...
+
+    def measured(self, timing: Timing) -> None:
+        """A setting was measured."""
+        ...
+
+
 def settings(threads: Sequence[int], batches: Sequence[int], durations_s: Sequence[float]) -> list[Setting]:
     """Every combination, those of a number of threads together; what is named twice is measured once.
 
@@ -174,7 +190,7 @@ def benchmark(
     load: Callable[[int], SpeakerEncoder],
     chosen: Sequence[Setting],
     budget_s: float = 1.0,
-    announce: Callable[[Setting], None] = lambda setting: None,
+    audience: Audience | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Benchmark:
     """Time the settings one after the other.
@@ -183,7 +199,7 @@ def benchmark(
         load: loads the model, to compute in the given number of threads.
         chosen: at least one setting; the model is loaded anew where the number of threads changes.
         budget_s: for how long each setting is measured, apart from the run that warms up.
-        announce: is told each setting before it is measured.
+        audience: is told what happens.
         clock: seconds since some moment.
 
     Raises:
@@ -201,14 +217,19 @@ def benchmark(
         encoder = load(threads)
         return encoder, clock() - start
 
-    first_load_s = timed_load(chosen[0].threads)[1]
+    encoder, first_load_s = timed_load(chosen[0].threads)
+    if audience is not None:
+        audience.begins(encoder.identity, machine)
     loads_s, timings = [], []
     for threads, group in groupby(chosen, key=lambda setting: setting.threads):
         encoder, load_s = timed_load(threads)
         loads_s.append(load_s)
         for setting in group:
-            announce(setting)
+            if audience is not None:
+                audience.measures(setting)
             timings.append(Timing(setting, _runs(encoder, setting, budget_s, clock)))
+            if audience is not None:
+                audience.measured(timings[-1])
     return Benchmark(encoder.identity, machine, started, first_load_s, statistics.median(loads_s), tuple(timings))
 
 

@@ -3,6 +3,7 @@
 import html
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,12 @@ _TAGS = ("speaker-verification", "speaker-recognition", "speaker-embedding", "on
 
 
 def export_hub(
-    model: str | Path, out: str | Path | None, force: bool = False, data: str | None = None, licence: str | None = None
+    model: str | Path,
+    out: str | Path | None,
+    force: bool = False,
+    data: str | None = None,
+    licence: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> ExportedFile:
     """Write a folder with a model, its card and its licence.
 
@@ -43,6 +49,7 @@ def export_hub(
         force: replace files that are there.
         data: what it was trained on, in words; what the model says when None.
         licence: of the model; what the model says when None.
+        tell: is told what is done next, in a line.
 
     Returns:
         The folder, and what is in it.
@@ -68,7 +75,7 @@ def export_hub(
     with writing(folder), tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=".hub-") as place:
         made = Path(place) / "folder"
         made.mkdir()
-        written = _write_model(model, made / USUAL, data, licence)
+        written = _write_model(model, made / USUAL, data, licence, tell)
         facts = describe_onnx(made / USUAL)
         if not facts["metadata"].get("licence"):
             raise UsageError(f"{printable(str(model))}: does not say what its licence is; name it with --licence")
@@ -82,13 +89,15 @@ def export_hub(
     return replace(written, file=folder)
 
 
-def _write_model(model: str | Path, path: Path, data: str | None, licence: str | None) -> ExportedFile:
+def _write_model(
+    model: str | Path, path: Path, data: str | None, licence: str | None, tell: Callable[[str], None]
+) -> ExportedFile:
     """Put the model into a file; as it is where it is in ONNX, but for what is said of it anew."""
     source = model_path(model)
     if source.suffix != ".onnx":
         from sound_groove.export.onnx_file import export_onnx
 
-        return export_onnx(source, path, data=data, licence=licence)
+        return export_onnx(source, path, data=data, licence=licence, tell=tell)
     metadata = read_onnx(source).metadata
     if not is_own_file(metadata):
         raise CheckpointError(f"{printable(str(model))}: is no model of ours; 'sound-groove import' makes one of it")

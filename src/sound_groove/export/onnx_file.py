@@ -4,7 +4,7 @@ The file is compared with the checkpoint before it gets its name: made-up voices
 they are given, go through it and through the encoder that serves. Where the embeddings differ, there is no file.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,9 @@ from sound_groove.export.folded_fbank import FoldedFbank
 from sound_groove.export.parity import (
     CHECKED_S,
     SHORTEST_SAMPLES,
+    agreement,
     demand,
     demand_norm,
-    furthest_norm,
-    worst_cosine,
 )
 from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, MOST_LOG_NORM, Precision, store_in_halves
@@ -36,7 +35,7 @@ from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from sound_groove.networks.features import KaldiFbank
 from sound_groove.networks.probe import probe_signal
 from sound_groove.telemetry import import_onnxruntime
-from sound_groove.types import Samples
+from sound_groove.types import Embeddings, Samples
 
 if TYPE_CHECKING:
     import onnx
@@ -57,6 +56,7 @@ def export_onnx(
     check_on: str | Path | None = None,
     data: str | None = None,
     licence: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> ExportedFile:
     """Write a model as one ONNX file.
 
@@ -73,6 +73,7 @@ def export_onnx(
         check_on: the same, to compare file and checkpoint on; `calibrate_on` when None.
         data: what the model was trained on, in words, where its recipe does not say it.
         licence: of these data.
+        tell: is told what is done next, in a line.
 
     Raises:
         MissingExtraError: something that exporting needs is not installed.
@@ -90,6 +91,7 @@ def export_onnx(
     path = destination(checkpoint, out, ".onnx", force)
     spoken = check_on or calibrate_on
     recordings = [] if spoken is None else draw_pieces(spoken, CHECKED_RECORDINGS, _CHECK_SEED)
+    tell("tracing the network ...")
     proto = _trace(checkpoint)
     if precision == "fp16":
         store_in_halves(proto)
@@ -98,6 +100,7 @@ def export_onnx(
     if precision == "int8":
         from sound_groove.export.quantization import quantised
 
+        tell(f"calibrating on {len(calibration)} recordings ...")
         proto = quantised(proto, calibration, INPUT)
     describe(
         proto,
@@ -111,18 +114,18 @@ def export_onnx(
         },
     )
     content = proto.SerializeToString()
-    embed = running(content)
-    worst = worst_cosine(checkpoint.path, embed, recordings=recordings)
-    demand(checkpoint.path, worst, LEAST_COSINE[precision])
-    furthest = furthest_norm(checkpoint.path, running(content, NORM), recordings)
-    demand_norm(checkpoint.path, furthest, MOST_LOG_NORM[precision])
-    carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE[precision])
+    compute = running_with_norms(content)
+    tell(comparing(recordings))
+    agreed = agreement(checkpoint.path, compute, recordings)
+    demand(checkpoint.path, agreed.worst_cosine, LEAST_COSINE[precision])
+    demand_norm(checkpoint.path, agreed.furthest_norm, MOST_LOG_NORM[precision])
+    carry_probe(proto, compute(probe_signal()[None])[0][0], LEAST_PROBE_COSINE[precision])
     return place(
         path,
         serialised(proto),
         checkpoint.identity,
         int(checkpoint.header.network["embedding_size"]),
-        worst,
+        agreed.worst_cosine,
         CHECKED_S,
     )
 
@@ -161,21 +164,37 @@ def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":
     return trace(serving_module(checkpoint), waveform, INPUT, ("batch", "samples"), has_level, outputs)
 
 
-def running(content: bytes, output: str = OUTPUT) -> Callable[[Samples], NDArray[np.float32]]:
-    """One output of a graph in onnxruntime: (B, samples) -> (B, ...), in batches as large as it is made for."""
+def comparing(recordings: Sequence[Samples]) -> str:
+    """What is said before a file is compared with its model."""
+    besides = f" and {len(recordings)} recordings" if recordings else ""
+    return f"comparing with the model, on made-up voices of {CHECKED_S[0]:g} to {CHECKED_S[-1]:g} s{besides} ..."
+
+
+def running(content: bytes) -> Callable[[Samples], Embeddings]:
+    """A graph in onnxruntime: (B, samples) -> embeddings (B, D)."""
+    compute = running_with_norms(content)
+    return lambda waveforms: compute(waveforms)[0]
+
+
+def running_with_norms(content: bytes) -> Callable[[Samples], tuple[Embeddings, NDArray[np.float32] | None]]:
+    """A graph in onnxruntime: (B, samples) -> embeddings (B, D), and how long they were (B,) where it tells that.
+
+    It computes in batches as large as it is made for.
+    """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # without the warning that a level has a default
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     first = session.get_inputs()[0].shape[0]
+    outputs = [name for name in (OUTPUT, NORM) if name in {output.name for output in session.get_outputs()}]
 
-    def compute(waveforms: Samples) -> NDArray[np.float32]:
+    def compute(waveforms: Samples) -> tuple[Embeddings, NDArray[np.float32] | None]:
         rows = first if isinstance(first, int) else len(waveforms)
         spare = np.repeat(waveforms[:1], -len(waveforms) % rows, axis=0)
         whole = np.concatenate((waveforms, spare)) if len(spare) else waveforms
-        parts = [session.run([output], {INPUT: whole[at : at + rows]})[0] for at in range(0, len(whole), rows)]
-        found: NDArray[np.float32] = np.concatenate(parts)[: len(waveforms)]
-        return found
+        parts = [session.run(outputs, {INPUT: whole[at : at + rows]}) for at in range(0, len(whole), rows)]
+        unit, *norms = [np.concatenate(of_all)[: len(waveforms)] for of_all in zip(*parts, strict=True)]
+        return unit, norms[0] if norms else None
 
     return compute

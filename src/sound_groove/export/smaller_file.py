@@ -4,16 +4,22 @@ Weights in halves, or products of 8-bit integers: those of all convolutions and 
 weights, but for the front end and the last one, which makes the embedding.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.onnx_content import read_onnx
 from sound_groove.encoder.onnx_model import PROBE_KEY, is_own_file
-from sound_groove.encoder.runtimes import NORM
 from sound_groove.errors import CheckpointError, UsageError, printable, require_extra
-from sound_groove.export.onnx_file import CALIBRATION_RECORDINGS, CHECKED_RECORDINGS, INPUT, running
-from sound_groove.export.parity import CHECKED_S, demand, demand_norm, furthest_norm, worst_cosine
+from sound_groove.export.onnx_file import (
+    CALIBRATION_RECORDINGS,
+    CHECKED_RECORDINGS,
+    INPUT,
+    comparing,
+    running_with_norms,
+)
+from sound_groove.export.parity import CHECKED_S, agreement, demand, demand_norm
 from sound_groove.export.placing import ExportedFile, check_free, place
 from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, MOST_LOG_NORM, Precision, store_in_halves
 from sound_groove.export.quantization import quantised
@@ -37,6 +43,7 @@ def export_smaller(
     precision: Precision = "fp32",
     calibrate_on: str | Path | None = None,
     check_on: str | Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> ExportedFile:
     """Write an ONNX file of ours in fewer bits.
 
@@ -47,6 +54,7 @@ def export_smaller(
         precision: fp16 or int8.
         calibrate_on: a folder of speech, or a list with one path a line: int8 needs to see what values occur.
         check_on: the same, to compare the two files on; `calibrate_on` when None.
+        tell: is told what is done next, in a line.
 
     Raises:
         CheckpointError: the file is none of ours, or in fewer bits already, or what is written disagrees with it.
@@ -78,19 +86,20 @@ def export_smaller(
     if precision == "fp16":
         store_in_halves(proto)
     else:
+        tell(f"calibrating on {len(calibration)} recordings ...")
         proto = quantised(proto, calibration, INPUT, _PRODUCTS, _left_out(proto))
     del proto.metadata_props[:]
     seen = {"judged_recordings": len(recordings), "calibration_recordings": len(calibration)}
     describe(proto, {**said, "precision": precision, **seen})
     content = proto.SerializeToString()
-    embed = running(content)
-    worst = worst_cosine(model, embed, recordings=recordings)
-    demand(model, worst, LEAST_COSINE[precision])
-    if any(output.name == NORM for output in proto.graph.output):
-        demand_norm(model, furthest_norm(model, running(content, NORM), recordings), MOST_LOG_NORM[precision])
-    carry_probe(proto, embed(probe_signal()[None])[0], LEAST_PROBE_COSINE[precision])
+    compute = running_with_norms(content)
+    tell(comparing(recordings))
+    agreed = agreement(model, compute, recordings)
+    demand(model, agreed.worst_cosine, LEAST_COSINE[precision])
+    demand_norm(model, agreed.furthest_norm, MOST_LOG_NORM[precision])
+    carry_probe(proto, compute(probe_signal()[None])[0][0], LEAST_PROBE_COSINE[precision])
     encoder = SpeakerEncoder.load(model)
-    return place(out, serialised(proto), encoder.identity, encoder.embedding_size, worst, CHECKED_S)
+    return place(out, serialised(proto), encoder.identity, encoder.embedding_size, agreed.worst_cosine, CHECKED_S)
 
 
 def _left_out(proto: "onnx.ModelProto") -> list[str]:

@@ -296,7 +296,7 @@ def _changing(path: Path) -> Iterator[_Content]:
                 listed["removed"] = [asdict(key) for key in content.removed]
             with replaced(path) as file:
                 Path(file.name).chmod(0o600)
-                file.write(json.dumps(listed, indent=2) + "\n")
+                file.write(json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise OutputError(f"{shown}: cannot be written: {error.strerror or error}") from error
 

@@ -151,4 +151,4 @@ def _line(row: dict[str, Any]) -> str:
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
     }
-    return json.dumps(finite) + "\n"
+    return json.dumps(finite, ensure_ascii=False) + "\n"

@@ -45,6 +45,7 @@ from sound_groove.training.imprinting import class_means, imprint
 from sound_groove.training.inputs import StageInputs
 from sound_groove.training.log import EpochDone
 from sound_groove.training.model import Shares, TrainingModel, encoder_around, make_modules, make_optimizer, set_rate
+from sound_groove.training.pace import Pace
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.preflight import preflight
 from sound_groove.training.result import TrainingResult
@@ -171,6 +172,7 @@ class Trainer(TrainingRun):
             self.teaching = self._teaching(self.plan.teacher)
 
     def _train(self) -> None:
+        self.pace = Pace(self._crops_left(), self.say)
         while (stage := self.plan.stage_at(self.progress.epoch)) is not None:
             self._enter(stage)
             # Where hard negatives are mined, the reading processes can only know the epoch that is about to begin.
@@ -181,13 +183,25 @@ class Trainer(TrainingRun):
                     while self.progress.epoch < end:
                         self._epoch(batches)
 
+    def _crops_left(self) -> int:
+        """Crops of all steps that are still to be taken."""
+        epoch, batch = self.progress.epoch, self.progress.batch
+        left = 0
+        for stage in self.plan.stages:
+            epochs = stage.end_epoch - max(stage.first_epoch, epoch)
+            steps = epochs * stage.sampler.batches_per_epoch - (batch if stage is self.plan.stage_at(epoch) else 0)
+            left += max(0, steps) * stage.recipe.items_per_batch
+        return left
+
     def _epoch(self, source: Iterator[Batch]) -> None:
         """One epoch: its batches, its validation, its line in the log, its checkpoints."""
         batches, first, started = self.stage.sampler.batches_per_epoch, self.progress.batch, time.monotonic()
+        self.pace.begin_epoch()
         watched = Watched(islice(source, batches - first))
+        title = f"epoch {self.progress.epoch + 1}/{self.plan.epochs}"
         with ProgressBar(
             watched,
-            desc=f"epoch {self.progress.epoch + 1}/{self.plan.epochs}",
+            desc=title,
             initial=first,
             total=batches,
             unit="batch",
@@ -197,6 +211,9 @@ class Trainer(TrainingRun):
             for batch in bar:
                 row = self._step(batch)
                 bar.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{100 * row['accuracy']:.0f}%", refresh=False)
+                if bar.disable and self.is_main:
+                    where = f"{title}, batch {self.progress.batch:,}/{batches:,}"
+                    self.pace.step(where, self.recipe.items_per_batch, row["loss"])
                 if self._is_checkpoint_due() and self.progress.batch < batches:
                     self._save_last()
         crops = (batches - first) * self.recipe.items_per_batch

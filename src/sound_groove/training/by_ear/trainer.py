@@ -34,6 +34,7 @@ from sound_groove.training.by_ear.plan import ByEarPlan, plan_by_ear
 from sound_groove.training.by_ear.teacher import open_hearing_teacher
 from sound_groove.training.log import EpochDone
 from sound_groove.training.model import encoder_around, make_head, make_optimizer, set_rate
+from sound_groove.training.pace import Pace
 from sound_groove.training.result import TrainingResult
 from sound_groove.training.run import TrainingRun
 from sound_groove.training.run_folder import RunFolder
@@ -109,6 +110,7 @@ class ByEarTrainer(TrainingRun):
             self._begin_loss()
 
     def _train(self) -> None:
+        self.pace: Pace | None = None  # from the first epoch on, whose length tells that of the others
         while self.progress.epoch < self.recipe.training.epochs:
             self._epoch()
 
@@ -130,12 +132,19 @@ class ByEarTrainer(TrainingRun):
             recipe.network.silence_share,
         )
         first, total = self.progress.batch, len(visits)
+        if self.pace is None:
+            left = (recipe.training.epochs - epoch) * total - first
+            self.pace = Pace(left * recipe.data.sampler.total_batch, self.say, "visits")
+        self.pace.begin_epoch()
         title = f"epoch {epoch + 1}/{self.recipe.training.epochs}"
         with ProgressBar(desc=title, initial=first, total=total, unit="batch", leave=False, disable=None) as bar:
             for number in range(first, total):
                 row = self._step(visits.batch(number), number / total, (number + 1) / total)
                 bar.update()
                 bar.set_postfix(distance=f"{row['teacher_distance']:.3f}", refresh=False)
+                if bar.disable:
+                    where = f"{title}, batch {self.progress.batch:,}/{total:,}"
+                    self.pace.step(where, recipe.data.sampler.total_batch, row["loss"])
                 if self._is_checkpoint_due() and self.progress.batch < total:
                     self._save_last()
         crops = (total - first) * recipe.data.sampler.total_batch
@@ -356,4 +365,4 @@ def _facts(plan: ByEarPlan, command: str) -> dict[str, Any]:
 def _in_words(judged: Validation) -> str:
     """The rates of a validation, for people."""
     lists = ", ".join(f"{name} {100 * rate:.1f}" for name, rate in judged.lists.items())
-    return f"EER {100 * judged.eer:.2f} %" + (f" ({lists})" if lists else "")
+    return f"EER {judged.text}" + (f" ({lists})" if lists else "")
