@@ -28,7 +28,7 @@ from sound_groove.corpora.layouts.listing import is_hidden
 from sound_groove.corpora.manifest import read_manifest
 from sound_groove.corpora.preparation import prepare
 from sound_groove.corpora.preparation_report import PreparationOptions, Report
-from sound_groove.corpora.splitting import choose_validation_speakers
+from sound_groove.corpora.splitting import choose_validation_speakers, few_held_out
 from sound_groove.corpora.worker_pool import spread
 from sound_groove.errors import CorpusError, MissingExtraError, OutputError, UsageError, printable
 
@@ -331,14 +331,18 @@ def test_blocks_of_a_long_recording_give_the_features_of_the_whole(monkeypatch: 
 def test_validation_speakers_have_two_utterances_and_are_drawn_by_seed() -> None:
     utterances = {f"s{n}": 1 if n < 50 else 5 for n in range(100)}
     chosen = choose_validation_speakers(utterances, None, None, seed=0)
-    assert len(chosen) == 5  # 5 % of 100
+    assert len(chosen) == 10  # 5 % of 100 would be 5, of whom an error rate says little
     assert all(utterances[speaker] >= 2 for speaker in chosen)
     assert chosen == choose_validation_speakers(dict(reversed(utterances.items())), None, None, seed=0)
     assert chosen != choose_validation_speakers(utterances, None, None, seed=1)
 
 
-@pytest.mark.parametrize(("speakers", "held_out"), [(4, 2), (30, 2), (100, 5), (797, 40), (2793, 100)])
-def test_about_five_percent_are_held_out(speakers: int, held_out: int) -> None:
+@pytest.mark.parametrize(
+    ("speakers", "held_out"), [(4, 2), (9, 3), (30, 10), (100, 10), (200, 10), (797, 40), (2793, 100)]
+)
+def test_about_five_percent_are_held_out_and_ten_at_least_where_that_is_no_more_than_a_third(
+    speakers: int, held_out: int
+) -> None:
     utterances = {f"s{n}": 2 for n in range(speakers)}
     assert len(choose_validation_speakers(utterances, None, None, 0)) == held_out
 
@@ -346,6 +350,16 @@ def test_about_five_percent_are_held_out(speakers: int, held_out: int) -> None:
 def test_the_default_makes_do_with_the_speakers_that_can_be_held_out() -> None:
     utterances = {f"s{n}": 2 if n < 3 else 1 for n in range(100)}
     assert choose_validation_speakers(utterances, None, None, 0) == {"s0", "s1", "s2"}
+
+
+def test_why_fewer_than_ten_are_held_out_is_said(tmp_path: Path) -> None:
+    assert few_held_out(10, None, 50) == few_held_out(0, 0, 50) == ""
+    assert few_held_out(3, None, 9).startswith("3 speakers are held out for validation, a third of the 9 that have two")
+    assert few_held_out(3, None, 3).startswith("3 speakers are held out for validation, since no others have two")
+    assert few_held_out(5, 5, 50).startswith("5 speakers are held out for validation, as --validation-speakers says;")
+    root = write_speakers(tmp_path / "speech", speakers=6, utterances=2)
+    report = prepare(Folder(root), tmp_path / "out", PreparationOptions(), workers=1)
+    assert report.validation.speakers == 2 and report.notes == (few_held_out(2, None, 6),)
 
 
 def test_one_more_speaker_moves_at_most_one_across_the_split() -> None:

@@ -29,6 +29,7 @@ from sound_groove.recipe.loading import parse_recipe
 from sound_groove.recipe.schema import Recipe
 from sound_groove.synthesis.voices import write_corpus
 from sound_groove.training.trainer import train
+from sound_groove.training.validation import eer_text
 
 NAME = "made-up-voices"  # the model's name, and so in the title of every picture
 SOURCE = "made-up voices"
@@ -204,7 +205,8 @@ def demo(
         _prepare(folder, size, seed, tell)
     with steps.step("train", f"train: a small ECAPA-TDNN from scratch, on {SOURCE}"):
         result = train(recipe(folder, size, seed), folder=folder.model, command=command, say=tell)
-        tell(f"best EER {rate_text(result.best_eer)} on the held-out {SOURCE}, after epoch {result.best_epoch}")
+        best = eer_text(result.best_eer, result.best_interval)
+        tell(f"best EER {best} on the held-out {SOURCE}, after epoch {result.best_epoch}")
     with steps.step("evaluate", f"verify: judge the model on other {SOURCE}, which it never heard"):
         metrics = _evaluate(folder, command, tell)
     with steps.step("compare", "compare: a typical pair of each kind (the median score of its kind)"):

@@ -78,7 +78,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--validation-speakers",
         metavar="N",
         type=_speakers,
-        help="speakers to hold out (default: 5 %%, 2 to 100; 0 = none)",
+        help="speakers to hold out (default: 5 %%, 10 to 100, at most a third; 0 = none)",
     )
     add("--seed", metavar="N", type=int, default=0, help="of the draw of those speakers (default: 0)")
     add("--join", metavar="S", type=_seconds, help="join short neighbours until each piece lasts S seconds")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from sound_groove.cli.output import say, show
 from sound_groove.cli.verb import add_verb, command_line, ready_for_computing
 from sound_groove.errors import UsageError, printable, require_extra
-from sound_groove.percentages import rate_text
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -64,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     ready_for_computing()
     from sound_groove.recipe.loading import load_recipe
     from sound_groove.training.trainer import check, train
+    from sound_groove.training.validation import eer_text
 
     given = _given(arguments)
     start = [] if arguments.base is None else [f"training.start_from={json.dumps(arguments.base)}"]
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not result.is_main:
         return 0
     say(
-        f"best validation EER {rate_text(result.best_eer)} after epoch {result.best_epoch}; "
+        f"best validation EER {eer_text(result.best_eer, result.best_interval)} after epoch {result.best_epoch}; "
         f"curves in {result.folder / 'curves.png'}"
     )
     show(str(result.model))

@@ -33,7 +33,7 @@ from sound_groove.corpora.manifest import Utterance
 from sound_groove.corpora.output_folder import OutputFolder
 from sound_groove.corpora.packing import RECORD, Packable, Packer
 from sound_groove.corpora.preparation_report import PreparationOptions, Report, SplitCounts
-from sound_groove.corpora.splitting import choose_validation_speakers
+from sound_groove.corpora.splitting import choose_validation_speakers, few_held_out
 from sound_groove.corpora.worker_pool import spread
 from sound_groove.errors import CorpusError, UsageError, printable, require_extra
 from sound_groove.progress import ProgressBar
@@ -320,6 +320,14 @@ class _Preparation:
         notes = [*self.listing.notes, *mixed_notes([printable(path) for path in mixed])]
         if lost:
             notes.append(f"{len(lost)} speakers have no usable utterance: {abbreviate(lost)}")
+        able = sum(
+            1
+            for speaker, utterances_of in counts.items()
+            if utterances_of >= 2
+            and (self.listing.validation_candidates is None or speaker in self.listing.validation_candidates)
+        )
+        if few := few_held_out(len(held_out), self.options.validation_speakers, able):
+            notes.append(few)
         speakers = {False: len(counts) - len(held_out), True: len(held_out)}
         sides = {
             side: SplitCounts(speakers[side], utterances[side], round(samples[side] / SAMPLE_RATE / 3600, 4))

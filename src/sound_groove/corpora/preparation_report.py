@@ -15,7 +15,7 @@ class PreparationOptions:
     """How a corpus is prepared.
 
     Attributes:
-        validation_speakers: how many speakers to hold out; None = 5 %, at least 2, at most 100.
+        validation_speakers: how many speakers to hold out; None = 5 %, from 10 to 100, but no more than a third.
         seed: of the draw of those speakers.
         join_s: join short neighbours until each piece lasts this long; None = no joining.
         minimum_duration_s: drop utterances (after joining) that are shorter.

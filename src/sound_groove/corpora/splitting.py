@@ -7,6 +7,8 @@ from sound_groove.errors import CorpusError
 
 SHARE = 0.05
 FEWEST, MOST = 2, 100  # fewer give no pair of different speakers, more only cost training data and time
+ENOUGH = 10  # an error rate of fewer speakers says little: theirs differ several times over
+LARGEST_SHARE = 1 / 3  # of the candidates that is held out to have enough
 FEWEST_TRAINED = 2  # a classifier of one class learns nothing
 
 
@@ -21,7 +23,8 @@ def choose_validation_speakers(
     Args:
         utterances: number of utterances of each speaker.
         candidates: the speakers that may be held out; None = all.
-        wanted: how many; None = 5 % of the candidates, at least 2, at most 100 and as many as can be; 0 = none.
+        wanted: how many; 0 = none; None = 5 % of the candidates, but from 10 to 100, and no more than a third of them
+            nor than can be, though at least 2.
         seed: of the draw.
 
     Raises:
@@ -29,7 +32,7 @@ def choose_validation_speakers(
     """
     allowed = [speaker for speaker in utterances if candidates is None or speaker in candidates]
     able = [speaker for speaker in allowed if utterances[speaker] >= 2]
-    count = max(min(round(SHARE * len(allowed)), len(able), MOST), FEWEST) if wanted is None else wanted
+    count = _usual_count(len(allowed), len(able)) if wanted is None else wanted
     if count > len(able):
         raise CorpusError(
             f"{count} speakers with at least 2 utterances are needed for validation, there are {len(able)}; "
@@ -42,6 +45,38 @@ def choose_validation_speakers(
             "add speakers" + (", or pass --validation-speakers 0 to train without validation" if count else ""),
         )
     return frozenset(sorted(able, key=lambda speaker: _place(seed, speaker))[:count])
+
+
+def _usual_count(allowed: int, able: int) -> int:
+    """How many of the candidates are held out where nobody says it.
+
+    >>> [_usual_count(speakers, speakers) for speakers in (4, 12, 30, 100, 400, 5000)]
+    [2, 4, 10, 10, 20, 100]
+    """
+    few = min(ENOUGH, round(LARGEST_SHARE * allowed))
+    return max(min(max(round(SHARE * allowed), few), able, MOST), FEWEST)
+
+
+def few_held_out(held_out: int, wanted: int | None, able: int) -> str:
+    """Why so few speakers are held out, and what follows from it, in a sentence; empty where there are enough, or none.
+
+    Args:
+        held_out: speakers held out.
+        wanted: how many were asked for; None where nobody said it.
+        able: candidates with at least two utterances.
+    """
+    if not 0 < held_out < ENOUGH:
+        return ""
+    if wanted is not None:
+        why = "as --validation-speakers says"
+    elif held_out == able:
+        why = "since no others have two utterances"
+    else:
+        why = f"a third of the {able:,} that have two utterances or more"
+    return (
+        f"{held_out} speakers are held out for validation, {why}; with fewer than {ENOUGH} the error rate that "
+        "chooses the checkpoint is uncertain (training prints its interval)"
+    )
 
 
 def _place(seed: int, speaker: str) -> bytes:

@@ -98,6 +98,7 @@ def model_header(
             "step": progress.step,
             "averaged_epochs": averaged,
             "validation_eer": progress.best_eer if judged is None else judged.eer,
+            "validation_eer_interval": progress.best_interval if judged is None else judged.interval,
             "progress": progress.as_dict(),
         },
         probe=None if probe is None else probe.as_dict(),

@@ -101,6 +101,8 @@ class RunLog:
             "loss": done.loss,
             "accuracy": done.accuracy,
             "validation_eer": None if judged is None else judged.eer,
+            "validation_eer_low": None if judged is None or judged.interval is None else judged.interval[0],
+            "validation_eer_high": None if judged is None or judged.interval is None else judged.interval[1],
             "mean_validation_eer": None if judged_mean is None else judged_mean.eer,
             "crops_per_second": round(done.crops_per_second, 1),
             "waiting": round(done.waiting, 4),
@@ -112,12 +114,13 @@ class RunLog:
         line = f"epoch {progress.epoch}: loss {done.loss:.3f}, accuracy {rate_text(done.accuracy, 1)}"
         if judged is not None:
             row |= {"targets": judged.targets, "nontargets": judged.nontargets}
+            row |= {"validation_speakers": judged.speakers} if judged.speakers else {}
             row |= {"lists": dict(judged.lists)} if judged.lists else {}
-            line += f", validation EER {rate_text(judged.eer)}{mark(judged)}"
+            line += f", validation EER {judged.text}{mark(judged)}"
             with writing(self._folder.tensorboard):
                 self._events.add({"validation/eer": judged.eer}, progress.step)
         if judged_mean is not None:
-            line += f" (mean of {averaged} epochs: {rate_text(judged_mean.eer)}{mark(judged_mean)})"
+            line += f" (mean of {averaged} epochs: {judged_mean.text}{mark(judged_mean)})"
         self.flush()
         append_rows(self._folder.epochs, [row])
         with writing(self._folder.curves):

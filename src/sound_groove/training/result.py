@@ -15,6 +15,7 @@ class TrainingResult:
         best_epoch: the number of the epoch that gave it, from 1.
         steps: optimiser steps done in all.
         is_main: whether this is the process, of those that shared the run, that should speak of it.
+        best_interval: the 95 % interval of `best_eer` over the held-out speakers, fractions; None where there is none.
     """
 
     folder: Path
@@ -23,3 +24,4 @@ class TrainingResult:
     best_epoch: int
     steps: int
     is_main: bool = True
+    best_interval: tuple[float, float] | None = None

@@ -68,7 +68,13 @@ class TrainingRun(ABC):
         if best_eer is None:
             raise TrainingError(f"{self.folder.path}: the run ended without a validation")
         return TrainingResult(
-            self.folder.path, self.folder.best, best_eer, best_epoch, self.progress.step, self.is_main
+            self.folder.path,
+            self.folder.best,
+            best_eer,
+            best_epoch,
+            self.progress.step,
+            self.is_main,
+            self.progress.best_interval,
         )
 
     @contextmanager
@@ -170,7 +176,9 @@ class TrainingRun(ABC):
             averaged: epochs of whose weights these are the mean; 0 = they are those of the epoch itself.
         """
         if self.progress.best_eer is None or judged.eer < self.progress.best_eer:
-            self.progress = replace(self.progress, best_eer=judged.eer, best_epoch=self.progress.epoch)
+            self.progress = replace(
+                self.progress, best_eer=judged.eer, best_interval=judged.interval, best_epoch=self.progress.epoch
+            )
             probe = Probe.of(encoder.embed(probe_signal(), keep_pauses=True), LEAST_TRAINED_COSINE)
             header = self._header(judged, averaged, probe)
             save_checkpoint(self.folder.best, tensors | centre_tensors(encoder.centre), header)

@@ -30,6 +30,7 @@ class Progress:
         batch: batches done of the next one.
         step: optimiser steps done in all.
         best_eer: lowest validation EER so far, a fraction; None before the first validation.
+        best_interval: its 95 % interval over the held-out speakers, fractions; None where there is none.
         best_epoch: the number (from 1) of the epoch that gave it.
         loss_sum: sum of the losses of the batches of the epoch under way, for its mean.
         correct_sum: sum of their accuracies.
@@ -52,6 +53,7 @@ class Progress:
     recent_accuracy: float = 0.0
     averaged: int = 0
     scaler: dict[str, Any] | None = None
+    best_interval: tuple[float, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For the checkpoint's header."""
@@ -163,6 +165,9 @@ def restore(
     """
     try:
         progress = Progress(**checkpoint.header.training["progress"])
+        if progress.best_interval is not None:  # a list, in JSON
+            low, high = progress.best_interval
+            progress = replace(progress, best_interval=(low, high))
         network.load_state_dict(checkpoint.group(NETWORK), strict=True)
         head.load_state_dict(checkpoint.group(HEAD), strict=True)
         if pupil is not None:

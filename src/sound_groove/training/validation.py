@@ -7,21 +7,26 @@ from itertools import zip_longest
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import TrainingError
+from sound_groove.evaluation.figure_texts import PERCENT, interval_text
+from sound_groove.evaluation.intervals import SpeakerBootstrap, bounds
 from sound_groove.inputs.dataset import load_features, read_crop
 from sound_groove.inputs.speed import change_speed
+from sound_groove.percentages import rate_text
 from sound_groove.progress import ProgressBar
 from sound_groove.recipe.schema import ValidationConfiguration
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.map_regression import fit_score_map
 from sound_groove.scoring.metrics import eer
-from sound_groove.types import Embeddings
+from sound_groove.types import Embeddings, Labels, Scores
 
 CHUNK = 64  # recordings in memory at a time
+DRAWS = 200  # of speakers, for the interval
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Validation:
         score_map: from score to log-likelihood ratio, fitted on these very pairs, and so provisional; None where trial
             lists judge.
         lists: the rate of each trial list, a fraction, of which `eer` is the mean; empty where there are none.
+        interval: the bounds of its 95 % interval, by a bootstrap over the speakers
+            (`evaluation.intervals`), fractions; None where trial lists judge, or where no draw could be made.
+        speakers: held-out speakers whose pairs these are; 0 where trial lists judge.
     """
 
     eer: float
@@ -42,6 +50,13 @@ class Validation:
     nontargets: int
     score_map: ScoreMap | None
     lists: Mapping[str, float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
+    speakers: int = 0
+
+    @property
+    def text(self) -> str:
+        """The rate and its interval, for people."""
+        return eer_text(self.eer, self.interval)
 
 
 def choose_utterances(utterances: Sequence[Utterance], maximum: int) -> list[Utterance]:
@@ -93,7 +108,38 @@ def validate(
         targets=int(labels.sum()),
         nontargets=int((~labels).sum()),
         score_map=fit_score_map(scores, labels, fitted_on=about),
+        interval=eer_interval(scores, labels, speakers[first], speakers[second]),
+        speakers=count,
     )
+
+
+def eer_interval(
+    scores: Scores, labels: Labels, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[float, float] | None:
+    """The 95 % interval of the equal error rate of pairs, by a bootstrap over their speakers.
+
+    Args:
+        scores: (pairs,) higher = more likely the same speaker.
+        labels: (pairs,) True = same speaker.
+        first: (pairs,) speaker of the one side, numbered.
+        second: (pairs,) speaker of the other.
+
+    Returns:
+        Lower and upper bound, fractions; None where no draw of the speakers has pairs of both kinds.
+    """
+    bootstrap = SpeakerBootstrap(scores, labels, first, second)
+    low, high = bounds([drawn.roc.eer for drawn in bootstrap.draw(DRAWS, seed=0)])
+    return None if low is None or high is None else (low, high)
+
+
+def eer_text(eer: float, interval: tuple[float, float] | None) -> str:
+    """An equal error rate and its interval, for people.
+
+    >>> eer_text(0.0712, (0.05, 0.0912)), eer_text(0.0712, None)
+    ('7.12 % [5.00, 9.12 %]', '7.12 %')
+    """
+    low, high = (None, None) if interval is None else interval
+    return f"{rate_text(eer)} {interval_text({'low': low, 'high': high}, PERCENT)}".rstrip()
 
 
 def find_centre(
