@@ -52,6 +52,33 @@ COMMANDS = """# The command line
 `--json` prints one JSON object where a program may want to read. Progress bars and colours appear on a terminal only;
 the environment variable `NO_COLOR` turns colours off. Elsewhere, `train` says every 30 s how far it is.
 
+| verb | what it does |
+| --- | --- |
+| `demo` | the whole way on made-up voices, on a CPU, in a few minutes |
+| `download` | fetches CN-Celeb, MUSAN or RIRS_NOISES from OpenSLR or a mirror, checks the md5, unpacks; goes on where it was stopped |
+| `prepare` | lists a corpus (`cnceleb`, `voxceleb`, `folder`, `list`), checks every file, holds speakers out for validation, joins short utterances if asked; goes on where it was stopped |
+| `rooms` | simulates the impulse responses of rooms, once, into a folder for `augmentation.room_folder`; needs the `rooms` extra (pyroomacoustics) |
+| `crops` | makes the crops of a training [by ear](distillation.md#by-ear), and lets its teacher hear them |
+| `recipes` | lists, shows and copies the recipes that come with the package; `train NAME` finds them |
+| `train` | trains a recipe into `outputs/<name>/`; validates every epoch on held-out speakers; `--resume` goes on after a kill with the same losses. Switched on by [settings](recipes.md): speed perturbation, noise and rooms (made up, simulated, or MUSAN and RIRS_NOISES), SpecAugment, hard negatives, inter-top-k, an adaptive margin, large-margin tuning as a second stage, mean weights, [distillation](distillation.md), [fine-tuning](fine-tuning.md) |
+| `verify` | scores a trial list (VoxCeleb, CN-Celeb or Kaldi format; enrolments of one or several recordings) or pairs of a validation set, never of speakers that the model was trained on; writes EER, minDCF, Cllr and Recall@K with intervals over speakers, where it fails, and [a report](reports.md) with the worst trials to listen to. [Cosine, AS-norm and PLDA](scoring.md) side by side with `--scoring all`; another system on the same trials with `--against`; [Vox1-O, E and H](files.md#voxceleb1) in one go with `--voxceleb1` |
+| `calibrate` | fits score, durations, noise and the norm of embeddings to a log-likelihood ratio on pairs of your own, and puts that into the model: [what a score is worth](calibration.md); of two models it makes one |
+| `compare` | two recordings: same speaker, different, or inconclusive, by what mistakes cost or how many are allowed (`--max-false-accept 0.01`); one against many, and lists of pairs (`--pairs`); `--json` for programs |
+| `enroll` | keeps recordings of a speaker under a name, once they are checked to be good enough and of one voice |
+| `verify-speaker` | is this recording of that enrolled speaker? As `compare` answers |
+| `identify` | who of those enrolled is speaking, or nobody of them; the threshold follows their number |
+| `who` | [who spoke when](diarization.md) in a long recording, with the names of those enrolled and what they rest on; RTTM, subtitles, a page |
+| `index` | hears an archive of recordings once, for `find`; goes on where it was stopped, and hears only what is new |
+| `find` | [where somebody speaks](archive.md) in hundreds of hours: recording, times, evidence, and the false alarms an hour that are promised |
+| `speakers` | who is enrolled; `remove` for good, `export`, `import`, `re-embed` by another model, `history` |
+| `serve` | the same over HTTP, with a page; `keys` makes, lists and removes the keys to it |
+| `embed` | embeddings of many recordings (files, folders, lists, arrays) on all cores or a Ray cluster; goes on where it was stopped |
+| `export` | writes a model as one ONNX file, waveform in, unit-length embedding out; compared with the model first. [Also](export.md) for sherpa-onnx (phones, C++, Swift, Java, JavaScript) and as a TensorRT engine |
+| `import` | makes a speaker model [of others](import.md), from a file, the list or a hub, one of ours, and finds out how it is to be fed |
+| `models` | public models by name: `list`, `get` (downloads, checks, imports), `remove`; then `--model NAME` |
+| `info` | what is in a model file, a checkpoint or an ONNX file of ours or of others; the latter without torch |
+| `bench` | measured speed of a model on this machine: real-time factor by threads, batch and length; `--json` for programs |
+
 | exit status | meaning |
 | --- | --- |
 | 0 | done |
@@ -74,7 +101,7 @@ sound-groove --completion bash > ~/.local/share/bash-completion/completions/soun
 sound-groove --completion zsh > ~/.zfunc/_sound-groove     # any folder of $fpath
 sound-groove --completion fish > ~/.config/fish/completions/sound-groove.fish
 ```
-"""
+"""  # noqa: E501 - rows of a table
 
 
 def recipes_page() -> str:

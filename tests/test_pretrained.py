@@ -1,8 +1,10 @@
 """The model that the package carries: it answers, and everything that says something of it agrees."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -123,6 +125,18 @@ def test_a_wheel_carries_it_the_page_of_the_service_and_the_templates_of_reports
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+        (metadata,) = (archive.read(name).decode() for name in names if name.endswith("/METADATA"))
+    # What an index shows: README, in which every link and picture is found from anywhere.
+    source = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Source"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    relative = re.findall(r"\]\((?!https://|#)([^)\s]+)\)", readme)
+    assert len(relative) > 20 and all((ROOT / target.split("#")[0]).exists() for target in relative)
+    shown = re.findall(r"\]\(([^)\s]+)\)", metadata)
+    assert [
+        link.removeprefix(f"{source}/blob/main/").removeprefix(f"{source}/raw/main/") for link in shown
+    ] == re.findall(r"\]\(([^)\s]+)\)", readme)
+    assert all(link.startswith(("https://", "#")) for link in shown)
+    assert f"({source}/raw/main/docs/images/" in metadata
     for name in ("pretrained.onnx", "pretrained.safetensors", "MODEL_CARD.md"):
         assert f"sound_groove/weights/{name}" in names
     page = ROOT / "src" / "sound_groove" / "service" / "page"

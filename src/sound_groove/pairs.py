@@ -10,13 +10,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from sound_groove.audio.listening import HeardRecording, hear
 from sound_groove.comparison import Comparison, Judge
-from sound_groove.encoder.listener import Encoder, Listener
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Listener
+from sound_groove.encoder.several_voices import with_voices
 from sound_groove.errors import AudioError, CorpusError, printable
 from sound_groove.types import CropAveraging
 
@@ -109,7 +112,7 @@ def read_pairs(file: IO[bytes], name: str, folder: Path) -> tuple[Pair, ...]:
 
 def compare_pairs(
     pairs: Sequence[Pair],
-    encoder: Encoder,
+    encoder: SpeakerEncoder,
     judge: Judge,
     *,
     crops: CropAveraging | None = None,
@@ -131,7 +134,7 @@ def compare_pairs(
         until its last pair.
     """
     uses = Counter(chain.from_iterable((pair.a, pair.b) for pair in pairs if pair.problem is None))
-    listener = Listener(encoder, crops)
+    listener = Listener(encoder, crops, partial(with_voices, encoder=encoder))
     names = iter(uses)  # in the order in which they are first needed
     heard: dict[str, HeardRecording | AudioError] = {}
     with closing(listener.hear_all(uses, lambda path: hear(path, channel=channel), threads)) as outcomes:
