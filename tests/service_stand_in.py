@@ -9,11 +9,13 @@ import sound_groove.service.decoding as decoding
 usual = decoding.answer
 
 
-def answer(content: bytes, duration_s: float, channel: int | None = None) -> tuple[dict[str, Any], bytes]:
+def answer(
+    content: bytes, duration_s: float, channel: int | None = None, judged: bool = True
+) -> tuple[dict[str, Any], decoding.Buffer]:
     """The usual answer, or none."""
     if content.startswith(b"deadly"):
         os.kill(os.getpid(), signal.SIGSEGV)
-    return usual(content, duration_s, channel)
+    return usual(content, duration_s, channel, judged)
 
 
 if __name__ == "__main__":

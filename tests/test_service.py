@@ -222,7 +222,9 @@ def test_the_service_says_what_it_is(client: httpx.Client, kim: str) -> None:
     assert found["caller"] == {
         "name": "local", "scope": "admin", "requests_a_minute": None, "audio_s_a_minute": None
     }  # fmt: skip
-    assert found["limits"] == {"upload_bytes": 25_000_000, "duration_s": 600.0, "decode_s": 10.0, "recordings": 20}
+    of_who = {"upload_bytes": 60_000_000, "duration_s": 3600.0, "wait_s": 10.0, "kept_s": 600.0}
+    of_one = {"upload_bytes": 25_000_000, "duration_s": 600.0, "decode_s": 10.0, "recordings": 20}
+    assert found["limits"] == {**of_one, "who": of_who}
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok", "left_out": 0, "whole": True}
     assert client.head("/healthz").status_code == client.head("/readyz").status_code == 200
@@ -245,7 +247,7 @@ def test_the_description_has_every_address_examples_and_nothing_from_elsewhere(c
     description = client.get("/openapi.json").json()
     assert {
         "/v1/compare", "/v1/embed", "/v1/verify", "/v1/identify", "/v1/speakers", "/v1/speakers/{name}",
-        "/v1/speakers/{name}/recordings", "/v1/info", "/v1/audit", "/healthz", "/readyz", "/metrics",
+        "/v1/speakers/{name}/recordings", "/v1/who", "/v1/who/{job}", "/v1/info", "/v1/audit", "/healthz", "/readyz", "/metrics",
     } <= set(description["paths"])  # fmt: skip
     for path, operations in description["paths"].items():
         for operation in operations.values():

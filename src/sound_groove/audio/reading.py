@@ -50,6 +50,7 @@ __all__ = [
     "SAMPLE_RATE",
     "SAMPLE_RATES",
     "AudioHeader",
+    "HeldRecording",
     "OpenRecording",
     "check_samples",
     "load_audio",
@@ -290,6 +291,28 @@ class OpenRecording:
         if compared:
             self.channels = mixdown.facts()
         levels.check(self.channels.cancel)
+
+
+class HeldRecording(OpenRecording):
+    """A recording that was decoded already, here or by another process, as one from which parts are read.
+
+    Args:
+        decoded: all of it.
+    """
+
+    def __init__(self, decoded: Recording) -> None:
+        self.path, self.samples = decoded.path, len(decoded.samples)
+        self.source_sample_rate, self.warnings = decoded.source_sample_rate, decoded.warnings
+        self.channels = decoded.channels
+        self._decoded = decoded
+
+    def whole(self) -> Recording:
+        """What was decoded."""
+        return self._decoded
+
+    def parts(self, spans: Sequence[tuple[int, int]]) -> Iterator[Samples]:
+        """Parts of it, in the order in which they are asked for."""
+        return (self._decoded.samples[start:end] for start, end in spans)
 
 
 def probe(recording: AnyRecording, channel: int | None = None) -> AudioHeader:

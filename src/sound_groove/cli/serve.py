@@ -27,7 +27,7 @@ def register(verbs: "Verbs") -> None:
         verbs,
         "serve",
         "compare, enrol, verify and identify over HTTP",
-        "Serve over HTTP: compare, embed, enrol, verify, identify, forget; and a page to try it.",
+        "Serve over HTTP: compare, embed, enrol, verify, identify, tell who speaks when, forget; and a page to try it.",
         EXAMPLES,
         run,
     )
@@ -59,12 +59,23 @@ def register(verbs: "Verbs") -> None:
     add("--max-duration", metavar="S", type=number, help="of one recording (default: 600)")
     add("--max-decode", metavar="S", type=number, help="to decode one recording (default: 10)")
     add("--max-recordings", metavar="N", type=positive_integer, help="in one enrolment (default: 20)")
+    add("--who-upload", metavar="MB", type=number, help="of a recording of who speaks when (default: 60)")
+    add("--who-duration", metavar="S", type=number, help="of such a recording (default: 3600)")
+    add("--who-jobs", metavar="N", type=positive_integer, help="of these in work at once (default: 1)")
+    add("--who-waiting", metavar="N", type=positive_integer, help="of these that may wait (default: 4)")
+    add("--who-kept", metavar="S", type=number, help="for which such a result can be had (default: 600)")
+    add(
+        "--segmentation",
+        metavar="M",
+        help="tells who speaks at the same time; 'none' for none (default: segmentation-3.0, if it was fetched)",
+    )
     add("--read-timeout", metavar="S", type=number, help="for a request to arrive (default: 30)")
     add("--grace", metavar="S", type=number, help="to finish accepted requests when stopped (default: 30)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped."""
+    from sound_groove.diarization.segmentation import chosen_segmentation
     from sound_groove.encoder.encoder import default_model
     from sound_groove.service.limits import MEGABYTE, Limits
     from sound_groove.service.serving import serve
@@ -78,6 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
         "decode_s": arguments.max_decode,
         "recordings": arguments.max_recordings,
         "reading_s": arguments.read_timeout,
+        "who_upload_bytes": None if arguments.who_upload is None else int(arguments.who_upload * MEGABYTE),
+        "who_duration_s": arguments.who_duration,
+        "who_jobs": arguments.who_jobs,
+        "who_waiting": arguments.who_waiting,
+        "who_kept_s": arguments.who_kept,
         "grace_s": arguments.grace,
     }
     serve(
@@ -88,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         keys=arguments.keys,
         names=tuple(arguments.name),
         log_file=arguments.log_file,
+        segmentation=chosen_segmentation(arguments.segmentation),
         limits=Limits(**{name: value for name, value in given.items() if value is not None}),
         archives=tuple(arguments.archive),
         on_start=lambda address: show(f"Sound-Groove answers at {address} (Ctrl-C stops it)", at_once=True),

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Find the turns, print and write them, and say what weakens them."""
     ready_for_computing()
     from sound_groove.audio.given import STANDARD_INPUT
-    from sound_groove.diarization.segmentation import Segmentation, public_segmentation
+    from sound_groove.diarization.segmentation import Segmentation, chosen_segmentation
     from sound_groove.diarization.text import summary
     from sound_groove.diarization.who import who
     from sound_groove.diarization.written import Outputs
@@ -95,8 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = Outputs(arguments.rttm, arguments.srt, arguments.html, arguments.audio, arguments.force)
     outputs.check()
     asked = arguments.store is not None or has_default_store()
-    chosen = public_segmentation() if arguments.segmentation is None else Path(arguments.segmentation)
-    segmentation = None if chosen is None or arguments.segmentation == "none" else Segmentation(chosen)
+    chosen = chosen_segmentation(arguments.segmentation)
+    segmentation = None if chosen is None else Segmentation(chosen)
     encoder = SpeakerEncoder.load(arguments.model or default_model())
     with (
         opened_store(arguments) if asked else nullcontext() as store,

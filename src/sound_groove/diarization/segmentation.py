@@ -119,3 +119,14 @@ def public_segmentation() -> Path | None:
     """The public segmentation model, where it was fetched."""
     model = find_public(PUBLIC)
     return model.path if model.is_here else None
+
+
+def chosen_segmentation(given: str | None) -> Path | None:
+    """The model that an option names: a file; the public one, if it was fetched, where it names none; None for 'none'.
+
+    >>> chosen_segmentation("none") is None, chosen_segmentation("mine.onnx")
+    (True, PosixPath('mine.onnx'))
+    """
+    if given is None:
+        return public_segmentation()
+    return None if given == "none" else Path(given)

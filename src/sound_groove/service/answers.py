@@ -7,8 +7,10 @@ from typing import Any, Literal
 from starlette.responses import Response
 
 from sound_groove.audio.listening import AudioFacts
+from sound_groove.diarization.answer import Speaker
 from sound_groove.errors import RequestError
 from sound_groove.service.keys import Scope
+from sound_groove.service.who_jobs import Job, State
 from sound_groove.types import ModelIdentity, ModelTerms, QualityWarning
 from sound_groove.voiceprints.store.records import Event, RecordingEntry, SpeakerEntry
 
@@ -78,6 +80,16 @@ class CallerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class WhoLimitFacts:
+    """What a request of who speaks when may have, and how long its result can be had."""
+
+    upload_bytes: int
+    duration_s: float
+    wait_s: float
+    kept_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class LimitFacts:
     """What one request may have."""
 
@@ -85,6 +97,7 @@ class LimitFacts:
     duration_s: float
     decode_s: float
     recordings: int
+    who: WhoLimitFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +148,15 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed: what a request would have been refused with."""
+
+    status: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorFacts:
     """Why a request was refused.
 
@@ -152,6 +174,53 @@ class ErrorFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedTurn:
+    """A stretch of speech: by whom, and what the name rests on; null where nobody enrolled was recognised."""
+
+    start_s: float
+    end_s: float
+    speaker: str
+    name: str | None
+    llr: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WhoFacts:
+    """Who speaks when; what stands in it says `sound-groove who --json`."""
+
+    turns: tuple[NamedTurn, ...]
+    speakers: tuple[Speaker, ...]
+    overlap_s: float | None
+    enrolled: int | None
+    prior: float
+    audio: AudioFacts
+    model: ModelIdentity
+    warnings: tuple[QualityWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A recording of which it was asked who speaks when.
+
+    Attributes:
+        id: by which to ask for it.
+        state: "waiting", "working", "done" or "failed".
+        duration_s: of the recording; None until it is decoded.
+        heard_s: how much of it was heard.
+        result: once it is done; else None.
+        error: why it failed; else None.
+    """
+
+    id: str
+    state: State
+    duration_s: float | None
+    heard_s: float
+    result: WhoFacts | None
+    error: JobError | None
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorAnswer:
     """The body of every refusal."""
 
@@ -164,6 +233,22 @@ def json_answer(content: Any, status: int = 200) -> Response:
         content = asdict(content)
     body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
     return Response(body, status, {"cache-control": "no-store"}, "application/json")
+
+
+def job_answer(job: Job, status: int = 200) -> Response:
+    """What is known of a job."""
+    error = None if job.error is None else JobError(job.error.status, job.error.code, str(job.error))
+    return json_answer(
+        {
+            "id": job.id,
+            "state": job.state,
+            "duration_s": None if job.duration_s is None else round(job.duration_s, 3),
+            "heard_s": round(job.heard_s, 3),
+            "result": None if job.result is None else job.result.as_dict(),
+            "error": None if error is None else asdict(error),
+        },
+        status,
+    )
 
 
 def refusal(error: RequestError, request_id: str) -> Response:

@@ -29,6 +29,7 @@ from sound_groove.service.metrics import Metrics
 from sound_groove.service.middleware import LEFT, Middleware
 from sound_groove.service.speaker_routes import add_speakers
 from sound_groove.service.verification_routes import add_verification
+from sound_groove.service.who_routes import add_who
 
 LISTED = 100  # ids in a line of the log
 PAGE = Path(__file__).parent / "page"
@@ -62,7 +63,7 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
         redirect_slashes=False,
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    app.include_router(_routes(Forms(engine, guard), metrics))
+    app.include_router(_routes(Forms(engine, guard, log), metrics))
     _add_page(app)
     _add_handlers(app, log)
     return Middleware(app, guard, engine.admission, engine.limits, log, metrics)
@@ -84,6 +85,7 @@ def _routes(forms: Forms, metrics: Metrics) -> APIRouter:
     add_verification(router, forms)
     add_archive(router, forms)
     add_speakers(router, forms)
+    add_who(router, forms)
     add_facts(router, forms, metrics)
     return router
 

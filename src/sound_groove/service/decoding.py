@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +28,7 @@ from sound_groove.audio.reading import SAMPLE_RATE, read_recording
 from sound_groove.errors import AudioError
 from sound_groove.json_reading import parse_json
 
+Buffer = bytes | memoryview
 FRAME = struct.Struct("!IQ")  # bytes of JSON, bytes after it
 OPEN_FILES = 64
 STATM = Path("/proc/self/statm")
@@ -56,23 +57,25 @@ def main() -> None:
         text, length = FRAME.unpack(head)
         asked = parse_json(requests.read(text))
         allow_processor(limits["decode_s"])
-        fields, samples = answer(requests.read(length), limits["duration_s"], asked["channel"])
+        fields, samples = answer(requests.read(length), limits["duration_s"], asked["channel"], asked["judged"])
         write_message(answers, {**fields, "resident_bytes": resident_bytes()}, samples)
 
 
-def answer(content: bytes, duration_s: float, channel: int | None = None) -> tuple[dict[str, Any], bytes]:
+def answer(
+    content: bytes, duration_s: float, channel: int | None = None, judged: bool = True
+) -> tuple[dict[str, Any], Buffer]:
     """What became of a recording: its quality and its samples (float32), or a clause that says why it is refused.
 
     Args:
         content: of an audio file.
         duration_s: the most that it may last.
         channel: which one to listen to, counted from 1; None averages all.
+        judged: tell its quality; without, whoever asks finds that out.
     """
     try:
         with held(content) as path:
             recording = read_recording(path, channel, duration_s)
-        quality = assess(recording.samples, recording.source_sample_rate)
-        quality = replace(quality, warnings=(*recording.warnings, *quality.warnings))
+        quality = assess(recording.samples, recording.source_sample_rate) if judged else None
     except AudioError as error:
         return {"refused": error.reason}, b""
     except MemoryError:
@@ -80,8 +83,9 @@ def answer(content: bytes, duration_s: float, channel: int | None = None) -> tup
     return {
         "sample_rate": recording.source_sample_rate,
         "channels": asdict(recording.channels),
-        "quality": asdict(quality),
-    }, recording.samples.astype("<f4", copy=False).tobytes()
+        "warnings": [asdict(warning) for warning in recording.warnings],
+        "quality": None if quality is None else asdict(quality),
+    }, recording.samples.astype("<f4", copy=False).data.cast("B")
 
 
 @contextmanager
@@ -142,7 +146,7 @@ def resident_bytes() -> int:
         return 0
 
 
-def write_message(stream: BinaryIO, fields: dict[str, Any], payload: bytes = b"") -> None:
+def write_message(stream: BinaryIO, fields: dict[str, Any], payload: Buffer = b"") -> None:
     """Send a message."""
     text = json.dumps(fields).encode()
     stream.write(FRAME.pack(len(text), len(payload)))

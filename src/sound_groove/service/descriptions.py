@@ -14,7 +14,10 @@ from sound_groove.service.uploads import FALSE, TRUE, FormShape
 from sound_groove.voiceprints.identification import TOP, WEIGHED
 
 TITLE = "Sound-Groove"
-SUMMARY = "Speaker verification: compare two recordings, enrol speakers, verify and identify them, and forget them."
+SUMMARY = (
+    "Speaker verification: compare two recordings, enrol speakers, verify and identify them, and forget them; and who "
+    "speaks when in a long recording."
+)
 MODEL = {"name": "pretrained", "hash": "5d0c9c…"}
 AUDIO = {
     "duration_s": 5.1,
@@ -94,6 +97,41 @@ FINDING = {
     "warnings": [],
 }
 TOLD, MOST_TOLD = 100, 10_000  # stretches that an answer tells, where nobody says how many, and at most
+EVIDENCE = {
+    "verdict": "identified",
+    "llr": 6.2,
+    "probability": 0.99,
+    "nobody": 0.01,
+    "limit": 3.1,
+    "candidates": [{"name": "Kim", "score": 0.71, "llr": 6.2, "normalised": 6.2, "probability": 0.99}],
+}
+WHO_JOB = {
+    "id": "kPwJXTbqfHnRmZ2v0cQd5A",
+    "state": "working",
+    "duration_s": 1800.0,
+    "heard_s": 620.5,
+    "result": None,
+    "error": None,
+}
+WHO_RESULT = {
+    **WHO_JOB,
+    "state": "done",
+    "duration_s": 5.1,
+    "heard_s": 5.1,
+    "result": {
+        "turns": [
+            {"start_s": 0.3, "end_s": 4.7, "speaker": "Kim", "name": "Kim", "llr": 6.2, "probability": 0.99},
+        ],
+        "speakers": [{"speaker": "Kim", "name": "Kim", "speech_s": 4.4, "turns": 1, "evidence": EVIDENCE}],
+        "overlap_s": None,
+        "enrolled": 12,
+        "prior": 0.5,
+        "audio": {**AUDIO, "embedding_norm": None},
+        "model": MODEL,
+        "warnings": [],
+    },
+}
+UNKNOWN_JOB = ("unknown_job", "there is no such job, or not any more; send the recording again")
 MEANINGS = {
     400: ("malformed", "the form has no recording 'a'; send one as multipart/form-data, field 'a'"),
     401: ("no_key", "this service needs an API key: 'Authorization: Bearer KEY'"),
@@ -133,14 +171,16 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals of an address, each with an example."""
+    return {status: refused(status, *MEANINGS[status]) for status in sorted(statuses)}
+
+
+def refused(status: int, code: str, message: str) -> dict[str, Any]:
+    """One refusal of an address, with an example."""
     return {
-        status: {
-            "model": ErrorAnswer,
-            "description": MEANINGS[status][1],
-            "content": {"application/json": {"example": error_example(*MEANINGS[status])}},
-            **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
-        }
-        for status in sorted(statuses)
+        "model": ErrorAnswer,
+        "description": message,
+        "content": {"application/json": {"example": error_example(code, message)}},
+        **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
     }
 
 
@@ -199,6 +239,15 @@ def form(shape: FormShape, required: Sequence[str]) -> dict[str, Any]:
             "minimum": 1,
             "maximum": MAXIMUM_CHANNELS,
             "description": "Which channel of the recordings to listen to, counted from 1; all are averaged without it.",
+        },
+        "speakers": {"type": "integer", "minimum": 1, "description": "So many people speak."},
+        "min": {"type": "integer", "minimum": 1, "default": 1, "description": "At least so many people speak."},
+        "max": {"type": "integer", "minimum": 1, "description": "At most so many people speak."},
+        "wait": {
+            "type": "number",
+            "minimum": 0,
+            "description": "Seconds to wait for the result before it is told where to ask for it; at most, and without "
+            "this field, what /v1/info has as limits.who.wait_s.",
         },
         "name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Of the speaker."},
         "force": {

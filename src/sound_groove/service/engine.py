@@ -11,6 +11,7 @@ from sound_groove.archive.finding import Finding, Stretch, find
 from sound_groove.archive.recordings import Archive
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.comparison import Comparison, Judge
+from sound_groove.diarization.segmentation import Segmentation
 from sound_groove.errors import (
     AudioError,
     DamagedVoiceprintError,
@@ -29,6 +30,7 @@ from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
 from sound_groove.service.rations import METER
 from sound_groove.service.uploads import malformed
+from sound_groove.service.who_jobs import WhoJobs
 from sound_groove.service.workers import DecodeWorkers, unusable
 from sound_groove.voiceprints.enrolment import Enrolment, enroll
 from sound_groove.voiceprints.gallery import open_gallery
@@ -61,6 +63,7 @@ class Engine:
         gallery: who of the enrolled can be identified.
         admission: counts what is inside.
         workers: decode.
+        who: the jobs of who speaks when.
         failure: why it could not be started.
         left_out: voiceprints that could not be used when it was last looked.
         archives: where voices can be found.
@@ -70,10 +73,16 @@ class Engine:
         embedder: the same.
         limits: of everything.
         archives: of the embedder's model.
+        segmentation: tells who speaks at the same time; None tells one at a time.
     """
 
     def __init__(
-        self, store: VoiceprintStore, embedder: Embedder, limits: Limits, archives: Sequence[Archive] = ()
+        self,
+        store: VoiceprintStore,
+        embedder: Embedder,
+        limits: Limits,
+        archives: Sequence[Archive] = (),
+        segmentation: Segmentation | None = None,
     ) -> None:
         self.store = store
         self.embedder = embedder
@@ -84,6 +93,7 @@ class Engine:
         self.failure: SoundGrooveError | None = None
         self.left_out = 0
         self.gallery = open_gallery(store, embedder.encoder.identity, embedder.encoder.embedding_size)
+        self.who = WhoJobs(limits, embedder, self.gallery, segmentation)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
         # Apart, since a change may wait a minute for another process that is writing.
         # One, so that searches of a large archive leave the other cores to the others.
@@ -99,6 +109,7 @@ class Engine:
         """
         try:
             await self.workers.start()
+            await self.who.start()
             self.left_out = len(await self.in_store(self.gallery.left_out))
         except SoundGrooveError as error:
             self.failure = error
@@ -107,6 +118,7 @@ class Engine:
     async def stop(self) -> None:
         """End the workers, let the store finish what it is writing, and close it."""
         self.admission.stopping = True
+        await self.who.stop()
         await self.workers.stop()
         await asyncio.to_thread(self._close)
 

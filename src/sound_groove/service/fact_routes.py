@@ -14,6 +14,7 @@ from sound_groove.service.answers import (
     Info,
     LimitFacts,
     Readiness,
+    WhoLimitFacts,
     json_answer,
 )
 from sound_groove.service.descriptions import CALLED, PUBLIC, refusals
@@ -48,7 +49,13 @@ def add_facts(router: APIRouter, forms: Forms, counters: Metrics) -> None:
             embedding_size=encoder.embedding_size,
             calibrated=encoder.score_map is not None and encoder.score_map.calibrated,
             speakers=await engine.in_store(engine.store.count),
-            limits=LimitFacts(limits.upload_bytes, limits.duration_s, limits.decode_s, limits.recordings),
+            limits=LimitFacts(
+                upload_bytes=limits.upload_bytes,
+                duration_s=limits.duration_s,
+                decode_s=limits.decode_s,
+                recordings=limits.recordings,
+                who=WhoLimitFacts(limits.who_upload_bytes, limits.who_duration_s, limits.who_wait_s, limits.who_kept_s),
+            ),
             caller=CallerFacts(key.name, key.scope, key.requests_a_minute, key.audio_s_a_minute),
         )
         return json_answer(facts)

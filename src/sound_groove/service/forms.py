@@ -16,7 +16,7 @@ from sound_groove.scoring.decision import DecisionRule
 from sound_groove.service.engine import Clip, Engine, checked
 from sound_groove.service.guard import Guard, RefusedKeyError, check_scope
 from sound_groove.service.keys import Key, Scope
-from sound_groove.service.logs import RequestRecord
+from sound_groove.service.logs import Log, RequestRecord
 from sound_groove.service.rations import METER, Meter, Rations
 from sound_groove.service.uploads import Form, FormShape, malformed, read_form
 from sound_groove.voiceprints.store.names import checked_name
@@ -34,10 +34,12 @@ class Forms:
     Attributes:
         engine: answers.
         described: what the description of a route says of keys, where there are any.
+        log: of the service.
     """
 
-    def __init__(self, engine: Engine, guard: Guard) -> None:
+    def __init__(self, engine: Engine, guard: Guard, log: Log) -> None:
         self.engine = engine
+        self.log = log
         self.described = [] if guard.ring is None else [BEARER]
         self._guard = guard
         self._rations = Rations()
@@ -74,6 +76,10 @@ class Forms:
             record_of(request).audio_s = meter.audio_s
             self._rations.charge(request.state.key, meter.audio_s)
         return result
+
+    def charge(self, key: Key, audio_s: float) -> None:
+        """Take seconds of audio, which were decoded after their request was answered, from a key's account."""
+        self._rations.charge(key, audio_s)
 
     def judge(self, form: Form) -> Judge:
         """Who judges as a form asks: at its prior, costs and error rates, or the usual ones.

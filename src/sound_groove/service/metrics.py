@@ -9,6 +9,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from sound_groove.service.logs import RequestRecord
+from sound_groove.service.who_jobs import OUTCOMES, State
 
 if TYPE_CHECKING:
     from sound_groove.service.engine import Engine
@@ -17,6 +18,7 @@ PREFIX = "sound_groove"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 KEY_CODES = ("no_key", "unknown_key", "removed_key", "expired_key", "scope", "over_requests", "over_audio")
+STATES: tuple[State, ...] = ("waiting", "working", "done", "failed")
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS")
 
 
@@ -82,6 +84,15 @@ class _Now(Collector):
         yield GaugeMetricFamily(
             f"{PREFIX}_voiceprints_left_out", "Damaged voiceprints, which are not compared.", value=engine.left_out
         )
+        jobs = GaugeMetricFamily(f"{PREFIX}_who_jobs_inside", "Jobs of who speaks when, by state.", labels=["state"])
+        for state in STATES:
+            jobs.add_metric([state], engine.who.count(state))
+        yield jobs
+        ended = CounterMetricFamily(f"{PREFIX}_who_jobs", "Jobs of who speaks when, by outcome.", labels=["outcome"])
+        for outcome in OUTCOMES:
+            ended.add_metric([outcome], engine.who.outcomes[outcome])
+        yield ended
+        yield CounterMetricFamily(f"{PREFIX}_who_audio_seconds", "Audio decoded for these jobs.", engine.who.audio_s)
         outcomes = CounterMetricFamily(f"{PREFIX}_recordings", "Recordings by what became of them.", labels=["outcome"])
         for outcome in ("heard", "refused", "too_slow", "crashed"):
             outcomes.add_metric([outcome], engine.workers.outcomes[outcome])

@@ -12,6 +12,7 @@ import uvicorn
 
 from sound_groove.archive.finding import check_archive
 from sound_groove.archive.recordings import open_archive
+from sound_groove.diarization.segmentation import Segmentation
 from sound_groove.errors import ServiceError, UsageError, printable
 from sound_groove.service.application import build_application
 from sound_groove.service.connection import ConnectionRules, bounded_protocol
@@ -40,6 +41,7 @@ def serve(
     keys: Path | None = None,
     names: tuple[str, ...] = (),
     log_file: Path | None = None,
+    segmentation: Path | None = None,
     limits: Limits | None = None,
     archives: Sequence[Path] = (),
     on_start: Callable[[str], None] = lambda address: None,
@@ -54,6 +56,7 @@ def serve(
         keys: file of API keys; None lets everybody in who reaches the service, on the loopback only.
         names: under which the service is reached, beside those of the loopback.
         log_file: where the log goes; None writes to stderr.
+        segmentation: a segmentation model, which tells who speaks at the same time; None does without.
         limits: of everything; None takes the usual ones.
         archives: indexes in which voices can be found; each is read once, when the service starts.
         on_start: is told the address when requests are answered.
@@ -78,13 +81,14 @@ def serve(
         read = [open_archive(path) for path in archives]
         for archive in read:
             check_archive(archive, embedder.encoder)
+        overlap = None if segmentation is None else Segmentation(segmentation, threads=1)
         opened = open_store(store, create=True)
         try:
             check_model(opened, embedder.encoder)
         except BaseException:
             opened.close()
             raise
-        engine = Engine(opened, embedder, limits, read)
+        engine = Engine(opened, embedder, limits, read, overlap)
         config = uvicorn.Config(
             build_application(engine, guard, log),
             http=bounded_protocol(ConnectionRules(limits.reading_s, CONNECTIONS, log)),

@@ -7,17 +7,25 @@ people into a folder for temporary files.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from sound_groove.errors import RequestError, printable
-from sound_groove.service.admission import Holding
 from sound_groove.service.limits import MEGABYTE, Limits
 
 LONGEST_TEXT = 16_384  # bytes of a field that is no recording
 LONGEST_FILE_NAME = 100  # characters
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
+
+
+class Holder(Protocol):
+    """Who accounts for the memory of an upload."""
+
+    def add(self, count: int) -> None:
+        """So many bytes more lie in memory; raises RequestError (429) where there is no room for them."""
+        ...
 
 
 @dataclass(slots=True)
@@ -146,7 +154,7 @@ def check_declared_length(headers: Mapping[str, str], limits: Limits) -> None:
 
 
 async def read_form(
-    headers: Mapping[str, str], stream: AsyncIterator[bytes], shape: FormShape, limits: Limits, holding: Holding
+    headers: Mapping[str, str], stream: AsyncIterator[bytes], shape: FormShape, limits: Limits, holding: Holder
 ) -> Form:
     """Read a form.
 

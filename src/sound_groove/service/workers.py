@@ -10,7 +10,7 @@ import os
 import sys
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,8 +85,8 @@ class _Worker:
             ) from None
         self._served, self._resident_bytes = 0, 0
 
-    async def ask(self, content: bytes | bytearray, channel: int | None) -> _Answer:
-        """Have a recording decoded, all of its channels or one.
+    async def ask(self, content: bytes | bytearray, channel: int | None, judged: bool) -> _Answer:
+        """Have a recording decoded, all of its channels or one, and perhaps judged.
 
         Raises:
             EOFError: the process died.
@@ -97,7 +97,7 @@ class _Worker:
         try:
             async with asyncio.timeout(self._limits.decode_s):
                 with suppress(ConnectionError):  # it is dead, as reading shows
-                    asked = json.dumps({"channel": channel}).encode()
+                    asked = json.dumps({"channel": channel, "judged": judged}).encode()
                     process.stdin.write(FRAME.pack(len(asked), len(content)) + asked)
                     process.stdin.write(content)
                     await process.stdin.drain()
@@ -145,12 +145,14 @@ class DecodeWorkers:
 
     Args:
         limits: how many processes, and what a recording may take.
+        kept_warm: start the processes with the service; else each when it is first needed.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, kept_warm: bool = True) -> None:
         self.outcomes: Counter[str] = Counter()
         self.restarts = 0
         self._limits = limits
+        self._kept_warm = kept_warm
         self._workers = [_Worker(limits) for _ in range(limits.workers)]
         self._free: asyncio.Queue[_Worker] = asyncio.Queue()
         self._renewals: set[asyncio.Task[None]] = set()
@@ -167,7 +169,7 @@ class DecodeWorkers:
             ServiceError: one cannot be started.
         """
         try:
-            await asyncio.gather(*(worker.start() for worker in self._workers))
+            await asyncio.gather(*(worker.start() for worker in self._workers if self._kept_warm))
         except BaseException:
             await self.stop()
             raise
@@ -192,13 +194,27 @@ class DecodeWorkers:
         Raises:
             RequestError: 422: it cannot be used; 503: no worker can be started.
         """
+        answer = await self._answer(content, name, channel, judged=True)
+        found = answer.fields["quality"]
+        decoded = _decoded(answer)
+        warnings = (*decoded.warnings, *(QualityWarning(**warning) for warning in found["warnings"]))
+        speech = tuple((start, end) for start, end in found["speech"])
+        quality = Quality(found["speech_s"], found["snr_db"], warnings, speech, found["unfamiliarity"])
+        return heard_of(replace(decoded, warnings=()), quality, name)
+
+    async def decode(self, content: bytes | bytearray, name: str, channel: int | None = None) -> Recording:
+        """Decode a recording, and do not judge it; arguments and errors are those of `hear`."""
+        return _decoded(await self._answer(content, name, channel, judged=False))
+
+    async def _answer(self, content: bytes | bytearray, name: str, channel: int | None, judged: bool) -> _Answer:
+        """What a worker says of a recording that can be used."""
         for attempt in (1, 2):
             worker = await self._free.get()
             try:
                 if worker.pid is None:
                     self.restarts += 1
                     await worker.start()
-                answer = await worker.ask(content, channel)
+                answer = await worker.ask(content, channel, judged)
             except EOFError:
                 if attempt == 1:
                     continue
@@ -213,22 +229,12 @@ class DecodeWorkers:
                 ) from None
             finally:
                 self._give_back(worker)
-            return self._heard(answer, name)
+            if "refused" in answer.fields:
+                self.outcomes["refused"] += 1
+                raise unusable(name, answer.fields["refused"])
+            self.outcomes["heard"] += 1
+            return answer
         raise AssertionError("the second attempt returns or raises")
-
-    def _heard(self, answer: _Answer, name: str) -> HeardRecording:
-        if "refused" in answer.fields:
-            self.outcomes["refused"] += 1
-            raise unusable(name, answer.fields["refused"])
-        self.outcomes["heard"] += 1
-        samples: Samples = np.frombuffer(answer.payload, "<f4").astype(np.float32, copy=False)
-        found = answer.fields["quality"]
-        warnings = tuple(QualityWarning(**warning) for warning in found["warnings"])
-        speech = tuple((start, end) for start, end in found["speech"])
-        quality = Quality(found["speech_s"], found["snr_db"], warnings, speech, found["unfamiliarity"])
-        channels = answer.fields["channels"]
-        facts = ChannelFacts(**{**channels, "differing": channels["differing"] and tuple(channels["differing"])})
-        return heard_of(Recording(None, samples, answer.fields["sample_rate"], facts), quality, name)
 
     def _give_back(self, worker: _Worker) -> None:
         """Let the next recording have a worker; one that is down or worn is renewed first, while others work."""
@@ -248,6 +254,14 @@ class DecodeWorkers:
             pass  # the next recording tries again, and is told
         finally:
             self._free.put_nowait(worker)
+
+
+def _decoded(answer: _Answer) -> Recording:
+    samples: Samples = np.frombuffer(answer.payload, "<f4").astype(np.float32, copy=False)
+    channels = answer.fields["channels"]
+    facts = ChannelFacts(**{**channels, "differing": channels["differing"] and tuple(channels["differing"])})
+    warnings = tuple(QualityWarning(**warning) for warning in answer.fields["warnings"])
+    return Recording(None, samples, answer.fields["sample_rate"], facts, warnings)
 
 
 def unusable(name: str, reason: str) -> RequestError:
