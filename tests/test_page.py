@@ -25,7 +25,7 @@ pytest.importorskip("playwright", reason="playwright is not installed (pip insta
 pytestmark = pytest.mark.service
 
 RMS, RMS_2, SLT, AWB = (EXAMPLES / f"{name}.flac" for name in ("rms-1", "rms-2", "slt-1", "awb-1"))
-SECTIONS = ("compare", "identify", "enrol", "speakers")
+SECTIONS = ("compare", "identify", "who", "enrol", "speakers")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 DURATION = """async node => {
     if (!node.duration) await new Promise(loaded => node.addEventListener("loadedmetadata", loaded));
@@ -256,6 +256,90 @@ def test_refused_recordings_say_why_and_may_be_enrolled_all_the_same(visit: Visi
     remove(visit, "Kim")
 
 
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people in one recording, in turns."""
+    path = tmp_path_factory.mktemp("talk") / "talk.flac"
+    soundfile.write(path, np.concatenate([soundfile.read(clip)[0] for clip in (AWB, RMS, SLT)]), 16000)
+    return path
+
+
+def test_of_a_clip_with_several_voices_one_is_enrolled_alone(visit: Visit, talk: Path) -> None:
+    visit.refusals.add(422)
+    (note,) = enrol_notes(visit, "Ann", talk)
+    assert re.search(r"Several voices are heard in it: voice 1 from \d+\.\d to \d+\.\d\ss, voice 2 from \d", note)
+    visit.page.get_by_role("button", name="Enrol voice 2 alone").click()
+    visit.page.locator("#enrol-result .verdict").get_by_text("1 new").wait_for()
+    assert "More than one voice is heard" in visit.page.locator("#enrol .notes li").inner_text()
+    remove(visit, "Ann")
+
+
+def test_who_speaks_when_is_shown_played_corrected_and_enrolled(visit: Visit, talk: Path) -> None:
+    visit.refusals.add(422)
+    page = visit.open("who")
+    page.get_by_role("button", name="Find out").click()
+    page.get_by_text("Recording is empty").wait_for()
+    page.locator("#who-chooser").set_input_files(talk)
+    page.locator("#who-player").wait_for()
+    page.locator("#who-count").fill("3")
+    page.get_by_role("button", name="Find out").click()
+    page.locator("#who-result .lanes").wait_for()
+    assert any(" http" in request and "/v1/who/" in request for request in visit.requests)  # it was a job
+    lanes = page.locator("#who .lane")
+    assert page.locator("#who-result .verdict").inner_text() == "Speakers: 3, turns: 3" and lanes.count() == 3
+    assert [lanes.nth(place).locator(".speaker").inner_text() for place in range(3)] == [
+        f"Unknown {number}" for number in (1, 2, 3)
+    ]
+    # A turn is played from its beginning to its end.
+    lanes.nth(1).get_by_role("button", name="Listen").click()
+    page.wait_for_function(
+        "() => { const p = document.getElementById('who-player'); return p.currentTime > 10.5 && p.paused; }"
+    )
+    assert 10.5 < page.locator("#who-player").evaluate("node => node.currentTime") < 12.5
+    page.locator("#who summary").click()
+    assert page.locator("#who .turns li").count() == 3
+    # A name is corrected everywhere, and the voice enrolled under it by what it says.
+    lanes.nth(0).get_by_role("button", name="Enrol").click()
+    lanes.nth(0).get_by_text("name").last.wait_for()
+    lanes.nth(0).get_by_label("Name").fill("Zoë <i>")
+    assert page.locator("#who .turns li").first.inner_text().endswith("Zoë <i>")
+    lanes.nth(0).get_by_role("button", name="Enrol").click()
+    lanes.nth(0).get_by_text("Zoë <i> is enrolled: 1 new, 1 in all").wait_for()
+    lanes.nth(0).get_by_role("button", name="Enrol").click()  # once more says nothing new
+    lanes.nth(0).get_by_text("This audio is enrolled already.").wait_for()
+    page.get_by_role("button", name="中文").click()
+    assert CHINESE.search(lanes.nth(1).locator(".speaker").inner_text())
+    assert lanes.nth(0).locator(".speaker").inner_text() == "Zoë <i>"
+    page.get_by_role("button", name="English").click()
+    # Now that this voice is enrolled, it is named.
+    page.get_by_role("button", name="Find out").click()
+    page.locator("#who .lane .speaker").get_by_text("Zoë <i>").wait_for()
+    assert "probability 9" in lanes.nth(0).inner_text()
+    remove(visit, "Zoë <i>")
+
+
+def test_what_is_listened_to_can_be_given_up_and_what_cannot_be_used_is_said(
+    visit: Visit, talk: Path, tmp_path: Path
+) -> None:
+    page = visit.open("who")
+    working = '{"id": "j", "state": "working", "duration_s": 100, "heard_s": 40, "result": null, "error": null}'
+    page.route("**/v1/who", lambda route: route.fulfill(status=202, body=working))
+    page.route("**/v1/who/j", lambda route: route.fulfill(status=200, body=working))
+    page.locator("#who-chooser").set_input_files(talk)
+    page.get_by_role("button", name="Find out").click()
+    page.locator("#who-result").get_by_text("Listening: 40\xa0%").wait_for()
+    assert page.locator("#who progress").evaluate("node => node.value") == pytest.approx(0.4)
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        page.locator("#who").get_by_role("button", name="Cancel").click()
+    assert page.locator("#who-result").inner_text() == ""
+    page.unroute_all()
+    (tmp_path / "no.wav").write_text("no audio")
+    page.locator("#who-chooser").set_input_files(tmp_path / "no.wav")
+    page.get_by_role("button", name="Find out").click()
+    page.locator("#who-result .problem").get_by_text("The recording cannot be used.").wait_for()
+    assert page.locator("#who-player").is_hidden()
+
+
 def enrol_notes(visit: Visit, name: str, clip: Path) -> list[str]:
     """What stands under a clip that is refused."""
     enrol(visit, name, clip, outcome=".problem")
@@ -317,7 +401,7 @@ def test_everything_can_be_done_with_the_keyboard(visit: Visit) -> None:
     page.keyboard.press("Space")  # the focus went to 'Stop'
     page.get_by_text("Your recording").wait_for()
     page.locator("#tab-compare").focus()
-    for section in ("identify", "enrol", "speakers", "compare"):
+    for section in (*SECTIONS[1:], SECTIONS[0]):
         page.keyboard.press("ArrowRight")
         assert page.locator(f"#{section}").is_visible() and page.url.endswith(f"#{section}")
         assert page.locator("[role=tabpanel]:visible").count() == 1

@@ -98,7 +98,7 @@ def test_a_strict_content_security_policy_lets_everything_through() -> None:
 
 def test_the_page_is_small() -> None:
     sizes = {path.name: path.stat().st_size for path in PAGE.iterdir()}
-    assert sum(sizes.values()) < 90_000, sizes
+    assert sum(sizes.values()) < 108_000, sizes  # a fifth of it is the section of who speaks when
 
 
 def palettes() -> dict[str, dict[str, str]]:

@@ -11,10 +11,12 @@ import { asProblem } from "./problems.js";
 import { problemNode } from "./result.js";
 import { beginSpeakers } from "./speakers.js";
 import { beginTabs } from "./tabs.js";
+import { beginWho } from "./who.js";
 
 beginLanguage();
 beginCompare();
 beginIdentify();
+beginWho();
 beginEnrol();
 const list = beginSpeakers();
 beginTabs((name) => name === "speakers" && list());
