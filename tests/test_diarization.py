@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -349,7 +350,7 @@ def test_the_verb_prints_and_writes(
     assert Path("talk.who.srt").read_text().splitlines()[2] == "unknown 1: Hello."
     page = Path("talk.html").read_text()
     assert page.count('class="lane"') == 3 and "talk &lt;1&gt;.wav" in page and "talk <1>" not in page
-    assert page.count("sound-groove enroll NAME &#39;talk &lt;1&gt;.wav#t=") == 3
+    assert len(re.findall(r"sound-groove enroll <span[^>]*>NAME</span> &#39;talk &lt;1&gt;.wav#t=", page)) == 3
     assert "data:audio/" in page and "http" not in page and page.count("<tr data-at") == len(record["turns"])
     # What is there is not replaced, and nothing is listened to before that is said.
     monkeypatch.setattr("sound_groove.diarization.who.who", None)

@@ -247,7 +247,8 @@ def test_the_description_has_every_address_examples_and_nothing_from_elsewhere(c
     description = client.get("/openapi.json").json()
     assert {
         "/v1/compare", "/v1/embed", "/v1/verify", "/v1/identify", "/v1/speakers", "/v1/speakers/{name}",
-        "/v1/speakers/{name}/recordings", "/v1/who", "/v1/who/{job}", "/v1/info", "/v1/audit", "/healthz", "/readyz", "/metrics",
+        "/v1/speakers/{name}/recordings", "/v1/who", "/v1/who/{job}", "/v1/info", "/v1/audit",
+        "/healthz", "/readyz", "/metrics",
     } <= set(description["paths"])  # fmt: skip
     for path, operations in description["paths"].items():
         for operation in operations.values():

@@ -1,6 +1,12 @@
-"""Who spoke when, as a page that needs no other file: a timeline, the speakers with their evidence, and the turns."""
+"""Who spoke when, as a page that needs no other file: a timeline, the speakers with their evidence, and the turns.
 
+Names can be corrected in it. A script in the page then says everything anew: labels, the commands that enrol, and the
+turns as RTTM and JSON, which can be saved. Without scripts the page shows what was found.
+"""
+
+import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 from sound_groove.audio.data_uri import encode
@@ -15,6 +21,8 @@ from sound_groove.scoring.strength import NOT_DETECTED, evidence_text
 from sound_groove.templates import environment_of
 
 LONGEST_SOUND_S = 3600.0  # that a page may hold: about 30 MB
+ENROLLED_TURN_S = 3.0  # that a turn lasts at least which is to be enrolled, where there is one
+MOST_ENROLLED = 5  # turns of a speaker
 COLOURS = 8  # of the style sheet, which come again where more people speak
 
 
@@ -41,16 +49,28 @@ def page(found: Diarization, name: str, sound: str | None = None) -> str:
         sound=sound,
         rows=[_row(found, one, name) for one in found.speakers],
         colours=numbers,
+        places={one.speaker: place for place, one in enumerate(found.speakers)},
+        data=_json({"found": found.as_dict(), "recording": Path(name).stem}),
         not_detected=NOT_DETECTED,
     )
 
 
 def _row(found: Diarization, one: Speaker, name: str) -> dict[str, Any]:
-    """A speaker with the turns, and what enrols the voice from the longest of these, for a shell."""
+    """A speaker with the turns, and what enrols the voice from the longest of these, for a shell.
+
+    Turns that are too short to tell a voice by are left out, unless there are no others.
+    """
     turns = [turn for turn in found.turns if turn.speaker == one.speaker]
-    longest = max(turns, key=lambda turn: turn.end_s - turn.start_s)
-    enrolment = f"sound-groove enroll NAME {shlex.quote(f'{name}#t={longest.start_s},{longest.end_s}')}"
-    return {"speaker": one, "turns": turns, "enrolment": enrolment}
+    longest = sorted(turns, key=lambda turn: turn.start_s - turn.end_s)[:MOST_ENROLLED]
+    enough = [turn for turn in longest if turn.end_s - turn.start_s >= ENROLLED_TURN_S] or longest[:1]
+    files = " ".join(shlex.quote(f"{name}#t={turn.start_s},{turn.end_s}") for turn in sorted(enough))
+    return {"speaker": one, "turns": turns, "files": files}
+
+
+def _json(content: Any) -> str:
+    """JSON as it may stand in a script of a page: nothing in it ends the script."""
+    text = json.dumps(content, ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def sound_of(recording: AnyRecording, channel: int | None = None) -> str:
