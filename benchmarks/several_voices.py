@@ -92,9 +92,11 @@ def said(paths: Sequence[Path], seconds: float, draws: np.random.Generator) -> S
     """So much of what was recorded in a session, clip after clip, or all there is."""
     parts, length = list[Samples](), 0
     for place in draws.permutation(len(paths)):
+        if length >= seconds * SAMPLE_RATE:
+            break
         samples = load_audio(paths[place])
         speech = speech_in(samples)
-        if not speech or length >= seconds * SAMPLE_RATE:
+        if not speech:
             continue
         clip = samples[max(speech[0][0] - AROUND, 0) : speech[-1][1] + AROUND]
         parts += [clip, np.zeros(int(draws.uniform(0.1, 0.4) * SAMPLE_RATE), np.float32)]
@@ -131,14 +133,18 @@ def recordings(sessions: dict[Session, list[Path]], wanted: int, seed: int) -> I
     files = [path for key in keys for path in sessions[key]]
     draws, made = np.random.default_rng((seed, 0)), 0
     for place in draws.permutation(len(files)):
-        samples = load_audio(files[place]) if made < wanted else np.empty(0, np.float32)
+        if made == wanted:
+            break
+        samples = load_audio(files[place])
         if len(samples) >= LEAST_S * SAMPLE_RATE:
             made += 1
             yield Made(ONE[0], samples[: int(LENGTHS_S[1]) * SAMPLE_RATE])
     draws, made = np.random.default_rng((seed, 1)), 0
     for _ in range(ATTEMPTS * wanted):
+        if made == wanted:
+            break
         samples = said(sessions[keys[draws.integers(len(keys))]], draws.uniform(*LENGTHS_S), draws)
-        if made < wanted and len(samples) >= LEAST_S * SAMPLE_RATE:
+        if len(samples) >= LEAST_S * SAMPLE_RATE:
             made += 1
             yield Made(ONE[1], samples)
     draws, made = np.random.default_rng((seed, 2)), 0
