@@ -137,8 +137,10 @@ def test_a_recording_is_heard_in_parts_and_whole(tmp_path: Path, monkeypatch: py
     model = Segmentation(fixed_model(tmp_path / "a.onnx"), 1)
     monkeypatch.setattr(segmentation, "LISTENED_SAMPLES", 25 * S)
     samples = np.random.default_rng(0).standard_normal(53 * S).astype(np.float32) * 0.1
+    told: list[float] = []
     with open_recording((samples, S)) as opened:
-        heard = model.hear(opened)
+        heard = model.hear(opened, told.append)
+    assert sum(told) == pytest.approx(53) and min(told) > 0
     assert [(one.start / S, one.length / S) for one in heard] == [
         (0, 10), (5, 10), (10, 10), (15, 10), (25, 10), (30, 10), (35, 10), (40, 10), (50, 3)
     ]  # fmt: skip

@@ -3,19 +3,34 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from broken_audio import encode
 from service_process import EXAMPLES, ServiceProcess, clip, until
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio, open_recording
+from sound_groove.audio.reading import SAMPLE_RATE, HeldRecording, load_audio, open_recording
+from sound_groove.diarization.segmentation import Segmentation
 from sound_groove.diarization.who import who
 from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.errors import RequestError
+from sound_groove.service.application import build_application
+from sound_groove.service.embedding import Embedder
+from sound_groove.service.engine import Engine
+from sound_groove.service.guard import Guard
 from sound_groove.service.keys import add_key
+from sound_groove.service.limits import Limits
+from sound_groove.service.logs import Log
+from sound_groove.service.who_jobs import Job, WhoJobs
 from sound_groove.types import Samples
+from sound_groove.voiceprints.gallery import open_gallery
+from sound_groove.voiceprints.store.opening import open_store
+from test_segmentation import fixed_model
 
 pytestmark = pytest.mark.service
 
@@ -67,7 +82,7 @@ def anna(small: ServiceProcess, keys: dict[str, str]) -> Iterator[httpx.Client]:
         yield client
 
 
-def error(answer: httpx.Response, status: int) -> dict[str, object]:
+def error(answer: Any, status: int) -> dict[str, object]:
     assert answer.status_code == status, answer.text
     return dict(answer.json()["error"])
 
@@ -76,21 +91,31 @@ def metric(text: str, name: str) -> float:
     return float(next(line.split()[-1] for line in text.splitlines() if line.startswith(name)))
 
 
-def test_a_short_recording_is_answered_at_once_as_the_library_does(
+def finished(client: httpx.Client, recording: tuple[str, bytes], **fields: str) -> dict[str, Any]:
+    """What is answered about a recording, at once or, on a busy machine, by its job."""
+    answer = client.post("/v1/who", files={"audio": recording}, data=fields)
+    assert answer.headers["cache-control"] == "no-store"
+    if answer.status_code == 202:
+        path = answer.headers["location"]
+        assert until(lambda: (job := client.get(path).json())["state"] == "done" or job["error"], 120.0)
+        answer = client.get(path)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_the_answer_is_that_of_the_library(
     service: ServiceProcess, sent: tuple[str, bytes], talk: Samples, tmp_path: Path
 ) -> None:
     (tmp_path / "talk.flac").write_bytes(sent[1])
     ours = who(tmp_path / "talk.flac", SpeakerEncoder.load("pretrained", threads=1), speakers=2)
     with service.client() as client:
-        answer = client.post("/v1/who", files={"audio": sent}, data={"speakers": "2"})
-        assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store", answer.text
-        found = answer.json()
-        assert (found["state"], found["error"]) == ("done", None)
-        assert found["duration_s"] == found["heard_s"] == pytest.approx(len(talk) / SAMPLE_RATE, abs=1e-3)
-        expected = json.loads(json.dumps(ours.as_dict()))
-        assert found["result"]["turns"] == expected["turns"] and found["result"]["audio"] == expected["audio"]
-        assert found["result"]["warnings"] == expected["warnings"] == []
-        assert error(client.get(f"/v1/who/{found['id']}"), 404)["code"] == "unknown_job"  # it is not kept
+        found = finished(client, sent, speakers="2")
+    assert (found["state"], found["error"]) == ("done", None)
+    assert found["duration_s"] == found["heard_s"] == pytest.approx(len(talk) / SAMPLE_RATE, abs=1e-3)
+    expected = json.loads(json.dumps(ours.as_dict()))
+    assert found["result"]["turns"] == expected["turns"] and found["result"]["audio"] == expected["audio"]
+    assert found["result"]["warnings"] == expected["warnings"] == []
 
 
 def test_those_who_are_enrolled_are_named(service: ServiceProcess, sent: tuple[str, bytes]) -> None:
@@ -98,9 +123,7 @@ def test_those_who_are_enrolled_are_named(service: ServiceProcess, sent: tuple[s
         made = client.post("/v1/speakers/Awb/recordings", files=[("audio", clip("awb-1")), ("audio", clip("awb-2"))])
         assert made.status_code == 201
         try:
-            result = client.post("/v1/who", files={"audio": sent}, data={"speakers": "2", "prior": "0.9"}).json()[
-                "result"
-            ]
+            result = finished(client, sent, speakers="2", prior="0.9")["result"]
         finally:
             client.delete("/v1/speakers/Awb")
     assert result["enrolled"] >= 1 and {one["name"] for one in result["speakers"]} == {"Awb", None}
@@ -230,9 +253,50 @@ def test_what_is_under_way_is_lost_when_the_service_stops_and_nothing_stays(
     assert "long.opus" not in service.log.read_text()
 
 
-def test_a_recording_that_was_decoded_is_read_in_parts(talk: Samples) -> None:
-    from sound_groove.audio.reading import HeldRecording
+def test_what_is_found_in_time_is_answered_at_once_with_overlap_where_there_is_a_model(
+    tmp_path: Path, sent: tuple[str, bytes]
+) -> None:
+    model = fixed_model(tmp_path / "both.onnx")
+    store = open_store(tmp_path / "v.db", create=True)
+    overlap = Segmentation(model, threads=1)
+    engine = Engine(store, Embedder.load("pretrained", 1), Limits(workers=1, who_wait_s=120.0), segmentation=overlap)
+    app = build_application(engine, Guard(None), Log(tmp_path / "log"))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        found = client.post("/v1/who", files={"audio": sent})
+        assert found.status_code == 200, found.text  # what was waited for is not kept
+        assert error(client.get(f"/v1/who/{found.json()['id']}"), 404)["code"] == "unknown_job"
+        assert found.json()["result"]["overlap_s"] is not None
+        assert found.json()["heard_s"] == pytest.approx(found.json()["duration_s"], abs=0.01)
 
+
+def test_results_go_when_they_are_too_many_or_too_old(tmp_path: Path) -> None:
+    now = 0.0
+    with closing(open_store(tmp_path / "v.db", create=True)) as store:
+        embedder = Embedder.load("pretrained", 1)
+        gallery = open_gallery(store, embedder.encoder.identity, embedder.encoder.embedding_size)
+        jobs = WhoJobs(Limits(who_kept=2, who_kept_s=5.0), embedder, gallery, clock=lambda: now)
+        kept = [Job("anna") for _ in range(4)]
+        for job in kept:
+            now += 1.0
+            jobs._jobs[job.id] = job
+            if job is not kept[3]:
+                job.ended_at, job.state = now, "done"
+                job.finished.set()
+        for job, is_there in zip(kept, (False, True, True, True), strict=True):
+            if is_there:
+                assert jobs.find(job.id, "anna") is job
+            else:
+                with pytest.raises(RequestError, match="no such job"):
+                    jobs.find(job.id, "anna")
+        now = 7.5  # the second ended at 2, the third at 3; what goes on stays
+        assert [jobs.count(state) for state in ("done", "waiting")] == [2, 1]
+        with pytest.raises(RequestError, match="no such job"):
+            jobs.find(kept[1].id, "anna")
+        assert jobs.find(kept[2].id, "anna") is kept[2] and jobs.find(kept[3].id, "anna") is kept[3]
+        embedder.close()
+
+
+def test_a_recording_that_was_decoded_is_read_in_parts(talk: Samples) -> None:
     with open_recording((talk, SAMPLE_RATE)) as opened:
         held = HeldRecording(opened.whole())
         spans = [(0, 100), (50, 3 * SAMPLE_RATE), (len(talk) - 5, len(talk))]

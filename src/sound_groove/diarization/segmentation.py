@@ -6,6 +6,7 @@ logarithms of the probabilities of seven sets of speakers out: nobody, one of th
 the recording. Windows overlap by half, so that what lies at the edge of one lies in the middle of another.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -73,8 +74,12 @@ class Segmentation:
             heard = f"hears {shapes[0][2]:,} samples at a time"
             raise CheckpointError(f"{self.name}: {heard}, and a segmentation model of this family {WINDOW:,}")
 
-    def hear(self, recording: OpenRecording) -> list[LocalActivity]:
+    def hear(self, recording: OpenRecording, progress: Callable[[float], object] | None = None) -> list[LocalActivity]:
         """What it says of a recording, which is read once more, in parts of ten minutes.
+
+        Args:
+            recording: of any length.
+            progress: is told how many seconds more were heard; what it raises ends the hearing.
 
         Raises:
             AudioError: the recording cannot be used.
@@ -91,6 +96,8 @@ class Segmentation:
                     LocalActivity(start + place, min(WINDOW, len(part) - place), activity)
                     for place, activity in zip(here, heard, strict=True)
                 ]
+                if progress is not None:
+                    progress(len(here) / len(starts) * len(part) / SAMPLE_RATE)
         return found
 
     def activity(self, pieces: list[Samples]) -> list[Activity]:

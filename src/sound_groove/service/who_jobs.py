@@ -258,15 +258,16 @@ class WhoJobs:
         """Who speaks when; in a thread."""
         recording, encoder = HeldRecording(decoded), self._embedder.encoder
 
+        passes = 1 if self._segmentation is None else 2  # over the recording
+
         def heard(seconds: float) -> None:
-            job.heard_s += seconds
+            job.heard_s += seconds / passes
             if job.given_up.is_set():
                 raise GivenUpError
 
         heard(0.0)
         windows = hear_windows(recording, encoder, heard)
-        local = None if self._segmentation is None else self._segmentation.hear(recording)
-        heard(0.0)
+        local = None if self._segmentation is None else self._segmentation.hear(recording, heard)
         gallery = self._gallery if self._gallery.count() else None
         return answer_of(
             recording,
