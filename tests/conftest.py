@@ -167,7 +167,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> "Place":
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A point in the place of every picture: drawing them takes most of the time of a small evaluation."""
-    from sound_groove.evaluation.report import plots
+    from sound_groove.evaluation.report import error_curves, plots
 
     def point(path: Path, *_: object) -> None:
         path.write_bytes(POINT)
@@ -180,5 +180,6 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         point(path)
         return None
 
-    for name in [name for name in vars(plots) if name.startswith("plot_")]:
-        monkeypatch.setattr(plots, name, point_or_reason if name == "plot_tsne" else point)
+    for module in (plots, error_curves):
+        for name in [name for name in vars(module) if name.startswith("plot_")]:
+            monkeypatch.setattr(module, name, point_or_reason if name == "plot_tsne" else point)

@@ -86,7 +86,7 @@ def test_it_trains_is_exported_and_verifies(own: Path, tmp_path: Path, capsys: p
     judged = [path for path in recordings if path.parent.name in people[8:]]
     lines = [f"{int(a.parent == b.parent)} {a} {b}" for a in judged for b in judged if a < b]
     (tmp_path / "trials.txt").write_text("\n".join(lines), encoding="utf-8")
-    verify = ["--trials", str(tmp_path / "trials.txt"), "--audio-root", "/", "--resamples", "0", "--no-audio", "--json"]
+    verify = ["--trials", str(tmp_path / "trials.txt"), "--audio-root", "/", "--resamples", "0", "--json"]
     verify.append("--allow-trained-speakers")
     capsys.readouterr()
     figures = []

@@ -1,5 +1,6 @@
 """The pictures: axes that mean what they say, and curves that are all there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from scipy.stats import norm
 
-from sound_groove.evaluation.report import plots
+from sound_groove.errors import UsageError
+from sound_groove.evaluation.judged import JudgedList
+from sound_groove.evaluation.report import error_curves, plots
+from sound_groove.evaluation.report.error_curves import System
+from sound_groove.evaluation.report.figure_options import FORMATS, FigureOptions
+from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.scoring.metrics import roc
 
 patient = settings(deadline=None)  # a busy machine must not fail a test
@@ -39,15 +45,16 @@ def normal_trials(distance: float, targets: int = 2000, nontargets: int = 20_000
 
 def test_normal_deviates_are_those_of_scipy() -> None:
     rates = np.array([1e-5, 0.01, 0.5, 0.5, 0.2, 0.999])
-    np.testing.assert_allclose(plots.probit(rates), norm.ppf(rates), atol=1e-12)
+    np.testing.assert_allclose(error_curves.probit(rates), norm.ppf(rates), atol=1e-12)
 
 
 def test_normal_scores_are_a_straight_line_on_det_axes(tmp_path: Path, figures: list[Figure]) -> None:
     scores, labels = normal_trials(3.0)
-    plots.plot_det(tmp_path / "det.png", plots.corners(roc(scores, labels)), "normal", 2000, 20_000)
+    systems = [System("normal", error_curves.corners(roc(scores, labels)))]
+    error_curves.plot_det(tmp_path / "det.png", systems, "normal", 2000, 20_000)
     axes = figures[0].axes[0]
     x, y = max((np.asarray(line.get_data()) for line in axes.lines), key=lambda data: data.shape[1])
-    inside = (x > plots.probit([0.002])[0]) & (y > plots.probit([0.002])[0])
+    inside = (x > error_curves.probit([0.002])[0]) & (y > error_curves.probit([0.002])[0])
     # probit(misses) = -distance - probit(false alarms)
     np.testing.assert_allclose((x + y)[inside], -3.0, atol=0.05)
     labels_shown = [tick.get_text() for tick in axes.get_xticklabels()]
@@ -58,7 +65,7 @@ def test_normal_scores_are_a_straight_line_on_det_axes(tmp_path: Path, figures: 
 def test_ticks_of_a_det_are_at_their_rates_and_do_not_touch(tmp_path: Path, figures: list[Figure]) -> None:
     for distance, targets, nontargets in ((0.2, 20, 50), (3.0, 2000, 20_000), (8.0, 30, 30)):
         scores, labels = normal_trials(distance, targets, nontargets)
-        plots.plot_det(tmp_path / "det.png", roc(scores, labels), "x", targets, nontargets)
+        error_curves.plot_det(tmp_path / "det.png", [System("x", roc(scores, labels))], "x", targets, nontargets)
     for figure in figures:
         for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
             places = np.array(axis.get_ticklocs())
@@ -75,7 +82,7 @@ def test_corners_keep_the_curve(trials: list[tuple[int, bool]]) -> None:
     if labels.all() or not labels.any():
         return
     full = roc(scores, labels)
-    kept = plots.corners(full)
+    kept = error_curves.corners(full)
     assert kept.eer == pytest.approx(full.eer)
     assert kept.min_dcf(0.3) == pytest.approx(full.min_dcf(0.3))
     # x + (1 - y) rises along the curve and names each of its points
@@ -93,9 +100,9 @@ def test_the_histogram_of_each_kind_sums_to_one(tmp_path: Path, figures: list[Fi
 def test_equal_scores_and_perfect_separation_can_be_drawn(tmp_path: Path) -> None:
     for scores in (np.zeros(4), np.array([1.0, 1.0, 0.0, 0.0])):
         labels = np.array([True, True, False, False])
-        curve = plots.corners(roc(scores, labels))
-        plots.plot_roc(tmp_path / "roc.png", curve, "x")
-        plots.plot_det(tmp_path / "det.png", curve, "x", 2, 2)
+        curve = error_curves.corners(roc(scores, labels))
+        error_curves.plot_roc(tmp_path / "roc.png", [System("x", curve)], "x", 2)
+        error_curves.plot_det(tmp_path / "det.png", [System("x", curve)], "x", 2, 2)
         plots.plot_histogram(tmp_path / "hist.png", scores, labels, curve.eer_threshold, "x")
         assert all((tmp_path / name).stat().st_size > 5000 for name in ("roc.png", "det.png", "hist.png"))
 
@@ -152,3 +159,88 @@ def test_a_heat_map_writes_each_rate_and_hatches_what_is_not_measured(tmp_path: 
 def test_a_heat_map_without_a_single_rate_can_be_drawn(tmp_path: Path) -> None:
     plots.plot_pairs(tmp_path / "p.png", [{"pair": ["a", "b"], "trials": 3, "eer": None}], ("enrolment", "test"), "x")
     assert (tmp_path / "p.png").stat().st_size > 5000
+
+
+def covered(figure: Figure) -> bool:
+    """Whether the legend lies over the axes, or anything is cut off by the edge of the figure."""
+    figure.canvas.draw()
+    edge = figure.bbox
+    (legend,) = figure.legends
+    box, axes = legend.get_window_extent(), figure.axes[0].get_window_extent()
+    whole = figure.get_tightbbox()
+    assert whole.x0 * figure.dpi >= edge.x0 - 1 and whole.x1 * figure.dpi <= edge.x1 + 1
+    assert whole.y0 * figure.dpi >= edge.y0 - 1 and whole.y1 * figure.dpi <= edge.y1 + 1
+    return bool(box.overlaps(axes))
+
+
+def test_no_legend_covers_data_and_nothing_is_cut_off(tmp_path: Path, figures: list[Figure]) -> None:
+    scores, labels = normal_trials(2.0, 200, 2000)
+    curve, title = error_curves.corners(roc(scores, labels)), "a rather long name of a model " * 5
+    systems = [System(f"a system with a long name, number {number}", curve) for number in range(4)]
+    error_curves.plot_roc(tmp_path / "roc.png", systems, title, 2000)
+    error_curves.plot_det(tmp_path / "det.png", systems, title, 200, 2000)
+    plots.plot_histogram(tmp_path / "hist.png", scores, labels, 1.0, title)
+    whole = {"low": 0.9, "high": 1.0, "predicted": 0.93, "observed": 1.0, "observed_low": 0.81, "observed_high": 1.0}
+    plots.plot_reliability(tmp_path / "rel.png", [whole | {"trials": 7}], 0.5, title)
+    vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    names = {number: f"$a speaker$ with a long name {number}" for number in range(20)}
+    assert plots.plot_tsne(tmp_path / "tsne.png", vectors, np.repeat(np.arange(20), 3), title, names) is None
+    assert len(figures) == 5 and not any(covered(figure) for figure in figures)
+
+
+def test_every_system_is_drawn_and_named_and_every_marker_lies_inside(tmp_path: Path, figures: list[Figure]) -> None:
+    perfect = roc(np.array([1.0, 1.0, 0.0, 0.0]), np.array([True, True, False, False]))
+    good = roc(*normal_trials(3.0, 200, 2000))
+    for first in (perfect, good):
+        systems = [System("this", first), System("other", good)]
+        error_curves.plot_roc(tmp_path / "roc.png", systems, "x", 2000)
+        error_curves.plot_det(tmp_path / "det.png", systems, "x", 200, 2000)
+    for figure in figures:
+        axes = figure.axes[0]
+        markers = [line for line in axes.lines if line.get_marker() in ("o", "s", "^")]
+        assert len(markers) >= 2
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        for line in markers:
+            x, y = np.asarray(line.get_xydata())[0]
+            assert left <= x <= right and bottom <= y <= top
+        legend = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert any(text.startswith("this: EER ") for text in legend) and f"other: EER {100 * good.eer:.2f} %" in legend
+    assert [figure.axes[0].get_xscale() for figure in figures[::2]] == ["log", "log"]
+    for figure in figures[1::2]:
+        assert figure.axes[0].get_xlim() == figure.axes[0].get_ylim() and figure.axes[0].get_aspect() == 1.0
+
+
+def test_the_band_holds_the_middle_of_the_curves_of_drawn_speakers() -> None:
+    # One speaker in four is told apart by chance alone: draws differ, and the band is as wide as they differ.
+    rng, speakers = np.random.default_rng(0), np.repeat(np.arange(12), 4)
+    first, second = np.triu_indices(len(speakers), 1)
+    labels = speakers[first] == speakers[second]
+    scores = rng.normal(size=len(labels)) + 3.0 * labels * (speakers[first] % 4 > 0)
+    names = tuple(map(str, range(len(speakers))))
+    lines = np.arange(1, len(labels) + 1, dtype=np.int32)
+    trials = TrialList(names, first.astype(np.int32), second.astype(np.int32), labels, lines, 0)
+    judged = JudgedList(trials, scores, None, speakers, resamples=50)
+    band = error_curves.band_of(judged)
+    assert band is not None and len(band.low) == len(band.false_alarm_rates) == error_curves.BAND_POINTS
+    at = int(np.searchsorted(band.false_alarm_rates, 0.05))
+    drawn = [
+        np.interp(band.false_alarm_rates[at], each.roc.false_alarm_rates, each.roc.miss_rates)
+        for each in judged.bootstrap.draw(50, 0)
+    ]
+    assert (band.low[at], band.high[at]) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))))
+    assert error_curves.band_of(replace(judged, resamples=0)) is None
+
+
+def test_figures_come_in_the_format_that_is_asked_for_too(tmp_path: Path) -> None:
+    scores, labels = normal_trials(2.0, 20, 200)
+    begins = {"svg": b"<?xml", "pdf": b"%PDF"}
+    for form in FORMATS:
+        path = tmp_path / f"{form}.png"
+        plots.plot_histogram(path, scores, labels, 1.0, "a title", options=FigureOptions(form, 50))
+        assert path.read_bytes()[16:24] == (300).to_bytes(4, "big") + (270).to_bytes(4, "big")  # 6.0 x 5.4 inches
+        assert {file.suffix for file in tmp_path.glob(f"{form}.*")} == {".png", f".{form}"}
+        if form != "png":
+            assert path.with_suffix(f".{form}").read_bytes().startswith(begins[form])
+    assert "a title" in (tmp_path / "svg.svg").read_text()  # text, which can be searched
+    with pytest.raises(UsageError, match="--dpi must lie between 50 and 1200; 5 was given"):
+        FigureOptions("png", 5)

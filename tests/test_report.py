@@ -56,7 +56,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pa
     tree = build_cnceleb(folder, dev=1, evaluation=10, second=0, clean=True)
     trial_set = trials_from_list(tree.lists / "trials.lst", tree.cnceleb1 / "eval")
     return evaluate(
-        SpectrumEncoder(), trial_set, folder / "out", VerificationSettings(resamples=20), "a command"
+        SpectrumEncoder(), trial_set, folder / "out", VerificationSettings(resamples=20, audio=True), "a command"
     ), folder / "out"
 
 
@@ -122,7 +122,7 @@ def test_pictures_and_players_can_be_told_without_seeing_them(judged: tuple[dict
     assert all(len(image["alt"] or "") > 30 for image in page.all("img"))
     players = page.all("audio")
     assert len(players) > 10
-    assert all(player["preload"] == "none" and player["aria-label"] and "controls" in player for player in players)
+    assert all(player["preload"] == "metadata" and player["aria-label"] and "controls" in player for player in players)
 
 
 def test_the_contents_lead_to_every_part_and_to_no_other(judged: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
@@ -225,3 +225,24 @@ def test_the_page_of_a_hostile_model_and_the_table_of_the_terminal(tmp_path: Pat
 def test_a_report_without_figures_still_reads(judged: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     metrics = judged[0] | {"cllr": None, "recall_at_1": None, "notes": []}
     assert "Cllr" in written(tmp_path, metrics, tmp_path / "nowhere").text
+
+
+def test_no_folder_of_the_machine_is_named(judged: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    metrics, folder = full(judged[0]), judged[1]
+    here, elsewhere = str(Path.cwd()), "/srv/anna/recordings"
+    metrics["command"] = f"sound-groove verify --trials {here}/lists/a.txt --audio-root {elsewhere}/wav"
+    metrics["trial_list"]["path"] = metrics["cohort"]["source"] = f"{elsewhere}/trials.txt"
+    metrics["against"]["path"] = f"{here}/before/scores.tsv"
+    metrics["notes"] = [f"3 recordings are missing under {elsewhere}/wav; see https://example.org/srv/anna"]
+    record = metrics["worst"]["false_accepts"][0]
+    record |= {"enrolment": "a", "test": f"{elsewhere}/b.wav", "enrolment_files": [f"{elsewhere}/x/c.wav"]}
+    page = written(tmp_path, metrics, folder)
+    assert here not in page.source and "/srv/anna/rec" not in page.source and str(folder.parent) not in page.source
+    for text in (
+        "--trials lists/a.txt --audio-root .../recordings/wav",
+        ".../recordings/trials.txt",
+        "before/scores.tsv",
+        ".../x/c.wav",
+        "https://example.org/srv/anna",
+    ):
+        assert text in page.text

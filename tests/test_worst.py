@@ -125,16 +125,22 @@ def test_a_side_that_cannot_be_read_has_no_excerpt(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_voices_are_in_the_page_unless_they_are_not_wanted(tmp_path: Path) -> None:
+def test_voices_are_in_the_page_only_where_they_are_asked_for(tmp_path: Path) -> None:
     folder = write_small_list(tmp_path)
     trial_set = trials_from_list(folder / "trials.txt", folder / "wav")
-    metrics = evaluate(SpectrumEncoder(), trial_set, folder / "with", VerificationSettings(resamples=0))
+    metrics = evaluate(SpectrumEncoder(), trial_set, folder / "with", VerificationSettings(resamples=0, audio=True))
     # 4 recordings: each may be in 2 of the 4 different-speaker trials, and is
     assert len(metrics["worst"]["false_accepts"]) == 4 and len(metrics["worst"]["false_rejects"]) == 2
     page = (folder / "with/report.html").read_text()
     assert page.count("<audio ") == 12 and "holds the voices of 4 recordings" in page
-    evaluate(SpectrumEncoder(), trial_set, folder / "without", VerificationSettings(resamples=0, audio=False))
+    evaluate(SpectrumEncoder(), trial_set, folder / "without", VerificationSettings(resamples=0))
     page = (folder / "without/report.html").read_text()
-    assert "<audio" not in page and "data:audio" not in page and "voices of" not in page and "a1.wav" in page
+    assert (
+        "<audio" not in page
+        and "data:audio" not in page
+        and "voices of" not in page
+        and "a1.wav" in page
+        and "--with-audio" in page
+    )
     metrics = evaluate(SpectrumEncoder(), trial_set, folder / "none", VerificationSettings(resamples=0, worst=0))
     assert metrics["worst"] is None and "worst trials" not in (folder / "none/report.html").read_text()

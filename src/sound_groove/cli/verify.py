@@ -96,8 +96,17 @@ def register(verbs: "Verbs") -> None:
         "--worst", metavar="N", type=int, default=10, help="list the N worst trials of each kind (default: 10)"
     )
     parser.add_argument(
-        "--no-audio", action="store_true", help="leave the recordings of the worst trials out of the report"
+        "--with-audio",
+        action="store_true",
+        help="put the voices of the worst trials into the report, to be listened to",
     )
+    parser.add_argument(
+        "--figures",
+        choices=("png", "svg", "pdf"),
+        default="png",
+        help="write each figure in this format, too, for a paper (default: png)",
+    )
+    parser.add_argument("--dpi", metavar="N", type=int, default=140, help="of the figures in png (default: 140)")
     parser.add_argument("--json", action="store_true", help="print what metrics.json holds, instead of a table")
 
 
@@ -129,6 +138,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace) -> "VerificationSettings":
     """How to evaluate, the table of `--metadata` included."""
+    from sound_groove.evaluation.report.figure_options import FigureOptions
     from sound_groove.evaluation.trials.metadata import read_metadata
     from sound_groove.evaluation.verification import VerificationSettings
     from sound_groove.types import CropAveraging
@@ -144,7 +154,8 @@ def _settings(arguments: argparse.Namespace) -> "VerificationSettings":
         arguments.threads if arguments.threads is not None else os.cpu_count() or 1,
         allow_trained_speakers=arguments.allow_trained_speakers,
         worst=arguments.worst,
-        audio=not arguments.no_audio,
+        audio=arguments.with_audio,
+        figures=FigureOptions(arguments.figures, arguments.dpi),
         scoring=scoring_plan(arguments),
     )
     if arguments.metadata is not None:

@@ -19,8 +19,16 @@ from sound_groove.progress import ProgressBar
 METRICS, SCORES, REPORT, FAILED = "metrics.json", "scores.tsv", "report.html", "failed_trials.tsv"
 RELIABILITY, GENRE_PAIRS = "reliability.png", "genre_pairs.png"
 PICTURES = ("roc.png", "det.png", "score_hist.png", "tsne.png", RELIABILITY, GENRE_PAIRS)
+VECTORS = tuple(f"{Path(name).stem}.{form}" for name in PICTURES for form in ("svg", "pdf"))  # with --figures
 OTHER_SCORES = tuple(f"scores-{name}.tsv" for name in SCORINGS)  # of scorings that are not the main one
-RESULTS = (METRICS, SCORES, REPORT, *PICTURES, *OTHER_SCORES)  # their presence means: an evaluation was finished here
+RESULTS = (
+    METRICS,
+    SCORES,
+    REPORT,
+    *PICTURES,
+    *VECTORS,
+    *OTHER_SCORES,
+)  # their presence means: an evaluation was finished here
 ROWS = 100_000  # written at a time
 
 

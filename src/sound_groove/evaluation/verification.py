@@ -28,8 +28,9 @@ from sound_groove.evaluation.other_scores import OtherScores
 from sound_groove.evaluation.problems import MOST_NAMED, counted, tell_problems
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.report.excerpts import excerpts_of
+from sound_groove.evaluation.report.figure_options import FigureOptions
 from sound_groove.evaluation.same_audio import describe_same_audio, same_audio, same_audio_notes
-from sound_groove.evaluation.scorings import ScoringPlan, describe_cohort, measure_all, score_all
+from sound_groove.evaluation.scorings import Scoring, ScoringPlan, describe_cohort, measure_all, score_all
 from sound_groove.evaluation.trials.known_speakers import KnownSpeakers, find_known_speakers
 from sound_groove.evaluation.trials.metadata import Metadata
 from sound_groove.evaluation.trials.trial_list import CNCELEB
@@ -57,6 +58,7 @@ class VerificationSettings:
         metadata: columns of a table by which to break the equal error rate down.
         worst: how many of the trials that are most wrong to list, of each kind.
         audio: put excerpts of their recordings into the report.
+        figures: how the pictures are saved.
         scoring: which scorings, and the cohort that they need.
     """
 
@@ -68,7 +70,8 @@ class VerificationSettings:
     allow_trained_speakers: bool = False
     metadata: Metadata | None = None
     worst: int = 10
-    audio: bool = True
+    audio: bool = False
+    figures: FigureOptions = field(default_factory=FigureOptions)
     scoring: ScoringPlan = field(default_factory=ScoringPlan)
 
     def __post_init__(self) -> None:
@@ -246,7 +249,8 @@ def _judge(work: _Work, task: ListToJudge, checked: _Checked, say: Callable[[str
             for name, each in scored.items():
                 file = results.SCORES if name == settings.scoring.main else results.scores_of(name)
                 results.write_scores(folder / file, each)
-            notes += _draw(folder, judged, embeddings, speakers, metrics)
+            names = _names_of_speakers(trial_set, trials.used)
+            notes += _draw(folder, _Drawn(scored, other, embeddings, speakers, names, settings.figures), metrics)
             elapsed_s = {"embedding": round(work.embedding_s, 2), "total": round(time.monotonic() - work.started, 2)}
             metrics = {**metrics, "elapsed_s": elapsed_s, "notes": notes}
             from sound_groove.evaluation.report.page import write_report
@@ -321,33 +325,56 @@ def _circumstances(
     }
 
 
-def _draw(
-    folder: Path,
-    judged: JudgedList,
-    embeddings: Embeddings,
-    speakers: NDArray[np.int64],
-    metrics: dict[str, Any],
-) -> list[str]:
-    """The pictures; the reason for one that is left out, if one is."""
-    from sound_groove.evaluation.report import plots
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What the pictures of a list show.
 
-    curve, labels = plots.corners(judged.curve), judged.labels
+    Attributes:
+        scored: the list, by each scoring, the main one first.
+        other: another system's scores of its trials; None for none.
+        embeddings: (N, D) of the names that have a trial.
+        speakers: (N,) who speaks in each.
+        names: of the speakers, by their numbers, where they have any.
+        options: how the pictures are saved.
+    """
+
+    scored: dict[Scoring, JudgedList]
+    other: OtherScores | None
+    embeddings: Embeddings
+    speakers: NDArray[np.int64]
+    names: dict[int, str]
+    options: FigureOptions
+
+
+def _names_of_speakers(trial_set: TrialSet, used: NDArray[np.int64]) -> dict[int, str]:
+    """What the speakers of some names are called, by their numbers; nothing where nobody said so."""
+    if trial_set.speaker_names is None:
+        return {}
+    return {int(trial_set.speakers[index]): printable(trial_set.speaker_names[index]) for index in used.tolist()}
+
+
+def _draw(folder: Path, drawn: _Drawn, metrics: dict[str, Any]) -> list[str]:
+    """The pictures; the reason for one that is left out, if one is."""
+    from sound_groove.evaluation.report import error_curves, plots
+
+    judged, options = drawn.scored[metrics["scoring"]], drawn.options
     title = f"{metrics['model']['name']} on {Path(metrics['trial_list']['path']).name}, {len(judged):,} trials"
     roc_path, det_path, histogram_path, tsne_path = (folder / name for name in results.PICTURES[:4])
-    plots.plot_roc(roc_path, curve, title)
-    plots.plot_det(det_path, curve, title, metrics["targets"], metrics["nontargets"])
+    systems = error_curves.systems_of(metrics["model"]["name"], metrics["scoring"], drawn.scored, drawn.other)
+    error_curves.plot_roc(roc_path, systems, title, metrics["nontargets"], options)
+    error_curves.plot_det(det_path, systems, title, metrics["targets"], metrics["nontargets"], options)
     threshold = metrics["eer"]["threshold"]
-    plots.plot_histogram(histogram_path, judged.scores, labels, threshold, title, metrics["scoring"])
-    reason = plots.plot_tsne(tsne_path, embeddings, speakers, title)
+    plots.plot_histogram(histogram_path, judged.scores, judged.labels, threshold, title, metrics["scoring"], options)
+    reason = plots.plot_tsne(tsne_path, drawn.embeddings, drawn.speakers, title, drawn.names, options)
     if calibration := metrics["calibration"]:
         bins, prior = calibration["reliability"], calibration["prior"]
-        plots.plot_reliability(folder / results.RELIABILITY, bins, prior, title)
+        plots.plot_reliability(folder / results.RELIABILITY, bins, prior, title, options)
     for breakdown in metrics["breakdowns"]:
         if breakdown["by"] == "genre" and breakdown["kind"] == "pairs":
             sides = (
                 ("enrolment", "test") if metrics["trial_list"]["format"] == CNCELEB.name else ("one side", "the other")
             )
-            plots.plot_pairs(folder / results.GENRE_PAIRS, breakdown["groups"], sides, title)
+            plots.plot_pairs(folder / results.GENRE_PAIRS, breakdown["groups"], sides, title, options)
     return [reason] if reason else []
 
 

@@ -47,7 +47,7 @@ class Pace:
         left_s = (self._left - self._done) * (now - self._began) / self._done
         mean = self._losses[0] / self._losses[1]
         speed = self._since / (now - self._told)
-        self._say(f"{where}: loss {mean:.3f}, {speed:.0f} {self._unit}/s, about {time_text(left_s)} left")
+        self._say(f"{where}: loss {mean:.3f}, {speed:.3g} {self._unit}/s, about {time_text(left_s)} left")
         self._told, self._since, self._losses = now, 0, [0.0, 0.0]
 
 

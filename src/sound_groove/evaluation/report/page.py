@@ -1,8 +1,9 @@
 """The report of an evaluation: a page that needs no other file, and a table for the terminal."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 from jinja2 import Environment, Template
@@ -134,14 +135,39 @@ def write_report(
     path.write_text(_template("page").render(names, sections=sections) + "\n", encoding="utf-8")
 
 
+_PATH = re.compile(r"(?<![\w.~:/\\])(?:[A-Za-z]:\\|/)[^\s'\":;,<>|*?]+")
+
+
+def relative_names(text: str) -> str:
+    """A text whose absolute paths begin in the working directory, or else are the last two parts of themselves.
+
+    >>> relative_names(f"verify --trials {Path.cwd()}/lists/a.txt --audio-root /data/anna/speech/wav")
+    'verify --trials lists/a.txt --audio-root .../speech/wav'
+    >>> relative_names("1/2, and/or https://example.org/a/b")
+    '1/2, and/or https://example.org/a/b'
+    """
+    here = Path.cwd()
+
+    def shortened(found: re.Match[str]) -> str:
+        path = (PureWindowsPath if found[0][1:2] == ":" else PurePath)(found[0])
+        if path.is_relative_to(here):
+            return path.relative_to(here).as_posix()
+        parts = path.parts[1:]
+        return found[0] if len(parts) < 2 else "/".join(("...", *parts[-2:]))
+
+    return _PATH.sub(shortened, text)
+
+
 def _template(name: str) -> Template:
     return _environment().get_template(f"{name}.html")
 
 
 @cache
 def _environment() -> Environment:
-    """Where the templates are found, and how they write."""
+    """Where the templates are found, and how they write: what a page says names no folder of the machine it is from."""
     environment = environment_of("sound_groove.evaluation.report")
+    usual = environment.finalize or (lambda value: value)
+    environment.finalize = lambda value: usual(relative_names(value) if type(value) is str else value)
     environment.filters |= {
         "value": value_text,
         "interval": interval_text,
