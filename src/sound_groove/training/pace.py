@@ -55,7 +55,7 @@ def time_text(seconds: float) -> str:
     """A time in the two units that matter.
 
     >>> time_text(42.4), time_text(200), time_text(3700), time_text(90_000)
-    ('42 s', '3 min 20 s', '1 h 2 min', '1 d 1 h')
+    ('42 s', '3 min 20 s', '1 h 1 min', '1 d 1 h')
     """
     whole = max(0, round(seconds))
     for size, unit, smaller_size, smaller in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
