@@ -9,6 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -574,6 +575,21 @@ def find_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     return [command, [*command, "--json"], [*command, "--m3u", str(folder / f"{HOSTILE_NAME}.m3u")]]
 
 
+@walk("listen")
+def listen_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    from sound_groove.live.listening import LiveCandidate, LiveEvent
+    from sound_groove.voiceprints.sought import SoughtVoice
+
+    event = replace(record(LiveEvent), kind="verdict", verdict="identified", candidates=(record(LiveCandidate),))
+    made = SimpleNamespace(add=lambda samples: [event], end=lambda: event)
+    with_hostile_store(patch, "listen")
+    patch.setattr("sound_groove.voiceprints.sought.enrolled_voice", answering(record(SoughtVoice)))
+    patch.setattr("sound_groove.live.listening.LiveListener", answering(made))
+    patch.setattr("sound_groove.cli.listen.pieces", answering([None]))
+    command = ["listen", HOSTILE_NAME, "--model", str(folder / "model.safetensors")]
+    return [command, [*command, "--json"]]
+
+
 @walk("recipes")
 def recipes_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     copied = str(folder / f"{HOSTILE_NAME}.yaml")
@@ -754,6 +770,7 @@ def test_no_field_that_a_verb_prints_is_obeyed_by_a_terminal(
         status, out, err = output(capfd, *words)
         assert status in (0, 1, 2, 3) and "this is a bug" not in err, (words, err)
         if "--json" in words and status == 0:
-            json.loads(out)
+            for one in out.splitlines() if verb == "listen" else [out]:
+                json.loads(one)
         told += out + err
     assert "FORGED  verdict same" in told  # it was printed, within a line

@@ -43,6 +43,7 @@ VERBS = (
     "who",
     "index",
     "find",
+    "listen",
     "speakers",
     "embed",
     "export",
@@ -71,6 +72,7 @@ EXAMPLES = """examples:
   sound-groove who meeting.wav                        who spoke when, by name
   sound-groove index meetings                         hear an archive of recordings once
   sound-groove find anna meetings.index               where in it she speaks
+  arecord -q -f S16_LE -r 16000 -t raw | sound-groove listen anna --rate 16000
   sound-groove embed recordings --model best.onnx     embeddings in bulk, into embeddings.npz
   sound-groove export outputs/ecapa512                an ONNX file: waveform in, embedding out
   sound-groove import voxceleb_resnet34.onnx --out resnet34.onnx

@@ -62,14 +62,21 @@ def talks_on_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def show_json(content: Any, indent: int | None = 2) -> None:
+def show_json(content: Any, indent: int | None = 2, at_once: bool = False) -> None:
     """Print data for machines, as one JSON value that says exactly what there is.
+
+    Args:
+        content: what JSON can hold.
+        indent: of what lies within it; None for all on one line.
+        at_once: let it leave the process now, as in `show`.
 
     Raises:
         ValueError: a number in it is not finite, which JSON cannot say.
     """
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     sys.stdout.write(printable_json(text) + "\n")
+    if at_once:
+        sys.stdout.flush()
 
 
 def say(*lines: str) -> None:
