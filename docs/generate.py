@@ -70,6 +70,7 @@ the environment variable `NO_COLOR` turns colours off. Elsewhere, `train` says e
 | `who` | [who spoke when](diarization.md) in a long recording, with the names of those enrolled and what they rest on; RTTM, subtitles, a page |
 | `index` | hears an archive of recordings once, for `find`; goes on where it was stopped, and hears only what is new |
 | `find` | [where somebody speaks](archive.md) in hundreds of hours: recording, times, evidence, and the false alarms an hour that are promised |
+| `listen` | [live](live.md), from the standard input or a microphone: is it one of those named? Told as soon as it is sure, and when the voice changes |
 | `speakers` | who is enrolled; `remove` for good, `export`, `import`, `re-embed` by another model, `history` |
 | `serve` | the same over HTTP, with a page; `keys` makes, lists and removes the keys to it |
 | `embed` | embeddings of many recordings (files, folders, lists, arrays) on all cores or a Ray cluster; goes on where it was stopped |

@@ -7,18 +7,20 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from service_process import EXAMPLES, clip
 from sound_groove.archive.indexing import index_archive
 from sound_groove.archive.recordings import open_archive
 from sound_groove.audio.listening import hear
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import StaleVoiceprintError, StoreError
 from sound_groove.service.application import build_application
@@ -323,3 +325,118 @@ def test_a_voice_is_found_in_the_archive_by_name_and_by_recordings(
     broken = {"audio": ("a.wav", b"nothing", "audio/wav")}
     assert error(service.client.post("/v1/find", files=broken), 422)["code"] == "unusable_recording"
     assert service.client.delete("/v1/speakers/finn").status_code == 200
+
+
+# Live voices.
+
+LISTEN = "ws://127.0.0.1/v1/listen"  # the client knows no other host by itself
+
+
+def live(service: Service, *messages: dict[str, Any] | bytes | str) -> list[Any]:
+    """What is answered until the connection is closed, and the code with which it is."""
+    found = list[Any]()
+    with service.client.websocket_connect(LISTEN) as socket:
+        for message in messages:
+            if isinstance(message, bytes):
+                socket.send_bytes(message)
+            else:
+                socket.send_text(message if isinstance(message, str) else json.dumps(message))
+        try:
+            while True:
+                found.append(json.loads(socket.receive_text()))
+        except WebSocketDisconnect as left:
+            return [*found, left.code]
+
+
+@pytest.fixture
+def anna(service: Service) -> Iterator[str]:
+    """Somebody who is enrolled."""
+    recording = {"audio": clip("awb-2")}
+    assert service.client.post("/v1/speakers/anna/recordings", files=recording, data={"force": "1"}).status_code == 201
+    yield "anna"
+    service.client.delete("/v1/speakers/anna")
+
+
+def test_a_voice_is_heard_live(service: Service, anna: str) -> None:
+    samples = (load_audio(EXAMPLES / "awb-1.flac") * 32767).astype("<i2").tobytes()
+    pieces = [samples[start : start + 3201] for start in range(0, len(samples), 3201)]  # half samples among them
+    *events, code = live(service, {"names": [anna], "max_false_accept": 0.05}, *pieces, "")
+    assert code == 1000 and [event["kind"] for event in events][-1] == "end"
+    verdict = next(event for event in events if event["kind"] == "verdict")
+    assert verdict["name"] == anna and verdict["speech_s"] < 4 and verdict["candidates"][0]["llr"] > 0
+    assert events[-1]["time_s"] == pytest.approx(len(samples) / 32000, abs=0.01)
+    line = next(line for line in reversed(service.lines()) if line.get("route") == "/v1/listen")
+    assert line["status"] == 101 and line["bytes"] == len(samples) and line["audio_s"] > 5
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "words"),
+    [
+        ("no json", "malformed", "is JSON"),
+        ("[]", "malformed", "is an object"),
+        (b"abc", "malformed", "is text"),
+        ({"names": []}, "malformed", "1 to 20 names"),
+        ({"names": [1]}, "malformed", "are texts"),
+        ({"names": ["x"], "rate": "16000"}, "malformed", "whole number"),
+        ({"names": ["x"], "rate": 5}, "malformed", "a rate lies between"),
+        ({"names": ["x"], "prior": "high"}, "malformed", "are numbers"),
+        ({"names": ["x"], "top": 3}, "malformed", "names, rate"),
+        ({"names": ["nobody"]}, "unknown_speaker", "nobody is enrolled"),
+        ({"names": ["anna"], "max_false_accept": 2}, "malformed", "between 0 and 1"),
+        ({"names": ["anna", "anna"]}, "malformed", "a name of its own"),
+        ("x" * 20_000, "malformed", "too long"),
+    ],
+)
+def test_what_is_not_understood_is_told_and_the_connection_closed(
+    service: Service, anna: str, first: Any, code: str, words: str
+) -> None:
+    told, closed = live(service, first)
+    assert told["error"]["code"] == code and words in told["error"]["message"] and closed == 1008
+
+
+def refused(client: TestClient, **headers: str) -> str:
+    """Why a connection is not accepted."""
+    with pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect(LISTEN, headers=headers):
+        pass
+    assert caught.value.code == 1008
+    return caught.value.reason
+
+
+def test_a_live_connection_has_limits_of_its_own(service: Service, anna: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = {"names": [anna]}, bytes(32_000)
+    limits = service.engine.limits
+    monkeypatch.setattr(service.engine, "limits", replace(limits, listening_s=1.5))
+    *_, told, closed = live(service, first, second, second)
+    assert told["error"]["code"] == "too_long" and "1.5 s of sound" in told["error"]["message"] and closed == 1008
+    monkeypatch.setattr(service.engine, "limits", replace(limits, listening_bytes=100))
+    *_, told, closed = live(service, first, second)
+    assert told["error"]["code"] == "too_long" and "100 bytes" in told["error"]["message"]
+    monkeypatch.setattr(service.engine, "limits", replace(limits, reading_s=0.05))
+    *_, told, closed = live(service, first)
+    assert told["error"]["code"] == "too_slow"
+    monkeypatch.setattr(service.engine, "limits", replace(limits, listeners=1))
+    with service.client.websocket_connect(LISTEN) as socket:
+        assert refused(service.client) == "too_many_listeners"
+        socket.close()
+    monkeypatch.setattr(service.engine.admission, "stopping", True)
+    assert refused(service.client) == "stopping"
+
+
+def test_another_site_and_a_host_that_is_not_ours_may_not_listen(service: Service) -> None:
+    for headers, code in (({"origin": "https://a.example"}, "cross_origin"), ({"host": "a.example"}, "unknown_host")):
+        assert refused(service.client, **headers) == code
+        line = next(line for line in reversed(service.lines()) if line.get("route") == "/v1/listen")
+        assert line["code"] == code
+
+
+@pytest.mark.slow
+def test_a_live_connection_needs_a_key_where_there_are_keys(tmp_path: Path) -> None:
+    ring = tmp_path / "keys.json"
+    engine = Engine(open_store(tmp_path / "v.db", create=True), Embedder.load("pretrained", 1), Limits(workers=1))
+    token = add_key(ring, "page", "read")
+    app = build_application(engine, Guard(KeyRing(ring)), Log(tmp_path / "log"))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert refused(client) == "no_key" and refused(client, authorization="Bearer wrong") == "unknown_key"
+        with client.websocket_connect(LISTEN, headers={"authorization": f"Bearer {token}"}) as socket:
+            socket.send_text(json.dumps({"names": ["nobody"]}))
+            assert json.loads(socket.receive_text())["error"]["code"] == "unknown_speaker"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   arecord -q -f S16_LE -r 16000 -t raw | sound-groove listen anna --rate 16000
   ffmpeg -v error -i rtsp://door -f s16le -ac 1 -ar 16000 - | sound-groove listen anna ben --rate 16000 --json
-  sound-groove listen anna < call.wav
+  cat call.wav | sound-groove listen anna
   sound-groove listen boss.wav --microphone               the person of a recording; extra 'microphone'
 
 Sound comes from the standard input, a wav file of 16-bit samples or with --rate raw ones (16-bit, little-endian, mono),

@@ -24,6 +24,7 @@ from sound_groove.service.engine import Engine
 from sound_groove.service.fact_routes import add_facts
 from sound_groove.service.forms import Forms, record_of
 from sound_groove.service.guard import Guard
+from sound_groove.service.live_routes import add_listening
 from sound_groove.service.logs import Log
 from sound_groove.service.metrics import Metrics
 from sound_groove.service.middleware import LEFT, Middleware
@@ -63,7 +64,7 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
         redirect_slashes=False,
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    app.include_router(_routes(Forms(engine, guard, log), metrics))
+    app.include_router(_routes(Forms(engine, guard, log), metrics, log))
     _add_page(app)
     _add_handlers(app, log)
     return Middleware(app, guard, engine.admission, engine.limits, log, metrics)
@@ -80,10 +81,11 @@ async def _tell_of_store(engine: Engine, log: Log) -> None:
         log.write("altered_store", {}, "warning")
 
 
-def _routes(forms: Forms, metrics: Metrics) -> APIRouter:
+def _routes(forms: Forms, metrics: Metrics, log: Log) -> APIRouter:
     router = APIRouter()
     add_verification(router, forms)
     add_archive(router, forms)
+    add_listening(router, forms, log)
     add_speakers(router, forms)
     add_who(router, forms)
     add_facts(router, forms, metrics)

@@ -94,6 +94,7 @@ def bounded_protocol(rules: ConnectionRules) -> type[H11Protocol]:
             self._header = _Alarm(self.loop, rules.patience_s, self._give_up)
             self._reader = _Alarm(self.loop, rules.patience_s, lambda: self.transport.abort())
             self.waits_since = 0.0
+            self.is_live = False
 
         @property
         def is_idle(self) -> bool:
@@ -111,7 +112,7 @@ def bounded_protocol(rules: ConnectionRules) -> type[H11Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.is_idle:
+            if self.is_idle and not self.is_live:
                 self._header.start()
             else:
                 self._header.stop()
@@ -154,7 +155,15 @@ def bounded_protocol(rules: ConnectionRules) -> type[H11Protocol]:
             self.transport.close()
 
         def _should_upgrade(self) -> bool:
-            return False
+            """Whether a request is for a live connection; nothing else is upgraded to anything."""
+            return self.ws_protocol_class is not None and super()._should_upgrade()
+
+        def handle_websocket_upgrade(self, event: h11.Request) -> None:
+            """Hand the connection over: what bounds it from now on are the limits of live connections."""
+            super().handle_websocket_upgrade(event)
+            self.opened.discard(self)
+            self.is_live = True
+            self._reader.stop()
 
         def _give_up(self) -> None:
             self._header.stop()

@@ -6,9 +6,11 @@ else is being asked keeps answers the same to the bit.
 """
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.encoder.encoder import SpeakerEncoder
@@ -17,6 +19,8 @@ from sound_groove.encoder.several_voices import with_voices
 from sound_groove.errors import CheckpointError
 from sound_groove.pretrained import model_path
 from sound_groove.service.workers import unusable
+
+Result = TypeVar("Result")
 
 
 class Embedder:
@@ -65,6 +69,10 @@ class Embedder:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         except CheckpointError:
             raise unusable(heard.name, "the model gives no embedding of it; record it again") from None
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """What some work gives that embeds, done in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def close(self) -> None:
         """Wait for what is being embedded, and end the threads."""

@@ -238,16 +238,23 @@ class Engine:
         Raises:
             RequestError: 404: nobody has this name; 409: another model enrolled the speaker.
         """
+        return await self._find(await self.sought(name), per_hour, top)
+
+    async def sought(self, name: str) -> SoughtVoice:
+        """A speaker who is enrolled, to be looked or listened for.
+
+        Raises:
+            RequestError: 404: nobody has this name; 409: another model enrolled the speaker.
+        """
         await self.voiceprint(name)  # told as everywhere where there is none
         try:
-            sought = await self.in_store(lambda: enrolled_voice(self.store, name, self.embedder.encoder))
+            return await self.in_store(lambda: enrolled_voice(self.store, name, self.embedder.encoder))
         except OtherModelError as error:
             raise RequestError(409, "other_model", str(error)) from None
         except DamagedVoiceprintError as error:
             raise damaged_voiceprint(error) from None
         except UnknownSpeakerError:  # removed since
             raise unknown_speaker(name) from None
-        return await self._find(sought, per_hour, top)
 
     async def find_voice(
         self, clips: Sequence[Clip], per_hour: float, top: int

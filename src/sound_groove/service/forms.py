@@ -58,6 +58,24 @@ class Forms:
         request.state.key = key
         return key
 
+    def listener(self, path: str, headers: dict[str, str], record: RequestRecord) -> Key:
+        """Who opens a live connection, when they may; the log is told of whoever may not, too."""
+        self._guard.check_browser("WEBSOCKET", path, headers)
+        self.engine.admission.check_open()
+        try:
+            key = self._guard.known(headers.get("authorization"))
+        except RefusedKeyError as error:
+            record.key, record.unknown_key = error.name, error.fingerprint
+            raise
+        record.key = key.name
+        check_scope(key, "read")
+        self._rations.take(key)
+        return key
+
+    def charge(self, key: Key, audio_s: float) -> None:
+        """Take what was heard live from a key's account."""
+        self._rations.charge(key, audio_s)
+
     async def with_form(
         self,
         request: Request,

@@ -34,6 +34,9 @@ class Limits:
         who_wait_s: how long such a request waits for its result, before it is told where to ask for it.
         who_kept_s: how long a result can be had that was not waited for.
         who_kept: how many results there may be; the oldest makes room.
+        listeners: voices that are heard live at once; more are refused.
+        listening_s: of sound over one live connection.
+        listening_bytes: of one message of a live connection.
     """
 
     upload_bytes: int = 25 * MEGABYTE
@@ -54,6 +57,9 @@ class Limits:
     who_wait_s: float = 10.0
     who_kept_s: float = 600.0
     who_kept: int = 20
+    listeners: int = 4
+    listening_s: float = 3600.0
+    listening_bytes: int = 1_000_000
 
     @property
     def in_work(self) -> int:
@@ -85,10 +91,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         whole = ("upload_bytes", "recordings", "workers", "held_uploads", "worker_bytes", "worker_recordings")
-        for name in (*whole, "who_upload_bytes", "who_jobs", "who_kept"):
+        for name in (*whole, "who_upload_bytes", "who_jobs", "who_kept", "listeners", "listening_bytes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"the limit '{name}' must be at least 1; {getattr(self, name)} was given")
         spans = ("duration_s", "decode_s", "waiting", "reading_s", "grace_s")
-        for name in (*spans, "who_duration_s", "who_waiting", "who_wait_s", "who_kept_s"):
+        for name in (*spans, "who_duration_s", "who_waiting", "who_wait_s", "who_kept_s", "listening_s"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"the limit '{name}' must be 0 or more; {getattr(self, name)} was given")

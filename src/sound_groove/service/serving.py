@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
@@ -92,7 +93,8 @@ def serve(
         config = uvicorn.Config(
             build_application(engine, guard, log),
             http=bounded_protocol(ConnectionRules(limits.reading_s, CONNECTIONS, log)),
-            ws="none",
+            ws="wsproto" if find_spec("wsproto") else "none",
+            ws_max_size=limits.listening_bytes,
             lifespan="on",
             log_config=None,
             access_log=False,
