@@ -72,10 +72,6 @@ class Forms:
         self._rations.take(key)
         return key
 
-    def charge(self, key: Key, audio_s: float) -> None:
-        """Take what was heard live from a key's account."""
-        self._rations.charge(key, audio_s)
-
     async def with_form(
         self,
         request: Request,
