@@ -57,6 +57,7 @@ the environment variable `NO_COLOR` turns colours off. Elsewhere, `train` says e
 | `demo` | the whole way on made-up voices, on a CPU, in a few minutes |
 | `download` | fetches CN-Celeb, MUSAN or RIRS_NOISES from OpenSLR or a mirror, checks the md5, unpacks; goes on where it was stopped |
 | `prepare` | lists a corpus (`cnceleb`, `voxceleb`, `folder`, `list`), checks every file, holds speakers out for validation, joins short utterances if asked; goes on where it was stopped |
+| `doctor` | looks a corpus through for [wrong labels](doctor.md) and bad recordings, each with its probability; writes the list that is left |
 | `rooms` | simulates the impulse responses of rooms, once, into a folder for `augmentation.room_folder`; needs the `rooms` extra (pyroomacoustics) |
 | `crops` | makes the crops of a training [by ear](distillation.md#by-ear), and lets its teacher hear them |
 | `recipes` | lists, shows and copies the recipes that come with the package; `train NAME` finds them |

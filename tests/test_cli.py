@@ -51,6 +51,7 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "demo",
         "download",
         "prepare",
+        "doctor",
         "rooms",
         "crops",
         "recipes",

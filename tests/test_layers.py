@@ -67,7 +67,7 @@ LAYERS = (
     ),
     Layer(
         "make",
-        ("fetching", "corpora", "synthesis", "evaluation", "export", "importing", "inputs", "training"),
+        ("fetching", "corpora", "curation", "synthesis", "evaluation", "export", "importing", "inputs", "training"),
         "models from corpora; judged and exported without what only training needs",
     ),
     Layer("doors", ("demo", "service", "cli", "__main__"), "parse, call, print; no logic"),

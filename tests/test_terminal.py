@@ -551,6 +551,19 @@ def who_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     return [command, [*command, "--json"], [*command, "--rttm", f"{out}.rttm"]]
 
 
+@walk("doctor")
+def doctor_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    from sound_groove.curation.findings import Examination, Finding, Labelled
+
+    findings = tuple(replace(record(Finding), kind=kind) for kind in ("unusable", "wrong_label", "one_person"))
+    found = record(Examination, findings=findings * 11, labels={HOSTILE_NAME: HOSTILE})
+    patch.setattr("sound_groove.curation.corpus.labelled_recordings", answering([record(Labelled)]))
+    patch.setattr("sound_groove.curation.corpus.hear_corpus", answering({}))
+    patch.setattr("sound_groove.curation.examination.examine", answering(found))
+    command = ["doctor", HOSTILE_NAME, "--model", str(folder / "model.safetensors"), "--out", HOSTILE_NAME]
+    return [command, [*command, "--force", "--json"], command]
+
+
 @walk("index")
 def index_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     from sound_groove.archive.indexing import IndexResult

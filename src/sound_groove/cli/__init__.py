@@ -30,6 +30,7 @@ VERBS = (
     "demo",
     "download",
     "prepare",
+    "doctor",
     "rooms",
     "crops",
     "recipes",

@@ -162,6 +162,7 @@ def embed_all(
     force: bool = False,
     allow_failures: bool = False,
     progress: Callable[[int], object] = lambda count: None,
+    told: Callable[[str, Outcome], object] = lambda name, outcome: None,
 ) -> BulkResult:
     """Embed recordings into a .npz file: `path` (N,) names them, `emb` (N, D) float32 holds their embeddings.
 
@@ -178,6 +179,7 @@ def embed_all(
         allow_failures: write the result without the recordings that failed. Otherwise they are listed in
             `<out>.failed.tsv`, there is no result, and another run goes on with those.
         progress: told how many more recordings are done.
+        told: told every recording's name and what was heard of it, or why it failed, before the result is written.
 
     Raises:
         UsageError: there is nothing to embed, or two recordings have one name.
@@ -211,6 +213,7 @@ def embed_all(
             parts.write(number, done, states)
         found = [done[name] for name in chunk]
         for name, outcome in zip(chunk, found, strict=True):
+            told(name, outcome)
             if isinstance(outcome, AudioError):
                 failures[name] = outcome.reason
             elif differing := [w.message for w in outcome.warnings if w.code == "channels_differ"]:

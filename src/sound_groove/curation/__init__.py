@@ -1,0 +1,1 @@
+"""A corpus looked over: wrong labels and bad recordings, and how sure that is."""

@@ -1,0 +1,158 @@
+"""A corpus in any of its forms, as recordings with labels; and what was heard of it, kept in a folder.
+
+The folder of an examination holds `embeddings.npz` (as `embed` writes it) and `heard.npz` (facts, warnings, digests),
+so that another examination of the same recordings, with another rate, hears nothing again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sound_groove.audio.listening import HeardRecording
+from sound_groove.corpora.layouts import Folder, KaldiFolder, ListFile
+from sound_groove.corpora.layouts.kaldi import is_kaldi
+from sound_groove.corpora.manifest import MANIFEST_NAME, read_manifest
+from sound_groove.curation.findings import Examination, Finding, Labelled
+from sound_groove.encoder.bulk import COLUMNS, Embed, Files, Outcome, embed_all, packed, unpacked
+from sound_groove.errors import AudioError, CorpusError, OutputError, printable
+from sound_groove.files import replaced_bytes, write_text, writing
+
+EMBEDDINGS_FILE = "embeddings.npz"
+HEARD_FILE = "heard.npz"
+FINDINGS_FILE = "findings.tsv"
+CLEAN_FILE = "clean.tsv"
+HEADER = ("kind", "speaker", "recording", "other", "probability", "detail")
+
+
+def labelled_recordings(data: Path) -> list[Labelled]:
+    """The recordings of a corpus and their labels.
+
+    Args:
+        data: what `prepare` wrote, or its manifest; a folder with one folder a speaker; a list, one `path <tab>
+            speaker` a line; or a Kaldi data folder. Of utterances that were joined, every file counts by itself.
+
+    Raises:
+        CorpusError: it is none of these, or names a file that cannot stand in a list.
+    """
+    if data.suffix == ".jsonl" or (data / MANIFEST_NAME).is_file():
+        found = [
+            Labelled(path, utterance.speaker, utterance.session)
+            for utterance in read_manifest(data)
+            for path in utterance.paths
+        ]
+    else:
+        corpus = KaldiFolder(data) if is_kaldi(data) else Folder(data) if data.is_dir() else ListFile(data)
+        listing = corpus.listing()
+        if listing.skipped:
+            first = listing.skipped[0]
+            raise CorpusError(
+                f"{len(listing.skipped)} entries of {printable(str(data))} cannot be used, the first is "
+                f"{printable(first.path)}, which {first.reason}; mend or remove them"
+            )
+        found = [Labelled(source.path, source.speaker, source.session) for source in listing.sources]
+    if not found:
+        raise CorpusError(f"{printable(str(data))}: there are no recordings in it")
+    return found
+
+
+def hear_corpus(
+    recordings: Sequence[Labelled],
+    out: Path,
+    embed: Embed,
+    model: str,
+    *,
+    force: bool = False,
+    progress: Callable[[int], object] = lambda count: None,
+) -> dict[str, Outcome]:
+    """What was heard of every recording, by path; what an earlier run heard is not heard again.
+
+    Args:
+        recordings: of the corpus.
+        out: the folder of the examination, which is made.
+        embed: does the work, as `encoder.bulk.embed_all` takes it.
+        model: its hash.
+        force: hear everything anew.
+        progress: is told how many more recordings are done.
+
+    Raises:
+        AudioError: no recording can be used.
+        OutputError: the folder cannot be written.
+        UsageError: a recording is named twice.
+    """
+    files = Files(tuple(one.path for one in recordings))
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    states = [files.state(path) for path in files.names]
+    kept = None if force else _kept(out / HEARD_FILE, files, states, model)
+    if kept is not None:
+        progress(len(kept))
+        return kept
+    heard: dict[str, Outcome] = {}
+    with suppress(FileNotFoundError):
+        (out / EMBEDDINGS_FILE).unlink()  # of other recordings, or of what these were
+    embed_all(
+        files,
+        out / EMBEDDINGS_FILE,
+        embed,
+        {"model": model},
+        force=force,
+        allow_failures=True,
+        progress=progress,
+        told=heard.__setitem__,
+    )
+    columns = packed([heard[path] for path in files.names])
+    with writing(out / HEARD_FILE), replaced_bytes(out / HEARD_FILE) as file:
+        known = {"path": np.array(files.names), "state": np.array(states, np.int64), "model": np.array(model)}
+        np.savez(file, allow_pickle=False, **known, **columns)
+    return heard
+
+
+def write_examination(out: Path, found: Examination) -> None:
+    """Write `findings.tsv` and `clean.tsv`, each in one piece.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    rows = ["\t".join(HEADER), *("\t".join(_cells(one)) for one in found.findings)]
+    write_text(out / FINDINGS_FILE, "".join(f"{row}\n" for row in rows))
+    write_text(out / CLEAN_FILE, "".join(f"{path}\t{speaker}\n" for path, speaker in found.labels.items()))
+
+
+def check_out(out: Path, force: bool) -> None:
+    """Refuse a folder that holds the answer of an earlier examination.
+
+    Raises:
+        OutputError: it does, and nobody asked to replace it.
+    """
+    if (out / FINDINGS_FILE).exists() and not force:
+        raise OutputError(
+            f"{printable(str(out))}: holds an examination already; choose another --out, or replace it with --force"
+        )
+
+
+def _cells(one: Finding) -> Iterator[str]:
+    probability = "" if one.probability is None else f"{one.probability:.4f}"
+    for cell in (one.kind, one.speaker, one.path or "", one.other or "", probability, one.detail):
+        yield printable(cell)
+
+
+def _kept(
+    path: Path, files: Files, states: Sequence[tuple[int, int]], model: str
+) -> dict[str, HeardRecording | AudioError] | None:
+    """What was heard of these very recordings by this model; None where it is not known."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if (
+                str(stored["model"]) != model
+                or stored["path"].tolist() != list(files.names)
+                or [tuple(state) for state in stored["state"].tolist()] != list(states)
+            ):
+                return None
+            rows = zip(*(stored[name] for name in COLUMNS), strict=True)
+            found: Mapping[str, Outcome] = {name: unpacked(*row) for name, row in zip(files.names, rows, strict=True)}
+            return dict(found)
+    except (OSError, ValueError, KeyError, BadZipFile, EOFError):
+        return None

@@ -1,0 +1,186 @@
+"""A corpus, looked through: recordings first, then labels.
+
+    what was heard of every recording -> unusable, the same audio twice, heard badly
+    embeddings -> speakers who are two people -> recordings of somebody else -> pairs of labels that are one person
+
+Each step leaves out what the one before it found. Labels are judged by `curation.labels`; the model that judges a
+speaker was fitted on others, but for pairs of labels, which need one model for all.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sound_groove.audio.listening import MINIMUM_SPEECH_S, HeardRecording
+from sound_groove.curation.findings import SECOND, Examination, Finding, Labelled, cleaned
+from sound_groove.curation.labels import Parted, best_speakers, one_person, two_people, wrong_labels
+from sound_groove.curation.voices import CorpusVoices, corpus_voices, two_folds
+from sound_groove.errors import AudioError, MetricError
+from sound_groove.scoring.discovery import picked
+from sound_groove.types import Embeddings, Scores
+
+LEAST_SPEAKERS = 10  # by whom labels are judged: half of them judge the other half
+# Codes of warnings that are of the recording, and not of its being compared.
+BADLY_HEARD = frozenset({"little_speech", "clipping", "narrow_band", "low_snr", "long_silence", "channels_differ"})
+MOST_MOVED = 200  # recordings of somebody else of whom it is asked whose they are
+FITS = 0.5  # likeness from which on another label is named: nearer to one speaker than to two
+
+Flags = NDArray[np.bool_]
+
+
+def examine(
+    recordings: Sequence[Labelled], heard: Mapping[str, HeardRecording | AudioError], rate: float = 0.05, seed: int = 0
+) -> Examination:
+    """Look a corpus through.
+
+    Args:
+        recordings: all of it.
+        heard: what was heard of each, by path, with its embedding.
+        rate: false discovery rate: the expected share of what is called wrong that is not, for each kind by itself.
+        seed: of the draws by which wrong labels are made up, to know how they look.
+    """
+    findings, usable = _of_recordings(recordings, heard)
+    notes = list[str]()
+    second: dict[str, str] = {}
+    share, compared = 0.0, 0
+    rows = [row for row, one in enumerate(recordings) if usable[row] and isinstance(heard[one.path], HeardRecording)]
+    chosen = [recordings[row] for row in rows]
+    speakers = [one.speaker for one in chosen]
+    if len(set(speakers)) < LEAST_SPEAKERS:
+        notes.append(
+            f"labels were not judged: that takes {LEAST_SPEAKERS} speakers with usable recordings, and there are "
+            f"{len(set(speakers))}"
+        )
+    else:
+        embeddings = np.stack([_embedding(heard[one.path]) for one in chosen])
+        try:
+            of_labels, second, share, compared = _of_labels(chosen, embeddings, rate, seed)
+            findings += of_labels
+        except MetricError as error:
+            notes.append(f"labels were not judged: {error}")
+    findings += _of_sessions(recordings)
+    return Examination(tuple(findings), cleaned(recordings, findings, second), share, compared, tuple(notes))
+
+
+def _embedding(outcome: HeardRecording | AudioError) -> Embeddings:
+    assert isinstance(outcome, HeardRecording)
+    return outcome.embedding
+
+
+def _of_recordings(
+    recordings: Sequence[Labelled], heard: Mapping[str, HeardRecording | AudioError]
+) -> tuple[list[Finding], Flags]:
+    """What is wrong with recordings by themselves, and (N,) which may stand for their speakers."""
+    unusable, same, badly = list[Finding](), list[Finding](), list[Finding]()
+    usable = np.zeros(len(recordings), bool)
+    first: dict[str, Labelled] = {}
+    for row, one in enumerate(recordings):
+        outcome = heard[one.path]
+        if isinstance(outcome, AudioError):
+            unusable.append(Finding("unusable", one.speaker, one.path, detail=outcome.reason))
+        elif outcome.facts.speech_s < MINIMUM_SPEECH_S:
+            speech = f"{outcome.facts.speech_s:.1f} s of speech"
+            unusable.append(Finding("unusable", one.speaker, one.path, detail=speech))
+        elif (known := first.setdefault(outcome.digest, one)) is not one:
+            whose = "" if known.speaker == one.speaker else f", which is labelled '{known.speaker}'"
+            detail = f"holds the samples of {known.path}{whose}"
+            same.append(Finding("same_audio", one.speaker, one.path, known.path, 1.0, detail))
+        else:
+            usable[row] = True
+            codes = sorted({warning.code for warning in outcome.warnings} & BADLY_HEARD)
+            if codes:
+                badly.append(Finding("quality", one.speaker, one.path, detail=", ".join(codes)))
+    return unusable + same + badly, usable
+
+
+def _of_labels(
+    chosen: Sequence[Labelled], embeddings: Embeddings, rate: float, seed: int
+) -> tuple[list[Finding], dict[str, str], float, int]:
+    """What is wrong with labels; the new ones of second people; the share of wrong ones; how many were compared."""
+    speakers, sessions = [one.speaker for one in chosen], [one.session for one in chosen]
+    found = list[Finding]()
+    labels = list(speakers)
+    second: dict[str, str] = {}
+    for parted in _picked_parts(embeddings, speakers, sessions, rate, seed):
+        speaker = speakers[parted.first[0]]
+        names = {chosen[row].path: speaker + SECOND for row in parted.second.tolist()}
+        second |= names
+        for row in parted.second.tolist():
+            labels[row] = speaker + SECOND
+        detail = f"{len(parted.first)} and {len(parted.second)} recordings; these get the label {speaker}{SECOND}"
+        found.append(Finding("two_people", speaker, None, speaker + SECOND, parted.probability, detail))
+    probability, share, compared = _wrong(embeddings, labels, sessions, seed)
+    wrong = picked(probability, rate)
+    voices = corpus_voices(embeddings, labels, sessions)
+    names_of = np.unique(np.asarray(labels))
+    rows = np.flatnonzero(wrong)
+    rows = rows[np.argsort(-probability[rows], kind="stable")]
+    nearest, likeness = best_speakers(voices, rows[:MOST_MOVED], ~wrong)
+    for place, row in enumerate(rows.tolist()):
+        other = str(names_of[nearest[place]]) if place < len(nearest) and likeness[place] >= FITS else None
+        detail = "" if other is None else f"fits '{other}' best"
+        one = chosen[row]
+        found.append(Finding("wrong_label", one.speaker, one.path, other, float(probability[row]), detail))
+    alike = one_person(voices, ~wrong, np.random.default_rng((seed, 2)))
+    for pair, sure in zip(alike, picked([one.probability for one in alike], rate).tolist(), strict=True):
+        if sure:
+            first, later = str(names_of[pair.first]), str(names_of[pair.second])
+            found.append(Finding("one_person", first, None, later, pair.probability, "keep one of the two labels"))
+    return found, second, share, compared
+
+
+def _picked_parts(
+    embeddings: Embeddings, speakers: Sequence[str], sessions: Sequence[str | None], rate: float, seed: int
+) -> list[Parted]:
+    """Speakers who are two people, with rows of all utterances."""
+    parts = list[Parted]()
+    for judged, voices in _folds(embeddings, speakers, sessions):
+        rows = np.flatnonzero(judged)
+        everything = np.ones(len(rows), bool)
+        for one in two_people(voices, everything, np.random.default_rng((seed, 0))):
+            parts.append(Parted(rows[one.first], rows[one.second], one.likeness, one.probability))
+    chosen = picked([one.probability for one in parts], rate).tolist()
+    return sorted((one for one, sure in zip(parts, chosen, strict=True) if sure), key=lambda one: -one.probability)
+
+
+def _wrong(
+    embeddings: Embeddings, labels: Sequence[str], sessions: Sequence[str | None], seed: int
+) -> tuple[Scores, float, int]:
+    """(N,) probabilities that labels are wrong, their share, and how many could be compared."""
+    probability = np.zeros(len(labels))
+    share, compared = 0.0, 0
+    for judged, voices in _folds(embeddings, labels, sessions):
+        found = wrong_labels(voices, np.random.default_rng((seed, 1)), np.ones(int(judged.sum()), bool))
+        probability[judged] = found.probability
+        here = int(np.isfinite(found.fit.likeness).sum())
+        share, compared = share + found.share * here, compared + here
+    return probability, share / max(compared, 1), compared
+
+
+def _folds(
+    embeddings: Embeddings, labels: Sequence[str], sessions: Sequence[str | None]
+) -> list[tuple[Flags, CorpusVoices]]:
+    """Each half of the speakers in the eyes of a model of the other."""
+    folds = two_folds(labels)
+    return [
+        (judged, corpus_voices(embeddings, labels, sessions, judged, fitted))
+        for judged, fitted in zip(folds, folds[::-1], strict=True)
+    ]
+
+
+def _of_sessions(recordings: Sequence[Labelled]) -> list[Finding]:
+    """Speakers of one session, where that says something."""
+    sessions: dict[str, set[str]] = {}
+    counts = Counter(one.speaker for one in recordings)
+    for one in recordings:
+        if one.session is not None:
+            sessions.setdefault(one.speaker, set()).add(one.session)
+    if not any(len(known) > 1 for known in sessions.values()):
+        return []
+    return [
+        Finding("one_session", speaker, detail=f"{counts[speaker]} recordings of '{next(iter(known))}'")
+        for speaker, known in sorted(sessions.items())
+        if len(known) == 1
+    ]

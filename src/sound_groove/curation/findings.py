@@ -1,0 +1,106 @@
+"""What a look through a corpus found, and what is left of the corpus by it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["unusable", "same_audio", "quality", "two_people", "wrong_label", "one_person", "one_session"]
+KINDS: dict[Kind, str] = {
+    "unusable": "recordings that cannot be read, or hold too little speech",
+    "same_audio": "recordings that are the same audio as another",
+    "quality": "recordings that were heard badly",
+    "two_people": "speakers who are two people",
+    "wrong_label": "recordings of somebody else than their label says",
+    "one_person": "pairs of labels that are one person",
+    "one_session": "speakers with recordings of one session only, where others have more",
+}
+SECOND = ".2"  # behind a label: the second of two people who had it
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A recording of a corpus.
+
+    Attributes:
+        path: of the file, as it is opened.
+        speaker: its label.
+        session: None where nobody tells.
+    """
+
+    path: str
+    speaker: str
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong, or may be.
+
+    Attributes:
+        kind: what.
+        speaker: whose label is in question.
+        path: of the recording; None where the whole speaker is meant.
+        other: the recording or the label that it is about besides; None where there is none.
+        probability: that it is so; None where that is no question of probability.
+        detail: one clause for people.
+    """
+
+    kind: Kind
+    speaker: str
+    path: str | None = None
+    other: str | None = None
+    probability: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found in a corpus.
+
+    Attributes:
+        findings: by kind, the surest first.
+        labels: the label of each recording that is left, by its path: the corpus as it should be.
+        wrong_share: of all recordings that have a wrong label, as estimated; it may be more than were picked.
+        compared: recordings of which it can be told at all whether their label is right.
+        notes: what could not be asked, and why.
+    """
+
+    findings: tuple[Finding, ...]
+    labels: Mapping[str, str]
+    wrong_share: float
+    compared: int
+    notes: tuple[str, ...] = field(default=())
+
+    def of_kind(self, kind: Kind) -> list[Finding]:
+        """What was found of one kind."""
+        return [one for one in self.findings if one.kind == kind]
+
+
+def cleaned(recordings: Sequence[Labelled], findings: Sequence[Finding], second: Mapping[str, str]) -> dict[str, str]:
+    """The label of each recording that is left.
+
+    Recordings that cannot be used, copies of others and those of somebody else are dropped: whose the last are is a
+    guess at best. Of a label that is two people the smaller part gets a label of its own; of two labels that are one
+    person the later, in the order of the alphabet, becomes the earlier.
+
+    Args:
+        recordings: of the corpus.
+        findings: in it.
+        second: the new label of recordings, by path, that are of the second of two people.
+    """
+    dropped = {one.path for one in findings if one.kind in {"unusable", "same_audio", "wrong_label"}}
+    names: dict[str, str] = {}
+    for one in findings:
+        if one.kind == "one_person" and one.other is not None:
+            first, later = sorted((_last(names, one.speaker), _last(names, one.other)))
+            if first != later:
+                names[later] = first
+    kept = {one.path: second.get(one.path, one.speaker) for one in recordings if one.path not in dropped}
+    return {path: _last(names, speaker) for path, speaker in kept.items()}
+
+
+def _last(names: Mapping[str, str], label: str) -> str:
+    """What a label became."""
+    while label in names:
+        label = names[label]
+    return label
