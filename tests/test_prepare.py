@@ -172,7 +172,8 @@ def test_features_are_those_of_the_joined_recording(tree: CnCelebTree, prepared:
     samples = load_audio(utterance.paths[0])
     assert features.dtype == torch.float32
     assert features.shape == (1 + (len(samples) - 400) // 160, 80)
-    assert torch.allclose(features, KaldiFbank()(torch.from_numpy(samples)[None])[0], atol=1e-5)
+    # Written by another process with other threads: in filters that hold next to nothing, logarithms differ by 1e-4.
+    assert torch.allclose(features, KaldiFbank()(torch.from_numpy(samples)[None])[0], atol=5e-4)
     assert utterance.feature_path == str(out / "fbank_pt" / f"{utterance.key}.pt")
 
 

@@ -95,9 +95,9 @@ class Engine:
         self.gallery = open_gallery(store, embedder.encoder.identity, embedder.encoder.embedding_size)
         self.who = WhoJobs(limits, embedder, self.gallery, segmentation)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
-        # Apart, since a change may wait a minute for another process that is writing.
         # One, so that searches of a large archive leave the other cores to the others.
         self._searching_thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
+        # Apart, since a change may wait a minute for another process that is writing.
         self._changing_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="changes")
 
     async def start(self) -> None:
