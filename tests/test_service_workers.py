@@ -259,7 +259,7 @@ def test_a_recording_has_no_name_on_any_disk() -> None:
 
 def test_the_answer_tells_the_quality_or_why_not() -> None:
     fields, samples = answer(GOOD, 600.0)
-    assert set(fields) == {"sample_rate", "channels", "quality"}
+    assert set(fields) == {"sample_rate", "channels", "warnings", "quality"}
     assert len(samples) == 4 * len(hear(EXAMPLES / "awb-1.flac").samples)
     assert answer(GOOD, 2.0) == ({"refused": "lasts 5.3 s, more than the 2 s allowed here"}, b"")
     riff = b"RIFF" + struct.pack("<I", 36) + b"WAVEjunk"
