@@ -11,10 +11,15 @@ For every collection, and for all, it prints the diarization error (DER) with an
 collar of 0.25 s and with none, and what it consists of; how often the number of speakers was right; of the time of
 those enrolled the share that is told by their names, and by another's; of strangers' time the share that got a name;
 and the share of recordings in which anybody got a wrong name. Then the processor time, as a share of the audio's.
+
+With `--senko PYTHON`, an interpreter of an environment that has senko (see senko_turns.py), the same conversations are
+answered by it as well. It tells no names.
 """
 
 import argparse
 import json
+import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from made_up_talks import conversations, people_of
 
 from sound_groove.audio.reading import SAMPLE_RATE, open_recording
@@ -35,6 +41,7 @@ from sound_groove.provenance import machine
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.scoring.diarization_error import diarization_error
 from sound_groove.synthesis.conversations import Conversation
+from sound_groove.types import SpeakerTurn
 from sound_groove.voiceprints.enrolment import enroll
 from sound_groove.voiceprints.gallery import Gallery, open_gallery
 from sound_groove.voiceprints.store.opening import open_store
@@ -53,15 +60,19 @@ class Totals:
     )  # seconds of those enrolled: by name, by another, all
     strangers: np.ndarray = field(default_factory=lambda: np.zeros(2))  # seconds: by a name, all
 
-    def add(self, talk: Conversation, found: Diarization, enrolled: set[str]) -> None:
-        """Count a conversation."""
+    def add_turns(self, talk: Conversation, turns: Sequence[SpeakerTurn]) -> None:
+        """Count a conversation, whoever the speakers are."""
         self.conversations += 1
-        self.right_count += len(found.speakers) == len({turn.speaker for turn in talk.turns})
+        self.right_count += len({turn.speaker for turn in turns}) == len({turn.speaker for turn in talk.turns})
         for collar_s in (0.25, 0.0):
             for with_overlap in (False, True):
-                one = diarization_error(talk.turns, found.turns, collar_s=collar_s, with_overlap=with_overlap)
+                one = diarization_error(talk.turns, turns, collar_s=collar_s, with_overlap=with_overlap)
                 parts = np.array([one.missed, one.false_alarm, one.confusion, one.total])
                 self.errors[collar_s, with_overlap] = self.errors.get((collar_s, with_overlap), np.zeros(4)) + parts
+
+    def add(self, talk: Conversation, found: Diarization, enrolled: set[str]) -> None:
+        """Count a conversation and the names that were told in it."""
+        self.add_turns(talk, found.turns)
         named = {one.speaker for one in found.speakers if one.name is not None}
         told = [turn for turn in found.turns if turn.speaker in named]
         mapping = diarization_error(talk.turns, found.turns).mapping
@@ -78,13 +89,16 @@ class Totals:
                 self.strangers += (other, length)
 
     def cells(self) -> Iterator[str]:
-        """The cells of a table's row."""
+        """The cells of a table's row; those of names are empty where nobody was asked for."""
         for key in ((0.25, False), (0.25, True), (0.0, False), (0.0, True)):
             parts = self.errors[key]
             yield f"{100 * parts[:3].sum() / parts[3]:.1f}"
         missed, alarm, confusion, total = self.errors[0.25, True]
         yield " + ".join(f"{100 * part / total:.1f}" for part in (missed, alarm, confusion))
         yield f"{self.right_count}/{self.conversations}"
+        if not self.named[2] + self.strangers[1]:
+            yield from [""] * 4
+            return
         yield f"{100 * self.named[0] / max(self.named[2], 1e-9):.0f}"
         yield f"{100 * self.named[1] / max(self.named[2], 1e-9):.1f}"
         yield f"{100 * self.strangers[0] / max(self.strangers[1], 1e-9):.1f}"
@@ -103,13 +117,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--segmentation", type=Path, help="answer with this segmentation model as well")
     parser.add_argument("--max-false-accept", type=float, help="promised of recordings (default: the rule by costs)")
+    parser.add_argument(
+        "--senko", metavar="PYTHON", help="answer with senko too, in the environment of this interpreter"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     encoder = SpeakerEncoder.load(arguments.model, threads=arguments.threads)
     rule = DecisionRule(max_false_accept=arguments.max_false_accept)
     model = None if arguments.segmentation is None else Segmentation(arguments.segmentation, arguments.threads)
     results: dict[str, dict[str, Totals]] = {}
-    seconds, heard_s, overlap = 0.0, 0.0, []
+    seconds, senko_s, heard_s, overlap = 0.0, 0.0, 0.0, []
     with tempfile.TemporaryDirectory() as folder:
         for number, pattern in enumerate(arguments.collections):
             people = people_of(pattern)
@@ -118,7 +135,12 @@ def main() -> None:
                 for person in people[::2]:
                     enroll(store, person.name, person.enrolled, encoder, force=True)
                 gallery = open_gallery(store, encoder.identity, encoder.embedding_size)
-                made = conversations(people, arguments.conversations, arguments.seconds, arguments.seed)
+                made = list(conversations(people, arguments.conversations, arguments.seconds, arguments.seed))
+                if arguments.senko:
+                    for talk, (turns, spent) in zip(made, by_senko(arguments.senko, made, Path(folder)), strict=True):
+                        senko_s += spent
+                        for row in (name, "all"):
+                            results.setdefault("senko", {}).setdefault(row, Totals()).add_turns(talk, turns)
                 for talk in made:
                     told = len({turn.speaker for turn in talk.turns}) if arguments.told else None
                     spent, found = answers(talk, encoder, gallery, arguments.ways, told, rule, model)
@@ -139,11 +161,30 @@ def main() -> None:
         "recordings with a wrong name",
     )  # fmt: skip
     print(f"processor time of {arguments.ways[0]}: {100 * seconds / heard_s:.1f} % of the audio's\n")
+    if arguments.senko:
+        print(f"processor time of senko: {100 * senko_s / heard_s:.1f} % of the audio's\n")
     print(f"| {' | '.join(columns)} |")
     print("| --- " * len(columns) + "|")
     for way, rows in results.items():
         for name, totals in (*((name, one) for name, one in rows.items() if name != "all"), ("all", rows["all"])):
             print(f"| {way} | {name} | " + " | ".join(totals.cells()) + " |")
+
+
+def by_senko(
+    python: str, talks: Sequence[Conversation], folder: Path
+) -> Iterator[tuple[tuple[SpeakerTurn, ...], float]]:
+    """What senko answers, and the processor time that it took for each, in one thread."""
+    files = [folder / f"{number}.wav" for number in range(len(talks))]
+    for file, talk in zip(files, talks, strict=True):
+        soundfile.write(file, talk.samples, SAMPLE_RATE, subtype="PCM_16")  # it takes no other
+    command = [python, str(Path(__file__).with_name("senko_turns.py")), *map(str, files)]
+    told = subprocess.run(
+        command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE
+    ).stdout
+    for line in told.splitlines():
+        if line.startswith(b"{"):
+            answer = json.loads(line)
+            yield tuple(SpeakerTurn(start, end, who) for start, end, who in answer["turns"]), answer["cpu_s"]
 
 
 def answers(

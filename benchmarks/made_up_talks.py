@@ -14,6 +14,7 @@ import torch
 
 from sound_groove.audio.reading import SAMPLE_RATE, load_audio
 from sound_groove.audio.speech import speech_in
+from sound_groove.errors import CorpusError
 from sound_groove.synthesis.batch_draws import BatchDraws
 from sound_groove.synthesis.conversations import Conversation, TalkingHabits, make_conversation
 from sound_groove.synthesis.effects import coloured_noise, limit_band, mix, reverberate, room_responses
@@ -38,7 +39,11 @@ class Person:
 
 
 def people_of(pattern: str) -> list[Person]:
-    """Those whose folders a pattern names, with enough recordings for both."""
+    """Those whose folders a pattern names, with enough recordings for both.
+
+    Raises:
+        CorpusError: there is nobody.
+    """
     found = []
     for folder in sorted(Path().glob(pattern) if not Path(pattern).is_absolute() else Path("/").glob(pattern[1:])):
         files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -50,6 +55,8 @@ def people_of(pattern: str) -> list[Person]:
                 spoken_s += speech_s
         if enrolled:
             found.append(Person(folder.name, tuple(enrolled), tuple(files[len(files) // 2 :][:MOST_CLIPS])))
+    if not found:
+        raise CorpusError(f"{pattern}: names no folder of a person with {LEAST_SPEECH_S:g} s of speech in a recording")
     return found
 
 
