@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -204,16 +205,10 @@ class Engine:
         await self.voiceprint(name)  # nothing is decoded for a name that nobody has
         (heard,) = await self.hear([clip])
         encoder = self.embedder.encoder
-        try:
+        with refusals_of(name):
             comparison = await self.in_store(
                 lambda: verify_speaker(self.store, name, heard, encoder, prior=judge.prior, rule=judge.rule)
             )
-        except OtherModelError as error:
-            raise RequestError(409, "other_model", str(error)) from None
-        except DamagedVoiceprintError as error:
-            raise damaged_voiceprint(error) from None
-        except UnknownSpeakerError:  # removed since
-            raise unknown_speaker(name) from None
         return comparison, [heard]
 
     async def identify(self, clip: Clip, top: int, judge: Judge) -> tuple[Identification, list[HeardRecording]]:
@@ -247,14 +242,8 @@ class Engine:
             RequestError: 404: nobody has this name; 409: another model enrolled the speaker.
         """
         await self.voiceprint(name)  # told as everywhere where there is none
-        try:
+        with refusals_of(name):
             return await self.in_store(lambda: enrolled_voice(self.store, name, self.embedder.encoder))
-        except OtherModelError as error:
-            raise RequestError(409, "other_model", str(error)) from None
-        except DamagedVoiceprintError as error:
-            raise damaged_voiceprint(error) from None
-        except UnknownSpeakerError:  # removed since
-            raise unknown_speaker(name) from None
 
     async def find_voice(
         self, clips: Sequence[Clip], per_hour: float, top: int
@@ -361,6 +350,19 @@ def unknown_speaker(name: str) -> RequestError:
     return RequestError(
         404, "unknown_speaker", f"nobody is enrolled as '{printable(name)}'; GET /v1/speakers lists who is"
     )
+
+
+@contextmanager
+def refusals_of(name: str) -> Iterator[None]:
+    """Turn what forbids the use of a speaker's voiceprint into the answer (RequestError) that says so."""
+    try:
+        yield
+    except OtherModelError as error:
+        raise RequestError(409, "other_model", str(error)) from None
+    except DamagedVoiceprintError as error:
+        raise damaged_voiceprint(error) from None
+    except UnknownSpeakerError:  # removed since
+        raise unknown_speaker(name) from None
 
 
 def damaged_voiceprint(error: DamagedVoiceprintError) -> RequestError:

@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sound_groove.arguments import check_has, check_kind
 from sound_groove.audio.given import AnyRecording, list_of
 from sound_groove.audio.listening import NO_VERDICT, AudioFacts, HeardRecording, joint_facts
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError, UsageError
 from sound_groove.types import Embeddings, ModelIdentity, QualityWarning
-from sound_groove.voiceprints.known_model import check_model
-from sound_groove.voiceprints.store.changing import other_model
+from sound_groove.voiceprints.known_model import voiceprint_for
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 
 
@@ -50,12 +48,7 @@ def enrolled_voice(store: VoiceprintStore, name: str, encoder: SpeakerEncoder) -
         OtherModelError: the speaker was enrolled with another model, or the model is not the one that it says it is.
         UnknownSpeakerError: nobody has this name.
     """
-    check_kind(name, str, "the speaker's name", "text")
-    check_has(store, "voiceprint", "the store", "what open_store gives")
-    voiceprint = store.voiceprint(name)
-    if voiceprint.speaker.model.hash != encoder.identity.hash:
-        raise other_model(voiceprint.speaker, encoder.identity)
-    check_model(store, encoder)
+    voiceprint = voiceprint_for(store, name, encoder)
     return SoughtVoice(
         name=voiceprint.speaker.name,
         mean=np.asarray(voiceprint.centroid * voiceprint.speaker.coherence, np.float32),

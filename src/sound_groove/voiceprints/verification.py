@@ -3,7 +3,6 @@
 recording -> embedding -> score (mean cosine with what is enrolled) -> `comparison.Judge`
 """
 
-from sound_groove.arguments import check_has, check_kind
 from sound_groove.audio.given import AnyRecording
 from sound_groove.audio.listening import HeardRecording, joint_facts
 from sound_groove.comparison import DEFAULT_PRIOR, DEFAULT_RULE, Comparison, Judge
@@ -12,8 +11,7 @@ from sound_groove.encoder.listener import Listener
 from sound_groove.scoring.cosine import cosine
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.types import QualityWarning
-from sound_groove.voiceprints.known_model import check_model
-from sound_groove.voiceprints.store.changing import other_model
+from sound_groove.voiceprints.known_model import voiceprint_for
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 
 
@@ -51,12 +49,7 @@ def verify_speaker(
         UsageError: the prior is out of range, or an argument is of another kind.
     """
     judge = Judge.of(encoder, prior, rule)
-    check_kind(name, str, "the speaker's name", "text")
-    check_has(store, "voiceprint", "the store", "what open_store gives")
-    voiceprint = store.voiceprint(name)
-    if voiceprint.speaker.model.hash != judge.model.hash:
-        raise other_model(voiceprint.speaker, judge.model)
-    check_model(store, encoder)
+    voiceprint = voiceprint_for(store, name, encoder)
     heard = Listener(encoder).hear(recording, channel=channel)
     warnings = list(heard.warnings)
     if heard.digest in {recording.digest for recording in voiceprint.recordings}:
