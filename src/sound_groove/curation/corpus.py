@@ -4,20 +4,19 @@ The folder of an examination holds `embeddings.npz` (as `embed` writes it) and `
 so that another examination of the same recordings, with another rate, hears nothing again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
-from sound_groove.audio.listening import HeardRecording
 from sound_groove.corpora.layouts import Folder, KaldiFolder, ListFile
 from sound_groove.corpora.layouts.kaldi import is_kaldi
 from sound_groove.corpora.manifest import MANIFEST_NAME, read_manifest
 from sound_groove.curation.findings import Examination, Finding, Labelled
 from sound_groove.encoder.bulk import COLUMNS, Embed, Files, Outcome, embed_all, packed, unpacked
-from sound_groove.errors import AudioError, CorpusError, OutputError, printable
+from sound_groove.errors import CorpusError, OutputError, printable
 from sound_groove.files import replaced_bytes, write_text, writing
 
 EMBEDDINGS_FILE = "embeddings.npz"
@@ -139,9 +138,7 @@ def _cells(one: Finding) -> Iterator[str]:
         yield printable(cell)
 
 
-def _kept(
-    path: Path, files: Files, states: Sequence[tuple[int, int]], model: str
-) -> dict[str, HeardRecording | AudioError] | None:
+def _kept(path: Path, files: Files, states: Sequence[tuple[int, int]], model: str) -> dict[str, Outcome] | None:
     """What was heard of these very recordings by this model; None where it is not known."""
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -152,7 +149,6 @@ def _kept(
             ):
                 return None
             rows = zip(*(stored[name] for name in COLUMNS), strict=True)
-            found: Mapping[str, Outcome] = {name: unpacked(*row) for name, row in zip(files.names, rows, strict=True)}
-            return dict(found)
+            return {name: unpacked(*row) for name, row in zip(files.names, rows, strict=True)}
     except (OSError, ValueError, KeyError, BadZipFile, EOFError):
         return None

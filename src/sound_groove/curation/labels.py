@@ -93,8 +93,7 @@ def wrong_labels(voices: CorpusVoices, draws: np.random.Generator, usable: NDArr
         draws: source of the draws.
         usable: (N,) utterances that may stand for their speakers; of the others nothing is said.
     """
-    kept = usable.copy()
-    probability, fit, share = np.zeros(len(kept)), fit_to_own(voices, kept), 0.0
+    kept = usable
     for _ in range(ROUNDS):
         fit = fit_to_own(voices, kept)
         strangers = fit_to_strangers(voices, kept, draws)
@@ -121,15 +120,13 @@ def best_speakers(voices: CorpusVoices, rows: Rows, kept: NDArray[np.bool_]) -> 
         rows: (R,) of the utterances.
         kept: (N,) utterances that stand for their speakers.
     """
-    totals, sizes = voices.sums(voices.speakers, int(voices.speakers.max()) + 1, kept)
-    able = np.flatnonzero(sizes > 0.5)
-    means = (totals[able] / sizes[able, np.newaxis]).astype(np.float32)
+    able, means, sizes = voices.speaker_means(kept)
     best, likeness = np.zeros(len(rows), np.intp), np.full(len(rows), -np.inf)
     for place, row in enumerate(rows.tolist()):
         others = able != voices.speakers[row]
         scores = voices.likeness(
             means[others],
-            sizes[able[others]],
+            sizes[others],
             np.broadcast_to(voices.coordinates[row], means[others].shape),
             np.ones(int(others.sum())),
         )
@@ -203,12 +200,10 @@ def one_person(voices: CorpusVoices, kept: NDArray[np.bool_], draws: np.random.G
         kept: (N,) utterances that are taken for their speakers'.
         draws: source of the draws.
     """
-    totals, sizes = voices.sums(voices.speakers, int(voices.speakers.max()) + 1, kept)
-    able = np.flatnonzero(sizes > 0.5)
+    able, means, sizes = voices.speaker_means(kept)
     if len(able) < 3:
         return []
-    means = (totals[able] / sizes[able, np.newaxis]).astype(np.float32)
-    first, second, likeness = _nearest(voices, means, sizes[able])
+    first, second, likeness = _nearest(voices, means, sizes)
     made = [
         _likeness(voices, *halves)
         for rows in _some([rows for rows in _rows_of(voices, kept) if len(rows) >= 2], draws)

@@ -75,6 +75,12 @@ class CorpusVoices:
             found[part] = (terms - of_two).sum(axis=1) / np.maximum(of_one - of_two.sum(axis=1), 1e-12)
         return found
 
+    def speaker_means(self, kept: NDArray[np.bool_]) -> tuple[Codes, Matrix, Scores]:
+        """(S,) the speakers of whom anything is kept, (S, D) the means of that, (S,) how much it is."""
+        totals, sizes = self.sums(self.speakers, int(self.speakers.max()) + 1, kept)
+        able = np.flatnonzero(sizes > 0.5)
+        return able, (totals[able] / sizes[able, np.newaxis]).astype(np.float32), sizes[able]
+
     def sums(self, groups: Codes, count: int, kept: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Scores]:
         """(G, D) sums of the coordinates of groups (N,) and (G,) their sizes, of the utterances that are kept."""
         total, sizes = np.zeros((count, self.coordinates.shape[1])), np.zeros(count)
