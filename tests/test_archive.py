@@ -17,10 +17,9 @@ import pytest
 import soundfile
 
 from sound_groove import cli
-from sound_groove.archive import indexing
 from sound_groove.archive.finding import Finding, find
 from sound_groove.archive.index_file import IndexedRecording, IndexFacts, IndexFile
-from sound_groove.archive.indexing import SILENT, IndexResult, Progress, default_index, index_archive
+from sound_groove.archive.indexing import SILENT, IndexResult, Progress, Unheard, default_index, index_archive
 from sound_groove.archive.playlist import write_playlist
 from sound_groove.archive.promise import TAIL, alarm_llr, alarm_share
 from sound_groove.archive.recordings import Archive, ArchivedRecording, open_archive
@@ -227,15 +226,15 @@ class Ear:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def __call__(self, folder: Path, name: str, state: tuple[int, int], *others: object) -> IndexedRecording:
+    def hear(self, unheard: Unheard, name: str) -> IndexedRecording:
         self.names.append(name)
-        content = (folder / name).read_bytes()
+        content = (unheard.folder / name).read_bytes()
         if content == b"broken":
-            raise AudioError(folder / name, "is broken")
+            raise AudioError(unheard.folder / name, "is broken")
         values = np.random.default_rng(list(content)).standard_normal((3, 2)).astype(np.float32)
         values /= np.linalg.norm(values, axis=1, keepdims=True)
         windows = np.array([(0, 2 * S), (S, 3 * S), (2 * S, 4 * S)], np.int32)
-        return IndexedRecording(name, state, "", FACTS, windows, np.full(3, 7.0, np.float32), values)
+        return IndexedRecording(name, unheard.states[name], "", FACTS, windows, np.full(3, 7.0, np.float32), values)
 
 
 class Deaf(Scored):
@@ -247,7 +246,7 @@ class Deaf(Scored):
 @pytest.fixture
 def ear(monkeypatch: pytest.MonkeyPatch) -> Ear:
     made = Ear()
-    monkeypatch.setattr(indexing, "_heard", made)
+    monkeypatch.setattr(Unheard, "hear", lambda unheard, name, *others: made.hear(unheard, name))
     return made
 
 

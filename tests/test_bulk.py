@@ -204,23 +204,6 @@ def test_arrays_that_are_no_samples_fail_by_name(exported: Path, tmp_path: Path)
     assert isinstance(flat, AudioError) and "(3, 3)" in flat.reason
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Ray is tested on Linux")
-def test_a_ray_cluster_gives_what_threads_give(exported: Path, folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    (folder / "s0" / "bad.wav").write_bytes(b"no audio")
-    for out, more in ((tmp_path / "here.npz", []), (tmp_path / "there.npz", ["--ray"])):
-        words = ["embed", str(folder), "--model", str(exported), "--out", str(out), "--allow-failures", *more]
-        # A process of its own: a cluster on this machine lives as long as the process that started it.
-        done = subprocess.run(
-            [sys.executable, "-m", "sound_groove", *words], capture_output=True, text=True, check=False, timeout=240
-        )
-        assert done.returncode == 0, done.stderr
-    here, there = stored(tmp_path / "here.npz"), stored(tmp_path / "there.npz")
-    assert list(here) == list(there) and len(here) == 9
-    assert np.allclose(list(here.values()), list(there.values()), atol=1e-5)
-    assert "bad.wav" in (tmp_path / "there.npz.failed.tsv").read_text()
-
-
 def test_a_recording_that_has_changed_since_is_embedded_again(folder: Path, tmp_path: Path) -> None:
     """By size or by time; what has not changed is not heard again."""
     names = tuple(sorted(map(str, folder.rglob("*.wav"))))

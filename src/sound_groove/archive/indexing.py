@@ -5,7 +5,7 @@ knows are not heard again, those that are gone are forgotten, and those that cou
 recording is kept as soon as it is heard, so that a kill costs those in work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +74,53 @@ class Progress:
 SILENT = Progress()
 
 
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """The recordings of a folder that are to be heard.
+
+    Attributes:
+        folder: that they are in, or below.
+        channel: which one to listen to, counted from 1; None averages all.
+        states: size and time of change of each file, by its path below the folder.
+    """
+
+    folder: Path
+    channel: int | None
+    states: Mapping[str, FileState]
+
+    def hear(
+        self, name: str, encoder: SpeakerEncoder, told: Callable[[float], object] = lambda seconds: None
+    ) -> IndexedRecording:
+        """What is kept of a recording.
+
+        Args:
+            name: its path below the folder.
+            encoder: embeds its windows.
+            told: is told how many seconds more were heard; what it raises ends the work.
+
+        Raises:
+            AudioError: it cannot be used.
+        """
+        with open_recording(self.folder / name, self.channel, compared=True, longest_s=LONGEST_S) as opened:
+            heard = hear_windows(opened, encoder, told)
+        norms = np.empty(0) if heard.norms is None else heard.norms
+        return IndexedRecording(
+            path=name,
+            state=self.states[name],
+            facts=heard.facts,
+            windows=np.array(heard.windows, np.int32).reshape(-1, 2),
+            norms=norms.astype(np.float32),
+            embeddings=heard.embeddings,
+        )
+
+    def refused(self, name: str, error: AudioError) -> IndexedRecording:
+        """What is kept of a recording that cannot be used."""
+        return IndexedRecording(name, self.states[name], error.reason)
+
+
+Hear = Callable[[Unheard], Generator[IndexedRecording, None, None]]  # all recordings of it, in any order
+
+
 def default_index(folder: Path) -> Path:
     """The index of a folder where none is named: beside the folder, with its name.
 
@@ -91,6 +138,7 @@ def index_archive(
     *,
     channel: int | None = None,
     workers: int | None = None,
+    hear: Hear | None = None,
     progress: Progress = SILENT,
 ) -> IndexResult:
     """Embed the windows of every recording in a folder, and below it, that the index does not know yet.
@@ -102,6 +150,8 @@ def index_archive(
             time); None as in `compare`.
         channel: which one to listen to, counted from 1; None averages all.
         workers: recordings at a time; None takes all cores.
+        hear: hears the recordings by the same model elsewhere (`archive.ray_indexing.on_ray`); None hears them here, in
+            threads.
         progress: whom to tell how far the work is.
 
     Raises:
@@ -130,7 +180,8 @@ def index_archive(
             raise UsageError(f"{printable(str(path))}: there is no folder for this index")
         with IndexFile(path, facts) as index:
             _check(index, facts)
-            return _brought_up(index, folder, files, encoder, workers or available_cores(), progress)
+            hear = hear or _in_threads(encoder, workers or available_cores(), progress.seconds)
+            return _brought_up(index, folder, files, hear, progress)
 
 
 def _files(folder: Path) -> list[tuple[str, FileState]]:
@@ -159,12 +210,7 @@ def _check(index: IndexFile, facts: IndexFacts) -> None:
 
 
 def _brought_up(
-    index: IndexFile,
-    folder: Path,
-    files: dict[str, FileState],
-    encoder: SpeakerEncoder,
-    workers: int,
-    progress: Progress,
+    index: IndexFile, folder: Path, files: dict[str, FileState], hear: Hear, progress: Progress
 ) -> IndexResult:
     """Let the index know all files and no others."""
     facts = replace(index.facts, folder=str(folder.resolve()), is_complete=False)  # a folder may have been moved
@@ -177,32 +223,19 @@ def _brought_up(
     todo = [name for name, state in files.items() if known.get(name) != state]
     progress.begin(len(todo))
     failures = list[tuple[str, str]]()
-    stopped = Event()
-
-    def told(seconds: float) -> None:
-        if stopped.is_set():
-            raise _StoppedError
-        progress.seconds(seconds)
-
-    def hear(name: str) -> IndexedRecording:
-        return _heard(folder, name, files[name], encoder, facts.channel, told)
-
-    with closing(in_order(todo, hear, workers)) as outcomes:
-        try:
-            for name, outcome in zip(todo, outcomes, strict=True):
-                if isinstance(outcome, AudioError):
-                    failures.append((name, outcome.reason))
-                    outcome = IndexedRecording(name, files[name], outcome.reason)
-                index.put(outcome)
-                progress.recording()
-        finally:
-            stopped.set()
+    with closing(hear(Unheard(folder, facts.channel, {name: files[name] for name in todo}))) as recordings:
+        for recording in recordings:
+            if recording.reason:
+                failures.append((recording.path, recording.reason))
+            index.put(recording)
+            progress.recording()
+    failures.sort()
     index.note(replace(facts, is_complete=True))
     if len(failures) == len(files):
         raise AudioError(folder / failures[0][0], f"{failures[0][1]} (and no other recording can be used either)")
     return IndexResult(
         path=index.path,
-        model=encoder.identity,
+        model=facts.model,
         recordings=len(files) - len(failures),
         windows=index.windows(),
         duration_s=index.duration_s(),
@@ -217,24 +250,22 @@ class _StoppedError(Exception):
     """The work was given up."""
 
 
-def _heard(
-    folder: Path,
-    name: str,
-    state: FileState,
-    encoder: SpeakerEncoder,
-    channel: int | None,
-    told: Callable[[float], object],
-) -> IndexedRecording:
-    """What is kept of a recording."""
-    path = folder / name
-    with open_recording(path, channel, compared=True, longest_s=LONGEST_S) as opened:
-        heard = hear_windows(opened, encoder, told)
-    norms = np.empty(0) if heard.norms is None else heard.norms
-    return IndexedRecording(
-        path=name,
-        state=state,
-        facts=heard.facts,
-        windows=np.array(heard.windows, np.int32).reshape(-1, 2),
-        norms=norms.astype(np.float32),
-        embeddings=heard.embeddings,
-    )
+def _in_threads(encoder: SpeakerEncoder, workers: int, seconds: Callable[[float], object]) -> Hear:
+    """Hear with an encoder that computes one recording in one thread, so many recordings at a time."""
+
+    def heard(unheard: Unheard) -> Generator[IndexedRecording, None, None]:
+        stopped = Event()
+
+        def told(more_s: float) -> None:
+            if stopped.is_set():
+                raise _StoppedError
+            seconds(more_s)
+
+        try:
+            with closing(in_order(unheard.states, lambda name: unheard.hear(name, encoder, told), workers)) as outcomes:
+                for name, outcome in zip(unheard.states, outcomes, strict=True):
+                    yield unheard.refused(name, outcome) if isinstance(outcome, AudioError) else outcome
+        finally:
+            stopped.set()
+
+    return heard

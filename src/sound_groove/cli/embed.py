@@ -4,7 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
+from sound_groove.cli.options import (
+    add_channel_option,
+    add_model_option,
+    add_ray_options,
+    check_ray_options,
+    positive_integer,
+)
 from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.verb import add_verb, ready_for_computing
 
@@ -71,8 +77,7 @@ def register(verbs: "Verbs") -> None:
         help="recordings at a time (default: all cores)",
     )
     parser.add_argument("--device", metavar="NAME", default="cpu", help="where the network runs (default: cpu)")
-    parser.add_argument("--ray", action="store_true", help="share the work out over a Ray cluster")
-    parser.add_argument("--ray-address", metavar="A", help="of the cluster (default: $RAY_ADDRESS, else this machine)")
+    add_ray_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -89,8 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.crop_frames and not arguments.crops:
         raise UsageError("--crop-frames needs --crops")
-    if arguments.ray_address and not arguments.ray:
-        raise UsageError("--ray-address needs --ray")
+    check_ray_options(arguments)
     if arguments.out.suffix != ".npz":
         raise UsageError(f"--out must end in .npz, and '{arguments.out}' was given")
     model = arguments.model or default_model()

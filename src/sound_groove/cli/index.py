@@ -6,7 +6,13 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from sound_groove.cli.options import add_channel_option, add_model_option, positive_integer
+from sound_groove.cli.options import (
+    add_channel_option,
+    add_model_option,
+    add_ray_options,
+    check_ray_options,
+    positive_integer,
+)
 from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.verb import add_verb, ready_for_computing
 
@@ -18,6 +24,7 @@ EXAMPLES = """examples:
   sound-groove index meetings                        again: only new and changed recordings are heard
   sound-groove index calls --channel 2 --out callers.index
   sound-groove index meetings --model campplus-zh-en
+  sound-groove index meetings --ray                  on a Ray cluster
 
 All recordings in the folder and below it are heard once, in windows of 2 s. A run that was stopped, or killed, goes on
 where it was; recordings that are gone are forgotten. An index holds voiceprints of everybody who speaks in the
@@ -45,6 +52,7 @@ def register(verbs: "Verbs") -> None:
     parser.add_argument(
         "--workers", metavar="N", type=positive_integer, help="recordings at a time (default: all cores)"
     )
+    add_ray_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -55,6 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
     from sound_groove.errors import printable
     from sound_groove.progress import ProgressBar
 
+    check_ray_options(arguments)
+    model, hear = arguments.model, None
+    if arguments.ray:
+        from sound_groove.archive.ray_indexing import on_ray
+        from sound_groove.encoder.encoder import default_model
+        from sound_groove.pretrained import model_path
+
+        model = model_path(model or default_model()).absolute()
+        hear = on_ray(model, arguments.workers, arguments.ray_address)
     lock, heard_s = Lock(), 0.0
 
     with ProgressBar(desc="indexing", unit="recording", disable=None) as bar:
@@ -71,9 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
         done = index_archive(
             arguments.folder,
             arguments.out,
-            arguments.model,
+            model,
             channel=arguments.channel,
             workers=arguments.workers,
+            hear=hear,
             progress=Progress(begin, bar.update, seconds),
         )
     for name, reason in done.failures[:MOST_NAMED]:

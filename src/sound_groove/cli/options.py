@@ -24,6 +24,24 @@ def add_channel_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_ray_options(parser: argparse.ArgumentParser) -> None:
+    """Let a verb share its work out over a Ray cluster."""
+    parser.add_argument("--ray", action="store_true", help="share the work out over a Ray cluster")
+    parser.add_argument("--ray-address", metavar="A", help="of the cluster (default: $RAY_ADDRESS, else this machine)")
+
+
+def check_ray_options(arguments: argparse.Namespace) -> None:
+    """Refuse the address of a cluster that is not to be used.
+
+    Raises:
+        UsageError: it is given without `--ray`.
+    """
+    from sound_groove.errors import UsageError
+
+    if arguments.ray_address and not arguments.ray:
+        raise UsageError("--ray-address needs --ray")
+
+
 def number(text: str) -> float:
     """Any number."""
     try:
