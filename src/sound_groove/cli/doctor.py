@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   sound-groove doctor recordings --out outputs/doctor                     one folder a speaker
   sound-groove doctor data/mine --model campplus-zh-en --fdr 0.01         what 'prepare' wrote
-  sound-groove prepare list outputs/doctor/clean.tsv --out data/clean     what is left, with its labels
+  sound-groove train fine-tune data.prepared=data/mine data.exclude=outputs/doctor/choices.tsv
+  sound-groove verify --trials trials.txt --exclude outputs/doctor/choices.tsv
 
 Finds recordings that cannot be used, the same audio twice, recordings of somebody else than their label says, speakers
-who are two people, and labels that are one person. --out gets findings.tsv, each with its probability, and clean.tsv,
-one 'path <tab> speaker' a line. Nothing of the corpus is changed. A run that was stopped goes on when the same command
-is given again.
+who are two people, and labels that are one person. --out gets findings.tsv, each with its probability; choices.tsv,
+what is dropped or moved and why, which 'train' and 'verify' take; and clean.tsv, what is left, one 'path <tab> speaker'
+a line, which they and 'prepare list' take. Nothing of the corpus is changed. A run that was stopped goes on when the
+same command is given again.
 """
 MOST_SHOWN = 10  # findings of a kind
 
@@ -70,13 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
             recordings, arguments.out, embed, encoder.identity.hash, force=arguments.force, progress=bar.update
         )
     found = examine(recordings, heard, arguments.fdr)
-    write_examination(arguments.out, found)
+    write_examination(arguments.out, recordings, found)
     say(*(f"note: {note}" for note in found.notes))
     if arguments.json:
         show_json(_record(found, len(recordings), arguments), indent=None)
     else:
         show(*_lines(found, len(recordings)))
-        show("", f"findings: {arguments.out / 'findings.tsv'}", f"clean list: {arguments.out / 'clean.tsv'}")
+        show("", f"findings: {arguments.out / 'findings.tsv'}", f"choices: {arguments.out / 'choices.tsv'}")
     return 0
 
 

@@ -16,6 +16,7 @@ from sound_groove.errors import UsageError, require_extra
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
     from sound_groove.encoder.encoder import SpeakerEncoder
+    from sound_groove.evaluation.trials.trial_sets import TrialSet
     from sound_groove.evaluation.verification import VerificationSettings
 
 EXAMPLES = """examples:
@@ -75,6 +76,12 @@ def register(verbs: "Verbs") -> None:
     )
     add_scoring_options(parser)
     parser.add_argument("--allow-missing", action="store_true", help="score the rest when recordings cannot be used")
+    parser.add_argument(
+        "--exclude",
+        metavar="FILE",
+        type=Path,
+        help="leave out trials of recordings that this file drops or moves: choices.tsv or clean.tsv of 'doctor'",
+    )
     parser.add_argument(
         "--resamples", metavar="N", type=int, default=1000, help="draws of speakers for the intervals (default: 1000)"
     )
@@ -163,6 +170,18 @@ def _settings(arguments: argparse.Namespace) -> "VerificationSettings":
     return settings
 
 
+def _chosen(trial_set: "TrialSet", arguments: argparse.Namespace) -> "TrialSet":
+    """The trials that `--exclude` leaves; says how many it does not."""
+    if arguments.exclude is None:
+        return trial_set
+    from sound_groove.corpora.choices import read_choices
+    from sound_groove.evaluation.trials.exclusion import without_excluded
+
+    left = without_excluded(trial_set, read_choices(arguments.exclude))
+    say(*left.notes[len(trial_set.notes) :])
+    return left
+
+
 def _encoder(arguments: argparse.Namespace, threads: int) -> "SpeakerEncoder":
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
 
@@ -177,7 +196,7 @@ def _judge_on_one_list(arguments: argparse.Namespace) -> int:
 
     settings = _settings(arguments)
     check_folder(arguments.out, arguments.force)  # before the model is loaded, and a long list read
-    trial_set = trial_set_of(arguments)
+    trial_set = _chosen(trial_set_of(arguments), arguments)
     against = None
     if arguments.against is not None:
         against = read_other_scores(arguments.against, trial_set.trials, arguments.allow_missing)
@@ -211,7 +230,7 @@ def _judge_on_voxceleb1(arguments: argparse.Namespace) -> int:
         say(f"no list of {' and '.join(missing)} was found, so that is not judged")
     encoder = _encoder(arguments, settings.threads)
     lists = [
-        ListToJudge(choose_channel(trial_set, arguments.channel), arguments.out / published.name)
+        ListToJudge(_chosen(choose_channel(trial_set, arguments.channel), arguments), arguments.out / published.name)
         for published, trial_set in found.items()
     ]
     of_each = evaluate_lists(encoder, lists, settings, command_line(), arguments.force, say)

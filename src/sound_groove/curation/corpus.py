@@ -6,15 +6,17 @@ so that another examination of the same recordings, with another rate, hears not
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
+from sound_groove.corpora.choices import absolute, write_choices
 from sound_groove.corpora.layouts import Folder, KaldiFolder, ListFile
 from sound_groove.corpora.layouts.kaldi import is_kaldi
 from sound_groove.corpora.manifest import MANIFEST_NAME, read_manifest
-from sound_groove.curation.findings import Examination, Finding, Labelled
+from sound_groove.curation.findings import Examination, Finding, Labelled, choices_of
 from sound_groove.encoder.bulk import COLUMNS, Embed, Files, Outcome, embed_all, packed, unpacked
 from sound_groove.errors import CorpusError, OutputError, printable
 from sound_groove.files import replaced_bytes, write_text, writing
@@ -23,6 +25,7 @@ EMBEDDINGS_FILE = "embeddings.npz"
 HEARD_FILE = "heard.npz"
 FINDINGS_FILE = "findings.tsv"
 CLEAN_FILE = "clean.tsv"
+CHOICES_FILE = "choices.tsv"
 HEADER = ("kind", "speaker", "recording", "other", "probability", "detail")
 
 
@@ -109,15 +112,24 @@ def hear_corpus(
     return heard
 
 
-def write_examination(out: Path, found: Examination) -> None:
-    """Write `findings.tsv` and `clean.tsv`, each in one piece.
+def write_examination(out: Path, recordings: Sequence[Labelled], found: Examination) -> None:
+    """Write `findings.tsv`, `choices.tsv` and `clean.tsv`, each in one piece.
+
+    Args:
+        out: the folder of the examination.
+        recordings: of the corpus.
+        found: in it.
 
     Raises:
         OutputError: they cannot be written.
     """
     rows = ["\t".join(HEADER), *("\t".join(_cells(one)) for one in found.findings)]
     write_text(out / FINDINGS_FILE, "".join(f"{row}\n" for row in rows))
-    write_text(out / CLEAN_FILE, "".join(f"{path}\t{speaker}\n" for path, speaker in found.labels.items()))
+    # Lists that lie in another folder than the corpus does: only absolute paths mean the same in both.
+    chosen = (replace(one, recording=absolute(one.recording)) for one in choices_of(recordings, found))
+    write_choices(out / CHOICES_FILE, chosen)
+    left = (f"{absolute(path)}\t{speaker}\n" for path, speaker in found.labels.items())
+    write_text(out / CLEAN_FILE, "".join(left))
 
 
 def check_out(out: Path, force: bool) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sound_groove.corpora.choices import Choice
+
 Kind = Literal["unusable", "same_audio", "quality", "two_people", "wrong_label", "one_person", "one_session"]
 KINDS: dict[Kind, str] = {
     "unusable": "recordings that cannot be read, or hold too little speech",
@@ -14,6 +16,7 @@ KINDS: dict[Kind, str] = {
     "one_person": "pairs of labels that are one person",
     "one_session": "speakers with recordings of one session only, where others have more",
 }
+DROPPED = frozenset({"unusable", "same_audio", "wrong_label"})  # recordings with which this is wrong
 SECOND = ".2"  # behind a label: the second of two people who had it
 
 
@@ -88,7 +91,7 @@ def cleaned(recordings: Sequence[Labelled], findings: Sequence[Finding], second:
         findings: in it.
         second: the new label of recordings, by path, that are of the second of two people.
     """
-    dropped = {one.path for one in findings if one.kind in {"unusable", "same_audio", "wrong_label"}}
+    dropped = {one.path for one in findings if one.kind in DROPPED}
     names: dict[str, str] = {}
     for one in findings:
         if one.kind == "one_person" and one.other is not None:
@@ -97,6 +100,45 @@ def cleaned(recordings: Sequence[Labelled], findings: Sequence[Finding], second:
                 names[later] = first
     kept = {one.path: second.get(one.path, one.speaker) for one in recordings if one.path not in dropped}
     return {path: _last(names, speaker) for path, speaker in kept.items()}
+
+
+def choices_of(recordings: Sequence[Labelled], found: Examination) -> list[Choice]:
+    """What an examination proposes: the recordings that it drops or moves, each with the reason, in their order.
+
+    Args:
+        recordings: of the corpus.
+        found: in it.
+    """
+    of_recording, of_label = dict[str, Finding](), dict[str, Finding]()
+    for one in found.findings:
+        if one.path is not None:
+            if one.kind in DROPPED:
+                of_recording.setdefault(one.path, one)
+        elif one.kind == "one_person" and one.other is not None:
+            of_label.setdefault(one.other, one)
+            of_label.setdefault(one.speaker, one)
+        else:
+            of_label.setdefault(one.speaker, one)
+    chosen = list[Choice]()
+    for recording in recordings:
+        label = found.labels.get(recording.path)
+        if label is None:
+            chosen.append(Choice(recording.path, "drop", reason=_reason(of_recording.get(recording.path))))
+        elif label != recording.speaker:
+            chosen.append(Choice(recording.path, "move", label, _reason(of_label.get(recording.speaker))))
+    return chosen
+
+
+def _reason(one: Finding | None) -> str:
+    """A finding as a clause.
+
+    >>> _reason(Finding("wrong_label", "anna", "1.wav", "ben", 0.9981, "fits 'ben' best"))
+    "wrong_label 0.998: fits 'ben' best"
+    """
+    if one is None:
+        return ""
+    sure = "" if one.probability is None or one.kind == "same_audio" else f" {one.probability:.3f}"
+    return f"{one.kind}{sure}{f': {one.detail}' if one.detail else ''}"
 
 
 def _last(names: Mapping[str, str], label: str) -> str:

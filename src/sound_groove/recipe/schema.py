@@ -180,6 +180,8 @@ class DataConfiguration(Section):
         input: "waveform" reads random crops of audio; "features" reads the stored `.pt` filterbanks.
         crop_frames: length of a crop in frames of 10 ms; shorter utterances are repeated.
         minimum_duration_s: utterances shorter than this are left out of training.
+        exclude: a file that says which recordings are left out and which have another label: `choices.tsv` of
+            `sound-groove doctor`, or its `clean.tsv`, beyond which nothing is taken. It is heeded in validation too.
         workers: processes that read crops, and on a CPU make features of them; 0 = the training process does it.
         sampler: how they are drawn into batches.
     """
@@ -188,6 +190,7 @@ class DataConfiguration(Section):
     input: Literal["waveform", "features"] = "waveform"
     crop_frames: Annotated[int, Field(ge=20, le=6000)] = 200
     minimum_duration_s: Annotated[float, Field(ge=0)] = 0.0
+    exclude: Path | None = None
     workers: Annotated[int, Field(ge=0, le=256)] = 2
     sampler: SamplerConfiguration = SamplerConfiguration()
 

@@ -35,6 +35,7 @@ def run_facts(plan: TrainingPlan, host: Mapping[str, Any], command: str, process
         "manifest": str((recipe.data.prepared / "manifest.jsonl").absolute()),
         "manifest_sha256": plan.manifest_sha256,
         "other_sha256": dict(plan.other_sha256),
+        "excluded": None if plan.excluded is None else plan.excluded.as_dict(),
         "speakers": plan.speakers,
         "classes": plan.classes,
         "utterances": len(plan.utterances),

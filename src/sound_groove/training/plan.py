@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.errors import printable
+from sound_groove.inputs.exclusion import Excluded
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.device import precision_summary
@@ -29,11 +30,12 @@ class TrainingPlan:
         classes: that the network learns to tell apart: each speaker at each speed.
         hours: of training speech.
         validation: utterances of held-out speakers.
+        excluded: what the recipe's file of choices left out and moved, if it names one.
         unlabelled: utterances of which only a teacher speaks.
         teacher: what the network learns from beside the labels, if anything.
         stages: what is trained, one after the other.
         manifest_sha256: names the data.
-        other_sha256: the same of what else is learnt from: `teacher` and `unlabelled`, where there are such.
+        other_sha256: the same of what else is learnt from: `teacher`, `unlabelled` and `exclude`, where there are such.
         network_parameters: of the network alone.
         head_parameters: of the class weights.
         device: where it will run.
@@ -49,6 +51,7 @@ class TrainingPlan:
     classes: int
     hours: float
     validation: Sequence[Utterance]
+    excluded: Excluded | None
     unlabelled: Sequence[Utterance]
     teacher: Teacher | None
     stages: tuple[Stage, ...]
@@ -74,7 +77,8 @@ class TrainingPlan:
     @cached_property
     def speaker_digests(self) -> frozenset[str]:
         """Digests of the names of all whose speech is read in training, with a label or without."""
-        return speaker_digests(utterance.speaker for utterance in self.read)
+        former = frozenset[str]() if self.excluded is None else self.excluded.former
+        return speaker_digests([*(utterance.speaker for utterance in self.read), *former])
 
     @property
     def epochs(self) -> int:
@@ -115,6 +119,7 @@ class TrainingPlan:
                 f"training   {self.speakers:,} speakers{at_speeds}, {len(self.utterances):,} utterances, "
                 f"{self.hours:.1f} h",
                 f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",
+                *([] if self.excluded is None else [f"excluded   {self.excluded.summary()}"]),
                 *(f"around     {line}" for line in self._surroundings()),
                 *self._lessons(),
                 *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),

@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from sound_groove.corpora.choices import read_choices
 from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
+from sound_groove.inputs.exclusion import Excluded, exclude, with_new_speakers
 from sound_groove.inputs.mining import HardSampler
 from sound_groove.inputs.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
 from sound_groove.inputs.surroundings import find_noise, find_rooms, find_surroundings
@@ -75,11 +77,17 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
     utterances, ids = collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
     manifest_sha256 = manifest_hash(recipe.data.prepared) if utterances else None
+    excluded = collect(problems, lambda: choose(recipe, utterances), None)
+    listed = utterances
+    if excluded is not None:
+        utterances, ids = excluded.utterances, with_new_speakers(ids, excluded.utterances)
     teacher = collect(problems, lambda: _teacher(recipe), None, "distillation.")
     no_utterances: list[Utterance] = []
     unlabelled = collect(problems, lambda: _unlabelled(recipe), no_utterances, "distillation.")
     no_hashes: dict[str, str] = {}
     other_sha256 = no_hashes if teacher is None else collect(problems, lambda: _other_hashes(recipe), no_hashes)
+    if excluded is not None:
+        other_sha256 = {**other_sha256, "exclude": excluded.choices.sha256}
     if resumes:
         problems += check_resumption(folder, recipe, manifest_sha256, other_sha256)
     training = [u for u in utterances if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
@@ -91,8 +99,8 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         problems += check_utterances(recipe, training, validation)
         problems += check_files(recipe, [*training, *unlabelled], validation)
         problems += check_unlabelled(recipe, unlabelled, validation)
-        problems += check_shards(recipe, [*utterances, *unlabelled])
-        problems += check_listed(recipe.data.prepared, utterances)
+        problems += check_shards(recipe, [*listed, *unlabelled])
+        problems += check_listed(recipe.data.prepared, listed)
         if recipe.data.input == "waveform":
             problems += check_sound(recipe.data.prepared, (training, validation))
             notes = same_audio([*training, *validation])
@@ -120,6 +128,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         classes=classes,
         hours=sum(utterance.duration_s for utterance in training) / 3600,
         validation=validation,
+        excluded=excluded,
         unlabelled=unlabelled,
         teacher=teacher,
         stages=line_up(recipes, [_sampler(stage, labels.astype(np.int64)) for stage in recipes], around),
@@ -154,6 +163,20 @@ def read_prepared(folder: Path) -> tuple[list[Utterance], dict[str, int]]:
     if not isinstance(ids, dict) or len(numbers) < len(ids) or sorted(numbers) != list(range(len(ids))):
         raise CorpusError(f"{table}: must give each speaker a number from 0 on; run 'sound-groove prepare' again")
     return utterances, ids
+
+
+def choose(recipe: Recipe, utterances: list[Utterance]) -> Excluded | None:
+    """What the recipe's file of choices makes of a corpus; None where it names no file, or nothing was read.
+
+    Raises:
+        CorpusError: the file cannot be used.
+    """
+    if recipe.data.exclude is None or not utterances:
+        return None
+    try:
+        return exclude(utterances, read_choices(recipe.data.exclude))
+    except CorpusError as error:
+        raise CorpusError(f"data.exclude: {error}") from None
 
 
 def _teacher(recipe: Recipe) -> Teacher | None:

@@ -51,11 +51,16 @@ def check_resumption(
             "prepare the same corpus again, or begin a new run"
         )
     problems += [
-        f"distillation.{name}: is not the one that this run learnt from so far; bring it back, or begin a new run"
+        f"{setting_of(name)}: is not the one that this run learnt from so far; bring it back, or begin a new run"
         for name, sha256 in other_sha256.items()
         if others.get(name) != sha256
     ]
     return problems
+
+
+def setting_of(name: str) -> str:
+    """The setting that names what has this name in `other_sha256`."""
+    return "data.exclude" if name == "exclude" else f"distillation.{name}"
 
 
 def begun_precision(run: RunFolder) -> str | None:

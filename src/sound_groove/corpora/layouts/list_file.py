@@ -59,7 +59,7 @@ class ListFile:
         problems: list[str] = []
         for number, line in read_lines(self.file):
             path, _, speaker = (part.strip() for part in line.partition("\t"))
-            problem = _problem(speaker)
+            problem = label_problem(speaker)
             full = os.path.normpath(base / path)
             if not problem and speaker_of.setdefault(full, speaker) != speaker:
                 problem = f"{path} is listed for {speaker_of[full]} and for {speaker}"
@@ -84,7 +84,8 @@ def _name(path: str) -> str:
     return f"{os.path.splitext(channel['file'])[0]}#{channel['channel']}{channel['part'] or ''}"  # noqa: PTH122
 
 
-def _problem(speaker: str) -> str:
+def label_problem(speaker: str) -> str:
+    """Why a label cannot name a speaker; empty where it can."""
     if not speaker:
         return "no tab with a speaker after it"
     if "\t" in speaker:

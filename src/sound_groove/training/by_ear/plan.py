@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.errors import ConfigurationError, TrainingError, printable
 from sound_groove.inputs.crops.visits import VisitPlan, plan_visits
+from sound_groove.inputs.exclusion import Excluded, with_new_speakers
 from sound_groove.inputs.sampler import speaker_labels
 from sound_groove.inputs.surroundings import SurroundingsReader, find_surroundings
 from sound_groove.networks.architectures import build_network
@@ -31,8 +32,8 @@ from sound_groove.training.checks import (
 )
 from sound_groove.training.device import choose_device, choose_precision, precision_summary
 from sound_groove.training.material import check_listed, check_sound, same_audio
-from sound_groove.training.preflight import collect, read_prepared
-from sound_groove.training.resumption import begun_precision, check_resumption
+from sound_groove.training.preflight import choose, collect, read_prepared
+from sound_groove.training.resumption import begun_precision, check_resumption, setting_of
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.teacher import teacher_hash
 from sound_groove.training.validation import can_be_paired, choose_utterances
@@ -49,9 +50,10 @@ class ByEarPlan:
         classes: speakers that are told apart beside the teacher's embeddings; 0 = that is not done.
         surroundings: recorded noise and rooms, if any.
         lists: trial lists that judge, if any.
+        excluded: what the recipe's file of choices left out and moved, if it names one.
         validation: utterances of held-out speakers, which judge where there are no lists.
         manifest_sha256: names the labelled data.
-        other_sha256: the same of `teacher` and `unlabelled`.
+        other_sha256: the same of `teacher`, `unlabelled` and `exclude`.
         network_parameters: of the network alone.
         device: where it will run.
         precision: in what the network will be computed: "bf16" or "fp32".
@@ -66,6 +68,7 @@ class ByEarPlan:
     classes: int
     surroundings: SurroundingsReader | None
     lists: JudgingLists | None
+    excluded: Excluded | None
     validation: Sequence[Utterance]
     manifest_sha256: str
     other_sha256: dict[str, str]
@@ -105,7 +108,8 @@ class ByEarPlan:
     @cached_property
     def speaker_digests(self) -> frozenset[str]:
         """Digests of the names of all whose speech is heard."""
-        return speaker_digests(utterance.speaker for utterance in self.utterances)
+        former = frozenset[str]() if self.excluded is None else self.excluded.former
+        return speaker_digests([*(utterance.speaker for utterance in self.utterances), *former])
 
     @property
     def made_by(self) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class ByEarPlan:
             "seed": self.recipe.seed,
             "data.sampler.batch_size": self.recipe.data.sampler.total_batch,
             "data.prepared": self.manifest_sha256,
-            **{f"distillation.{name}": sha256 for name, sha256 in self.other_sha256.items()},
+            **{setting_of(name): sha256 for name, sha256 in self.other_sha256.items()},
             **{f"distillation.crops.{name}": value for name, value in crops.items()},
             **{f"augmentation.{name}": value for name, value in augmentation.items()},
         }
@@ -135,6 +139,7 @@ class ByEarPlan:
             printable(line)
             for line in [
                 f"speech     {len(self.utterances):,} utterances, {unlabelled:,} without labels, {self.hours:.1f} h",
+                *([] if self.excluded is None else [f"excluded   {self.excluded.summary()}"]),
                 *around,
                 f"teacher    {recipe.distillation.teacher}",
                 f"crops      {recipe.training.epochs * self.crops_per_shard:,} in {recipe.training.epochs:,} shards of "
@@ -178,6 +183,10 @@ def plan_by_ear(
         problems += [] if resume else [*check_start(recipe), *check_backbone(recipe)]
     nothing: tuple[list[Utterance], dict[str, int]] = ([], {})
     prepared, ids = collect(problems, lambda: read_prepared(recipe.data.prepared), nothing)
+    excluded = collect(problems, lambda: choose(recipe, prepared), None)
+    listed = prepared
+    if excluded is not None:
+        prepared, ids = excluded.utterances, with_new_speakers(ids, excluded.utterances)
     known = [u for u in prepared if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
     no_utterances: list[Utterance] = []
     no_hashes: dict[str, str] = {}
@@ -194,12 +203,14 @@ def plan_by_ear(
             "trial lists in validation.trials"
         )
     problems += check_files(recipe, [*known, *unknown], validation) if prepared else []
-    problems += check_shards(recipe, [*prepared, *unknown])
-    problems += check_listed(recipe.data.prepared, prepared)
+    problems += check_shards(recipe, [*listed, *unknown])
+    problems += check_listed(recipe.data.prepared, listed)
     problems += check_sound(recipe.data.prepared, (known, validation))
     notes = same_audio([*known, *validation])
     manifest_sha256 = manifest_hash(recipe.data.prepared) if prepared else ""
     other = collect(problems, lambda: _other_hashes(recipe), no_hashes)
+    if excluded is not None:
+        other = {**other, "exclude": excluded.choices.sha256}
     if resumes:
         problems += check_resumption(run, recipe, manifest_sha256 or None, other)
     surroundings = collect(problems, lambda: find_surroundings(recipe.augmentation, recipe.seed), None)
@@ -215,6 +226,7 @@ def plan_by_ear(
         classes=len(numbers) if settings.label_weight else 0,
         surroundings=surroundings,
         lists=lists,
+        excluded=excluded,
         validation=validation,
         manifest_sha256=manifest_sha256,
         other_sha256=other,
