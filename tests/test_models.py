@@ -51,6 +51,14 @@ OTHER_NAMES = (
     "sound_groove_carrier-1.2-cp312-cp312-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
     "sound_groove_carrier-1.2-cp311-cp311-macosx_14_0_arm64.whl",
 )
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror that failed is asked again at once, also by commands, which are not told how patient to be."""
+    monkeypatch.setattr(Patience, "after", lambda patience, failures: 0.01)
+
+
 Command = Callable[..., tuple[int, str, str]]
 
 
