@@ -17,12 +17,14 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from service_process import EXAMPLES, clip
+from sound_groove import cli
 from sound_groove.archive.indexing import index_archive
 from sound_groove.archive.recordings import open_archive
 from sound_groove.audio.listening import hear
 from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import StaleVoiceprintError, StoreError
+from sound_groove.service import serving
 from sound_groove.service.application import build_application
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.engine import Engine
@@ -440,3 +442,21 @@ def test_a_live_connection_needs_a_key_where_there_are_keys(tmp_path: Path) -> N
         with client.websocket_connect(LISTEN, headers={"authorization": f"Bearer {token}"}) as socket:
             socket.send_text(json.dumps({"names": ["nobody"]}))
             assert json.loads(socket.receive_text())["error"]["code"] == "unknown_speaker"
+
+
+def test_each_option_of_serve_is_the_limit_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Limits] = []
+    monkeypatch.setattr(serving, "serve", lambda *words, limits, **named: given.append(limits))
+    options = {
+        "--workers": 3, "--waiting": 5, "--max-upload": 7, "--max-duration": 11, "--max-decode": 13,
+        "--max-recordings": 17, "--who-upload": 19, "--who-duration": 23, "--who-jobs": 29, "--who-waiting": 31,
+        "--who-kept": 37, "--listeners": 41, "--listen-duration": 43, "--read-timeout": 47, "--grace": 53,
+    }  # fmt: skip
+    assert cli.main(["serve", *(str(word) for pair in options.items() for word in pair)]) == 0
+    assert cli.main(["serve"]) == 0
+    expected = Limits(
+        workers=3, waiting=5, upload_bytes=7_000_000, duration_s=11, decode_s=13, recordings=17,
+        who_upload_bytes=19_000_000, who_duration_s=23, who_jobs=29, who_waiting=31, who_kept_s=37, listeners=41,
+        listening_s=43, reading_s=47, grace_s=53,
+    )  # fmt: skip
+    assert given == [expected, Limits()]

@@ -64,6 +64,8 @@ def register(verbs: "Verbs") -> None:
     add("--who-jobs", metavar="N", type=positive_integer, help="of these in work at once (default: 1)")
     add("--who-waiting", metavar="N", type=positive_integer, help="of these that may wait (default: 4)")
     add("--who-kept", metavar="S", type=number, help="for which such a result can be had (default: 600)")
+    add("--listeners", metavar="N", type=positive_integer, help="voices that are heard live at once (default: 4)")
+    add("--listen-duration", metavar="S", type=number, help="of sound over one live connection (default: 3600)")
     add(
         "--segmentation",
         metavar="M",
@@ -94,6 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
         "who_jobs": arguments.who_jobs,
         "who_waiting": arguments.who_waiting,
         "who_kept_s": arguments.who_kept,
+        "listeners": arguments.listeners,
+        "listening_s": arguments.listen_duration,
         "grace_s": arguments.grace,
     }
     serve(
