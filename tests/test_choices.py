@@ -10,7 +10,7 @@ from evaluation_inputs import SpectrumEncoder, write_small_list
 from sound_groove.cli import main
 from sound_groove.corpora.choices import Choice, Choices, read_choices, write_choices
 from sound_groove.corpora.manifest import Split, Utterance, read_manifest
-from sound_groove.curation.findings import Examination, Finding, Labelled, choices_of
+from sound_groove.curation.findings import Examination, Finding, Labelled, proposals
 from sound_groove.errors import ConfigurationError, CorpusError, TrialError
 from sound_groove.evaluation.trials.exclusion import without_excluded
 from sound_groove.evaluation.trials.trial_sets import TrialSet, trials_from_list
@@ -106,7 +106,7 @@ def test_an_examination_proposes_what_it_drops_and_moves_with_reasons() -> None:
         Finding("one_person", "a", None, "b", 0.97, "keep one of the two labels"),
     )
     labels = {"a1.wav": "a", "b1.wav": "a", "c1.wav": "c"}
-    assert choices_of(recordings, Examination(findings, labels, 0.1, 4)) == [
+    assert [choice for choice, _ in proposals(recordings, Examination(findings, labels, 0.1, 4))] == [
         Choice("a2.wav", "drop", reason="wrong_label 0.998: fits 'b' best"),
         Choice("b1.wav", "move", "a", "one_person 0.970: keep one of the two labels"),
     ]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evaluation_inputs import RATE, SpectrumEncoder, tone, write_small_list
 from sound_groove.audio import data_uri
+from sound_groove.audio.excerpts import read_excerpt
 from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.report import excerpts
 from sound_groove.evaluation.trials.sources import Source
@@ -111,10 +112,10 @@ def test_a_libsndfile_without_mp3_writes_another_format(monkeypatch: pytest.Monk
 
 def test_an_excerpt_is_the_beginning_of_all_files_of_a_side(tmp_path: Path) -> None:
     one, two = tone(tmp_path / "one.wav", 300, 4.0), tone(tmp_path / "two.wav", 600, 9.0)
-    samples = excerpts.read_excerpt([one, two])
+    samples = read_excerpt([one, two])
     assert len(samples) == 10 * RATE
     np.testing.assert_allclose(samples[4 * RATE :], soundfile.read(two)[0][: 6 * RATE], atol=1e-4)
-    assert len(excerpts.read_excerpt([one])) == 4 * RATE
+    assert len(read_excerpt([one])) == 4 * RATE
 
 
 def test_a_side_that_cannot_be_read_has_no_excerpt(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sound_groove.cli.options import add_model_option, number, positive_integer
 from sound_groove.cli.output import say, show, show_json
 from sound_groove.cli.verb import add_verb, ready_for_computing
+from sound_groove.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from sound_groove.cli.verb import Verbs
@@ -19,10 +20,10 @@ EXAMPLES = """examples:
   sound-groove verify --trials trials.txt --exclude outputs/doctor/choices.tsv
 
 Finds recordings that cannot be used, the same audio twice, recordings of somebody else than their label says, speakers
-who are two people, and labels that are one person. --out gets findings.tsv, each with its probability; choices.tsv,
-what is dropped or moved and why, which 'train' and 'verify' take; and clean.tsv, what is left, one 'path <tab> speaker'
-a line, which they and 'prepare list' take. Nothing of the corpus is changed. A run that was stopped goes on when the
-same command is given again.
+who are two people, and labels that are one person. --out gets report.html, a page to listen and choose by (--with-audio
+puts the sound into it); findings.tsv, each with its probability; choices.tsv, what is dropped or moved and why, which
+'train' and 'verify' take; and clean.tsv, what is left, one 'path <tab> speaker' a line, which they and 'prepare list'
+take. Nothing of the corpus is changed. A run that was stopped goes on when the same command is given again.
 """
 MOST_SHOWN = 10  # findings of a kind
 
@@ -49,6 +50,7 @@ def register(verbs: "Verbs") -> None:
         help="expected share of right labels among those called wrong, of each kind (default: 0.05)",
     )
     add("--workers", metavar="N", type=positive_integer, help="recordings at a time (default: all cores)")
+    add("--with-audio", action="store_true", help="put the first seconds of what report.html plays into the page")
     add("--force", action="store_true", help="replace the examination in --out, and hear everything anew")
     add("--json", action="store_true", help="print one JSON object")
 
@@ -56,7 +58,7 @@ def register(verbs: "Verbs") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Examine, and say what was found."""
     ready_for_computing()
-    from sound_groove.curation.corpus import check_out, hear_corpus, labelled_recordings, write_examination
+    from sound_groove.curation.corpus import check_out, hear_corpus, labelled_recordings, write_examination, write_page
     from sound_groove.curation.examination import examine
     from sound_groove.encoder.bulk import in_threads
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
@@ -73,6 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
     found = examine(recordings, heard, arguments.fdr)
     write_examination(arguments.out, recordings, found)
+    try:
+        page = write_page(arguments.out, recordings, found, arguments.data.name, arguments.fdr, arguments.with_audio)
+        say(f"to listen and choose: {page}")
+    except MissingExtraError as error:
+        say(f"note: {error}")
     say(*(f"note: {note}" for note in found.notes))
     if arguments.json:
         show_json(_record(found, len(recordings), arguments), indent=None)

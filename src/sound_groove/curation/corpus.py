@@ -16,13 +16,14 @@ from sound_groove.corpora.choices import absolute, write_choices
 from sound_groove.corpora.layouts import Folder, KaldiFolder, ListFile
 from sound_groove.corpora.layouts.kaldi import is_kaldi
 from sound_groove.corpora.manifest import MANIFEST_NAME, read_manifest
-from sound_groove.curation.findings import Examination, Finding, Labelled, choices_of
+from sound_groove.curation.findings import Examination, Finding, Labelled, proposals
 from sound_groove.encoder.bulk import COLUMNS, Embed, Files, Outcome, embed_all, packed, unpacked
-from sound_groove.errors import CorpusError, OutputError, printable
+from sound_groove.errors import CorpusError, OutputError, printable, require_extra
 from sound_groove.files import replaced_bytes, write_text, writing
 
 EMBEDDINGS_FILE = "embeddings.npz"
 HEARD_FILE = "heard.npz"
+REPORT_FILE = "report.html"
 FINDINGS_FILE = "findings.tsv"
 CLEAN_FILE = "clean.tsv"
 CHOICES_FILE = "choices.tsv"
@@ -126,10 +127,26 @@ def write_examination(out: Path, recordings: Sequence[Labelled], found: Examinat
     rows = ["\t".join(HEADER), *("\t".join(_cells(one)) for one in found.findings)]
     write_text(out / FINDINGS_FILE, "".join(f"{row}\n" for row in rows))
     # Lists that lie in another folder than the corpus does: only absolute paths mean the same in both.
-    chosen = (replace(one, recording=absolute(one.recording)) for one in choices_of(recordings, found))
+    chosen = (replace(one, recording=absolute(one.recording)) for one, _ in proposals(recordings, found))
     write_choices(out / CHOICES_FILE, chosen)
     left = (f"{absolute(path)}\t{speaker}\n" for path, speaker in found.labels.items())
     write_text(out / CLEAN_FILE, "".join(left))
+
+
+def write_page(
+    out: Path, recordings: Sequence[Labelled], found: Examination, data: str, rate: float, with_audio: bool = False
+) -> Path:
+    """Write `report.html` in one piece; arguments as of `FindingsPage` and its `text`.
+
+    Raises:
+        MissingExtraError: Jinja2 is not installed.
+        OutputError: it cannot be written.
+    """
+    require_extra("report.html", "who", "jinja2")
+    from sound_groove.curation.page import FindingsPage
+
+    write_text(out / REPORT_FILE, FindingsPage(out, recordings, found, with_audio).text(data, rate))
+    return out / REPORT_FILE
 
 
 def check_out(out: Path, force: bool) -> None:

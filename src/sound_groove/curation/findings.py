@@ -102,31 +102,33 @@ def cleaned(recordings: Sequence[Labelled], findings: Sequence[Finding], second:
     return {path: _last(names, speaker) for path, speaker in kept.items()}
 
 
-def choices_of(recordings: Sequence[Labelled], found: Examination) -> list[Choice]:
-    """What an examination proposes: the recordings that it drops or moves, each with the reason, in their order.
+def proposals(recordings: Sequence[Labelled], found: Examination) -> list[tuple[Choice, Finding | None]]:
+    """What an examination proposes: the recordings that it drops or moves, in their order, each with the finding.
 
     Args:
         recordings: of the corpus.
         found: in it.
     """
-    of_recording, of_label = dict[str, Finding](), dict[str, Finding]()
+    of_recording, parted, joined = dict[str, Finding](), dict[str, Finding](), dict[str, Finding]()
     for one in found.findings:
-        if one.path is not None:
-            if one.kind in DROPPED:
-                of_recording.setdefault(one.path, one)
+        if one.path is not None and one.kind in DROPPED:
+            of_recording.setdefault(one.path, one)
+        elif one.kind == "two_people":
+            parted[one.speaker] = one
         elif one.kind == "one_person" and one.other is not None:
-            of_label.setdefault(one.other, one)
-            of_label.setdefault(one.speaker, one)
-        else:
-            of_label.setdefault(one.speaker, one)
-    chosen = list[Choice]()
+            joined.setdefault(one.other, one)
+            joined.setdefault(one.speaker, one)
+    proposed = list[tuple[Choice, Finding | None]]()
     for recording in recordings:
-        label = found.labels.get(recording.path)
+        speaker, label = recording.speaker, found.labels.get(recording.path)
         if label is None:
-            chosen.append(Choice(recording.path, "drop", reason=_reason(of_recording.get(recording.path))))
-        elif label != recording.speaker:
-            chosen.append(Choice(recording.path, "move", label, _reason(of_label.get(recording.speaker))))
-    return chosen
+            why = of_recording.get(recording.path)
+            proposed.append((Choice(recording.path, "drop", reason=_reason(why)), why))
+        elif label != speaker:
+            # Of a label that was parted, the second part has that name, or what the other label is that it belongs to.
+            why = parted.get(speaker) if label == speaker + SECOND else joined.get(speaker) or joined.get(label)
+            proposed.append((Choice(recording.path, "move", label, _reason(why)), why))
+    return proposed
 
 
 def _reason(one: Finding | None) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 from jinja2 import Environment, Template
 from markupsafe import Markup
 
+from sound_groove.audio.excerpts import EXCERPT_S
 from sound_groove.errors import printable
 from sound_groove.evaluation.against import describe_comparison
 from sound_groove.evaluation.figure_texts import PERCENT, PLAIN, interval_text, number, value_text
-from sound_groove.evaluation.report.excerpts import EXCERPT_S
 from sound_groove.evaluation.report.pictures import read_picture
 from sound_groove.evaluation.results import GENRE_PAIRS, RELIABILITY
 from sound_groove.evaluation.scorings import COMPARED
