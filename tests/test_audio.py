@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from sound_groove.audio.reading import (
     read_recording,
     read_segment,
 )
-from sound_groove.errors import AudioError
+from sound_groove.errors import AudioError, ForeignFormatError
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
@@ -373,6 +374,11 @@ def test_an_error_crosses_process_borders(tmp_path: Path) -> None:
         load_audio(tmp_path / "nothing.wav")
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own
     assert (str(copy), copy.path, copy.reason) == (str(caught.value), caught.value.path, caught.value.reason)
+    error = AudioError(None, "lasts 9.0 s, more than the 5 s allowed here", code="too_long", values={"most_s": 5})
+    copy = pickle.loads(pickle.dumps(error.named("clip")))  # noqa: S301 - our own
+    assert (str(copy), copy.code, copy.values) == (f"clip: {error.reason}", "too_long", {"most_s": 5})
+    foreign = pickle.loads(pickle.dumps(ForeignFormatError(None, "WebM").named("clip")))  # noqa: S301 - our own
+    assert (foreign.called, foreign.format, foreign.code) == ("clip", "WebM", "foreign_format")
 
 
 # Many broken files.
@@ -383,6 +389,12 @@ def test_every_broken_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert len(paths) > 200
     for path in paths:
         assert 10 < len(refusal(path)) < 200, path
+        with pytest.raises(AudioError) as caught:
+            load_audio(path)
+        sentence = re.match("is (truncated|damaged|not audio|empty|digital silence)", caught.value.reason)
+        codes = {"not audio": "not_audio", "empty": "empty", "digital silence": "silent"}
+        if sentence is not None:  # for whoever reads no English
+            assert caught.value.code == codes.get(sentence[1], "damaged"), caught.value.reason
 
 
 def test_broken_files_are_a_function_of_the_seed(tmp_path: Path) -> None:

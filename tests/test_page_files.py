@@ -1,5 +1,6 @@
 """The files of the service's page: complete, of one piece, and asking nobody else for anything."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -7,12 +8,13 @@ from pathlib import Path
 import pytest
 
 import sound_groove
+from sound_groove.audio.listening import NO_VERDICT
 
 PACKAGE = Path(sound_groove.__file__).parent
 PAGE = PACKAGE / "service" / "page"
 LANGUAGES = ("en", "zh")
 # Of texts whose name the scripts put together.
-COMPOSED = ("error_", "mark_", "strength_", "verdict_", "warning_", "zone_")
+COMPOSED = ("error_", "mark_", "refused_", "strength_", "verdict_", "warning_", "zone_")
 
 
 def contents() -> dict[str, str]:
@@ -60,6 +62,30 @@ def test_every_warning_of_the_library_has_words_of_its_own() -> None:
     codes = set(re.findall(r'QualityWarning\(\s*"(\w+)"', sources))
     assert {"clipping", "too_little_speech", "uncalibrated"} <= codes
     assert {f"warning_{code}" for code in codes} - set(texts()["en"]) == set()
+
+
+def refusal_codes() -> set[str]:
+    """The codes with which the package's code refuses recordings."""
+    places = {"AudioError": None, "Refusal": 1, "unusable": 2}  # of the argument that is the code, where it has one
+    found = set(NO_VERDICT)
+    for path in PACKAGE.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id not in places:
+                continue
+            place = places[call.func.id]
+            given = [word.value for word in call.keywords if word.arg == "code"]
+            given += call.args[place : place + 1] if place is not None else []
+            found |= {str(one.value) for one in given if isinstance(one, ast.Constant)}
+    return found
+
+
+def test_every_reason_to_refuse_a_recording_has_words_of_its_own() -> None:
+    codes = {*refusal_codes(), "foreign_format", "too_large"}
+    assert {"damaged", "silent", "slow_to_decode", "other_voice", "enrolled_already", "too_long_together"} <= codes
+    codes -= {"no_audio"}  # of which no request tells
+    assert {f"refused_{code}" for code in codes} - set(texts()["en"]) == set()
+    told = set(re.findall(r"`(\w+)`", (PACKAGE.parents[1] / "docs" / "service.md").read_text(encoding="utf-8")))
+    assert codes - told == set()
 
 
 def test_every_file_that_is_named_exists_and_every_file_is_named() -> None:

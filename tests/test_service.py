@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -53,7 +54,7 @@ def error(answer: httpx.Response, status: int) -> dict[str, object]:
     """What a refusal says."""
     assert answer.status_code == status, answer.text
     found = answer.json()["error"]
-    assert set(found) == {"code", "message", "problems", "request_id"}
+    assert set(found) == {"code", "message", "problems", "refusals", "request_id"}
     assert (
         "\n" not in found["message"]
         and "Traceback" not in answer.text
@@ -61,6 +62,11 @@ def error(answer: httpx.Response, status: int) -> dict[str, object]:
     )
     assert found["request_id"] == answer.headers["x-request-id"]
     return dict(found)
+
+
+def refusals(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Which recordings were refused, and why."""
+    return list(found["refusals"])
 
 
 def address(name: str) -> str:
@@ -121,6 +127,10 @@ def test_of_a_recording_with_two_voices_the_one_that_is_asked_for_is_enrolled(cl
     path = f"{address('Two')}/recordings"
     found = error(client.post(path, files={"audio": both}), 422)
     assert found["code"] == "refused_enrolment" and "voice=N, or all with force=true" in str(found["message"])
+    (several,) = refusals(found)
+    assert several["code"] == "several_voices" and len(several["values"]["voices"]) == 2
+    start_s, end_s = several["values"]["voices"][0][0]
+    assert f"voice 1 from {start_s:.1f} to {end_s:.1f} s" in several["reason"]
     for wrong in ("0", "-1", "one"):
         assert error(client.post(path, files={"audio": both}, data={"voice": wrong}), 400)["code"] == "malformed"
     lacking = error(client.post(path, files={"audio": both}, data={"voice": "3"}), 422)
@@ -264,17 +274,18 @@ def test_the_description_has_every_address_examples_and_nothing_from_elsewhere(c
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "complaint", "code", "values"),
     [
-        (b"", "is empty"),
-        (b"speaker one said this\n" * 100, "is not audio"),
-        (encode(hum(1.0))[:9000], "is truncated"),
-        (encode(np.zeros(16000, np.float32)), "is digital silence"),
-        (encode(np.full(16000, np.nan, np.float32), subtype="FLOAT"), "NaN"),
+        (b"", "is empty", "empty", {}),
+        (b"speaker one said this\n" * 100, "is not audio", "not_audio", {}),
+        (encode(hum(1.0))[:9000], "is truncated", "damaged", {}),
+        (encode(hum(0.05)), "lasts 0.050 s", "too_short", {"length_s": 0.05, "least_s": 0.1}),
+        (encode(np.zeros(16000, np.float32)), "is digital silence", "silent", {}),
+        (encode(np.full(16000, np.nan, np.float32), subtype="FLOAT"), "NaN", "unusable", {}),
     ],
 )
 def test_audio_that_cannot_be_used_is_refused_by_its_field(
-    client: httpx.Client, content: bytes, complaint: str
+    client: httpx.Client, content: bytes, complaint: str, code: str, values: dict[str, float]
 ) -> None:
     answer = client.post("/v1/compare", files={"a": clip(), "b": ("speech.wav", content)})
     found = error(answer, 422)
@@ -284,11 +295,15 @@ def test_audio_that_cannot_be_used_is_refused_by_its_field(
         and complaint in str(found["message"])
     )
     assert "speech.wav" not in answer.text
+    (refused,) = answer.json()["error"]["refusals"]
+    assert (refused["recording"], refused["code"], refused["values"]) == ("b", code, values)
+    assert f"b: {refused['reason']}" == found["message"]
 
 
 def test_all_unusable_recordings_are_told_at_once(client: httpx.Client) -> None:
     found = error(client.post("/v1/compare", files={"a": ("a.wav", b"x"), "b": ("b.wav", b"")}), 422)
     assert len(found["problems"]) == 2  # type: ignore[arg-type]
+    assert [(one["recording"], one["code"]) for one in refusals(found)] == [("a", "not_audio"), ("b", "empty")]
 
 
 def test_a_voice_that_does_not_fit_is_not_enrolled(client: httpx.Client, kim: str) -> None:
@@ -299,6 +314,10 @@ def test_a_voice_that_does_not_fit_is_not_enrolled(client: httpx.Client, kim: st
     )
     again = error(client.post(f"/v1/speakers/{kim}/recordings", files={"audio": clip("awb-1")}), 422)
     assert "enrolled already" in str(again["message"])
+    (odd,) = refusals(found)
+    (known,) = refusals(again)
+    assert (odd["recording"], odd["code"], known["code"]) == ("slt-1.flac", "other_voice", "enrolled_already")
+    assert f"(score {odd['values']['score']:.3f}, llr {odd['values']['llr']:.2f})" in odd["reason"]
     assert client.get(f"/v1/speakers/{kim}").json()["speaker"]["recordings"] == 2
 
 

@@ -261,7 +261,8 @@ def test_the_answer_tells_the_quality_or_why_not() -> None:
     fields, samples = answer(GOOD, 600.0)
     assert set(fields) == {"sample_rate", "channels", "warnings", "quality"}
     assert len(samples) == 4 * len(hear(EXAMPLES / "awb-1.flac").samples)
-    assert answer(GOOD, 2.0) == ({"refused": "lasts 5.3 s, more than the 2 s allowed here"}, b"")
+    too_long = {"refused": "lasts 5.3 s, more than the 2 s allowed here", "code": "too_long", "values": {"most_s": 2.0}}
+    assert answer(GOOD, 2.0) == (too_long, b"")
     riff = b"RIFF" + struct.pack("<I", 36) + b"WAVEjunk"
     fields, samples = answer(riff, 600.0)
-    assert set(fields) == {"refused"} and samples == b""
+    assert set(fields) == {"refused", "code", "values"} and samples == b""

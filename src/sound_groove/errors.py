@@ -27,8 +27,11 @@ The message of each is one sentence that says what, where and what to do. The co
 (with 2 for a UsageError).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sound_groove._version import __version__
 
@@ -44,19 +47,32 @@ class AudioError(SoundGrooveError):
         path: the file, or None for samples that came from memory.
         reason: one clause in lower case, such as "is digital silence".
         called: what to call a recording without a path.
+        code: a stable word for machines: "not_audio", "foreign_format", "damaged", "empty", "too_short", "too_long",
+            "silent", or "unusable" for all else.
+        values: what the reason measures, such as `length_s`; in seconds where the name says so.
     """
 
-    def __init__(self, path: str | Path | None, reason: str, called: str = "the recording") -> None:
+    def __init__(
+        self,
+        path: str | Path | None,
+        reason: str,
+        called: str = "the recording",
+        *,
+        code: str = "unusable",
+        values: Mapping[str, float] | None = None,
+    ) -> None:
         self.path = None if path is None else Path(path)
         self.reason = reason
         self.called = called
+        self.code = code
+        self.values = dict(values or {})
         # A name with control characters or undecodable bytes must not break the terminal or the one-line promise.
         name = called if path is None else printable(str(path))
         super().__init__(f"{name}: {reason}")
 
-    def __reduce__(self) -> tuple[type["AudioError"], tuple[Path | None, str, str]]:
+    def __reduce__(self) -> tuple[Callable[..., "AudioError"], tuple[Any, ...]]:
         """Let the error cross process borders (the default would pass the message as the path)."""
-        return type(self), (self.path, self.reason, self.called)
+        return partial(type(self), code=self.code, values=self.values), (self.path, self.reason, self.called)
 
     def named(self, called: str) -> "AudioError":
         """The same of a recording that is called otherwise where it has no path."""
@@ -76,9 +92,9 @@ class ForeignFormatError(AudioError):
     ) -> None:
         self.format = format
         cannot = f"is {format}, which cannot be read; convert it first: ffmpeg -i INPUT OUTPUT.wav"
-        super().__init__(path, reason or cannot, called)
+        super().__init__(path, reason or cannot, called, code="foreign_format")
 
-    def __reduce__(self) -> tuple[type["ForeignFormatError"], tuple[Path | None, str, str, str]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[Callable[..., "ForeignFormatError"], tuple[Any, ...]]:
         return type(self), (self.path, self.format, self.reason, self.called)
 
 
@@ -150,21 +166,52 @@ class ArchiveError(SoundGrooveError):
     """An index of recordings cannot be opened, read or written, or what it holds does not allow what was asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one recording is refused, for people and for programs.
+
+    Attributes:
+        recording: what it is called.
+        code: a stable word for machines: those of an `AudioError`, or a rule of enrolment or of the service.
+        reason: one clause in lower case, which says what to do.
+        values: what the reason measures, by name; units are in the names.
+
+    >>> str(Refusal("b.wav", "silent", "is digital silence"))
+    'b.wav: is digital silence'
+    """
+
+    recording: str
+    code: str
+    reason: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.recording}: {self.reason}"
+
+    @classmethod
+    def of(cls, error: AudioError) -> "Refusal":
+        """What an error says of its recording."""
+        name = error.called if error.path is None else printable(str(error.path))
+        return cls(name, error.code, error.reason, error.values)
+
+
 class EnrolmentError(SoundGrooveError):
     """Recordings may not be enrolled.
 
     Attributes:
         speaker: the name that they were to be enrolled under.
-        problems: one sentence for each recording that was refused.
+        refusals: one for each reason why a recording was refused.
+        problems: the same, as sentences.
     """
 
-    def __init__(self, speaker: str, problems: Sequence[str]) -> None:
+    def __init__(self, speaker: str, refusals: Sequence[Refusal]) -> None:
         self.speaker = speaker
-        self.problems = tuple(problems)
+        self.refusals = tuple(refusals)
+        self.problems = tuple(map(str, self.refusals))
         super().__init__(f"nothing was enrolled for '{printable(speaker)}': " + "; ".join(self.problems))
 
-    def __reduce__(self) -> tuple[type["EnrolmentError"], tuple[str, tuple[str, ...]]]:
-        return type(self), (self.speaker, self.problems)
+    def __reduce__(self) -> tuple[type["EnrolmentError"], tuple[str, tuple[Refusal, ...]]]:
+        return type(self), (self.speaker, self.refusals)
 
 
 class ServiceError(SoundGrooveError):
@@ -179,15 +226,23 @@ class RequestError(SoundGrooveError):
         code: a stable word for machines, such as "upload_too_large".
         problems: one sentence for each thing that is wrong, where there are several.
         retry_after_s: when to try again, where that may help; else None.
+        refusals: where recordings were refused: each, and why.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, problems: Sequence[str] = (), retry_after_s: int | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        problems: Sequence[str] = (),
+        retry_after_s: int | None = None,
+        refusals: Sequence[Refusal] = (),
     ) -> None:
         self.status = status
         self.code = code
         self.problems = tuple(problems)
         self.retry_after_s = retry_after_s
+        self.refusals = tuple(refusals)
         super().__init__(message)
 
 

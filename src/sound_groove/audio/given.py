@@ -232,7 +232,7 @@ def _stream(path: Path, mode: int) -> io.FileIO:
         with path.open("rb", buffering=0) as device:
             if device.isatty() or device.read(1):
                 raise AudioError(path, "is a device, not a recording; save the audio to a file, or pipe it")
-        raise AudioError(path, "is empty: nothing came from it")
+        raise AudioError(path, "is empty: nothing came from it", code="empty")
     stream = io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
     try:
         events = select.poll()
@@ -269,7 +269,7 @@ def _spooled(name: Path | None, stream: Any) -> Iterator[Content]:
             if size > MOST_BYTES:
                 raise AudioError(name, f"gives more than {MOST_BYTES >> 30} GiB; cut it into parts")
         if size == 0:
-            raise AudioError(name, "is empty: nothing came out of it (a pipe can be read once only)")
+            raise AudioError(name, "is empty: nothing came out of it (a pipe can be read once only)", code="empty")
         file.seek(0)
         yield Content(name, file, size)  # type: ignore[arg-type]
 

@@ -24,14 +24,24 @@ def check_length(path: Path | None, duration_s: float, longest_s: float = MAXIMU
         AudioError: it is.
     """
     if duration_s == 0:
-        raise AudioError(path, "is empty: it has a header but no samples" if path else "is empty: it has no samples")
+        raise AudioError(
+            path, "is empty: it has a header but no samples" if path else "is empty: it has no samples", code="empty"
+        )
     if duration_s < MINIMUM_DURATION_S:
-        raise AudioError(path, f"lasts {duration_s:.3f} s, less than the {MINIMUM_DURATION_S} s that are needed")
+        reason = f"lasts {duration_s:.3f} s, less than the {MINIMUM_DURATION_S} s that are needed"
+        values = {"length_s": duration_s, "least_s": MINIMUM_DURATION_S}
+        raise AudioError(path, reason, code="too_short", values=values)
     if duration_s > (most := max(longest_s, MAXIMUM_DURATION_S)):
         hours = most / 3600
-        raise AudioError(path, f"lasts {duration_s / 3600:,.1f} h, more than {hours:.0f} h; cut it into parts")
+        reason = f"lasts {duration_s / 3600:,.1f} h, more than {hours:.0f} h; cut it into parts"
+        raise too_long(path, reason, most)
     if duration_s > longest_s:
-        raise AudioError(path, f"lasts {duration_s:,.1f} s, more than the {longest_s:g} s allowed here")
+        raise too_long(path, f"lasts {duration_s:,.1f} s, more than the {longest_s:g} s allowed here", longest_s)
+
+
+def too_long(path: Path | None, reason: str, longest_s: float) -> AudioError:
+    """The refusal of a recording that is longer than it may be."""
+    return AudioError(path, reason, code="too_long", values={"most_s": longest_s})
 
 
 def check_form(path: Path | None, sample_rate: int, channels: int) -> None:

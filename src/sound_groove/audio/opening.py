@@ -51,7 +51,9 @@ def open_decoder(content: Content, needed_s: float = math.inf, longest_s: float 
         decoder = _decoder_of(content, needed_s + (content.part.start_s if content.part else 0.0), longest_s)
         return decoder if content.part is None else _part_of(content.name, decoder, content.part)
     except DecodingError as error:
-        raise AudioError(content.name, f"is damaged, or of an unusual kind: {error}; convert it again") from error
+        raise AudioError(
+            content.name, f"is damaged, or of an unusual kind: {error}; convert it again", code="damaged"
+        ) from error
 
 
 def _decoder_of(content: Content, needed_s: float, longest_s: float) -> Decoder:
@@ -162,7 +164,7 @@ def _media(content: Content, form: MediaFormat) -> Decoder:
     try:
         return MediaDecoder(content.file, content.size, form)
     except DecodingError as error:
-        raise AudioError(content.name, f"is {form.name} that cannot be read: {error}") from error
+        raise AudioError(content.name, f"is {form.name} that cannot be read: {error}", code="damaged") from error
 
 
 def _part_of(name: Path | None, decoder: Decoder, part: Part) -> Decoder:

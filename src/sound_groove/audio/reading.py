@@ -37,6 +37,7 @@ from sound_groove.audio.limits import (
     SAMPLE_RATES,
     check_form,
     check_length,
+    too_long,
 )
 from sound_groove.audio.opening import open_decoder
 from sound_groove.audio.plain_wav import read_plain
@@ -423,7 +424,7 @@ def _seek(path: Path | None, source: Decoder, frame: int) -> None:
     try:
         source.seek(frame)
     except DecodingError as error:
-        raise AudioError(path, f"is damaged: {error}; copy it again") from error
+        raise AudioError(path, f"is damaged: {error}; copy it again", code="damaged") from error
 
 
 def _mono_blocks(
@@ -466,10 +467,11 @@ def _blocks(
                 path,
                 f"is truncated or damaged: decoding stopped after {_stopped(header, wanted, remaining)} s "
                 f"({complaint}); copy it again",
+                code="damaged",
             )
         remaining -= len(frames)
         if not is_known and wanted - remaining > longest_s * rate:
-            raise AudioError(path, f"lasts more than the {longest_s:g} s allowed here; cut it into parts")
+            raise too_long(path, f"lasts more than the {longest_s:g} s allowed here; cut it into parts", longest_s)
         yield frames
 
 
@@ -537,7 +539,7 @@ class _Levels:
                 "keep one channel: --channel 1, or channel=1",
             )
         if spread < SILENCE_RANGE:
-            raise AudioError(self.path, "is digital silence: all its samples have the same value")
+            raise AudioError(self.path, "is digital silence: all its samples have the same value", code="silent")
 
 
 def _explain(error: OSError) -> str:

@@ -106,7 +106,7 @@ def load_joined(paths: tuple[str, ...]) -> Samples:
         except AudioError as error:
             if len(paths) == 1:
                 raise
-            raise AudioError(path, f"{error.reason} ({path})") from error
+            raise AudioError(path, f"{error.reason} ({path})", code=error.code) from error
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

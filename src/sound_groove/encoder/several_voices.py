@@ -93,6 +93,24 @@ def voice_of(heard: HeardRecording, number: int) -> HeardRecording:
     return replace(alone, warnings=(*kept, *alone.warnings, QualityWarning("several_voices", message)))
 
 
+def in_seconds(voices: Voices) -> list[list[tuple[float, float]]]:
+    """When each voice speaks, in seconds; what short pauses part is one stretch.
+
+    >>> in_seconds((((0, 48000), (64000, 80000)), ((96000, 120000),)))
+    [[(0.0, 5.0)], [(6.0, 7.5)]]
+    """
+    told = []
+    for spans in voices:
+        stretches: list[Span] = []
+        for start, end in spans:
+            if stretches and start - stretches[-1][1] <= BRIDGED:
+                stretches[-1] = (stretches[-1][0], end)
+            else:
+                stretches.append((start, end))
+        told.append([(round(start / SAMPLE_RATE, 3), round(end / SAMPLE_RATE, 3)) for start, end in stretches])
+    return told
+
+
 def described(voices: Voices) -> str:
     """That there are several voices, and when each speaks.
 
@@ -100,14 +118,8 @@ def described(voices: Voices) -> str:
     '2 voices are heard in it, voice 1 from 0.0 to 5.0 s, voice 2 from 6.0 to 7.5 s'
     """
     told = []
-    for number, spans in enumerate(voices, start=1):
-        stretches: list[Span] = []
-        for start, end in spans:
-            if stretches and start - stretches[-1][1] <= BRIDGED:
-                stretches[-1] = (stretches[-1][0], end)
-            else:
-                stretches.append((start, end))
-        shown = [f"from {start / SAMPLE_RATE:.1f} to {end / SAMPLE_RATE:.1f} s" for start, end in stretches[:SHOWN]]
+    for number, stretches in enumerate(in_seconds(voices), start=1):
+        shown = [f"from {start:.1f} to {end:.1f} s" for start, end in stretches[:SHOWN]]
         more = f" and {len(stretches) - SHOWN} times more" if len(stretches) > SHOWN else ""
         told.append(f"voice {number} {', '.join(shown)}{more}")
     return f"{len(voices)} voices are heard in it, {', '.join(told)}"

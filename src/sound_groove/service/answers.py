@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from sound_groove.audio.listening import AudioFacts
 from sound_groove.diarization.answer import Speaker
-from sound_groove.errors import RequestError
+from sound_groove.errors import Refusal, RequestError
 from sound_groove.service.keys import Scope
 from sound_groove.service.who_jobs import Job, State
 from sound_groove.types import ModelIdentity, ModelTerms, QualityWarning
@@ -154,6 +154,7 @@ class JobError:
     status: int
     code: str
     message: str
+    refusals: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +165,14 @@ class ErrorFacts:
         code: a stable word for machines.
         message: one sentence for people.
         problems: one sentence for each thing that is wrong, where there are several.
+        refusals: where recordings were refused, which and why: a stable word, a clause, and what was measured.
         request_id: by which the log knows the request.
     """
 
     code: str
     message: str
     problems: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
     request_id: str
 
 
@@ -237,7 +240,8 @@ def json_answer(content: Any, status: int = 200) -> Response:
 
 def job_answer(job: Job, status: int = 200) -> Response:
     """What is known of a job."""
-    error = None if job.error is None else JobError(job.error.status, job.error.code, str(job.error))
+    refused = job.error
+    error = None if refused is None else JobError(refused.status, refused.code, str(refused), refused.refusals)
     return json_answer(
         {
             "id": job.id,
@@ -253,7 +257,8 @@ def job_answer(job: Job, status: int = 200) -> Response:
 
 def refusal(error: RequestError, request_id: str) -> Response:
     """The answer that says why a request was refused."""
-    answer = json_answer(ErrorAnswer(ErrorFacts(error.code, str(error), error.problems, request_id)), error.status)
+    facts = ErrorFacts(error.code, str(error), error.problems, error.refusals, request_id)
+    answer = json_answer(ErrorAnswer(facts), error.status)
     if error.retry_after_s is not None:
         answer.headers["retry-after"] = str(error.retry_after_s)
     if error.status == 401:

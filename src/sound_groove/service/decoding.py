@@ -77,9 +77,9 @@ def answer(
             recording = read_recording(path, channel, duration_s)
         quality = assess(recording.samples, recording.source_sample_rate) if judged else None
     except AudioError as error:
-        return {"refused": error.reason}, b""
+        return {"refused": error.reason, "code": error.code, "values": error.values}, b""
     except MemoryError:
-        return {"refused": "needs more memory than is allowed here"}, b""
+        return {"refused": "needs more memory than is allowed here", "code": "too_large", "values": {}}, b""
     return {
         "sample_rate": recording.source_sample_rate,
         "channels": asdict(recording.channels),

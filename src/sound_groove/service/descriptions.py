@@ -186,7 +186,19 @@ def refused(status: int, code: str, message: str) -> dict[str, Any]:
 
 def error_example(code: str, message: str) -> dict[str, Any]:
     """The body of a refusal."""
-    return {"error": {"code": code, "message": message, "problems": [], "request_id": "9f2c1e0d5b7a4c38"}}
+    refusals = []
+    if code == "unusable_recording":
+        recording, _, reason = message.partition(": ")
+        refusals = [{"recording": recording, "code": "silent", "reason": reason, "values": {}}]
+    return {
+        "error": {
+            "code": code,
+            "message": message,
+            "problems": [],
+            "refusals": refusals,
+            "request_id": "9f2c1e0d5b7a4c38",
+        }
+    }
 
 
 def example(content: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:

@@ -68,7 +68,7 @@ class Embedder:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         except CheckpointError:
-            raise unusable(heard.name, "the model gives no embedding of it; record it again") from None
+            raise unusable(heard.name, "the model gives no embedding of it; record it again", "no_embedding") from None
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """What some work gives that embeds, done in one of the threads."""

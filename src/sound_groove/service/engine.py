@@ -168,7 +168,8 @@ class Engine:
 
         def check_total(clip: Clip) -> None:
             if total_s > most:
-                raise unusable(clip.name, f"all recordings together may last {most:g} s, and they last longer")
+                reason = f"all recordings together may last {most:g} s, and they last longer"
+                raise unusable(clip.name, reason, "too_long_together", {"most_s": most})
 
         async def hear(clip: Clip) -> HeardRecording:
             nonlocal total_s
@@ -188,7 +189,8 @@ class Engine:
                 raise problem
         if problems:
             sentences = [str(problem) for problem in problems]
-            raise RequestError(422, "unusable_recording", "; ".join(sentences), sentences)
+            refusals = [one for problem in problems if isinstance(problem, RequestError) for one in problem.refusals]
+            raise RequestError(422, "unusable_recording", "; ".join(sentences), sentences, refusals=refusals)
         return [result for result in results if isinstance(result, HeardRecording)]
 
     async def compare(self, first: Clip, second: Clip, judge: Judge) -> tuple[Comparison, list[HeardRecording]]:
@@ -257,7 +259,7 @@ class Engine:
         try:
             sought = recorded_voice(heard, self.embedder.encoder)
         except AudioError as error:
-            raise unusable(error.called, error.reason) from None
+            raise unusable(error.called, error.reason, error.code, error.values) from None
         return await self._find(sought, per_hour, top), heard
 
     async def _find(self, sought: SoughtVoice, per_hour: float, top: int) -> Finding:
@@ -310,9 +312,10 @@ class Engine:
             return await self._changing(add), heard
         except EnrolmentError as error:
             # The library tells how the command line does it.
-            problems = [_as_fields(problem) for problem in error.problems]
+            refusals = [replace(one, reason=_as_fields(one.reason)) for one in error.refusals]
+            problems = [str(one) for one in refusals]
             message = f"nothing was enrolled: {'; '.join(problems)}"
-            raise RequestError(422, "refused_enrolment", message, problems) from None
+            raise RequestError(422, "refused_enrolment", message, problems, refusals=refusals) from None
         except OtherModelError as error:
             raise RequestError(409, "other_model", str(error)) from None
         except StaleVoiceprintError as error:

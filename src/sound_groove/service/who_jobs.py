@@ -236,7 +236,7 @@ class WhoJobs:
         except RequestError as error:
             job.error = error
         except CheckpointError:
-            job.error = unusable(NAME, "the model gives no embedding of it; record it again")
+            job.error = unusable(NAME, "the model gives no embedding of it; record it again", "no_embedding")
         except OtherModelError as error:
             job.error = RequestError(409, "other_model", str(error))
         except StoreError as error:

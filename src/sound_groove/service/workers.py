@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 
 from sound_groove.audio.listening import HeardRecording, heard_of
 from sound_groove.audio.quality import Quality
-from sound_groove.errors import RequestError, ServiceError
+from sound_groove.errors import Refusal, RequestError, ServiceError
 from sound_groove.json_reading import parse_json
 from sound_groove.service.decoding import FRAME
 from sound_groove.service.limits import Limits
@@ -219,10 +220,12 @@ class DecodeWorkers:
                 if attempt == 1:
                     continue
                 self.outcomes["crashed"] += 1
-                raise unusable(name, "makes the decoder crash; convert it again") from None
+                raise unusable(name, "makes the decoder crash; convert it again", "damaged") from None
             except TimeoutError:
                 self.outcomes["too_slow"] += 1
-                raise unusable(name, f"takes more than {self._limits.decode_s:g} s to decode; cut it") from None
+                most = self._limits.decode_s
+                reason = f"takes more than {most:g} s to decode; cut it"
+                raise unusable(name, reason, "slow_to_decode", {"most_s": most}) from None
             except ServiceError:
                 raise RequestError(
                     503, "decoder_unavailable", "audio cannot be decoded at the moment; try again", (), RETRY_S
@@ -231,7 +234,7 @@ class DecodeWorkers:
                 self._give_back(worker)
             if "refused" in answer.fields:
                 self.outcomes["refused"] += 1
-                raise unusable(name, answer.fields["refused"])
+                raise unusable(name, answer.fields["refused"], answer.fields["code"], answer.fields["values"])
             self.outcomes["heard"] += 1
             return answer
         raise AssertionError("the second attempt returns or raises")
@@ -264,6 +267,7 @@ def _decoded(answer: _Answer) -> Recording:
     return Recording(None, samples, answer.fields["sample_rate"], facts, warnings)
 
 
-def unusable(name: str, reason: str) -> RequestError:
+def unusable(name: str, reason: str, code: str, values: Mapping[str, float] | None = None) -> RequestError:
     """The refusal (422) of a recording."""
-    return RequestError(422, "unusable_recording", f"{name}: {reason}")
+    refused = Refusal(name, code, reason, values or {})
+    return RequestError(422, "unusable_recording", str(refused), refusals=[refused])

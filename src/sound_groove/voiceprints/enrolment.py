@@ -20,16 +20,17 @@ import soundfile
 
 from sound_groove.arguments import check_has, check_integer, check_kind
 from sound_groove.audio.given import AnyRecording, list_of
-from sound_groove.audio.listening import NO_VERDICT, AudioFacts, HeardRecording, hear, joint_facts
+from sound_groove.audio.listening import MINIMUM_SPEECH_S, NO_VERDICT, AudioFacts, HeardRecording, hear, joint_facts
 from sound_groove.audio.quality import LITTLE_SPEECH_S, seconds_text
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.comparison import Judge, measures_of
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
-from sound_groove.encoder.several_voices import described, voice_of, with_voices
+from sound_groove.encoder.several_voices import described, in_seconds, voice_of, with_voices
 from sound_groove.errors import (
     AudioError,
     EnrolmentError,
+    Refusal,
     StaleVoiceprintError,
     UsageError,
     printable,
@@ -142,13 +143,13 @@ def _hear(
     if not several:
         raise UsageError(f"to enrol '{printable(name)}', name at least one recording")
     listened: list[HeardRecording] = []
-    problems: list[str] = []
+    problems: list[Refusal] = []
     for number, recording in enumerate(several, start=1):
         try:
             is_heard = isinstance(recording, HeardRecording)
             listened.append(recording if is_heard else hear(recording, f"recording {number}", channel))
         except AudioError as error:
-            problems.append(str(error))
+            problems.append(Refusal.of(error))
     if problems:
         raise EnrolmentError(name, problems)
     if bare := [one.name for one in listened if keep_samples and len(one.samples) == 0]:
@@ -160,19 +161,21 @@ def _hear(
     if voice is None:
         return [listener.hear(one, keep_samples=keep_samples) for one in listened]
     heard = [_one_voice(listener.hear(one, keep_samples=True), voice) for one in listened]
-    if problems := [one for one in heard if isinstance(one, str)]:
+    if problems := [one for one in heard if isinstance(one, Refusal)]:
         raise EnrolmentError(name, problems)
     alone = Listener(encoder)
-    return [alone.hear(one, keep_samples=keep_samples) for one in heard if not isinstance(one, str)]
+    return [alone.hear(one, keep_samples=keep_samples) for one in heard if not isinstance(one, Refusal)]
 
 
-def _one_voice(heard: HeardRecording, number: int) -> HeardRecording | str:
+def _one_voice(heard: HeardRecording, number: int) -> HeardRecording | Refusal:
     """The speech of one voice of a recording; or why there is none of that number."""
     if not heard.voices:
-        alone = f"{heard.name}: one voice is heard in it, and no voice {number}; enrol it without --voice"
-        return heard if number == 1 else alone
+        alone = f"one voice is heard in it, and no voice {number}; enrol it without --voice"
+        return heard if number == 1 else Refusal(heard.name, "no_such_voice", alone, {"voice": number, "voices": 1})
     if number > len(heard.voices):
-        return f"{heard.name}: has no voice {number}: {described(heard.voices)}; choose one of these with --voice N"
+        reason = f"has no voice {number}: {described(heard.voices)}; choose one of these with --voice N"
+        values = {"voice": number, "voices": len(heard.voices)}
+        return Refusal(heard.name, "no_such_voice", reason, values)
     if len(heard.samples) == 0:
         raise UsageError(f"{heard.name}: its samples were not kept, so that no voice can be chosen; hear it again")
     return voice_of(heard, number)
@@ -221,7 +224,7 @@ def re_embed(store: VoiceprintStore, name: str, encoder: SpeakerEncoder, actor: 
         if voiceprint.speaker.model.hash == encoder.identity.hash:
             return voiceprint.speaker
         lacking = [
-            f"{printable(recording.source)}: its audio was not kept, so it must be enrolled again"
+            Refusal(printable(recording.source), "no_audio", "its audio was not kept, so it must be enrolled again")
             for recording in voiceprint.recordings
             if not recording.audio
         ]
@@ -292,12 +295,11 @@ def _check(
     new = [(one.embedding, one.facts) for one in heard]
     if not problems and score_map is not None and not force:
         odd = strangers(known, new, score_map)
-        problems += [
-            f"{heard[index].name}: does not sound like the others (score {score:.3f}, llr {llr:.2f})"
-            for index, score, llr in odd
-        ]
-        if odd:
-            problems[-1] += "; leave it out, or enrol it all the same with --force"
+        for place, (index, score, llr) in enumerate(odd, start=1):
+            reason = f"does not sound like the others (score {score:.3f}, llr {llr:.2f})"
+            reason += "; leave it out, or enrol it all the same with --force" if place == len(odd) else ""
+            values = {"score": round(score, 3), "llr": round(llr, 2)}
+            problems.append(Refusal(heard[index].name, "other_voice", reason, values))
     if problems:
         raise EnrolmentError(name, problems)
     rests = [[embedding for embedding, _ in (*known, *new[:index], *new[index + 1 :])] for index in range(len(new))]
@@ -309,33 +311,38 @@ def _agreement(embedding: Embeddings, others: Sequence[Embeddings]) -> float:
     return float(in_steps(np.mean([cosine(embedding, other) for other in others])))
 
 
-def _repeated(heard: Sequence[HeardRecording], kept: Sequence[EnrolledRecording]) -> list[str]:
+def _repeated(heard: Sequence[HeardRecording], kept: Sequence[EnrolledRecording]) -> list[Refusal]:
     """Recordings that are enrolled already, or named twice: they would count double and say nothing new."""
     seen = {recording.digest for recording in kept}
     problems = []
     for one in heard:
         if one.digest in seen:
-            problems.append(f"{one.name}: this audio is enrolled already; leave it out")
+            problems.append(Refusal(one.name, "enrolled_already", "this audio is enrolled already; leave it out"))
         seen.add(one.digest)
     return problems
 
 
-def _unheard(heard: Sequence[HeardRecording], force: bool) -> list[str]:
+def _unheard(heard: Sequence[HeardRecording], force: bool) -> list[Refusal]:
     """Recordings with too little speech to tell a voice by, with several voices, and averages of different sounds."""
     problems = []
     for one in heard:
-        bars = [warning.message for warning in one.warnings if warning.code in NO_VERDICT]
+        bars = [warning for warning in one.warnings if warning.code in NO_VERDICT]
+        for bar in bars:
+            values = {"speech_s": one.facts.speech_s, "wanted_s": MINIMUM_SPEECH_S}
+            reason = bar.message.removeprefix(f"{one.name}: ")
+            problems.append(Refusal(one.name, bar.code, reason, values if bar.code == "too_little_speech" else {}))
         if bars:
-            problems += bars
-        elif one.voices and not force:
-            problems.append(
-                f"{one.name}: {described(one.voices)}; enrol one of them alone with --voice N, or all with --force"
-            )
+            continue
+        if one.voices and not force:
+            reason = f"{described(one.voices)}; enrol one of them alone with --voice N, or all with --force"
+            problems.append(Refusal(one.name, "several_voices", reason, {"voices": in_seconds(one.voices)}))
         elif one.facts.speech_s < LITTLE_SPEECH_S and not force:
-            problems.append(
-                f"{one.name}: has {seconds_text(one.facts.speech_s)} of speech, and an enrolment wants "
-                f"{LITTLE_SPEECH_S:.0f} s; give a longer one, or enrol it all the same with --force"
+            reason = (
+                f"has {seconds_text(one.facts.speech_s)} of speech, and an enrolment wants {LITTLE_SPEECH_S:.0f} s; "
+                "give a longer one, or enrol it all the same with --force"
             )
+            values = {"speech_s": one.facts.speech_s, "wanted_s": LITTLE_SPEECH_S}
+            problems.append(Refusal(one.name, "little_speech", reason, values))
     return problems
 
 

@@ -87,8 +87,8 @@ def recorded_voice(
     ]
     for one in heard:
         if not one.allows_verdict:
-            reason = next(warning.message for warning in one.warnings if warning.code in NO_VERDICT)
-            raise AudioError(None, reason.removeprefix(f"{one.name}: "), one.name)
+            bar = next(warning for warning in one.warnings if warning.code in NO_VERDICT)
+            raise AudioError(None, bar.message.removeprefix(f"{one.name}: "), one.name, code=bar.code)
     return SoughtVoice(
         name=None,
         mean=np.asarray(np.mean([one.embedding for one in heard], axis=0, dtype=np.float64), np.float32),

@@ -43,7 +43,7 @@ def _read_chunks(path: Path, kind: str, file: BinaryIO, start: int, size: int) -
             stream = patched(file, start, extent.end, _true_lengths(kind, start, begin, extent.end))
             return stream, extent, foreign
         if begin + length > size:
-            raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again")
+            raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again", code="damaged")
         foreign = foreign or _foreign_coding(kind, name, read_at(file, begin, min(length, 64)))
     return None, Extent(size), foreign  # no samples: the decoder says why
 
@@ -115,7 +115,7 @@ def _foreign_coding(kind: str, chunk: bytes, content: bytes) -> str:
 def _read_au(path: Path, file: BinaryIO, start: int, size: int) -> Reading:
     header = read_at(file, start, 16)
     if len(header) < 16:
-        raise AudioError(path, "is truncated: it ends within its header; copy it again")
+        raise AudioError(path, "is truncated: it ends within its header; copy it again", code="damaged")
     offset, length, coding = struct.unpack(">III" if header[:4] == b".snd" else "<III", header[4:])
     foreign = f"{AU_CODINGS[coding]} inside an au" if coding in AU_CODINGS else ""
     extent = find_extent(path, file, start + offset, length, size)

@@ -91,7 +91,7 @@ def check_container(path: Path, file: BinaryIO, size: int, needed_s: float = mat
         OSError: it could not be read.
     """
     if size == 0:
-        raise AudioError(path, "is empty (0 bytes)")
+        raise AudioError(path, "is empty (0 bytes)", code="empty")
     start = skip_id3(file, size)
     container = _found(path, file, start, size, needed_s)
     if start and not container.streams:  # a decoder passes over the tag, and then cannot seek in some formats
@@ -165,7 +165,7 @@ def recognise(path: Path, file: BinaryIO, start: int, size: int) -> str:
     if name := foreign_format(head):
         raise ForeignFormatError(path, name)
     if other := other_content(head):
-        raise AudioError(path, f"is not audio but {other}")
+        raise AudioError(path, f"is not audio but {other}", code="not_audio")
     if is_free(file, start):
         raise ForeignFormatError(path, "an mp3 of a free bit rate")
     if frame_length(head[:4]) > 0 or find_start(file, start, size) is not None:
@@ -173,7 +173,9 @@ def recognise(path: Path, file: BinaryIO, start: int, size: int) -> str:
     if found := EMBEDDED.search(read_at(file, start, SEARCHED_BYTES)):
         raise AudioError(path, f"holds sound behind {start + found.start():,} bytes of something else; cut those off")
     if head.startswith(b"ID3"):
-        raise AudioError(path, "is truncated: it ends within its ID3 tag; copy it again")
+        raise AudioError(path, "is truncated: it ends within its ID3 tag; copy it again", code="damaged")
     if size < 44 and any(magic.startswith(head[:4]) for magic in (b"RIFF", b"OggS", b"fLaC", b"FORM")):
-        raise AudioError(path, f"is truncated: it ends within its header, after {size} bytes; copy it again")
-    raise AudioError(path, f"is not audio ({READABLE})")
+        raise AudioError(
+            path, f"is truncated: it ends within its header, after {size} bytes; copy it again", code="damaged"
+        )
+    raise AudioError(path, f"is not audio ({READABLE})", code="not_audio")

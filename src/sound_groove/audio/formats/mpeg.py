@@ -160,7 +160,9 @@ def _walk(path: Path, file: BinaryIO, start: int, size: int) -> tuple[MpegFrames
             break
         if position + length > size:
             found = "is truncated: its last MPEG frame is cut off; copy it again"
-            raise AudioError(path, found if frames else "is not audio, or an mp3 that was cut off in its first frame")
+            if frames:
+                raise AudioError(path, found, code="damaged")
+            raise AudioError(path, "is not audio, or an mp3 that was cut off in its first frame", code="not_audio")
         position, frames = position + length, frames + 1
     count = frames - (1 if promise.info_bytes else 0)
     if not promise.info_bytes:
@@ -205,7 +207,7 @@ def _next_chain(path: Path, file: BinaryIO, size: int, chain: MpegFrames, promis
     is_tail = is_tagged or not rest.strip(b"\0")
     if chain.count < 2 and not is_tail and not _is_chain(file, position, size):
         # A few bytes that look like a frame are a coincidence.
-        raise AudioError(path, "is not audio, or an mp3 that is damaged from its start")
+        raise AudioError(path, "is not audio, or an mp3 that is damaged from its start", code="not_audio")
     behind = _skip_all(file, position, size)
     follows = behind < size and _is_chain(file, behind, size)
     starts_anew = follows and (
@@ -215,6 +217,7 @@ def _next_chain(path: Path, file: BinaryIO, size: int, chain: MpegFrames, promis
         raise AudioError(
             path,
             f"is truncated: its header promises {promised:,} MPEG frames, the file has {chain.count:,}; copy it again",
+            code="damaged",
         )
     if follows and (is_whole or starts_anew or behind == position):
         return behind
@@ -223,8 +226,8 @@ def _next_chain(path: Path, file: BinaryIO, size: int, chain: MpegFrames, promis
     if is_tail and behind >= size:
         return None
     if len(rest) < 4:
-        raise AudioError(path, "is truncated: its last MPEG frame is cut off; copy it again")
-    raise AudioError(path, f"is damaged: no MPEG frame at byte {position:,}; copy it again")
+        raise AudioError(path, "is truncated: its last MPEG frame is cut off; copy it again", code="damaged")
+    raise AudioError(path, f"is damaged: no MPEG frame at byte {position:,}; copy it again", code="damaged")
 
 
 def _skip_all(file: BinaryIO, position: int, size: int) -> int:

@@ -75,7 +75,9 @@ def read_ogg(path: Path, file: BinaryIO, start: int, size: int) -> SplicedFile |
         )
     (sound,) = sounds
     if not sound.has_sound and not sound.has_ended:
-        raise AudioError(path, "is truncated: it ends after the headers of its Ogg stream; copy it again")
+        raise AudioError(
+            path, "is truncated: it ends after the headers of its Ogg stream; copy it again", code="damaged"
+        )
     if sound.head.startswith(FLAC):
         return _native_flac(file, sound)
     if len(streams) == 1 and start == 0 and sound.has_ended:
@@ -107,15 +109,17 @@ def _walk(path: Path, file: BinaryIO, start: int, size: int) -> list[OggStream]:
             has_ended = all(stream.has_ended for stream in streams.values())
             if has_ended or header.startswith(TAGS) or not header.strip(b"\0"):
                 break  # something else follows the audio, such as a tag
-            raise AudioError(path, f"is damaged: no Ogg page at byte {position:,}; copy it again")
+            raise AudioError(path, f"is damaged: no Ogg page at byte {position:,}; copy it again", code="damaged")
         sizes = read_at(file, position + 27, header[26]) if len(header) == 27 else b""
         length = 27 + len(sizes) + sum(sizes)
         if len(header) < 27 or len(sizes) < header[26] or position + length > size:
-            raise AudioError(path, "is truncated: its last Ogg page is cut off; copy it again")
+            raise AudioError(path, "is truncated: its last Ogg page is cut off; copy it again", code="damaged")
         content = read_at(file, position + 27 + len(sizes), sum(sizes))
         checksum = int.from_bytes(header[22:26], "little")
         if ogg_checksum(header[:22] + bytes(4) + header[26:] + sizes + content) != checksum:
-            raise AudioError(path, f"is damaged: the Ogg page at byte {position:,} fails its checksum; copy it again")
+            raise AudioError(
+                path, f"is damaged: the Ogg page at byte {position:,} fails its checksum; copy it again", code="damaged"
+            )
         _take_page(path, streams, header, content, (position, length))
         position += length
     return list(streams.values())
@@ -136,9 +140,13 @@ def _take_page(
     if stream is None:
         stream = streams[serial] = OggStream(content[:16])
     if stream.has_ended:
-        raise AudioError(path, f"is damaged: Ogg pages follow the last one, from byte {place[0]:,} on; copy it again")
+        raise AudioError(
+            path, f"is damaged: Ogg pages follow the last one, from byte {place[0]:,} on; copy it again", code="damaged"
+        )
     if not begins and sequence != stream.sequence + 1:
-        raise AudioError(path, f"is damaged: Ogg pages are missing before byte {place[0]:,}; copy it again")
+        raise AudioError(
+            path, f"is damaged: Ogg pages are missing before byte {place[0]:,}; copy it again", code="damaged"
+        )
     stream.sequence = sequence
     stream.has_ended = bool(flags & ENDS)
     stream.has_sound = stream.has_sound or granule != 0
@@ -151,7 +159,8 @@ def _refusal(path: Path, streams: list[OggStream]) -> AudioError:
         for magic, name in FOREIGN:
             if stream.head.startswith(magic):
                 return ForeignFormatError(path, f"{name} inside an Ogg file")
-    return AudioError(path, "is an Ogg file without sound, or with sound of an unknown codec; convert it again")
+    reason = "is an Ogg file without sound, or with sound of an unknown codec; convert it again"
+    return AudioError(path, reason, code="foreign_format")
 
 
 def _native_flac(file: BinaryIO, stream: OggStream) -> SplicedFile:

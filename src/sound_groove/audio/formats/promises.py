@@ -71,7 +71,7 @@ def find_extent(
     """
     there = size - begin
     if there < 0:
-        raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again")
+        raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again", code="damaged")
     if is_mark(length) and length != there:
         return Extent(size)
     if length <= there:
@@ -84,6 +84,7 @@ def find_extent(
     raise AudioError(
         path,
         f"is truncated: its header promises {length:,} bytes of samples, the file has {there:,}; copy it again",
+        code="damaged",
     )
 
 

@@ -116,10 +116,12 @@ def read_wav(path: Path, file: BinaryIO, start: int, size: int) -> Wav:
             wav.fact = read_at(file, begin, min(length, MAXIMUM_FORMAT_BYTES))
         position = _next_chunk(path, wav, file, begin, length, size)
     if not has_data:
-        raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again")
+        raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again", code="damaged")
     if wav.parts and len(wav.format) < FORMAT_BYTES:
         missing = "no format chunk" if not wav.format else f"a format chunk of {len(wav.format)} bytes"
-        raise AudioError(path, f"is damaged: it does not say what its samples are ({missing}); convert it again")
+        raise AudioError(
+            path, f"is damaged: it does not say what its samples are ({missing}); convert it again", code="damaged"
+        )
     return wav
 
 
@@ -169,7 +171,7 @@ def _next_chunk(path: Path, wav: Wav, file: BinaryIO, begin: int, length: int, s
                 following = begin + at
             at = content.find(b"data", at + 1)
         if following is None and end > size:
-            raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again")
+            raise AudioError(path, "is truncated or damaged: it ends within its header; copy it again", code="damaged")
     wav.is_plain = wav.is_plain and following in (None, end)
     return end + length % 2 if following is None else following
 

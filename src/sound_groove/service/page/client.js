@@ -31,14 +31,12 @@ export async function ask(path, { method = "GET", form, signal } = {}) {
 
 /**
  * @param {Response} response
- * @param {{code: string, message: string, problems: string[]} | undefined} error as the service puts it
+ * @param {{code: string, message: string, refusals: import("./refusals.js").Refusal[]} | undefined} error as the service puts it
  */
 function refusal(response, error) {
   const seconds = response.headers.get("Retry-After");
   if (seconds) return new Problem("error_busy", { seconds });
   if (!error) return new Problem("error_status", { status: String(response.status) });
-  const { code, message, problems = [] } = error;
-  const details = code === "unusable_recording" && problems.length === 0 ? [message] : problems;
-  const text = known(`error_${code}`) ? `error_${code}` : "as_said";
-  return new Problem(text, { message }, details);
+  const { code, message, refusals = [] } = error;
+  return new Problem(known(`error_${code}`) ? `error_${code}` : "as_said", { message }, refusals);
 }

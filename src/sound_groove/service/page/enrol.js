@@ -5,7 +5,7 @@ import { Clip, endAll, filesOf } from "./clip.js";
 import { find, make } from "./elements.js";
 import { limits } from "./limits.js";
 import { asProblem, Problem } from "./problems.js";
-import { placeRefusals, refusalWords, SEVERAL } from "./refusals.js";
+import { placeRefusals } from "./refusals.js";
 import { problemNode, Result } from "./result.js";
 import { placeWarnings } from "./warnings.js";
 
@@ -85,7 +85,7 @@ async function enrol(force, voice, signal) {
   } catch (error) {
     const problem = asProblem(error);
     if (signal.aborted || !placeRefusals(problem, given, names)) throw error;
-    return refused(problem.details.some((detail) => refusalWords(detail).text === SEVERAL));
+    return refused(problem.refusals.some(({ code }) => code === "several_voices"));
   }
 }
 
@@ -98,7 +98,7 @@ function refused(several) {
   };
   const alone = (number) => button({ text: "enrol_voice", values: { number: String(number) } }, false, number);
   return [
-    problemNode(new Problem("refused_enrolment")),
+    problemNode(new Problem("enrol_refused")),
     make("p", { words: { text: "enrol_force_hint" } }),
     ...(several ? [alone(1), " ", alone(2), " "] : []),
     button({ text: "enrol_force" }, true, null),

@@ -4,12 +4,12 @@ export class Problem extends Error {
   /**
    * @param {string} text which text of texts.js says it
    * @param {Object<string, unknown>} values what goes into it
-   * @param {string[]} details what else the service said, one sentence each
+   * @param {import("./refusals.js").Refusal[]} refusals of recordings, where the service refused some
    */
-  constructor(text, values = {}, details = []) {
+  constructor(text, values = {}, refusals = []) {
     super(text);
     this.words = { text, values };
-    this.details = details;
+    this.refusals = refusals;
   }
 }
 

@@ -1,37 +1,29 @@
-/** Recordings that the service refused: which clips they are, and why, in the language of the page. */
+/** Recordings that the service refused: which clips they are, and why, by the codes of the service. */
 
-export const SEVERAL = "refused_voices";
+import { known } from "./language.js";
 
-// The sentences of audio.py, enrolment.py, listening.py and several_voices.py. One that is not here is shown as the service put it.
-const SENTENCES = [
-  [/does not sound like the others \(score (?<score>[-\d.]+), llr (?<llr>[-\d.]+)\)/, "refused_stranger"],
-  [/voice 1 from (?<a>[\d.]+) to (?<b>[\d.]+) s.*voice 2 from (?<c>[\d.]+) to (?<d>[\d.]+) s.*; enrol one/, SEVERAL],
-  [/this audio is enrolled already/, "refused_repeated"],
-  [/has (?<speech>[\d.]+) s of speech, and an enrolment wants (?<wanted>\d+) s/, "refused_short"],
-  [/only (?<speech>[\d.]+) s of speech was found, and a verdict needs (?<wanted>[\d.]+) s/, "refused_little"],
-  [/no speech was found|is digital silence/, "refused_silent"],
-  [/lasts (?<length>[\d.]+) s, less than the (?<wanted>[\d.]+) s/, "refused_brief"],
-  [/lasts (?<length>[\d.,]+) s, more than the (?<wanted>[\d.]+) s/, "refused_long"],
-  [/all recordings together may last (?<wanted>[\d.]+) s/, "refused_long_together"],
-  [/is not audio/, "refused_not_audio"],
-  [/cannot be read; convert it/, "refused_format"],
-  [/is truncated|is damaged/, "refused_damaged"],
-];
+/** @typedef {{recording: string, code: string, reason: string, values: Object<string, any>}} Refusal of the service */
 
 /**
- * @param {string} sentence of the service about one recording, without its name
+ * Why a recording was refused: in the words of the page where it knows the code, else in those of the service.
+ * @param {Refusal} refusal
  * @returns {import("./elements.js").Words}
  */
-export function refusalWords(sentence) {
-  for (const [pattern, text] of SENTENCES) {
-    const found = pattern.exec(sentence);
-    if (found) return { text, values: { ...found.groups } };
-  }
-  return { text: "as_said", values: { message: sentence } };
+export function refusalWords({ code, reason, values }) {
+  const text = `refused_${code}`;
+  return known(text) ? { text, values: shown(values) } : { text: "as_said", values: { message: reason } };
+}
+
+/** What was measured, as it is read: seconds to a tenth or a hundredth, and of several voices when each speaks first. */
+function shown({ voices = [], ...values }) {
+  const numbers = Object.entries(values).map(([name, value]) => [name, String(Number(value.toFixed(2)))]);
+  const firsts = voices.slice?.(0, 2).flatMap(([[start, end]], place) =>
+    [[`from_${place + 1}`, start.toFixed(1)], [`to_${place + 1}`, end.toFixed(1)]]) ?? [];
+  return Object.fromEntries([...numbers, ...firsts]);
 }
 
 /**
- * Which clip a sentence of the service is about: it begins with the name under which the clip was sent.
+ * Which clip a warning of the service is about: it begins with the name under which the clip was sent.
  * @param {string} sentence "b: is digital silence"
  * @param {string[]} names of the clips
  * @returns {number} -1 where it is about no single one
@@ -47,12 +39,11 @@ export function whichClip(sentence, names) {
  * @param {string[]} names under which they were
  * @returns {boolean} it was about clips
  */
-export function placeRefusals(problem, clips, names) {
-  const places = problem.details.map((detail) => whichClip(detail, names));
+export function placeRefusals({ refusals }, clips, names) {
+  const places = refusals.map(({ recording }) => names.indexOf(recording));
   if (places.length === 0 || places.includes(-1)) return false;
   clips.forEach((clip, index) => {
-    const own = problem.details.filter((_, at) => places[at] === index);
-    clip.complain(...own.map((sentence) => refusalWords(sentence.slice(names[index].length + 2))));
+    clip.complain(...refusals.filter((_, at) => places[at] === index).map(refusalWords));
   });
   return true;
 }

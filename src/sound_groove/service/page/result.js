@@ -3,7 +3,7 @@
 import { endAll } from "./clip.js";
 import { make } from "./elements.js";
 import { asProblem, Problem } from "./problems.js";
-import { placeRefusals } from "./refusals.js";
+import { placeRefusals, refusalWords } from "./refusals.js";
 
 export class Result {
   /** @param {HTMLElement} region which is read out when it changes */
@@ -32,7 +32,7 @@ export class Result {
       await endAll(clips); // before, since a clip that changes takes the answer away
       this.work(words, (signal) => work(signal).catch((error) => {
         if (signal.aborted || !placeRefusals(asProblem(error), clips, names)) throw error;
-        throw new Problem("refused_clips");
+        throw new Problem("clips_refused");
       }));
     });
   }
@@ -59,8 +59,8 @@ export class Result {
 }
 
 /** @param {import("./problems.js").Problem} problem */
-export function problemNode({ words, details }) {
+export function problemNode({ words, refusals }) {
   return make("div", { className: "problem" },
     make("p", {}, make("strong", { words: { text: "mark_error" } }), " ", make("span", { words })),
-    ...(details.length > 0 ? [make("ul", {}, ...details.map((detail) => make("li", { textContent: detail })))] : []));
+    ...(refusals.length > 0 ? [make("ul", {}, ...refusals.map((one) => make("li", { words: refusalWords(one) })))] : []));
 }

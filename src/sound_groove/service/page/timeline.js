@@ -146,9 +146,8 @@ async function enrolTurns({ field, button, said, file, name, turns }) {
 
 /** Why nothing was enrolled, in the language of the page where it knows the reasons. */
 function problemNodes(problem) {
-  if (problem.details.length === 0) return [problemNode(problem)];
-  const reasons = problem.details.map((detail) => refusalWords(detail.replace(/^.*?: /, "")));
-  return [noteList(reasons.map((words) => ({ kind: "error", words })))];
+  if (problem.refusals.length === 0) return [problemNode(problem)];
+  return [noteList(problem.refusals.map((refusal) => ({ kind: "error", words: refusalWords(refusal) })))];
 }
 
 /**

@@ -118,6 +118,6 @@ function show({ state, duration_s, heard_s }, line, bar) {
   say(line, { text: "who_heard", values: { percent: String(Math.round(100 * share)) } });
 }
 
-function failure({ code, message }) {
-  return code === "unusable_recording" ? new Problem("refused_who", {}, [message]) : new Problem("as_said", { message });
+function failure({ code, message, refusals }) {
+  return code === "unusable_recording" ? new Problem("who_refused", {}, refusals) : new Problem("as_said", { message });
 }
