@@ -40,11 +40,10 @@ def take(browser: Browser, address: str, name: str, width: int, locale: str, sch
     page.goto(address)
     for place, clip in enumerate(CLIPS):
         page.locator("#compare input[type=file]").nth(place).set_input_files(clip)
-        page.locator("#compare .clip canvas").nth(place).wait_for()
-    page.locator("#compare-form > button").click()
+        page.locator("#compare .clip").nth(place).locator(".swatch").first.wait_for()
+    page.locator("#compare-ask").click()
     page.locator("#compare-result .verdict").wait_for()
     page.evaluate("document.activeElement.blur()")
-    page.wait_for_timeout(500)  # the players load
     page.screenshot(path=DOCS / "images" / name, full_page=True)
     context.close()
 

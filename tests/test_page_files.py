@@ -9,12 +9,14 @@ import pytest
 
 import sound_groove
 from sound_groove.audio.listening import NO_VERDICT
+from sound_groove.audio.quality import LITTLE_SPEECH_S
 
 PACKAGE = Path(sound_groove.__file__).parent
 PAGE = PACKAGE / "service" / "page"
 LANGUAGES = ("en", "zh")
+ROOTS = {"index.html": "main.js", "reference.html": "reference.js"}
 # Of texts whose name the scripts put together.
-COMPOSED = ("error_", "mark_", "refused_", "strength_", "verdict_", "warning_", "zone_")
+COMPOSED = ("error_", "mark_", "part_", "refused_", "strength_", "verdict_", "warning_", "zone_")
 
 
 def contents() -> dict[str, str]:
@@ -90,7 +92,7 @@ def test_every_reason_to_refuse_a_recording_has_words_of_its_own() -> None:
 
 def test_every_file_that_is_named_exists_and_every_file_is_named() -> None:
     files, pattern = contents(), r'"(?:page/|\./)?([\w-]+\.(?:js|css|svg))"'
-    reached, new = {"index.html"}, {"index.html"}
+    reached, new = {*ROOTS}, {*ROOTS}
     while new:
         named = {name for file in new for name in re.findall(pattern, files[file])}
         assert named <= set(files), named - set(files)
@@ -116,15 +118,25 @@ def test_nothing_is_asked_of_anybody_else() -> None:
 
 
 def test_a_strict_content_security_policy_lets_everything_through() -> None:
-    html = contents()["index.html"]
-    assert not re.search(r"\son\w+=|\sstyle=|<style|javascript:", html)
-    assert re.findall(r"<script([^>]*)>(.*?)</script>", html) == [(' type="module" src="page/main.js"', "")]
+    for name, script in ROOTS.items():
+        html = contents()[name]
+        assert not re.search(r"\son\w+=|\sstyle=|<style|javascript:", html)
+        assert re.findall(r"<script([^>]*)>(.*?)</script>", html) == [(f' type="module" src="page/{script}"', "")]
     assert not re.search(r"\beval\(|new Function|innerHTML|insertAdjacentHTML|document\.write", scripts())
 
 
 def test_the_page_is_small() -> None:
     sizes = {path.name: path.stat().st_size for path in PAGE.iterdir()}
-    assert sum(sizes.values()) < 108_000, sizes  # a fifth of it is the section of who speaks when
+    reference = sum(size for name, size in sizes.items() if name.startswith("reference."))
+    # A fifth is the section of who speaks when, another the texts in two languages; compressed it is a quarter of that.
+    assert sum(sizes.values()) - reference < 148_000 and reference < 16_000, sizes
+
+
+def test_what_the_page_advises_is_what_is_checked() -> None:
+    for language, unit in (("en", "seconds"), ("zh", "秒")):
+        for key in ("clip_advice", "clip_advice_one", "enrol_advice"):
+            assert f"{LITTLE_SPEECH_S:g} {unit}" in texts()[language][key]
+        assert f"{LITTLE_SPEECH_S:g}\xa0" in texts()[language]["warning_little_speech"]
 
 
 def palettes() -> dict[str, dict[str, str]]:

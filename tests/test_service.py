@@ -118,6 +118,24 @@ def test_a_channel_is_chosen_by_a_field_and_without_one_a_call_gets_no_verdict(c
         assert client.post("/v1/embed", files={"audio": call}, data={"channel": wrong}).status_code == 400
 
 
+def test_a_recording_is_looked_at_without_being_embedded(client: httpx.Client) -> None:
+    voice = load_audio(EXAMPLES / "awb-1.flac")
+    pause = np.random.default_rng(0).normal(0, 1e-4, 4 * 16000).astype(np.float32)
+    sent = ("pause.wav", encode(np.concatenate([voice, pause, voice])))
+    answer = client.post("/v1/inspect", files={"audio": sent})
+    assert answer.status_code == 200, answer.text
+    found, first_s, pause_s = answer.json(), len(voice) / 16000, 4.0
+    embedded = client.post("/v1/embed", files={"audio": sent}).json()
+    assert found["audio"] == {**embedded["audio"], "embedding_norm": None} and found["warnings"] == embedded["warnings"]
+    spoken_s = sum(end - start for start, end in found["speech_spans"])
+    assert spoken_s == pytest.approx(found["audio"]["speech_s"], abs=0.1)
+    assert all(end <= first_s or start >= first_s + pause_s for start, end in found["speech_spans"])
+    (_, left_out_from), (left_out_to, end) = found["kept_spans"]  # half a second is kept on each side of the speech
+    assert first_s < left_out_from < first_s + 1 < first_s + pause_s - 1 < left_out_to < first_s + pause_s
+    assert end == pytest.approx(found["audio"]["duration_s"], abs=0.01)
+    assert error(client.post("/v1/inspect", files={"audio": ("x.wav", b"x")}), 422)["code"] == "unusable_recording"
+
+
 def test_of_a_recording_with_two_voices_the_one_that_is_asked_for_is_enrolled(client: httpx.Client) -> None:
     parts = [load_audio(EXAMPLES / f"{name}.flac") for name in ("awb-1", "rms-1")]
     both = ("both.flac", encode(np.concatenate(parts), kind="flac"))
@@ -267,7 +285,7 @@ def test_the_description_has_every_address_examples_and_nothing_from_elsewhere(c
             assert {"403", "421", "503"} <= refusals and ("422" in refusals) == ("requestBody" in operation), path
     assert "HTTPValidationError" not in str(description)
     assert description["paths"]["/v1/compare"]["post"]["responses"]["413"]["content"]["application/json"]["example"]
-    assert client.get("/docs").status_code == 404 and client.get("/redoc").status_code == 404
+    assert "reference.js" in client.get("/docs").text and client.get("/redoc").status_code == 404
 
 
 # --- refusals ---

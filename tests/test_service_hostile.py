@@ -241,6 +241,7 @@ def test_what_is_answered_to_recordings_is_what_the_description_promises(besiege
         for path, method, answer in (
             ("/v1/compare", "POST", client.post("/v1/compare", files={"a": clip("awb-1"), "b": clip("awb-2")})),
             ("/v1/embed", "POST", client.post("/v1/embed", files=recordings)),
+            ("/v1/inspect", "POST", client.post("/v1/inspect", files=recordings)),
             ("/v1/speakers/{name}/recordings", "POST", client.post("/v1/speakers/Jo/recordings", files=recordings)),
             ("/v1/verify", "POST", client.post("/v1/verify", files=recordings, data={"name": "Jo"})),
             ("/v1/identify", "POST", client.post("/v1/identify", files=recordings)),
@@ -263,4 +264,4 @@ def test_schemathesis_finds_nothing_wrong(besieged: ServiceProcess, tmp_path: Pa
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0 and "Selected: 19/19" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "Selected: 20/20" in done.stdout, done.stdout + done.stderr

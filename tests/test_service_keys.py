@@ -265,6 +265,7 @@ def test_another_sites_page_is_refused_but_for_our_page_itself(headers: dict[str
             guard.check_browser(method, path, {"host": "localhost:8000", **headers})
         assert refused.value.status == 403
     guard.check_browser("GET", "/", {"host": "localhost:8000", **headers})
+    guard.check_browser("GET", "/docs", {"host": "localhost:8000", **headers})
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from sound_groove.errors import UsageError
 from sound_groove.recipe import shipped
 from sound_groove.recipe.loading import load_recipe
 from sound_groove.recipe.shipped import recipe_path, shipped_recipes
+from sound_groove.service.application import SAMPLES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -27,7 +28,7 @@ def test_every_recipe_of_the_tree_has_a_name_of_its_own_and_loads_by_it(monkeypa
         assert load_recipe(name, ["data.prepared=x"]) == load_recipe(path, ["data.prepared=x"])
 
 
-def test_the_wheel_is_told_of_every_recipe_and_of_nothing_else() -> None:
+def test_the_wheel_is_told_of_every_recipe_of_the_pages_samples_and_of_nothing_else() -> None:
     import tomllib
 
     build = tomllib.loads((RECIPES.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
@@ -36,7 +37,8 @@ def test_the_wheel_is_told_of_every_recipe_and_of_nothing_else() -> None:
         path = RECIPES.parent / source
         assert target == f"sound_groove/{source}"
         packaged |= {path} if path.is_file() else set(path.iterdir())
-    assert packaged == set(RECIPES.glob("*/*.yaml"))
+    samples = {RECIPES.parent / "examples" / name for name in SAMPLES}
+    assert packaged == {*RECIPES.glob("*/*.yaml"), *samples} and all(path.is_file() for path in samples)
 
 
 def test_in_an_installed_package_they_lie_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,23 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
+class Inspected:
+    """What a recording is, before anything is asked about it.
+
+    Attributes:
+        audio: length, speech, noise and rate; it is not embedded, so that there is no norm.
+        warnings: what makes it less trustworthy.
+        speech_spans: stretches of speech, from and to, in seconds.
+        kept_spans: what a model would hear of it: the speech and short pauses; the rest is left out.
+    """
+
+    audio: AudioFacts
+    warnings: tuple[QualityWarning, ...]
+    speech_spans: tuple[tuple[float, float], ...]
+    kept_spans: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SpeakerPage:
     """Some of the speakers, by name.
 
@@ -113,6 +130,7 @@ class Info:
         speakers: how many are enrolled.
         limits: of one request.
         caller: who asks.
+        documentation: where the documentation is published; None where it is not.
     """
 
     version: str
@@ -123,6 +141,7 @@ class Info:
     speakers: int
     limits: LimitFacts
     caller: CallerFacts
+    documentation: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from sound_groove.service.who_routes import add_who
 
 LISTED = 100  # ids in a line of the log
 PAGE = Path(__file__).parent / "page"
+SAMPLES = ("rms-1.flac", "rms-2.flac", "slt-1.flac")  # a voice twice, and another one
 
 
 def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
@@ -59,7 +60,7 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
         title=TITLE,
         version=__version__,
         lifespan=life,
-        docs_url=None,  # Swagger's page loads its scripts from elsewhere
+        docs_url=None,  # Swagger's page loads its scripts from elsewhere; page/reference.html is ours
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -97,7 +98,23 @@ def _add_page(app: FastAPI) -> None:
     async def page() -> Response:
         return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
+    @app.get("/docs", include_in_schema=False)
+    async def reference() -> Response:
+        return FileResponse(PAGE / "reference.html", headers={"cache-control": "no-cache"})
+
+    @app.get("/page/samples/{name}", include_in_schema=False)
+    async def sample(name: str) -> Response:
+        if name not in SAMPLES:
+            raise HTTPException(404)
+        return FileResponse(sample_folder() / name, headers={"cache-control": "no-cache"}, media_type="audio/flac")
+
     app.mount("/page", GZipMiddleware(_PageFiles(directory=PAGE)), name="page")
+
+
+def sample_folder() -> Path:
+    """Where the clips are that the page offers to try: in the package, or beside src/ where that is run from."""
+    packaged = PAGE.parents[1] / "examples"
+    return packaged if packaged.is_dir() else PAGE.parents[3] / "examples"
 
 
 class _PageFiles(StaticFiles):

@@ -27,6 +27,12 @@ AUDIO = {
     "embedding_norm": 12.7,
     "unfamiliarity": -6.3,
 }
+INSPECTED = {
+    "audio": {**AUDIO, "embedding_norm": None},
+    "warnings": [],
+    "speech_spans": [[0.3, 2.1], [2.5, 5.0]],
+    "kept_spans": [[0.0, 5.1]],
+}
 COMPARISON = {
     "score": 0.71,
     "llr": 6.2,

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +10,10 @@ from typing import TypeVar
 
 from sound_groove.archive.finding import Finding, Stretch, find
 from sound_groove.archive.recordings import Archive
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording
+from sound_groove.audio.pauses import kept_spans
+from sound_groove.audio.pieces import Span
 from sound_groove.comparison import Comparison, Judge
 from sound_groove.diarization.segmentation import Segmentation
 from sound_groove.errors import (
@@ -26,7 +29,7 @@ from sound_groove.errors import (
     printable,
 )
 from sound_groove.service.admission import Admission
-from sound_groove.service.answers import Embedded, Readiness
+from sound_groove.service.answers import Embedded, Inspected, Readiness
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
 from sound_groove.service.rations import METER
@@ -163,6 +166,12 @@ class Engine:
         Raises:
             RequestError: 422: one cannot be used, or they are too long; 503: they cannot be decoded at the moment.
         """
+        return await self._heard(clips, lambda one: self.embedder.embed(one, keep_samples, seek_voices))
+
+    async def _heard(
+        self, clips: Sequence[Clip], embed: Callable[[HeardRecording], Awaitable[HeardRecording]] | None = None
+    ) -> list[HeardRecording]:
+        """Recordings decoded and judged, and embedded where it is said how; errors are those of `hear`."""
         most, total_s, meter = self.limits.request_s, 0.0, METER.get()
         places = asyncio.Semaphore(self.limits.workers)  # when it is too much, the rest is not decoded
 
@@ -180,7 +189,7 @@ class Engine:
                 if meter is not None:
                     meter.audio_s += heard.facts.duration_s
             check_total(clip)
-            return await self.embedder.embed(heard, keep_samples, seek_voices)
+            return heard if embed is None else await embed(heard)
 
         results = await asyncio.gather(*map(hear, clips), return_exceptions=True)
         problems = [result for result in results if isinstance(result, BaseException)]
@@ -192,6 +201,15 @@ class Engine:
             refusals = [one for problem in problems if isinstance(problem, RequestError) for one in problem.refusals]
             raise RequestError(422, "unusable_recording", "; ".join(sentences), sentences, refusals=refusals)
         return [result for result in results if isinstance(result, HeardRecording)]
+
+    async def inspect(self, clip: Clip) -> tuple[Inspected, list[HeardRecording]]:
+        """What a recording is, and where in it somebody speaks; it is not embedded."""
+        (heard,) = await self._heard([clip])
+        total = len(heard.samples)
+        found = Inspected(
+            heard.facts, heard.warnings, _in_seconds(heard.speech), _in_seconds(kept_spans(heard.speech, total))
+        )
+        return found, [heard]
 
     async def compare(self, first: Clip, second: Clip, judge: Judge) -> tuple[Comparison, list[HeardRecording]]:
         """Compare two recordings, and what was heard."""
@@ -339,6 +357,15 @@ class Engine:
         (heard,) = await self.hear([clip])
         values = [float(value) for value in heard.embedding]
         return Embedded(values, self.embedder.encoder.identity, heard.facts, heard.warnings), [heard]
+
+
+def _in_seconds(spans: Sequence[Span]) -> tuple[tuple[float, float], ...]:
+    """Stretches in seconds.
+
+    >>> _in_seconds([(8000, 16000)])
+    ((0.5, 1.0),)
+    """
+    return tuple((round(start / SAMPLE_RATE, 3), round(end / SAMPLE_RATE, 3)) for start, end in spans)
 
 
 def _as_fields(problem: str) -> str:

@@ -1,5 +1,7 @@
 """The addresses that tell about the service itself."""
 
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, metadata
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -22,11 +24,33 @@ from sound_groove.service.forms import Forms
 from sound_groove.service.metrics import CONTENT_TYPE, Metrics
 
 LARGEST_REVISION = 2**63 - 1
+PLACEHOLDER = "https://example.org/"  # stands in pyproject.toml until there is a place
+
+
+def documentation_of(project_urls: Sequence[str]) -> str | None:
+    """Where the documentation is published, by the package's own metadata; None where it is not.
+
+    >>> documentation_of(["Source, https://code.test/it", "Documentation, https://docs.test/it"])
+    'https://docs.test/it'
+    >>> documentation_of(["Documentation, https://example.org/docs"])
+    """
+    addresses = dict(entry.split(", ", 1) for entry in project_urls)
+    address = addresses.get("Documentation", PLACEHOLDER)
+    return None if address.startswith(PLACEHOLDER) else address
+
+
+def _project_urls() -> list[str]:
+    """What the installed package's metadata says; nothing where it is run from its sources alone."""
+    try:
+        return metadata("sound-groove").get_all("Project-URL", [])
+    except PackageNotFoundError:
+        return []
 
 
 def add_facts(router: APIRouter, forms: Forms, counters: Metrics) -> None:
     """Add these routes."""
     engine = forms.engine
+    documentation = documentation_of(_project_urls())
     # What some load balancers ask.
     bare: dict[str, Any] = {"tags": ["service"], "response_class": Response, "responses": refusals(*PUBLIC)}
 
@@ -57,6 +81,7 @@ def add_facts(router: APIRouter, forms: Forms, counters: Metrics) -> None:
                 who=WhoLimitFacts(limits.who_upload_bytes, limits.who_duration_s, limits.who_wait_s, limits.who_kept_s),
             ),
             caller=CallerFacts(key.name, key.scope, key.requests_a_minute, key.audio_s_a_minute),
+            documentation=documentation,
         )
         return json_answer(facts)
 

@@ -62,7 +62,7 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_ours(host):
             raise RequestError(421, "unknown_host", "this service is not reached under that name; see --name")
-        if method in ("GET", "HEAD") and (path == "/" or path.startswith("/page/")):
+        if method in ("GET", "HEAD") and (path in ("/", "/docs") or path.startswith("/page/")):
             return
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         is_foreign = origin is not None and not self._is_own_origin(origin, host)

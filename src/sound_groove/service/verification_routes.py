@@ -1,4 +1,4 @@
-"""The addresses that judge recordings: compare, embed, verify, identify."""
+"""The addresses that judge recordings: compare, embed, inspect, verify, identify."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.comparison import Comparison
-from sound_groove.service.answers import Embedded, json_answer
-from sound_groove.service.descriptions import COMPARISON, IDENTIFICATION, UPLOADED, example, form, refusals
+from sound_groove.service.answers import Embedded, Inspected, json_answer
+from sound_groove.service.descriptions import COMPARISON, IDENTIFICATION, INSPECTED, UPLOADED, example, form, refusals
 from sound_groove.service.engine import checked
 from sound_groove.service.forms import RULE, Forms, clip
 from sound_groove.service.uploads import Form, FormShape, malformed
@@ -59,6 +59,24 @@ def add_verification(router: APIRouter, forms: Forms) -> None:
 
         async def answer(sent: Form) -> tuple[Embedded, Sequence[HeardRecording]]:
             return await engine.embed(clip(sent, "audio"))
+
+        return json_answer(await forms.with_form(request, ONE, answer))
+
+    @router.post(
+        "/v1/inspect",
+        response_model=Inspected,
+        summary="How good is a recording, and where in it does somebody speak?",
+        tags=["verify"],
+        dependencies=forms.described,
+        responses={**example(INSPECTED), **refusals(*UPLOADED)},
+        openapi_extra=form(ONE, ("audio",)),
+    )
+    async def inspect(request: Request) -> Response:
+        """Needs scope read. It is decoded and judged, not embedded: to tell people at once what is wrong with it."""
+        forms.caller(request, "read")
+
+        async def answer(sent: Form) -> tuple[Inspected, Sequence[HeardRecording]]:
+            return await engine.inspect(clip(sent, "audio"))
 
         return json_answer(await forms.with_form(request, ONE, answer))
 

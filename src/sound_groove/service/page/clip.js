@@ -1,16 +1,23 @@
 /** One clip: recorded or chosen, seen, heard, taken away; and what the service says of it. */
 
+import { ask } from "./client.js";
 import { fresh, make } from "./elements.js";
-import { say, sayLabel } from "./language.js";
+import { say } from "./language.js";
 import { checkSizes, limits } from "./limits.js";
 import { asProblem, Problem } from "./problems.js";
 import { startRecorder } from "./recorder.js";
+import { refusalWords } from "./refusals.js";
+import { sampleButton } from "./samples.js";
 import { noteList, warningNote } from "./warnings.js";
 import { Waveform } from "./waveform.js";
 import { decode, encodeWav, wavSeconds } from "./wav.js";
 
 const LONGEST_S = 120; // of a recording; a voice is known after ten seconds
 const [QUIET, LOUD] = [0.05, 0.98]; // peaks of full scale: below and above them the level meter says so
+const [CLEAN_DB, NOISY_DB] = [20, 10]; // speech above noise: from the first on there is little noise, below the second much
+
+/** @type {Set<Clip>} those that say that there is no microphone, which is over once one records */
+const unheard = new Set();
 
 /** @type {Clip | null} the one that records: there is one microphone */
 let recording = null;
@@ -43,8 +50,9 @@ export class Clip {
     this.chooser.multiple = Boolean(this.events.several);
     this.chooser.addEventListener("change", () => this.take([...this.chooser.files]));
     this.chooseButton = button("choose", () => this.chooser.click());
+    const sample = sampleButton(id, (file) => this.take([file]), (problem) => this.complain(problem.words));
     this.empty = make("div", { className: "clip-empty" },
-      make("div", { className: "row" }, this.recordButton, this.chooseButton, this.chooser),
+      make("div", { className: "row" }, this.recordButton, this.chooseButton, this.chooser, sample),
       make("p", { className: "muted", words: { text: this.events.several ? "drop_several" : "drop_one" } }));
 
     this.meter = make("span", { className: "level" });
@@ -55,18 +63,14 @@ export class Clip {
       make("div", { className: "row" }, this.stopButton, this.timer, this.levelWord),
       make("div", { className: "level-track", "aria-hidden": "true" }, this.meter));
 
-    this.canvas = make("canvas", { role: "img" });
-    this.waveform = new Waveform(this.canvas);
+    this.waveform = new Waveform(this.title);
     this.noPreview = make("p", { className: "muted", words: { text: "no_preview" } });
-    const label = { text: "play", values: { clip: this.title } };
-    this.player = make("audio", { controls: true, preload: "metadata", label });
-    this.player.setAttribute("controlslist", "nodownload noplaybackrate");
     this.name = make("span", { className: "file-name" });
     this.removeButton = button("remove", () => this.clear());
     this.facts = make("p", { className: "muted" });
     this.ready = make("div", { className: "clip-ready" },
-      this.canvas, this.noPreview, this.player,
-      make("div", { className: "row spread" }, this.name, this.removeButton), this.facts);
+      make("div", { className: "row spread" }, this.name, this.removeButton),
+      this.waveform.node, this.noPreview, this.facts);
 
     this.status = make("p", { className: "visually-hidden", role: "status" });
     this.notes = make("div", { role: "status" });
@@ -76,6 +80,7 @@ export class Clip {
     this.node.addEventListener("dragleave", () => this.node.classList.remove("dropping"));
     this.node.addEventListener("drop", (event) => {
       this.node.classList.remove("dropping");
+      event.preventDefault(); // it is taken, and is not to be taken once more
       this.take([...event.dataTransfer.files]);
     });
   }
@@ -97,6 +102,7 @@ export class Clip {
   rename(title) {
     this.title = title;
     say(this.heading, title);
+    this.waveform.rename(title);
   }
 
   focus() {
@@ -127,6 +133,8 @@ export class Clip {
       const { duration_s, upload_bytes } = limits();
       const longest = (sampleRate) => Math.min(LONGEST_S, duration_s, wavSeconds(upload_bytes, sampleRate));
       this.recorder = await startRecorder((level, seconds) => this.measure(level, seconds), longest);
+      for (const clip of unheard) clip.setNotes([]);
+      unheard.clear();
       this.measure(0, 0);
       this.show("running");
       this.stopButton.focus();
@@ -138,6 +146,7 @@ export class Clip {
     } catch (error) {
       this.show("empty");
       this.complain(asProblem(error).words);
+      unheard.add(this);
     } finally {
       this.recorder = null;
       if (recording === this) recording = null;
@@ -163,36 +172,55 @@ export class Clip {
    * @param {import("./wav.js").Sound} [sound] what is in it, where that is known
    */
   async put(file, sound) {
-    if (this.player.src) URL.revokeObjectURL(this.player.src);
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.inspecting?.abort();
+    this.url = null;
     this.file = file;
+    this.isJudged = false;
+    unheard.delete(this);
     this.setNotes([]);
     this.facts.textContent = "";
     delete this.facts.dataset.text;
     this.show(file ? "ready" : "empty");
     this.events.changed();
     if (!file) {
-      this.player.removeAttribute("src");
+      this.waveform.clear();
       return;
     }
-    this.player.src = URL.createObjectURL(file);
+    this.url = URL.createObjectURL(file);
     this.picture(file.name, null);
     const seen = sound ?? (await decode(file).catch(() => null));
-    if (this.file === file) this.picture(file.name, seen); // it may have been removed meanwhile
+    if (this.file !== file) return; // it was removed meanwhile
+    this.picture(file.name, seen);
+    await this.inspect(file);
   }
 
   /** Show what is known of the file. */
   picture(name, sound) {
     const seconds = sound ? (sound.samples.length / sound.sampleRate).toFixed(1) : "";
-    const shown = name === "recording.wav" ? { text: "own_recording" } : name;
-    const nameAlone = { text: "as_said", values: { message: shown } };
-    say(this.name, sound ? { text: "name_and_length", values: { name: shown, seconds } } : nameAlone);
-    this.canvas.hidden = !sound;
-    this.player.hidden = !sound;
+    say(this.name, name === "recording.wav" ? { text: "own_recording" } : { text: "as_said", values: { message: name } });
+    this.waveform.node.hidden = !sound;
     this.noPreview.hidden = Boolean(sound);
     if (!sound) return;
-    sayLabel(this.canvas, { text: "waveform", values: { clip: this.title, seconds } });
-    this.waveform.show(sound.samples);
+    this.waveform.show(sound, this.url);
     say(this.status, { text: "clip_there", values: { clip: this.title, seconds } });
+  }
+
+  /** Have the service look at the file at once: what is speech in it, and what is wrong with it. */
+  async inspect(file) {
+    const { signal } = (this.inspecting = new AbortController());
+    const form = new FormData();
+    form.append("audio", file);
+    try {
+      const { audio, warnings, speech_spans, kept_spans } = await ask("v1/inspect", { method: "POST", form, signal });
+      this.waveform.shade({ speech: speech_spans, kept: kept_spans });
+      if (this.isJudged) return;
+      this.describe(audio);
+      this.setNotes(warnings.map(warningNote));
+    } catch (error) {
+      if (signal.aborted || this.isJudged) return;
+      this.complain(...asProblem(error).refusals.map(refusalWords)); // of all else the next question tells
+    }
   }
 
   /**
@@ -200,13 +228,22 @@ export class Clip {
    * @param {{speech_s: number, snr_db: number, sample_rate: number}} facts
    */
   describe({ speech_s, snr_db, sample_rate }) {
-    const values = { speech: speech_s.toFixed(1), snr: snr_db.toFixed(0), rate: (sample_rate / 1000).toString() };
+    const noise = { text: snr_db >= CLEAN_DB ? "noise_little" : snr_db >= NOISY_DB ? "noise_some" : "noise_much" };
+    const values = { speech: speech_s.toFixed(1), noise, rate: (sample_rate / 1000).toString() };
     say(this.facts, { text: "facts", values });
   }
 
   /** @param {{code: string, message: string}[]} warnings of the service */
   warn(warnings) {
+    this.isJudged = true;
     this.setNotes(warnings.map(warningNote));
+  }
+
+  /** What the clip is called in a sentence: its title, and the file's name. */
+  get called() {
+    const { text, values = {} } = this.title;
+    const file = this.file?.name === "recording.wav" ? { text: "own_recording" } : (this.file?.name ?? "");
+    return { text: "clip_called", values: { clip: { text, values }, file } };
   }
 
   /** @param {...import("./elements.js").Words} reasons why the clip cannot be used */

@@ -4,16 +4,20 @@ import { ask } from "./client.js";
 import { Clip, filesOf } from "./clip.js";
 import { find, make } from "./elements.js";
 import { Result } from "./result.js";
-import { percent } from "./verdict.js";
+import { percent } from "./scale.js";
+import { markedLines, shareRow } from "./share.js";
 import { placeWarnings } from "./warnings.js";
 
 const NAMES = ["audio"]; // the field of the form, by which the service calls the clip
 
+/** @returns {(files: File[]) => boolean} takes a file that was dropped, where there is none yet */
 export function beginIdentify() {
-  const result = new Result(find("identify-result"));
+  const result = new Result(find("identify-result"), find("identify-ask"));
   const clip = new Clip({ text: "clip" }, { changed: () => result.clear() });
   find("identify-clips").append(clip.node);
-  result.answers(find("identify-form"), { text: "identifying" }, [clip], NAMES, (signal) => identify(clip, signal));
+  const asked = () => ({ clips: [clip], names: NAMES });
+  result.answers(find("identify-form"), { text: "identifying" }, asked, (signal) => identify(clip, signal));
+  return ([file]) => !clip.file && (clip.take([file]), true);
 }
 
 async function identify(clip, signal) {
@@ -39,9 +43,11 @@ async function identify(clip, signal) {
  * @param {Identification} answer
  * @param {Node[]} warnings those about the answer as a whole
  */
-function answerNode({ verdict, speaker, candidates, nobody, prior, enrolled }, warnings) {
+function answerNode(answer, warnings) {
+  const { verdict, speaker, candidates, nobody, prior, enrolled } = answer;
   const said = enrolled === 0 ? { text: "nobody_enrolled" } : { text: `verdict_${verdict}`, values: { name: speaker } };
   const heading = make("h3", { className: `verdict ${verdict}`, words: said });
+  heading.dataset.shared = "";
   if (enrolled === 0) return make("div", { className: "answer" }, heading, ...warnings);
   const unnamed = (text) => make("th", { scope: "row", className: "none", words: { text } });
   const named = (text) => make("th", { scope: "row", textContent: text });
@@ -50,12 +56,15 @@ function answerNode({ verdict, speaker, candidates, nobody, prior, enrolled }, w
   rows.push(row(unnamed("row_nobody"), nobody, null));
   const column = (text) => make("th", { scope: "col", words: { text } });
   const values = { enrolled: String(enrolled), prior: percent(prior) };
-  return make("div", { className: "answer" }, heading, ...warnings,
+  for (const row of rows) row.dataset.shared = "";
+  const node = make("div", { className: `answer ${verdict}` }, heading, ...warnings,
     make("table", {},
       make("caption", { words: { text: "candidates", values } }),
       make("thead", {}, make("tr", {}, column("column_name"), column("column_probability"), column("column_score"))),
       make("tbody", {}, ...rows)),
     make("p", { className: "muted", words: { text: "not_detected" } }));
+  node.append(shareRow("identify", answer, () => markedLines(node)));
+  return node;
 }
 
 /** Probability of all the enrolled who are no candidates. */

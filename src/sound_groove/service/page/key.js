@@ -27,6 +27,7 @@ export function askForKey() {
   asked ??= new Promise((resolve, reject) => {
     const [form, field, before] = [find("key-form"), find("key-field"), document.activeElement];
     form.hidden = false;
+    field.oninput = () => { find("key-wrong").hidden = true; };
     field.value = "";
     field.focus();
     const done = (finish) => {

@@ -5,11 +5,13 @@ export class Problem extends Error {
    * @param {string} text which text of texts.js says it
    * @param {Object<string, unknown>} values what goes into it
    * @param {import("./refusals.js").Refusal[]} refusals of recordings, where the service refused some
+   * @param {Promise<void> | null} over fulfilled when it is over, where that shows by itself
    */
-  constructor(text, values = {}, refusals = []) {
+  constructor(text, values = {}, refusals = [], over = null) {
     super(text);
     this.words = { text, values };
     this.refusals = refusals;
+    this.over = over;
   }
 }
 

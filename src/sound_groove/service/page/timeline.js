@@ -6,7 +6,7 @@ import { say } from "./language.js";
 import { asProblem, Problem } from "./problems.js";
 import { refusalWords } from "./refusals.js";
 import { problemNode } from "./result.js";
-import { percent } from "./verdict.js";
+import { percent } from "./scale.js";
 import { noteList, warningNote } from "./warnings.js";
 import { decode, encodeWav } from "./wav.js";
 
@@ -93,6 +93,13 @@ function turnNode({ start_s, end_s }, name, play) {
   const button = make("button", { type: "button", className: "small", onclick: () => play({ start_s, end_s }) },
     `${clock(start_s)} – ${clock(end_s)}`);
   return make("li", {}, button, make("span", { className: `dot colour-${name.place % COLOURS}` }), who);
+}
+
+/** All turns as lines of text, by the names as they are now. */
+export function linesOf(node) {
+  const [list, more] = [node.querySelector(".turns"), node.querySelector(".turns + button")];
+  while (!more.hidden) more.click();
+  return [...list.children].map((turn) => [turn.firstChild, turn.lastChild].map((part) => part.textContent).join("  "));
 }
 
 /** Minutes and seconds: 75.25 s is 1:15.2. */

@@ -1,6 +1,12 @@
 /** A comparison in words, numbers and a picture. */
 
 import { make } from "./elements.js";
+import { phrase } from "./language.js";
+import { percent, scaleNode } from "./scale.js";
+import { markedLines, shareRow } from "./share.js";
+
+const GRADES = ["none", "weak", "moderate", "moderately strong", "strong", "very strong"];
+const MOST_TIMES = 1_000_000;
 
 /**
  * @typedef {object} Comparison as the service gives it
@@ -20,73 +26,74 @@ import { make } from "./elements.js";
 /**
  * @param {Comparison} comparison
  * @param {Node[]} warnings those about the two together
+ * @param {import("./elements.js").Words[]} sides what was compared with what
+ * @param {boolean} isNamed the second is somebody who is enrolled
  */
-export function verdictNode(comparison, warnings) {
-  const { verdict, probability, llr } = comparison;
-  const parts = [make("h3", { className: `verdict ${verdict}`, words: { text: `verdict_${verdict}` } })];
+export function verdictNode(comparison, warnings, sides, isNamed) {
+  const { verdict, probability } = comparison;
+  const text = isNamed && verdict !== "inconclusive" ? `verdict_${verdict}_as` : `verdict_${verdict}`;
+  const words = { text, values: { name: isNamed ? sides[1] : "" } };
+  const parts = [shared(make("h3", { className: `verdict ${verdict}`, words }))];
   if (probability === null) parts.push(make("p", { words: { text: "no_probability" } }));
-  else parts.push(probabilityLine(comparison), bar(comparison), evidenceLine(comparison));
-  if (verdict === "inconclusive" && probability !== null) {
-    const [low, high] = comparison.limits;
-    const between = llr >= low && llr < high;
-    const mixed = comparison.warnings.some(({ code }) => code === "channels_differ");
-    const why = between ? "why_between" : mixed ? "why_channels" : "why_speech";
-    parts.push(make("p", { words: { text: why } }));
-  }
-  parts.push(...warnings, numbers(comparison), make("p", { className: "muted", words: { text: "not_detected" } }));
-  return make("div", { className: "answer" }, ...parts);
+  else parts.push(evidenceLine(comparison), scaleNode(comparison), probabilityLine(comparison), timesLine(comparison));
+  if (verdict === "inconclusive" && probability !== null) parts.push(whyLine(comparison));
+  parts.push(...warnings.map(shared), collectionsLine(comparison), numbers(comparison),
+    shared(make("p", { className: "muted", words: { text: "not_detected" } })));
+  const node = make("div", { className: `answer ${verdict}` }, ...parts.filter(Boolean));
+  const compared = () => phrase({ text: "compared", values: { one: sides[0], other: sides[1] } });
+  const model = () => phrase({ text: "model_short", values: { name: comparison.model.name, hash: comparison.model.hash.slice(0, 12) } });
+  node.append(shareRow("compare", comparison, () => [compared(), ...markedLines(node), model()]));
+  return node;
 }
 
-/** A probability of exactly 0 or 1 is nobody's; 0.9996 -> "99.96 %", 0.99999 -> "> 99.99 %" */
-export function percent(probability) {
-  const value = 100 * probability;
-  if (value > 99.99) return "> 99.99 %";
-  if (value < 0.01) return "< 0.01 %";
-  if (value > 99 || value < 1) return `${value.toFixed(2)} %`;
-  return `${value.toFixed(value < 10 || value > 90 ? 1 : 0)} %`;
-}
-
-/** The probability that evidence (llr, natural logarithm) and a prior make: Bayes in odds. */
-export function probabilityOf(llr, prior) {
-  return 1 / (1 + Math.exp(-llr) * ((1 - prior) / prior));
+/** Mark a part of the answer as one of those that are copied. */
+function shared(node) {
+  node.dataset.shared = "";
+  return node;
 }
 
 function probabilityLine({ probability, prior }) {
   const values = { probability: percent(probability), prior: percent(prior) };
-  const text = prior === 0.5 ? "probability_even" : "probability";
-  return make("p", { className: "probability", words: { text, values } });
+  return shared(make("p", { className: "probability", words: { text: prior === 0.5 ? "probability_even" : "probability", values } }));
 }
 
-/** How strong the evidence is, what it speaks for, and on how many collections that rests. */
-function evidenceLine({ strength, llr, collections }) {
+/** How strong the evidence is, in words and as a row of five lights, and what it speaks for. */
+function evidenceLine({ strength, llr }) {
   const text = strength === "none" ? "evidence_neither" : llr > 0 ? "evidence_same" : "evidence_different";
-  const words = { text, values: { strength: { text: `strength_${strength.replace(" ", "_")}` } } };
-  const parts = [make("span", { words })];
-  if (collections !== null) {
-    parts.push(" ", make("span", { words: { text: "calibrated_on", values: { collections: String(collections) } } }));
-  }
-  return make("p", { className: "evidence" }, ...parts);
+  const values = { strength: { text: `strength_${strength.replace(" ", "_")}` } };
+  const grade = GRADES.indexOf(strength);
+  const lights = GRADES.slice(1).map((_, place) => make("span", { className: place < grade ? "light on" : "light" }));
+  return make("p", { className: "evidence" },
+    make("span", { className: "lights", "aria-hidden": "true" }, ...lights), shared(make("span", { words: { text, values } })));
 }
 
-/** A line from 0 to 1 with the two limits and the probability on it. */
-function bar({ probability, prior, limits }) {
-  const [low, high] = limits.map((llr) => probabilityOf(llr, prior));
-  const values = { probability: percent(probability), low: percent(low), high: percent(high) };
-  const zone = (name, from, to) => placed(make("span", { className: `zone ${name}` }), from, to);
-  const tick = (at) => placed(make("span", { className: "tick", textContent: percent(at) }), at);
-  const names = ["different", "inconclusive", "same"].map((name) => make("span", { words: { text: `zone_${name}` } }));
-  return make("div", { className: "bar", role: "img", label: { text: "bar", values } },
-    make("div", { className: "zones" },
-      zone("different", 0, low), zone("inconclusive", low, high), zone("same", high, 1),
-      placed(make("span", { className: "marker" }), probability)),
-    make("div", { className: "ticks" }, tick(low), ...(high > low ? [tick(high)] : [])),
-    make("div", { className: "names" }, ...names));
+/** The likelihood ratio as one says it: so many times as likely from one speaker as from two. */
+function timesLine({ llr }) {
+  const times = timesOf(Math.abs(llr));
+  const text = times === "1" ? "times_even" : llr > 0 ? "times_same" : "times_different";
+  return shared(make("p", { words: { text, values: { times } } }));
 }
 
-function placed(node, from, to = from) {
-  node.style.left = `${100 * from}%`;
-  if (to > from) node.style.width = `${100 * (to - from)}%`;
-  return node;
+/**
+ * A likelihood ratio to two digits, and no more than there is evidence for.
+ * @param {number} llr natural logarithm, 0 or more
+ */
+export function timesOf(llr) {
+  const times = Math.exp(llr);
+  if (times > MOST_TIMES) return `> ${MOST_TIMES.toLocaleString("en")}`;
+  if (times < 1.5) return "1";
+  return Number(times.toPrecision(times < 10 ? 1 : 2)).toLocaleString("en");
+}
+
+function whyLine({ llr, limits: [low, high], warnings }) {
+  const isBetween = llr >= low && llr < high;
+  const isMixed = warnings.some(({ code }) => code === "channels_differ");
+  return shared(make("p", { words: { text: isBetween ? "why_between" : isMixed ? "why_channels" : "why_speech" } }));
+}
+
+function collectionsLine({ collections }) {
+  if (collections === null) return null;
+  return make("p", { className: "muted", words: { text: "calibrated_on", values: { collections: String(collections) } } });
 }
 
 function numbers({ score, llr, threshold, limits, model }) {

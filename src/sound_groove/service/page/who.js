@@ -6,7 +6,8 @@ import { say } from "./language.js";
 import { checkSizes, limits } from "./limits.js";
 import { Problem } from "./problems.js";
 import { Result } from "./result.js";
-import { timelineNode } from "./timeline.js";
+import { linesOf, timelineNode } from "./timeline.js";
+import { shareRow } from "./share.js";
 import { noteList, warningNote } from "./warnings.js";
 
 const ASKED_MS = [300, 600, 1000, 2000]; // between two questions about a job, the last again and again
@@ -16,8 +17,9 @@ let file = null;
 /** @type {Result} */
 let result;
 
+/** @returns {(files: File[]) => boolean} takes a file that was dropped */
 export function beginWho() {
-  result = new Result(find("who-result"));
+  result = new Result(find("who-result"), find("who-send"));
   const chooser = find("who-chooser");
   find("who-choose").addEventListener("click", () => chooser.click());
   chooser.addEventListener("change", () => take(chooser.files[0]));
@@ -26,6 +28,7 @@ export function beginWho() {
   node.addEventListener("dragleave", () => node.classList.remove("dropping"));
   node.addEventListener("drop", (event) => {
     node.classList.remove("dropping");
+    event.preventDefault(); // it is taken
     take(event.dataTransfer.files[0]);
   });
   const player = find("who-player");
@@ -33,8 +36,9 @@ export function beginWho() {
   player.addEventListener("error", () => { player.hidden = true; }); // a format that this browser does not play
   find("who-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    result.work({ text: "who_sending" }, who);
+    if (!result.isBusy) result.work({ text: "who_sending" }, who);
   });
+  return ([given]) => (take(given), true);
 }
 
 /** @param {File | undefined} given chosen or dropped */
@@ -64,7 +68,9 @@ async function who(signal) {
   const player = find("who-player");
   const warnings = found.warnings.length > 0 ? [noteList(found.warnings.map(warningNote))] : [];
   if (found.turns.length === 0) return [make("p", { words: { text: "warning_no_speech" } })];
-  return [timelineNode(found, asked, player), ...warnings];
+  const node = timelineNode(found, asked, player);
+  node.append(...warnings, shareRow("who", found, () => [asked.name, ...linesOf(node)]));
+  return [node];
 }
 
 /**
