@@ -2,14 +2,13 @@
 # it needs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
-# Test files are shared out among so many processes, each of which computes on one core.
-WORKERS ?= 2
-# The quick ones wait for processes and clocks a third of the time.
-QUICK_WORKERS ?= 3
+# Test files are shared out among so many processes, each of which computes on one core, and waits for other processes and
+# for clocks a third of the time.
+WORKERS ?= 3
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(1) --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 BESIDE = $(MAKE) --no-print-directory --jobs 2
 # What costs time has one of these markers (tests/guards.py).
 QUICK = not slow and not service and not postgres and not browser
@@ -42,10 +41,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(call PYTEST,$(WORKERS))
+	$(PYTEST)
 
 quick-unit: $(VENV)/.dev
-	$(call PYTEST,$(QUICK_WORKERS)) -m '$(QUICK)'
+	$(PYTEST) -m '$(QUICK)'
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
