@@ -23,7 +23,7 @@ from sound_groove.archive.recordings import open_archive
 from sound_groove.audio.listening import hear
 from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.errors import StaleVoiceprintError, StoreError
+from sound_groove.errors import StaleVoiceprintError, StoreError, UsageError
 from sound_groove.service import serving
 from sound_groove.service.application import build_application
 from sound_groove.service.embedding import Embedder
@@ -32,6 +32,7 @@ from sound_groove.service.guard import Guard
 from sound_groove.service.keys import KeyRing, add_key, fingerprint, remove_key
 from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log
+from sound_groove.service.origins import Origins, checked_origin
 from sound_groove.types import ModelIdentity
 from sound_groove.voiceprints.store.opening import open_store
 from sound_groove.voiceprints.store.records import EnrolledRecording, new_id, timestamp
@@ -281,6 +282,69 @@ def test_a_key_beyond_its_limits_is_told_when_to_try_again_and_the_log_tells_of_
     counted = asked(long, "/metrics").text
     assert 'sound_groove_refused_keys_total{code="over_requests"} 2.0' in counted
     assert 'sound_groove_refused_keys_total{code="unknown_key"} 1.0' in counted
+
+
+APP, OTHER = "https://app.example.org", "https://other.example.org"
+
+
+@pytest.fixture
+def with_origins(service: Service, tmp_path: Path) -> Iterator[TestClient]:
+    """The application for pages of one other place, with keys."""
+    keys = tmp_path / "keys.json"
+    key = add_key(keys, "app", "read")
+    guard = Guard(KeyRing(keys), origins=Origins.of([f"{APP}:443"]))
+    app = build_application(service.engine, guard, Log(tmp_path / "log"))
+    # Without entering it: the engine is another test's, and is to run on.
+    yield TestClient(app, base_url="http://127.0.0.1", headers={"authorization": f"Bearer {key}"})
+
+
+def test_a_page_of_a_named_origin_may_ask_and_no_other(with_origins: TestClient) -> None:
+    foreign = {"origin": APP, "sec-fetch-site": "cross-site"}
+    answer = with_origins.get("/v1/speakers", headers=foreign)
+    assert answer.status_code == 200 and answer.headers["access-control-allow-origin"] == APP
+    assert answer.headers["vary"] == "origin" and "access-control-allow-credentials" not in answer.headers
+    assert "retry-after" in answer.headers["access-control-expose-headers"]
+    keyless = with_origins.get("/v1/speakers", headers={**foreign, "authorization": ""})
+    assert error(keyless, 401)["code"] == "no_key"  # which the page can read, too
+    assert keyless.headers["access-control-allow-origin"] == APP
+    for origin in (OTHER, "null", APP.upper(), f"{APP}:8443", f"{APP}.evil.test"):
+        refused = with_origins.get("/v1/speakers", headers={**foreign, "origin": origin})
+        assert error(refused, 403)["code"] == "cross_origin" and refused.headers["vary"] == "origin"
+        assert "access-control-allow-origin" not in refused.headers
+    plain = with_origins.get("/v1/speakers")  # a program
+    assert plain.status_code == 200 and "access-control-allow-origin" not in plain.headers
+
+
+def test_a_browser_that_asks_first_is_told_what_a_page_may_ask(with_origins: TestClient, service: Service) -> None:
+    asked = {"origin": APP, "access-control-request-method": "DELETE"}
+    answer = with_origins.options("/v1/speakers/Kim", headers={**asked, "authorization": ""})
+    assert answer.status_code == 204 and answer.content == b""
+    assert answer.headers["access-control-allow-origin"] == APP
+    assert answer.headers["access-control-allow-headers"] == "authorization"
+    assert "DELETE" in answer.headers["access-control-allow-methods"]
+    assert with_origins.options("/v1/speakers/Kim", headers={**asked, "origin": OTHER}).status_code == 403
+    assert with_origins.options("/v1/speakers/Kim", headers={"origin": APP}).status_code == 405  # no such question
+    off = service.client.options("/v1/speakers/Kim", headers=asked)
+    assert error(off, 403)["code"] == "cross_origin" and "vary" not in off.headers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*",
+        "null",
+        "",
+        "app.example.org",
+        "https://app.example.org/",
+        "https://app.example.org/x",
+        "ftp://a",
+        "https://a b",
+    ],
+)
+def test_what_is_no_origin_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(UsageError, match="every web page" if text in ("*", "null") else "is no origin") as refused:
+        checked_origin(text)
+    assert "https://app.example.org" in str(refused.value)
 
 
 def test_every_address_that_takes_a_key_describes_that_it_may_be_over_its_limits(service: Service) -> None:

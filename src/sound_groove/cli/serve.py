@@ -52,6 +52,13 @@ def register(verbs: "Verbs") -> None:
         default=[],
         help="a host name under which clients reach it (may be given again)",
     )
+    add(
+        "--allow-origin",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        help="let web pages of another place ask: https://app.example.org (may be given again; default: none)",
+    )
     add("--log-file", metavar="FILE", type=Path, help="where the log goes (default: stderr)")
     add("--workers", metavar="N", type=positive_integer, help="recordings in work at once (default: one a core)")
     add("--waiting", metavar="N", type=positive_integer, help="requests that may wait (default: 128)")
@@ -107,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         model=arguments.model or default_model(),
         keys=arguments.keys,
         names=tuple(arguments.name),
+        origins=tuple(arguments.allow_origin),
         log_file=arguments.log_file,
         segmentation=chosen_segmentation(arguments.segmentation),
         limits=Limits(**{name: value for name, value in given.items() if value is not None}),

@@ -2,7 +2,7 @@
 
 Without keys the service answers to this machine alone, and trusts whoever can reach it. A web page that the owner of
 the machine visits can reach it too, by the browser: a request is refused when its Host is a name that this service does
-not have (DNS rebinding), and when it comes from another origin than the service's own page.
+not have (DNS rebinding), and when it comes from another origin than the service's own page or one that its owner named.
 """
 
 import re
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from sound_groove.errors import RequestError, ServiceError
 from sound_groove.service.keys import Key, KeyRing, Scope, fingerprint
+from sound_groove.service.origins import NONE, Origins
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 # A host and a port as RFC 9110 has them (7.2), and nothing else that an address may hold, such as `user@host`.
@@ -43,10 +44,12 @@ class Guard:
         ring: the API keys; None lets everybody in who can reach the service.
         names: hosts under which the service is reached, beside those of the loopback; where there are keys and no
             names, any host will do.
+        origins: of web pages of other places that may ask.
     """
 
     ring: KeyRing | None
     names: tuple[str, ...] = ()
+    origins: Origins = NONE
 
     def check_browser(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Refuse what a browser was tricked into asking.
@@ -65,6 +68,8 @@ class Guard:
         if method in ("GET", "HEAD") and (path in ("/", "/docs") or path.startswith("/page/")):
             return
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        if self.origins.allow(origin):
+            return
         is_foreign = origin is not None and not self._is_own_origin(origin, host)
         if is_foreign or site not in ("none", "same-origin"):
             raise RequestError(403, "cross_origin", "a page of another site may not use this service")

@@ -16,6 +16,7 @@ from sound_groove.service.guard import Guard
 from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log, RequestRecord
 from sound_groove.service.metrics import Metrics
+from sound_groove.service.origins import Origins
 
 NAMED = "/v1/speakers/"  # addresses below it hold a speaker's name
 LEFT = 499  # what the log says when the client left, or the service was stopped, before there was an answer
@@ -63,19 +64,20 @@ class Middleware:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        exchange = _Exchange(scope, receive, send, self._limits)
+        exchange = _Exchange(scope, receive, send, self._limits, self._guard.origins)
         record = exchange.record
         keep_name_encoded(scope)
         scope.setdefault("state", {})["record"] = record
         try:
             self._guard.check_browser(record.method, scope["path"], exchange.headers)
             self._admission.check_open()
+            preflight = self._guard.origins.preflight(record.method, exchange.headers)
         except RequestError as error:
             record.code = error.code
             await refusal(error, record.id)(scope, exchange.receive, exchange.send)
         else:
             try:
-                await self._app(scope, exchange.receive, exchange.send)
+                await (preflight or self._app)(scope, exchange.receive, exchange.send)
             except Exception as error:  # has been answered (500) by the application's own handler
                 self._log.failure(record, error)
         finally:
@@ -90,12 +92,13 @@ class Middleware:
 class _Exchange:
     """One request, and what passes by it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits, origins: Origins) -> None:
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.record = RequestRecord(scope["method"])
         self._receive = receive
         self._send = send
         self._limits = limits
+        self._origin_headers = origins.answer_headers(self.headers.get("origin"))
         self._has_more = self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
 
     async def receive(self) -> Message:
@@ -116,7 +119,7 @@ class _Exchange:
                 await self._drain()
             own = {name for name, _ in message.get("headers", [])}
             added: list[tuple[bytes, bytes]] = [header for header in HEADERS if header[0] not in own]
-            added.append((b"x-request-id", self.record.id.encode()))
+            added += [(b"x-request-id", self.record.id.encode()), *self._origin_headers]
             message = {**message, "headers": [*message.get("headers", []), *added]}
         await self._send(message)
 

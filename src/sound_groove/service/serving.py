@@ -23,6 +23,7 @@ from sound_groove.service.guard import Guard, is_loopback
 from sound_groove.service.keys import KeyRing
 from sound_groove.service.limits import Limits
 from sound_groove.service.logs import Log, ServerMessages
+from sound_groove.service.origins import Origins
 from sound_groove.voiceprints.known_model import check_model
 from sound_groove.voiceprints.store.opening import open_store
 
@@ -41,6 +42,7 @@ def serve(
     model: str | Path,
     keys: Path | None = None,
     names: tuple[str, ...] = (),
+    origins: Sequence[str] = (),
     log_file: Path | None = None,
     segmentation: Path | None = None,
     limits: Limits | None = None,
@@ -56,6 +58,7 @@ def serve(
         model: file, run folder or name.
         keys: file of API keys; None lets everybody in who reaches the service, on the loopback only.
         names: under which the service is reached, beside those of the loopback.
+        origins: of web pages of other places that may ask, such as https://app.example.org.
         log_file: where the log goes; None writes to stderr.
         segmentation: a segmentation model, which tells who speaks at the same time; None does without.
         limits: of everything; None takes the usual ones.
@@ -67,7 +70,7 @@ def serve(
         CheckpointError: the model cannot be used.
         ServiceError: the address or the keys cannot be used.
         StoreError: the store cannot be opened, or knows another model by the hash of this one (OtherModelError).
-        UsageError: another address than the loopback's without keys.
+        UsageError: another address than the loopback's without keys, or an origin that is none.
     """
     limits = limits or Limits()
     if keys is None and not is_loopback(host):
@@ -75,7 +78,7 @@ def serve(
             f"without API keys the service listens at 127.0.0.1 only, and '{printable(host)}' was given; make a key "
             "with 'sound-groove keys add', and name its file with --keys"
         )
-    guard = Guard(None if keys is None else KeyRing(keys), names)
+    guard = Guard(None if keys is None else KeyRing(keys), names, Origins.of(origins))
     log = Log(log_file)
     with listening(host, port) as listener:
         embedder = Embedder.load(model, limits.workers)
