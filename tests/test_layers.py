@@ -70,7 +70,7 @@ LAYERS = (
         ("fetching", "corpora", "curation", "synthesis", "evaluation", "export", "importing", "inputs", "training"),
         "models from corpora; judged and exported without what only training needs",
     ),
-    Layer("doors", ("demo", "service", "cli", "__main__"), "parse, call, print; no logic"),
+    Layer("doors", ("demo", "client", "service", "cli", "__main__"), "parse, call, print; no logic"),
 )
 RANKS = {package: rank for rank, package in enumerate(package for layer in LAYERS for package in layer.packages)}
 HOMES = {package: layer.name for layer in LAYERS for package in layer.packages}

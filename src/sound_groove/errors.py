@@ -19,6 +19,7 @@
     ├── EnrolmentError        recordings that may not be enrolled, all of them at once
     ├── ServiceError          a service that cannot be started, or whose file of API keys cannot be used
     ├── RequestError          a request that the service refuses, with its HTTP status
+    ├── UnreachableError      a service that does not answer, or an answer that is none of a service
     ├── OutputError           a result that cannot be written, or would overwrite another
     ├── UsageError            an argument out of its range, or one that is needed and was not given
     └── MissingExtraError     an optional dependency that is not installed
@@ -244,6 +245,10 @@ class RequestError(SoundGrooveError):
         self.retry_after_s = retry_after_s
         self.refusals = tuple(refusals)
         super().__init__(message)
+
+
+class UnreachableError(SoundGrooveError):
+    """A service does not answer, or what answers is no such service."""
 
 
 class OutputError(SoundGrooveError):

@@ -14,6 +14,7 @@ from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.audio.pauses import kept_spans
 from sound_groove.audio.pieces import Span
+from sound_groove.client.records import Embedded, Inspected, Readiness
 from sound_groove.comparison import Comparison, Judge
 from sound_groove.diarization.segmentation import Segmentation
 from sound_groove.errors import (
@@ -29,7 +30,6 @@ from sound_groove.errors import (
     printable,
 )
 from sound_groove.service.admission import Admission
-from sound_groove.service.answers import Embedded, Inspected, Readiness
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
 from sound_groove.service.rations import METER

@@ -8,17 +8,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from sound_groove._version import __version__
-from sound_groove.service.answers import (
-    LARGEST_PAGE,
-    AuditPage,
-    CallerFacts,
-    Health,
-    Info,
-    LimitFacts,
-    Readiness,
-    WhoLimitFacts,
-    json_answer,
-)
+from sound_groove.client.records import AuditPage, CallerFacts, Health, Info, LimitFacts, Readiness, WhoLimitFacts
+from sound_groove.service.answers import LARGEST_PAGE, json_answer
 from sound_groove.service.descriptions import CALLED, PUBLIC, refusals
 from sound_groove.service.forms import Forms
 from sound_groove.service.metrics import CONTENT_TYPE, Metrics

@@ -11,11 +11,12 @@ from fastapi.security import HTTPBearer
 
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.audio.reading import MAXIMUM_CHANNELS
+from sound_groove.client.records import Scope
 from sound_groove.comparison import DEFAULT_PRIOR, Judge
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.service.engine import Clip, Engine, checked
 from sound_groove.service.guard import Guard, RefusedKeyError, check_scope
-from sound_groove.service.keys import Key, Scope
+from sound_groove.service.keys import Key
 from sound_groove.service.logs import Log, RequestRecord
 from sound_groove.service.rations import METER, Meter, Rations
 from sound_groove.service.uploads import Form, FormShape, malformed, read_form

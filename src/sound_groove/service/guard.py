@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from sound_groove.client.records import Scope
 from sound_groove.errors import RequestError, ServiceError
-from sound_groove.service.keys import Key, KeyRing, Scope, fingerprint
+from sound_groove.service.keys import Key, KeyRing, fingerprint
 from sound_groove.service.origins import NONE, Origins
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")

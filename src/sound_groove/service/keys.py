@@ -24,14 +24,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from sound_groove.client.records import Scope
 from sound_groove.errors import OutputError, ServiceError, UsageError, nearest, printable
 from sound_groove.files import locked_folder, replaced
 from sound_groove.json_reading import parse_json
 from sound_groove.voiceprints.store.records import timestamp
 
-Scope = Literal["read", "enrol", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)  # each includes those before it
 PREFIX = "sg_"  # by which scanners of source code can find a key that leaked
 MOST_A_MINUTE = 1_000_000  # requests, seconds of audio

@@ -8,8 +8,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from sound_groove.client.records import State
 from sound_groove.service.logs import RequestRecord
-from sound_groove.service.who_jobs import OUTCOMES, State
+from sound_groove.service.who_jobs import OUTCOMES
 
 if TYPE_CHECKING:
     from sound_groove.service.engine import Engine

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from sound_groove.audio.listening import HeardRecording
-from sound_groove.service.answers import LARGEST_PAGE, SpeakerDetail, SpeakerPage, json_answer
+from sound_groove.client.records import SpeakerDetail, SpeakerPage
+from sound_groove.service.answers import LARGEST_PAGE, json_answer
 from sound_groove.service.descriptions import CALLED, SPEAKER, UPLOADED, example, form, refusals
 from sound_groove.service.engine import Clip
 from sound_groove.service.forms import Forms, Name, channel, speaker_name, voice_number

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from sound_groove.audio.listening import HeardRecording
+from sound_groove.client.records import Embedded, Inspected
 from sound_groove.comparison import Comparison
-from sound_groove.service.answers import Embedded, Inspected, json_answer
+from sound_groove.service.answers import json_answer
 from sound_groove.service.descriptions import COMPARISON, IDENTIFICATION, INSPECTED, UPLOADED, example, form, refusals
 from sound_groove.service.engine import checked
 from sound_groove.service.forms import RULE, Forms, clip

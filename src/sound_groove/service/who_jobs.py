@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 from sound_groove.audio.reading import HeldRecording
+from sound_groove.client.records import State
 from sound_groove.diarization.answer import Diarization
 from sound_groove.diarization.clustering import SpeakerCount
 from sound_groove.diarization.hearing import hear_windows
@@ -31,7 +31,6 @@ from sound_groove.service.workers import DecodeWorkers, unusable
 from sound_groove.types import Recording
 from sound_groove.voiceprints.gallery import Gallery
 
-State = Literal["waiting", "working", "done", "failed"]
 OUTCOMES = ("done", "failed", "cancelled")
 RETRY_S = 10
 NAME = "audio"  # what warnings call the recording: the field

@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
+from sound_groove.client.records import JobFacts
 from sound_groove.diarization.clustering import SpeakerCount
-from sound_groove.service.answers import JobFacts, job_answer
+from sound_groove.service.answers import job_answer
 from sound_groove.service.descriptions import (
     CALLED,
     UNKNOWN_JOB,
