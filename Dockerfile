@@ -1,14 +1,17 @@
 # The service in a container: no root, no compiler, nothing but the [serve] extra. docs/service.md shows how it is run.
-FROM python:3.11-slim AS build
+# Both stages are made of BASE, which needs Python 3.11 or newer with venv, called `python`.
+ARG BASE=python:3.11-slim
+FROM ${BASE} AS build
 ARG EXTRAS=serve
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
 COPY recipes ./recipes
+COPY examples ./examples
 RUN python -m venv /opt/sound-groove \
  && /opt/sound-groove/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
 
-FROM python:3.11-slim
+FROM ${BASE}
 RUN groupadd --gid 10001 groove \
  && useradd --uid 10001 --gid groove --no-create-home --shell /usr/sbin/nologin groove \
  && install --directory --owner groove --group groove --mode 0700 /var/lib/sound-groove

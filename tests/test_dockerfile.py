@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 from sound_groove.cli import build_parser
@@ -24,6 +25,15 @@ def test_what_is_copied_is_there_and_sent_to_docker() -> None:
         assert (ROOT / source).exists() and source in sent, source
 
 
+def test_all_that_a_wheel_is_made_of_is_copied() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = set(project["project"]["license-files"])
+    needed |= {Path(source).parts[0] for source in (*wheel["force-include"], *wheel["packages"])} | {"README.md"}
+    copied = {source for line in instructions("COPY") if not line.startswith("--from") for source in line.split()[:-1]}
+    assert needed <= copied
+
+
 def test_the_command_is_one_of_ours_and_needs_keys() -> None:
     (entry,), (command,) = instructions("ENTRYPOINT"), instructions("CMD")
     assert json.loads(entry) == ["sound-groove"]
@@ -34,7 +44,7 @@ def test_the_command_is_one_of_ours_and_needs_keys() -> None:
 
 def test_it_runs_as_nobody_with_the_smallest_extra() -> None:
     assert instructions("USER") == ["10001:10001"]
-    assert instructions("ARG") == ["EXTRAS=serve"]
-    images = [line.split()[0] for line in instructions("FROM")]
-    assert all(re.fullmatch(r"python:3\.\d+-slim", image) for image in images)
+    base, extras = instructions("ARG")
+    assert re.fullmatch(r"BASE=python:3\.\d+-slim", base) and extras == "EXTRAS=serve"
+    assert [line.split()[0] for line in instructions("FROM")] == ["${BASE}"] * 2
     assert not any("ADD " in line or "curl" in line or "torch" in line for line in LINES)
