@@ -15,10 +15,11 @@ QUICK = not slow and not service and not postgres and not browser
 # The tests start many processes: the code is compiled once, and not in each of them.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test quick lint types unit quick-unit clean help
+.PHONY: demo docs test quick lint types unit quick-unit clean help
 
 help:
 	@echo "make demo   the whole way on made-up voices: corpus, training, evaluation, comparison (a few minutes)"
+	@echo "make docs   the documentation as a site of plain files: outputs/site/index.html (half a minute)"
 	@echo "make quick  lint, types, and every test that needs no training, export, server, browser or kill (a minute or two)"
 	@echo "make test   lint, types and all tests (some minutes)"
 	@echo "make clean  remove the virtual environment and the demo's output"
@@ -26,8 +27,11 @@ help:
 demo: $(VENV)/.train
 	$(BIN)/sound-groove demo --out outputs/demo --force
 
+docs: $(VENV)/.docs
+	$(BIN)/python docs/build_site.py
+
 # Types are checked beside the tests: after a change of what everything uses, that takes half a minute on one core.
-test: $(VENV)/.dev lint
+test: $(VENV)/.dev $(VENV)/.docs lint
 	$(BESIDE) types unit
 
 quick: $(VENV)/.dev lint
@@ -40,7 +44,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev $(VENV)/.docs
 	$(PYTEST)
 
 quick-unit: $(VENV)/.dev
@@ -58,6 +62,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable '.[dev]'
 	$(BIN)/mypy >/dev/null || true  # it reads the libraries' types once, which takes half a minute
 	touch $@ $(VENV)/.train
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable '.[docs]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) outputs/demo

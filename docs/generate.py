@@ -198,7 +198,7 @@ def commands_page() -> str:
     """The page of all verbs and their options."""
     parts = [NOTICE, COMMANDS]
     for verb, parser in _parsers(build_parser()):
-        lines = [f"## {verb}\n", f"{parser.description}\n"]
+        lines = [f"## {verb}\n", f"{_plain(parser.description or '')}\n"]
         nested = list(_parsers(parser))
         if nested:
             lines += _nested_options(verb, nested)
@@ -221,7 +221,7 @@ def _nested_options(verb: str, parsers: Sequence[tuple[str, argparse.ArgumentPar
     arguments = [dict(_arguments(parser)) for _, parser in parsers]
     shared = {name: text for name, text in arguments[0].items() if all(name in other for other in arguments)}
     for (name, parser), own in zip(parsers, arguments, strict=True):
-        yield f"### {verb} {name}\n\n{parser.description}\n"
+        yield f"### {verb} {name}\n\n{_plain(parser.description or '')}\n"
         yield f"`{_synopsis(f'sound-groove {verb} {name}', parser)}`\n"
         if len(own) > len(shared):
             yield _table((name, text) for name, text in own.items() if name not in shared)
@@ -261,8 +261,13 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
 
 def _cell(text: str) -> str:
     """Text that cannot end a cell of a table or be taken for markup; text with code in it keeps its angle brackets."""
-    text = text.replace("|", "\\|")
+    text = _plain(text.replace("|", "\\|"))
     return text if "`" in text else text.replace("<", "&lt;").replace("**", "\\*\\*")
+
+
+def _plain(text: str) -> str:
+    """Text whose optional parts, such as [@revision][/file], are not taken for a link; code needs no such care."""
+    return text if "`" in text else text.replace("][", "]\\[")
 
 
 PAGES = {"recipes.md": recipes_page, "commands.md": commands_page}

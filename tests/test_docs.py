@@ -22,7 +22,7 @@ from sound_groove.cli import VERBS, build_parser, main, named_modules
 from sound_groove.errors import ConfigurationError, SoundGrooveError
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 READMES = (ROOT / "README.md", ROOT / "README_zh.md")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -150,7 +150,8 @@ def test_both_readmes_say_the_same() -> None:
 
     def links(readme: Path) -> list[str]:
         found = [link for link in LINK.findall(prose(readme)) if not link.startswith("#")]
-        return sorted(link for link in found if not link.startswith("README"))
+        pages = [re.sub(r"\.zh\.md(#.*)?$", ".md", link) for link in found]  # in Chinese where there is one
+        return sorted(re.sub(r"^(docs/install\.md)#.*", r"\1", link) for link in pages if not link.startswith("README"))
 
     def rows(readme: Path) -> list[int]:
         return [line.count("|") for line in prose(readme).splitlines() if line.startswith("|")]
@@ -166,7 +167,45 @@ def test_the_readme_is_a_page_and_a_half_and_what_it_leaves_out_is_linked() -> N
     for readme in READMES:
         assert len(readme.read_text(encoding="utf-8").splitlines()) < 190
     linked = {target.split("#")[0] for target in LINK.findall(prose(READMES[0]))}
-    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= linked
+    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if not path.name.endswith(".zh.md")}
+    assert pages <= linked
+    assert {f"docs/{part}/index.md" for part in ("tutorials", "how-to", "reference", "explanation")} <= linked
+
+
+TRANSLATED = [path for path in DOCUMENTS if path.name.endswith(".zh.md")]
+
+
+@pytest.mark.parametrize("chinese", TRANSLATED, ids=lambda path: path.parent.name + "/" + path.name)
+def test_a_chinese_page_has_what_the_english_one_has(chinese: Path) -> None:
+    english = chinese.with_name(chinese.name.replace(".zh.md", ".md"))
+    assert list(commands(chinese)) == list(commands(english))
+    levels = [[len(heading.split()[0]) for heading in headings(page)] for page in (chinese, english)]
+    assert levels[0] == levels[1]
+    for language in ("python", "console"):
+        shown = [
+            [block.text.split("$ ")[1:] for block in blocks(page) if block.language == language]
+            for page in (chinese, english)
+        ]
+        assert [[text.splitlines()[0] for text in texts] for texts in shown[0]] == [
+            [text.splitlines()[0] for text in texts] for texts in shown[1]
+        ]
+
+
+def test_the_chinese_pages_are_those_that_were_promised() -> None:
+    parts = {f"{part}/index.zh.md" for part in ("tutorials", "how-to", "reference", "explanation")}
+    names = {path.relative_to(ROOT / "docs").as_posix() for path in TRANSLATED}
+    assert names >= {"index.zh.md", "install.zh.md", "tutorials/first-steps.zh.md", *parts}
+
+
+def test_the_first_steps_show_what_the_readme_shows() -> None:
+    shown = {
+        command for block in blocks(READMES[0]) if block.language == "console" for command in block.text.split("$ ")
+    }
+    steps = [
+        block for name in ("first-steps.md", "first-steps.zh.md") for block in blocks(ROOT / "docs/tutorials" / name)
+    ]
+    dialogues = [command for block in steps if block.language == "console" for command in block.text.split("$ ")[1:]]
+    assert len(dialogues) == 8 and set(dialogues) <= shown
 
 
 def test_generated_pages_are_up_to_date() -> None:

@@ -30,8 +30,8 @@ def open_store(location: str | os.PathLike[str], create: bool = False, take_over
         location: the path of an SQLite file, or a URL `postgresql://user:password@host/database`.
         create: make it where there is none.
         take_over: where an encrypted store is of an earlier version, which did not authenticate names and figures,
-        trust
-            what is in it; others are refused such a store, and one that is not encrypted is brought to this version.
+            trust what is in it; others are refused such a store, and one that is not encrypted is brought to this
+            version.
 
     Raises:
         MissingExtraError: a package that it needs is not installed.
