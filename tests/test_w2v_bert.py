@@ -349,9 +349,9 @@ def saved(network: nn.Module, fields: dict[str, Any], path: Path) -> Path:
 
 @needs_transformers
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adapters", "weighted sum"])
-def test_it_is_exported_for_any_batch_and_length(name: str, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(saved(built(FORMS[name]), FORMS[name], tmp_path / "model.safetensors"))
+def test_it_is_exported_for_any_batch_and_length(tmp_path: Path) -> None:
+    """With adapters; what weighs layers is WavLM's too, and exported there."""
+    checkpoint = load_checkpoint(saved(built(TINY), TINY, tmp_path / "model.safetensors"))
     embed = onnx_file.running(onnx_file._trace(checkpoint).SerializeToString())
     assert worst_cosine(checkpoint.path, embed, (0.3, 1.7, 3.2)) > 0.9999
 

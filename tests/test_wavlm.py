@@ -327,7 +327,7 @@ def test_it_is_trained_gone_on_with_and_judged(
 
 @needs_transformers
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["large", "base"])
+@pytest.mark.parametrize("name", ["base", "large, weighted sum of the last two"])
 def test_it_is_exported_for_any_batch_and_length(name: str, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(saved(built(FORMS[name]), FORMS[name], tmp_path / "model.safetensors"))
     embed = onnx_file.running(onnx_file._trace(checkpoint).SerializeToString())
