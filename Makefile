@@ -22,7 +22,7 @@ help:
 	@echo "make docs   the documentation as a site of plain files: outputs/site/index.html (half a minute)"
 	@echo "make quick  lint, types, and every test that needs no training, export, server, browser or kill (a minute or two)"
 	@echo "make test   lint, types and all tests (some minutes)"
-	@echo "make clean  remove the virtual environment and the demo's output"
+	@echo "make clean  remove the virtual environment, the demo's output and the site"
 
 demo: $(VENV)/.train
 	$(BIN)/sound-groove demo --out outputs/demo --force
@@ -68,4 +68,4 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) outputs/demo
+	rm -rf $(VENV) outputs/demo outputs/site

@@ -35,6 +35,8 @@ CODE_OR_LINK = re.compile(r"(?ms)^ *(`{3,}).*?^ *\1 *$|`[^`\n]+`|(?P<text>!?\[[^
 BETWEEN_CHINESE = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef\u201d])\n(?=[\u3000-\u9fff\uff00-\uffef\u201c])")
 README, README_CHINESE = PurePosixPath("README.md"), PurePosixPath("README_zh.md")
 NOT_TRANSLATED = '\n!!! note ""\n    本页只有英文。\n'
+# In a search, options come first where they are defined, and pages that explain a word before those that mention it.
+BOOSTS = {"commands.md": 2, "recipes.md": 2, "project/": 0.4, "reference/api/": 0.4}
 DOWNLOAD = {"en": "This page as a notebook", "zh": "下载本页的 notebook"}
 SECTIONS = {
     "Tutorials": "教程",
@@ -126,8 +128,9 @@ class Layout:
         text = self._linked(text, PurePosixPath(source.relative_to(ROOT)))
         if source.suffix == ".ipynb":
             text += f"\n[{DOWNLOAD[self.language]}]({source.name}){{ download }}\n"
-        if place.is_relative_to(self.folder / "project") or place.is_relative_to(self.folder / "reference/api"):
-            text = f"---\nsearch: {{boost: 0.4}}\n---\n\n{text}"  # pages that explain a word come first
+        page = place.relative_to(self.folder).as_posix()
+        if boost := next((value for start, value in BOOSTS.items() if page.startswith(start)), None):
+            text = f"---\nsearch: {{boost: {boost}}}\n---\n\n{text}"
         place.write_text(text, encoding="utf-8")
 
     def _translation(self, path: PurePosixPath) -> PurePosixPath | None:
