@@ -19,6 +19,7 @@ import numpy as np
 from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.curation.examination import examine
 from sound_groove.curation.findings import Examination, Labelled
+from sound_groove.curation.heard import heard_corpus
 from sound_groove.provenance import processor
 from sound_groove.types import Embeddings, ModelIdentity
 
@@ -33,11 +34,11 @@ def examined(rows: list[dict[str, str]], labels: list[str], embeddings: Embeddin
         for row, label in zip(rows, labels, strict=True)
     ]
     facts, model = AudioFacts(10.0, 10.0, 20.0, 16_000), ModelIdentity("given", "")
-    heard = {
-        row["path"]: HeardRecording(row["path"], facts, (), row["path"], embedding=embedding, model=model)
+    heard = (
+        HeardRecording(row["path"], facts, (), row["path"], embedding=embedding, model=model)
         for row, embedding in zip(rows, embeddings, strict=True)
-    }
-    return examine(recordings, heard, rate)
+    )
+    return examine(recordings, heard_corpus(heard), rate)
 
 
 def ratio(part: int, whole: int) -> str:

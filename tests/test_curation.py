@@ -12,6 +12,7 @@ from sound_groove.cli import main
 from sound_groove.curation.corpus import labelled_recordings
 from sound_groove.curation.examination import examine
 from sound_groove.curation.findings import Examination, Labelled
+from sound_groove.curation.heard import HeardCorpus, heard_corpus
 from sound_groove.curation.labels import part
 from sound_groove.curation.voices import corpus_voices
 from sound_groove.errors import AudioError, CorpusError
@@ -39,12 +40,9 @@ class MadeUpCorpus:
         """As a corpus, of four sessions a speaker."""
         return [Labelled(f"{row}.wav", label, str(row % 4)) for row, label in enumerate(self.labels)]
 
-    def heard(self, **changes: str) -> dict[str, HeardRecording | AudioError]:
+    def heard(self) -> HeardCorpus:
         """What was heard of it."""
-        return {
-            f"{row}.wav": heard_as(changes.get(f"digest_{row}", f"{row}"), embedding)
-            for row, embedding in enumerate(self.embeddings)
-        }
+        return heard_corpus(heard_as(f"{row}", embedding) for row, embedding in enumerate(self.embeddings))
 
     def examined(self, rate: float = 0.05) -> Examination:
         """What is found in it."""
@@ -209,7 +207,7 @@ def test_a_group_is_parted_where_two_people_meet() -> None:
 
 def test_of_few_speakers_labels_are_not_judged_and_it_says_so() -> None:
     recordings = [Labelled(f"{row}.wav", f"speaker {row % 4}") for row in range(20)]
-    found = examine(recordings, {one.path: heard_as(one.path) for one in recordings})
+    found = examine(recordings, heard_corpus(heard_as(one.path) for one in recordings))
     assert "takes 10 speakers" in found.notes[0]
     assert len(found.labels) == 20
 
@@ -224,7 +222,7 @@ def test_what_cannot_be_used_and_copies_are_named_and_dropped() -> None:
     heard["2.wav"] = heard_as("2", speech_s=0.1)
     heard["4.wav"] = heard_as("0.wav")
     heard["5.wav"] = heard_as("5", codes=("clipping", "mono"))
-    found = examine(recordings, heard)
+    found = examine(recordings, heard_corpus(heard.values()))
     assert [one.path for one in found.of_kind("unusable")] == ["1.wav", "2.wav"]
     (copy,) = found.of_kind("same_audio")
     assert (copy.path, copy.other) == ("4.wav", "0.wav")
@@ -235,9 +233,9 @@ def test_what_cannot_be_used_and_copies_are_named_and_dropped() -> None:
 
 def test_speakers_of_one_session_are_named_where_others_have_more() -> None:
     recordings = [Labelled("0.wav", "a", "x"), Labelled("1.wav", "a", "y"), Labelled("2.wav", "b", "x")]
-    heard: dict[str, HeardRecording | AudioError] = {one.path: heard_as(one.path) for one in recordings}
-    assert [one.speaker for one in examine(recordings, heard).of_kind("one_session")] == ["b"]
-    assert not examine(recordings[2:], heard).of_kind("one_session")
+    heard = [heard_as(one.path) for one in recordings]
+    assert [one.speaker for one in examine(recordings, heard_corpus(heard)).of_kind("one_session")] == ["b"]
+    assert not examine(recordings[2:], heard_corpus(heard[2:])).of_kind("one_session")
 
 
 # --- the verb ---

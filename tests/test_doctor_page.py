@@ -13,8 +13,8 @@ from browser import find_browser, launch
 from costs import costs
 from sound_groove.corpora.choices import Choice, read_choices
 from sound_groove.curation.corpus import write_page
-from sound_groove.curation.findings import Examination, Finding, Labelled, cleaned
-from sound_groove.curation.page import FindingsPage, Shown
+from sound_groove.curation.findings import KINDS, Examination, Finding, Labelled, cleaned
+from sound_groove.curation.page import IN_CHINESE, FindingsPage, Shown
 from sound_groove.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -207,3 +207,7 @@ def test_it_fits_the_window_in_both_languages(chromium: "Browser", tmp_path: Pat
     page.locator("#language").click()
     assert page.locator("h1").inner_text() != shown
     page.close()
+
+
+def test_every_kind_has_its_words_in_both_languages() -> None:
+    assert set(IN_CHINESE) == set(KINDS)

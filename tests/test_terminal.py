@@ -559,6 +559,7 @@ def doctor_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     found = record(Examination, findings=findings * 11, labels={HOSTILE_NAME: HOSTILE})
     patch.setattr("sound_groove.curation.corpus.labelled_recordings", answering([record(Labelled)]))
     patch.setattr("sound_groove.curation.corpus.hear_corpus", answering({}))
+    patch.setattr("sound_groove.curation.copies.find_copies", answering([]))
     patch.setattr("sound_groove.curation.examination.examine", answering(found))
     command = ["doctor", HOSTILE_NAME, "--model", str(folder / "model.safetensors"), "--out", HOSTILE_NAME]
     return [command, [*command, "--force", "--json"], command]

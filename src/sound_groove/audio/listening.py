@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sound_groove.audio.fingerprint import Landmarks
 from sound_groove.audio.given import STANDARD_INPUT, AnyRecording
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.quality import Quality, assess, seconds_text
@@ -21,6 +22,10 @@ NO_VERDICT = frozenset({"too_little_speech", "channels_differ"})  # codes of war
 
 def _nothing() -> Samples:
     return np.empty(0, np.float32)
+
+
+def _no_landmarks() -> Landmarks:
+    return np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class HeardRecording:
         model: which embedded it; None until then.
         voices: where several were found (`sound_groove.encoder.several_voices`), the stretches of each in samples, that
             which speaks longest first; empty where one was found, or none was looked for.
+        landmarks: (L,) by which copies of it are found (`sound_groove.audio.fingerprint`); empty until they are sought.
     """
 
     name: str
@@ -80,6 +86,7 @@ class HeardRecording:
     embedding: Embeddings = field(default_factory=_nothing, repr=False)
     model: ModelIdentity | None = None
     voices: tuple[tuple[Span, ...], ...] = ()
+    landmarks: Landmarks = field(default_factory=_no_landmarks, repr=False)
 
     @property
     def allows_verdict(self) -> bool:

@@ -19,11 +19,12 @@ EXAMPLES = """examples:
   sound-groove train fine-tune data.prepared=data/mine data.exclude=outputs/doctor/choices.tsv
   sound-groove verify --trials trials.txt --exclude outputs/doctor/choices.tsv
 
-Finds recordings that cannot be used, the same audio twice, recordings of somebody else than their label says, speakers
-who are two people, and labels that are one person. --out gets report.html, a page to listen and choose by (--with-audio
-puts the sound into it); findings.tsv, each with its probability; choices.tsv, what is dropped or moved and why, which
-'train' and 'verify' take; and clean.tsv, what is left, one 'path <tab> speaker' a line, which they and 'prepare list'
-take. Nothing of the corpus is changed. A run that was stopped goes on when the same command is given again.
+Finds recordings that cannot be used or hold several voices, the same audio twice (as another encoding, cut or louder
+too), recordings of somebody else than their label says, speakers who are two people, and labels that are one person.
+--out gets report.html, a page to listen and choose by (--with-audio puts the sound into it); findings.tsv, each with
+its probability; choices.tsv, what is dropped or moved and why, which 'train' and 'verify' take; and clean.tsv, what is
+left, one 'path <tab> speaker' a line, which they and 'prepare list' take. Nothing of the corpus is changed. A run that
+was stopped goes on when the same command is given again.
 """
 MOST_SHOWN = 10  # findings of a kind
 
@@ -58,7 +59,15 @@ def register(verbs: "Verbs") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Examine, and say what was found."""
     ready_for_computing()
-    from sound_groove.curation.corpus import check_out, hear_corpus, labelled_recordings, write_examination, write_page
+    from sound_groove.curation.copies import find_copies
+    from sound_groove.curation.corpus import (
+        check_out,
+        hear_corpus,
+        labelled_recordings,
+        seek_in,
+        write_examination,
+        write_page,
+    )
     from sound_groove.curation.examination import examine
     from sound_groove.encoder.bulk import in_threads
     from sound_groove.encoder.encoder import SpeakerEncoder, default_model
@@ -68,12 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_out(arguments.out, arguments.force)
     recordings = labelled_recordings(arguments.data)
     encoder = SpeakerEncoder.load(arguments.model or default_model(), threads=1)
-    embed = in_threads(encoder, None, arguments.workers or available_cores())
+    embed = in_threads(encoder, None, arguments.workers or available_cores(), seek_in(encoder))
     with ProgressBar(total=len(recordings), desc="hearing", unit="recording", disable=None) as bar:
         heard = hear_corpus(
             recordings, arguments.out, embed, encoder.identity.hash, force=arguments.force, progress=bar.update
         )
-    found = examine(recordings, heard, arguments.fdr)
+    copies = find_copies(heard, lambda row: recordings[row].path)
+    found = examine(recordings, heard, arguments.fdr, copies=copies)
     write_examination(arguments.out, recordings, found)
     try:
         page = write_page(arguments.out, recordings, found, arguments.data.name, arguments.fdr, arguments.with_audio)

@@ -1,30 +1,34 @@
 """A corpus in any of its forms, as recordings with labels; and what was heard of it, kept in a folder.
 
-The folder of an examination holds `embeddings.npz` (as `embed` writes it) and `heard.npz` (facts, warnings, digests),
-so that another examination of the same recordings, with another rate, hears nothing again.
+The folder of an examination holds `embeddings.npz` and `heard.npz` (`curation.heard`), so that another examination of
+the same recordings, with another rate, hears nothing again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
-
+from sound_groove.audio.fingerprint import fingerprint, landmarks
+from sound_groove.audio.listening import HeardRecording
 from sound_groove.corpora.choices import absolute, write_choices
 from sound_groove.corpora.layouts import Folder, KaldiFolder, ListFile
 from sound_groove.corpora.layouts.kaldi import is_kaldi
 from sound_groove.corpora.manifest import MANIFEST_NAME, read_manifest
 from sound_groove.curation.findings import Examination, Finding, Labelled, proposals
-from sound_groove.encoder.bulk import COLUMNS, Embed, Files, Outcome, embed_all, packed, unpacked
+from sound_groove.curation.heard import HeardCorpus, Hearing, read_heard, write_heard
+from sound_groove.encoder.bulk import Embed, Files, embed_all
+from sound_groove.encoder.encoder import SpeakerEncoder
+from sound_groove.encoder.listener import Seek
+from sound_groove.encoder.several_voices import with_voices
 from sound_groove.errors import CorpusError, OutputError, printable, require_extra
-from sound_groove.files import replaced_bytes, write_text, writing
+from sound_groove.files import write_text, writing
 
 EMBEDDINGS_FILE = "embeddings.npz"
 HEARD_FILE = "heard.npz"
 REPORT_FILE = "report.html"
 FINDINGS_FILE = "findings.tsv"
+SOUGHT = "landmarks, voices"  # beside embeddings; what was heard without is heard again
 CLEAN_FILE = "clean.tsv"
 CHOICES_FILE = "choices.tsv"
 HEADER = ("kind", "speaker", "recording", "other", "probability", "detail")
@@ -69,8 +73,8 @@ def hear_corpus(
     *,
     force: bool = False,
     progress: Callable[[int], object] = lambda count: None,
-) -> dict[str, Outcome]:
-    """What was heard of every recording, by path; what an earlier run heard is not heard again.
+) -> HeardCorpus:
+    """What was heard of every recording; what an earlier run heard is not heard again.
 
     Args:
         recordings: of the corpus.
@@ -89,28 +93,37 @@ def hear_corpus(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     states = [files.state(path) for path in files.names]
-    kept = None if force else _kept(out / HEARD_FILE, files, states, model)
+    kept = None
+    if not force:
+        kept = read_heard(out / HEARD_FILE, out / EMBEDDINGS_FILE, files.names, states, model)
     if kept is not None:
-        progress(len(kept))
+        progress(len(recordings))
         return kept
-    heard: dict[str, Outcome] = {}
+    hearing = Hearing(len(recordings))
     with suppress(FileNotFoundError):
         (out / EMBEDDINGS_FILE).unlink()  # of other recordings, or of what these were
     embed_all(
         files,
         out / EMBEDDINGS_FILE,
         embed,
-        {"model": model},
+        {"model": model, "sought": SOUGHT},
         force=force,
         allow_failures=True,
         progress=progress,
-        told=heard.__setitem__,
+        told=lambda _, outcome: hearing.add(outcome),
     )
-    columns = packed([heard[path] for path in files.names])
-    with writing(out / HEARD_FILE), replaced_bytes(out / HEARD_FILE) as file:
-        known = {"path": np.array(files.names), "state": np.array(states, np.int64), "model": np.array(model)}
-        np.savez(file, allow_pickle=False, **known, **columns)
+    heard = hearing.done()
+    write_heard(out / HEARD_FILE, heard, files.names, states, model)
     return heard
+
+
+def seek_in(encoder: SpeakerEncoder) -> Seek:
+    """What is sought in every recording beside its embedding: landmarks, and more voices than one."""
+
+    def seek(heard: HeardRecording) -> HeardRecording:
+        return replace(with_voices(heard, encoder), landmarks=landmarks(fingerprint(heard.samples)))
+
+    return seek
 
 
 def write_examination(out: Path, recordings: Sequence[Labelled], found: Examination) -> None:
@@ -165,19 +178,3 @@ def _cells(one: Finding) -> Iterator[str]:
     probability = "" if one.probability is None else f"{one.probability:.4f}"
     for cell in (one.kind, one.speaker, one.path or "", one.other or "", probability, one.detail):
         yield printable(cell)
-
-
-def _kept(path: Path, files: Files, states: Sequence[tuple[int, int]], model: str) -> dict[str, Outcome] | None:
-    """What was heard of these very recordings by this model; None where it is not known."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if (
-                str(stored["model"]) != model
-                or stored["path"].tolist() != list(files.names)
-                or [tuple(state) for state in stored["state"].tolist()] != list(states)
-            ):
-                return None
-            rows = zip(*(stored[name] for name in COLUMNS), strict=True)
-            return {name: unpacked(*row) for name, row in zip(files.names, rows, strict=True)}
-    except (OSError, ValueError, KeyError, BadZipFile, EOFError):
-        return None

@@ -1,6 +1,6 @@
 """A corpus, looked through: recordings first, then labels.
 
-    what was heard of every recording -> unusable, the same audio twice, heard badly
+    what was heard of every recording -> unusable, the same audio twice, several voices, heard badly
     embeddings -> speakers who are two people -> recordings of somebody else -> pairs of labels that are one person
 
 Each step leaves out what the one before it found. Labels are judged by `curation.labels`; the model that judges a
@@ -8,22 +8,22 @@ speaker was fitted on others, but for pairs of labels, which need one model for 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.listening import MINIMUM_SPEECH_S, HeardRecording
+from sound_groove.audio.listening import MINIMUM_SPEECH_S
+from sound_groove.curation.copies import Copy
 from sound_groove.curation.findings import SECOND, Examination, Finding, Labelled, cleaned
+from sound_groove.curation.heard import HeardCorpus
 from sound_groove.curation.labels import Parted, best_speakers, one_person, two_people, wrong_labels
 from sound_groove.curation.voices import CorpusVoices, corpus_voices, two_folds
-from sound_groove.errors import AudioError, MetricError
+from sound_groove.errors import MetricError
 from sound_groove.scoring.discovery import picked
 from sound_groove.types import Embeddings, Scores
 
 LEAST_SPEAKERS = 10  # by whom labels are judged: half of them judge the other half
-# Codes of warnings that are of the recording, and not of its being compared.
-BADLY_HEARD = frozenset({"little_speech", "clipping", "narrow_band", "low_snr", "long_silence", "channels_differ"})
 MOST_MOVED = 200  # recordings of somebody else of whom it is asked whose they are
 FITS = 0.5  # likeness from which on another label is named: nearer to one speaker than to two
 
@@ -31,22 +31,27 @@ Flags = NDArray[np.bool_]
 
 
 def examine(
-    recordings: Sequence[Labelled], heard: Mapping[str, HeardRecording | AudioError], rate: float = 0.05, seed: int = 0
+    recordings: Sequence[Labelled],
+    heard: HeardCorpus,
+    rate: float = 0.05,
+    seed: int = 0,
+    copies: Sequence[Copy] = (),
 ) -> Examination:
     """Look a corpus through.
 
     Args:
         recordings: all of it.
-        heard: what was heard of each, by path, with its embedding.
+        heard: what was heard of each.
         rate: false discovery rate: the expected share of what is called wrong that is not, for each kind by itself.
         seed: of the draws by which wrong labels are made up, to know how they look.
+        copies: recordings that hold the audio of others, as `curation.copies` finds them.
     """
-    findings, usable = _of_recordings(recordings, heard)
+    findings, usable = _of_recordings(recordings, heard, copies)
     notes = list[str]()
     second: dict[str, str] = {}
     share, compared = 0.0, 0
-    rows = [row for row, one in enumerate(recordings) if usable[row] and isinstance(heard[one.path], HeardRecording)]
-    chosen = [recordings[row] for row in rows]
+    rows = np.flatnonzero(usable)
+    chosen = [recordings[row] for row in rows.tolist()]
     speakers = [one.speaker for one in chosen]
     if len(set(speakers)) < LEAST_SPEAKERS:
         notes.append(
@@ -54,7 +59,7 @@ def examine(
             f"{len(set(speakers))}"
         )
     else:
-        embeddings = np.stack([_embedding(heard[one.path]) for one in chosen])
+        embeddings = heard.embeddings if len(rows) == len(recordings) else heard.embeddings[rows]
         try:
             of_labels, second, share, compared = _of_labels(chosen, embeddings, rate, seed)
             findings += of_labels
@@ -64,35 +69,44 @@ def examine(
     return Examination(tuple(findings), cleaned(recordings, findings, second), share, compared, tuple(notes))
 
 
-def _embedding(outcome: HeardRecording | AudioError) -> Embeddings:
-    assert isinstance(outcome, HeardRecording)
-    return outcome.embedding
-
-
 def _of_recordings(
-    recordings: Sequence[Labelled], heard: Mapping[str, HeardRecording | AudioError]
+    recordings: Sequence[Labelled], heard: HeardCorpus, copies: Sequence[Copy]
 ) -> tuple[list[Finding], Flags]:
     """What is wrong with recordings by themselves, and (N,) which may stand for their speakers."""
-    unusable, same, badly = list[Finding](), list[Finding](), list[Finding]()
+    unusable, same, badly, several = (list[Finding]() for _ in range(4))
     usable = np.zeros(len(recordings), bool)
-    first: dict[str, Labelled] = {}
+    first: dict[bytes, int] = {}
+    copied = {copy.row: copy for copy in copies}
     for row, one in enumerate(recordings):
-        outcome = heard[one.path]
-        if isinstance(outcome, AudioError):
-            unusable.append(Finding("unusable", one.speaker, one.path, detail=outcome.reason))
-        elif outcome.facts.speech_s < MINIMUM_SPEECH_S:
-            speech = f"{outcome.facts.speech_s:.1f} s of speech"
+        if row in heard.reasons:
+            unusable.append(Finding("unusable", one.speaker, one.path, detail=heard.reasons[row]))
+        elif heard.speech_s[row] < MINIMUM_SPEECH_S:
+            speech = f"{heard.speech_s[row]:.1f} s of speech"
             unusable.append(Finding("unusable", one.speaker, one.path, detail=speech))
-        elif (known := first.setdefault(outcome.digest, one)) is not one:
-            whose = "" if known.speaker == one.speaker else f", which is labelled '{known.speaker}'"
-            detail = f"holds the samples of {known.path}{whose}"
-            same.append(Finding("same_audio", one.speaker, one.path, known.path, 1.0, detail))
+        elif (known := first.setdefault(bytes(heard.digests[row]), row)) != row:
+            same.append(_same(one, recordings[known], "samples", "", 1.0))
+        elif (copy := copied.get(row)) is not None:
+            same.append(_same(one, recordings[copy.of], "sound", f"; {copy.evidence}", None))
         else:
             usable[row] = True
-            codes = sorted({warning.code for warning in outcome.warnings} & BADLY_HEARD)
-            if codes:
+            if codes := heard.codes(row):
                 badly.append(Finding("quality", one.speaker, one.path, detail=", ".join(codes)))
-    return unusable + same + badly, usable
+            if row in heard.voices:
+                several.append(Finding("several_voices", one.speaker, one.path, detail=heard.voices[row]))
+    return unusable + same + several + badly, usable
+
+
+def _same(one: Labelled, other: Labelled, what: str, evidence: str, probability: float | None) -> Finding:
+    """That a recording has the samples, or the sound, of another."""
+    whose = "" if other.speaker == one.speaker else f", which is labelled '{other.speaker}'"
+    return Finding(
+        "same_audio",
+        one.speaker,
+        one.path,
+        other.path,
+        probability,
+        f"holds the {what} of {other.path}{whose}{evidence}",
+    )
 
 
 def _of_labels(

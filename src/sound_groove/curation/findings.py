@@ -6,10 +6,13 @@ from typing import Literal
 
 from sound_groove.corpora.choices import Choice
 
-Kind = Literal["unusable", "same_audio", "quality", "two_people", "wrong_label", "one_person", "one_session"]
+Kind = Literal[
+    "unusable", "same_audio", "several_voices", "quality", "two_people", "wrong_label", "one_person", "one_session"
+]
 KINDS: dict[Kind, str] = {
     "unusable": "recordings that cannot be read, or hold too little speech",
     "same_audio": "recordings that are the same audio as another",
+    "several_voices": "recordings with two voices or more",
     "quality": "recordings that were heard badly",
     "two_people": "speakers who are two people",
     "wrong_label": "recordings of somebody else than their label says",

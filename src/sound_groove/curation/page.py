@@ -30,10 +30,11 @@ IN_CHINESE: dict[Kind, str] = {  # in the order of the page: what people must li
     "wrong_label": "不是标签所说的人的录音",
     "two_people": "其实是两个人的标签",
     "one_person": "其实是同一个人的两个标签",
+    "several_voices": "有两个或更多声音的录音",
     "same_audio": "与另一录音相同的录音",
     "unusable": "无法读取或语音太少的录音",
     "quality": "音质差的录音",
-    "one_session": "只有一次录音场次的说话人",
+    "one_session": "只有一次会话的说话人",
 }
 
 

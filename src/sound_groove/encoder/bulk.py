@@ -4,6 +4,7 @@ The recordings are embedded in chunks. What a chunk gave is written beside the r
 on with the chunks that are missing; the result itself is written in one piece at the end.
 """
 
+import base64
 import hashlib
 import json
 import shutil
@@ -20,7 +21,7 @@ from sound_groove.audio.given import AnyRecording, split_name
 from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, NORMS, PATHS
 from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.encoder.listener import Listener
+from sound_groove.encoder.listener import Listener, Seek
 from sound_groove.errors import AudioError, OutputError, UsageError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, write_text, writing
 from sound_groove.json_reading import parse_json, through_json
@@ -143,9 +144,16 @@ def open_arrays(path: Path) -> Arrays:
         raise UsageError(f"{printable(str(path))}: is not a .npz file of samples: {error}") from None
 
 
-def in_threads(encoder: SpeakerEncoder, crops: CropAveraging | None, threads: int) -> Embed:
-    """Embed with an encoder that computes one recording in one thread, in several threads at a time."""
-    listener = Listener(encoder, crops)
+def in_threads(encoder: SpeakerEncoder, crops: CropAveraging | None, threads: int, seek: Seek | None = None) -> Embed:
+    """Embed with an encoder that computes one recording in one thread, in several threads at a time.
+
+    Args:
+        encoder: of that kind.
+        crops: as `Listener` takes them.
+        threads: how many.
+        seek: as `Listener` takes it; what it finds of landmarks and voices is kept.
+    """
+    listener = Listener(encoder, crops, seek)
 
     def embed(recordings: Recordings, names: Sequence[str]) -> Iterator[Outcome]:
         return listener.hear_all(names, lambda name: listener.hear_in_parts(recordings.open(name), name), threads)
@@ -262,6 +270,8 @@ def packed(outcomes: Sequence[Outcome], size: int = 0) -> dict[str, NDArray[Any]
             continue
         embeddings[row] = outcome.embedding
         known = {name: getattr(outcome, name) for name in KEPT}
+        known |= {"voices": outcome.voices} if outcome.voices else {}
+        known |= {"landmarks": _text_of(outcome.landmarks)} if len(outcome.landmarks) else {}
         heard.append(json.dumps(known, default=asdict))
         reasons.append("")
     return dict(zip(COLUMNS, (np.array(heard), embeddings, np.array(reasons)), strict=True))
@@ -279,7 +289,13 @@ def unpacked(heard: str | bytes, embedding: NDArray[np.float32], reason: str) ->
         digest=known["digest"],
         embedding=embedding,
         model=ModelIdentity(**known["model"]),
+        voices=tuple(tuple((start, end) for start, end in spans) for spans in known.get("voices", ())),
+        landmarks=np.frombuffer(base64.b64decode(known.get("landmarks", "")), "<u8").astype(np.uint64),
     )
+
+
+def _text_of(landmarks: NDArray[np.uint64]) -> str:
+    return base64.b64encode(landmarks.astype("<u8").tobytes()).decode("ascii")
 
 
 class _Parts:
