@@ -31,6 +31,7 @@ FINDINGS_FILE = "findings.tsv"
 SOUGHT = "landmarks, voices"  # beside embeddings; what was heard without is heard again
 CLEAN_FILE = "clean.tsv"
 CHOICES_FILE = "choices.tsv"
+NOISE_FILE = "label_noise.tsv"
 HEADER = ("kind", "speaker", "recording", "other", "probability", "detail")
 
 
@@ -127,7 +128,7 @@ def seek_in(encoder: SpeakerEncoder) -> Seek:
 
 
 def write_examination(out: Path, recordings: Sequence[Labelled], found: Examination) -> None:
-    """Write `findings.tsv`, `choices.tsv` and `clean.tsv`, each in one piece.
+    """Write `findings.tsv`, `choices.tsv`, `clean.tsv` and `label_noise.tsv`, each in one piece.
 
     Args:
         out: the folder of the examination.
@@ -144,6 +145,8 @@ def write_examination(out: Path, recordings: Sequence[Labelled], found: Examinat
     write_choices(out / CHOICES_FILE, chosen)
     left = (f"{absolute(path)}\t{speaker}\n" for path, speaker in found.labels.items())
     write_text(out / CLEAN_FILE, "".join(left))
+    doubts = (f"{absolute(path)}\t{1 - wrong:.4f}\n" for path, wrong in found.doubts.items())
+    write_text(out / NOISE_FILE, "recording\tright\n" + "".join(doubts))
 
 
 def write_page(

@@ -25,6 +25,7 @@ from sound_groove.types import Embeddings, Scores
 
 LEAST_SPEAKERS = 10  # by whom labels are judged: half of them judge the other half
 MOST_MOVED = 200  # recordings of somebody else of whom it is asked whose they are
+LEAST_DOUBT = 0.001  # of a label, that is told
 FITS = 0.5  # likeness from which on another label is named: nearer to one speaker than to two
 
 Flags = NDArray[np.bool_]
@@ -48,7 +49,7 @@ def examine(
     """
     findings, usable = _of_recordings(recordings, heard, copies)
     notes = list[str]()
-    second: dict[str, str] = {}
+    second, doubts = dict[str, str](), dict[str, float]()
     share, compared = 0.0, 0
     rows = np.flatnonzero(usable)
     chosen = [recordings[row] for row in rows.tolist()]
@@ -61,12 +62,12 @@ def examine(
     else:
         embeddings = heard.embeddings if len(rows) == len(recordings) else heard.embeddings[rows]
         try:
-            of_labels, second, share, compared = _of_labels(chosen, embeddings, rate, seed)
+            of_labels, second, doubts, share, compared = _of_labels(chosen, embeddings, rate, seed)
             findings += of_labels
         except MetricError as error:
             notes.append(f"labels were not judged: {error}")
     findings += _of_sessions(recordings)
-    return Examination(tuple(findings), cleaned(recordings, findings, second), share, compared, tuple(notes))
+    return Examination(tuple(findings), cleaned(recordings, findings, second), share, compared, tuple(notes), doubts)
 
 
 def _of_recordings(
@@ -111,21 +112,24 @@ def _same(one: Labelled, other: Labelled, what: str, evidence: str, probability:
 
 def _of_labels(
     chosen: Sequence[Labelled], embeddings: Embeddings, rate: float, seed: int
-) -> tuple[list[Finding], dict[str, str], float, int]:
-    """What is wrong with labels; the new ones of second people; the share of wrong ones; how many were compared."""
+) -> tuple[list[Finding], dict[str, str], dict[str, float], float, int]:
+    """What is wrong with labels; the new ones of second people; doubts; the share of wrong ones; how many compared."""
     speakers, sessions = [one.speaker for one in chosen], [one.session for one in chosen]
     found = list[Finding]()
     labels = list(speakers)
-    second: dict[str, str] = {}
+    second, doubts = dict[str, str](), dict[str, float]()
     for parted in _picked_parts(embeddings, speakers, sessions, rate, seed):
         speaker = speakers[parted.first[0]]
         names = {chosen[row].path: speaker + SECOND for row in parted.second.tolist()}
         second |= names
+        doubts |= dict.fromkeys(names, parted.probability)
         for row in parted.second.tolist():
             labels[row] = speaker + SECOND
         detail = f"{len(parted.first)} and {len(parted.second)} recordings; these get the label {speaker}{SECOND}"
         found.append(Finding("two_people", speaker, None, speaker + SECOND, parted.probability, detail))
     probability, share, compared = _wrong(embeddings, labels, sessions, seed)
+    for row in np.flatnonzero(probability >= LEAST_DOUBT).tolist():
+        doubts[chosen[row].path] = max(float(probability[row]), doubts.get(chosen[row].path, 0.0))
     wrong = picked(probability, rate)
     voices = corpus_voices(embeddings, labels, sessions)
     names_of = np.unique(np.asarray(labels))
@@ -142,7 +146,7 @@ def _of_labels(
         if sure:
             first, later = str(names_of[pair.first]), str(names_of[pair.second])
             found.append(Finding("one_person", first, None, later, pair.probability, "keep one of the two labels"))
-    return found, second, share, compared
+    return found, second, doubts, share, compared
 
 
 def _picked_parts(

@@ -69,6 +69,7 @@ class Examination:
         wrong_share: of all recordings that have a wrong label, as estimated; it may be more than were picked.
         compared: recordings of which it can be told at all whether their label is right.
         notes: what could not be asked, and why.
+        doubts: the probability that the label of a recording is wrong, by its path, where it is not next to nothing.
     """
 
     findings: tuple[Finding, ...]
@@ -76,6 +77,7 @@ class Examination:
     wrong_share: float
     compared: int
     notes: tuple[str, ...] = field(default=())
+    doubts: Mapping[str, float] = field(default_factory=dict)
 
     def of_kind(self, kind: Kind) -> list[Finding]:
         """What was found of one kind."""

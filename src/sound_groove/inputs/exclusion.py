@@ -17,7 +17,7 @@ class Excluded:
         utterances: what is left, with the labels that were chosen; the names stay what they were.
         choices: the file.
         dropped: utterances that are left out.
-        moved: utterances that have another label.
+        moved: names of utterances that have another label.
         former: the labels that these had.
         unknown: recordings that the file names and the corpus does not have.
     """
@@ -25,14 +25,14 @@ class Excluded:
     utterances: list[Utterance]
     choices: Choices
     dropped: int
-    moved: int
+    moved: frozenset[str]
     former: frozenset[str]
     unknown: int
 
     def summary(self) -> str:
         """The counts as one line for people."""
         unknown = f"; {self.unknown:,} of its recordings are not in this corpus" if self.unknown else ""
-        return f"{self.dropped:,} utterances left out, {self.moved:,} moved, by {self.choices.path}{unknown}"
+        return f"{self.dropped:,} utterances left out, {len(self.moved):,} moved, by {self.choices.path}{unknown}"
 
     def as_dict(self) -> dict[str, Any]:
         """The counts for run.json."""
@@ -40,7 +40,7 @@ class Excluded:
             "file": str(self.choices.path.absolute()),
             "sha256": self.choices.sha256,
             "dropped": self.dropped,
-            "moved": self.moved,
+            "moved": len(self.moved),
             "unknown": self.unknown,
         }
 
@@ -64,7 +64,7 @@ def exclude(utterances: Sequence[Utterance], choices: Choices) -> Excluded:
         sides.setdefault(one.speaker, one.split)
     found = set[str]()
     left = list[Utterance]()
-    moved, former = 0, set[str]()
+    moved, former = set[str](), set[str]()
     for one in utterances:
         made = [choices.of(path, one.key) for path in one.paths]
         found |= {choice.recording for choice in made if choice is not None}
@@ -73,7 +73,7 @@ def exclude(utterances: Sequence[Utterance], choices: Choices) -> Excluded:
         if speaker is None:
             continue
         if speaker != one.speaker:
-            moved += 1
+            moved.add(one.key)
             former.add(one.speaker)
             one = replace(one, speaker=speaker, split=sides.setdefault(speaker, one.split))
         left.append(one)
@@ -82,7 +82,9 @@ def exclude(utterances: Sequence[Utterance], choices: Choices) -> Excluded:
             f"{printable(str(choices.path))}: names no recording of this corpus; its paths must be those that the "
             "manifest has, or names speaker/utterance"
         )
-    return Excluded(left, choices, len(utterances) - len(left), moved, frozenset(former), len(choices) - len(found))
+    return Excluded(
+        left, choices, len(utterances) - len(left), frozenset(moved), frozenset(former), len(choices) - len(found)
+    )
 
 
 def with_new_speakers(ids: Mapping[str, int], utterances: Sequence[Utterance]) -> dict[str, int]:

@@ -40,12 +40,13 @@ class SpeakerHead(nn.Module):
         self.weight = nn.Parameter(torch.empty(classes * subcenters, embedding_size))
         nn.init.xavier_normal_(self.weight)
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, embeddings: Tensor, labels: Tensor, trust: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The loss of a batch, in float32 whatever the autocast state.
 
         Args:
             embeddings: (B, D), of any length.
             labels: (B,) int64, 0 <= label < classes.
+            trust: (B,) by what the loss of each is multiplied, from 0 to 1; None = by 1.
 
         Returns:
             The mean loss, and the cosines (B, classes) without margin or scale.
@@ -56,10 +57,11 @@ class SpeakerHead(nn.Module):
         self._check_labels(labels)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             cosines = self._cosines(embeddings.float())  # (B, classes)
-            return self._loss(cosines, labels), cosines
+            losses = self._losses(cosines, labels)
+            return (losses if trust is None else losses * trust).mean(), cosines
 
-    def _loss(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of a batch, of its cosines (B, classes) and labels (B,)."""
+    def _losses(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """(B,) the losses of a batch, of its cosines (B, classes) and labels (B,)."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -129,11 +131,11 @@ class AamSoftmax(SpeakerHead):
         self.top_k = top_k
         self.penalty = penalty
 
-    def _loss(self, cosines: Tensor, labels: Tensor) -> Tensor:
+    def _losses(self, cosines: Tensor, labels: Tensor) -> Tensor:
         column = labels.unsqueeze(1)  # (B, 1)
         target = self._with_margin(cosines.gather(1, column))
         logits = self.scale * self._with_penalty(cosines, column).scatter(1, column, target)
-        return F.cross_entropy(logits, labels)
+        return F.cross_entropy(logits, labels, reduction="none")
 
     def _with_margin(self, cosine: Tensor) -> Tensor:
         """cos(angle + margin), or its continuation past pi - margin."""
@@ -210,13 +212,13 @@ class SphereFace2(SpeakerHead):
         self.margin_of = margin_of
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def _loss(self, cosines: Tensor, labels: Tensor) -> Tensor:
+    def _losses(self, cosines: Tensor, labels: Tensor) -> Tensor:
         column = labels.unsqueeze(1)  # (B, 1)
         bias = self.bias.float()
         own, others = self._own(cosines.gather(1, column)), self._others(cosines)
         right = F.softplus(-self.scale * own - bias).squeeze(1)  # (B,)
         wrong = F.softplus(self.scale * others + bias).scatter(1, column, 0.0).sum(dim=1)
-        return (self.balance * right + (1.0 - self.balance) * wrong).mean()
+        return self.balance * right + (1.0 - self.balance) * wrong
 
     def _own(self, cosine: Tensor) -> Tensor:
         """What the right class scores, less the margin."""

@@ -182,6 +182,8 @@ class DataConfiguration(Section):
         minimum_duration_s: utterances shorter than this are left out of training.
         exclude: a file that says which recordings are left out and which have another label: `choices.tsv` of
             `sound-groove doctor`, or its `clean.tsv`, beyond which nothing is taken. It is heeded in validation too.
+        label_noise: a table of the probability that the label of a recording is right, by which the loss of its crops
+            is multiplied: `label_noise.tsv` of `sound-groove doctor`. What `exclude` moves has full weight.
         workers: processes that read crops, and on a CPU make features of them; 0 = the training process does it.
         sampler: how they are drawn into batches.
     """
@@ -191,6 +193,7 @@ class DataConfiguration(Section):
     crop_frames: Annotated[int, Field(ge=20, le=6000)] = 200
     minimum_duration_s: Annotated[float, Field(ge=0)] = 0.0
     exclude: Path | None = None
+    label_noise: Path | None = None
     workers: Annotated[int, Field(ge=0, le=256)] = 2
     sampler: SamplerConfiguration = SamplerConfiguration()
 

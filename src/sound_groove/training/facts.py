@@ -36,6 +36,7 @@ def run_facts(plan: TrainingPlan, host: Mapping[str, Any], command: str, process
         "manifest_sha256": plan.manifest_sha256,
         "other_sha256": dict(plan.other_sha256),
         "excluded": None if plan.excluded is None else plan.excluded.as_dict(),
+        "label_noise": None if plan.label_trust is None else plan.label_trust.as_dict(),
         "speakers": plan.speakers,
         "classes": plan.classes,
         "utterances": len(plan.utterances),

@@ -76,7 +76,14 @@ class TrainingModel(nn.Module):
             share = self.head.margin / loss.margin.final if loss.margin.final else 1.0
             self.head.top_k, self.head.penalty = loss.top_k, loss.penalty * min(share, 1.0)
 
-    def forward(self, features: Tensor, labels: Tensor, shares: Shares, lesson: Lesson | None = None) -> BatchResult:
+    def forward(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        shares: Shares,
+        lesson: Lesson | None = None,
+        trust: Tensor | None = None,
+    ) -> BatchResult:
         """What comes of a part of a batch.
 
         Args:
@@ -84,12 +91,13 @@ class TrainingModel(nn.Module):
             labels: (B,) classes, -1 = not known.
             shares: how many items of each kind such a part has on average.
             lesson: what the teacher says of the items.
+            trust: (B,) by what the head's loss of each is multiplied; None = by 1.
         """
         embeddings = self.network(features)
         known = labels >= 0  # (B,)
         count = int(known.sum())
         if count:
-            loss, cosines = self.head(embeddings[known], labels[known])
+            loss, cosines = self.head(embeddings[known], labels[known], None if trust is None else trust[known])
             correct = (cosines.detach().argmax(dim=1) == labels[known]).float().mean()
             loss, correct = loss * (count / shares.labelled), correct * (count / shares.labelled)
         else:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.errors import printable
 from sound_groove.inputs.exclusion import Excluded
+from sound_groove.inputs.label_noise import LabelTrust
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.device import precision_summary
@@ -31,11 +32,13 @@ class TrainingPlan:
         hours: of training speech.
         validation: utterances of held-out speakers.
         excluded: what the recipe's file of choices left out and moved, if it names one.
+        label_trust: how far the labels of `utterances` are trusted; None = all alike.
         unlabelled: utterances of which only a teacher speaks.
         teacher: what the network learns from beside the labels, if anything.
         stages: what is trained, one after the other.
         manifest_sha256: names the data.
-        other_sha256: the same of what else is learnt from: `teacher`, `unlabelled` and `exclude`, where there are such.
+        other_sha256: the same of what else is learnt from: `teacher`, `unlabelled`, `exclude` and `label_noise`, where
+            there are such.
         network_parameters: of the network alone.
         head_parameters: of the class weights.
         device: where it will run.
@@ -52,6 +55,7 @@ class TrainingPlan:
     hours: float
     validation: Sequence[Utterance]
     excluded: Excluded | None
+    label_trust: LabelTrust | None
     unlabelled: Sequence[Utterance]
     teacher: Teacher | None
     stages: tuple[Stage, ...]
@@ -73,6 +77,13 @@ class TrainingPlan:
     def read_labels(self) -> NDArray[np.int64]:
         """The speaker of each of these, -1 where it is not known."""
         return np.concatenate([self.labels, np.full(len(self.unlabelled), -1, dtype=np.int64)])
+
+    @property
+    def trust(self) -> NDArray[np.float32] | None:
+        """How far the label of each of these is trusted; None = all alike."""
+        if self.label_trust is None:
+            return None
+        return np.concatenate([self.label_trust.values, np.ones(len(self.unlabelled), np.float32)])
 
     @cached_property
     def speaker_digests(self) -> frozenset[str]:
@@ -120,6 +131,7 @@ class TrainingPlan:
                 f"{self.hours:.1f} h",
                 f"validation {held_out:,} held-out speakers, {len(self.validation):,} utterances",
                 *([] if self.excluded is None else [f"excluded   {self.excluded.summary()}"]),
+                *([] if self.label_trust is None else [f"doubted    {self.label_trust.summary()}"]),
                 *(f"around     {line}" for line in self._surroundings()),
                 *self._lessons(),
                 *(f"{self._label(stage):10} {stage.summary()}" for stage in self.stages),

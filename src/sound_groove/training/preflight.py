@@ -14,6 +14,7 @@ from sound_groove.corpora.choices import read_choices
 from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.errors import ConfigurationError, CorpusError, SoundGrooveError
 from sound_groove.inputs.exclusion import Excluded, exclude, with_new_speakers
+from sound_groove.inputs.label_noise import LabelTrust, read_trust
 from sound_groove.inputs.mining import HardSampler
 from sound_groove.inputs.sampler import PkSampler, Sampler, ShuffledSampler, speaker_labels
 from sound_groove.inputs.surroundings import find_noise, find_rooms, find_surroundings
@@ -88,8 +89,6 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
     other_sha256 = no_hashes if teacher is None else collect(problems, lambda: _other_hashes(recipe), no_hashes)
     if excluded is not None:
         other_sha256 = {**other_sha256, "exclude": excluded.choices.sha256}
-    if resumes:
-        problems += check_resumption(folder, recipe, manifest_sha256, other_sha256)
     training = [u for u in utterances if u.split == "train" and u.duration_s >= recipe.data.minimum_duration_s]
     validation = choose_utterances(
         [u for u in utterances if u.split == "validation"], recipe.validation.maximum_utterances
@@ -106,6 +105,11 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
             notes = same_audio([*training, *validation])
     # Speakers that lost all their utterances to the minimum duration get no class.
     given = collect(problems, lambda: speaker_labels([u.speaker for u in training], ids), np.empty(0, np.int64))
+    trust = collect(problems, lambda: _trust(recipe, training, excluded), None)
+    if trust is not None:
+        other_sha256 = {**other_sha256, "label_noise": trust.sha256}
+    if resumes:
+        problems += check_resumption(folder, recipe, manifest_sha256, other_sha256)
     speaker_ids, labels = np.unique(given, return_inverse=True)
     if len(speaker_ids):
         problems += [p for stage in recipes for p in check_speakers(stage, len(speaker_ids))]
@@ -129,6 +133,7 @@ def preflight(recipe: Recipe, folder: RunFolder, resume: bool, force: bool) -> T
         hours=sum(utterance.duration_s for utterance in training) / 3600,
         validation=validation,
         excluded=excluded,
+        label_trust=trust,
         unlabelled=unlabelled,
         teacher=teacher,
         stages=line_up(recipes, [_sampler(stage, labels.astype(np.int64)) for stage in recipes], around),
@@ -177,6 +182,16 @@ def choose(recipe: Recipe, utterances: list[Utterance]) -> Excluded | None:
         return exclude(utterances, read_choices(recipe.data.exclude))
     except CorpusError as error:
         raise CorpusError(f"data.exclude: {error}") from None
+
+
+def _trust(recipe: Recipe, training: list[Utterance], excluded: Excluded | None) -> LabelTrust | None:
+    """How far the labels of what is trained on are trusted; None where the recipe names no table."""
+    if recipe.data.label_noise is None or not training:
+        return None
+    try:
+        return read_trust(recipe.data.label_noise, training, frozenset() if excluded is None else excluded.moved)
+    except CorpusError as error:
+        raise CorpusError(f"data.label_noise: {error}") from None
 
 
 def _teacher(recipe: Recipe) -> Teacher | None:

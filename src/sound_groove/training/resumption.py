@@ -60,7 +60,7 @@ def check_resumption(
 
 def setting_of(name: str) -> str:
     """The setting that names what has this name in `other_sha256`."""
-    return "data.exclude" if name == "exclude" else f"distillation.{name}"
+    return f"data.{name}" if name in ("exclude", "label_noise") else f"distillation.{name}"
 
 
 def begun_precision(run: RunFolder) -> str | None:

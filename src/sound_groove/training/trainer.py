@@ -157,6 +157,7 @@ class Trainer(TrainingRun):
         self.mean = WeightMean()
         self.neighbours: NDArray[np.int64] | None = None  # of each speaker, where hard negatives are mined
         self.teaching: Teaching | None = None  # where there is a teacher
+        self.trust = None if plan.trust is None else torch.from_numpy(plan.trust)  # in the labels of what is read
         self._set_stage(plan.stages[0])
 
     def _begin(self, resume: bool) -> None:
@@ -182,6 +183,10 @@ class Trainer(TrainingRun):
                 with closing(self._batches(end)) as batches:
                     while self.progress.epoch < end:
                         self._epoch(batches)
+
+    def _trust(self, batch: Batch) -> torch.Tensor | None:
+        """(B,) how far the labels of a batch are trusted."""
+        return None if self.trust is None else self.trust[batch.utterances.cpu()].to(self.accelerator.device)
 
     def _crops_left(self) -> int:
         """Crops of all steps that are still to be taken."""
@@ -246,7 +251,8 @@ class Trainer(TrainingRun):
         parts = replace(batch, inputs=features).split(count)
         for number, (part, lesson) in enumerate(zip(parts, lessons, strict=True), start=1):
             with self.accelerator.no_sync(self.shared_model) if number < count else nullcontext():
-                outcome = self.shared_model(part.inputs, part.labels, shares, lesson)  # network, then the losses
+                # The network, then the losses.
+                outcome = self.shared_model(part.inputs, part.labels, shares, lesson, self._trust(part))
                 self.accelerator.backward(outcome.loss / count)
             sums += torch.stack([value.detach() for value in outcome]) / count
         loss, accuracy, distance = self.accelerator.reduce(sums, reduction="mean").tolist()

@@ -176,6 +176,8 @@ def plan_by_ear(
     precision = choose_precision(recipe, device, begun_precision(run) if resumes else None)
     if settings.of != "crop":
         problems.append("distillation.of: crops are made for 'crop' only")
+    if recipe.data.label_noise is not None:
+        problems.append("data.label_noise: is not heeded where distillation.of is 'crop'; leave it out")
     problems += check_batches(recipe)
     if trains:
         problems += [*check_folder(run, resume, force), *check_device(recipe, precision)]
