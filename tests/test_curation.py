@@ -1,6 +1,7 @@
 """Wrong labels and bad recordings: what was planted into corpora of made-up embeddings is found, and little else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,22 @@ def test_a_group_is_parted_where_two_people_meet() -> None:
     first, second = part(voices, np.concatenate([np.arange(12), np.arange(100 * 12, 100 * 12 + 5)]))
     assert set(first.tolist()) == set(range(12))
     assert len(second) == 5
+
+
+def test_two_people_of_many_recordings_are_parted_in_spite_of_a_stray() -> None:
+    corpus = MadeUpCorpus()
+    voices = corpus_voices(corpus.embeddings, corpus.labels, [None] * len(corpus.labels))
+    draws = np.random.default_rng(4)
+    size = voices.coordinates.shape[1]
+    # Two voices with much noise around them, and a stray far from both.
+    middles = np.zeros((2, size))
+    middles[:, 0] = 2, -2
+    points = middles[np.arange(200) % 2] + draws.standard_normal((200, size))
+    stray = 20 * np.eye(size)[[1]]
+    many = replace(voices, coordinates=np.concatenate([points, stray]).astype(np.float32), ratios=np.ones(size))
+    first, second = part(many, np.arange(201))
+    apart = [np.mean(rows[rows < 200] % 2) for rows in (first, second)]
+    assert sorted(apart) == pytest.approx([0, 1], abs=0.06)  # two in a hundred lie on the other's side
 
 
 def test_of_few_speakers_labels_are_not_judged_and_it_says_so() -> None:

@@ -174,12 +174,28 @@ def two_people(voices: CorpusVoices, kept: NDArray[np.bool_], draws: np.random.G
 
 
 def part(voices: CorpusVoices, rows: Rows) -> tuple[Rows, Rows]:
-    """Utterances in two groups, the larger first: Lloyd's way, from the two that lie farthest apart on."""
+    """Utterances in two groups, the larger first, so that they vary least within the two.
+
+    Lloyd's way, from the two that lie farthest apart on, and from both sides of the direction in which all vary most:
+    where there are many, those that lie farthest apart are single strays.
+    """
     weights = np.sqrt(voices.ratios / (1 + voices.ratios))
     points = voices.coordinates[rows].astype(np.float64) * weights
-    one = int(np.argmax(np.linalg.norm(points - points.mean(axis=0), axis=1)))
-    middles = points[[one, int(np.argmax(np.linalg.norm(points - points[one], axis=1)))]]
-    side = np.zeros(len(rows), bool)
+    points -= points.mean(axis=0)
+    one = int(np.argmax(np.linalg.norm(points, axis=1)))
+    other = int(np.argmax(np.linalg.norm(points - points[one], axis=1)))
+    along = points @ np.linalg.eigh(points.T @ points)[1][:, -1] > 0
+    starts = [points[[one, other]]]
+    if along.any() and not along.all():
+        starts.append(np.stack([points[~along].mean(axis=0), points[along].mean(axis=0)]))
+    side = min((_sides(points, middles) for middles in starts), key=lambda found: found[1])[0]
+    first, second = rows[~side], rows[side]
+    return (first, second) if len(first) >= len(second) else (second, first)
+
+
+def _sides(points: NDArray[np.float64], middles: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float]:
+    """(N,) which points (N, D) are of the second of two groups, and how much they vary within, from two middles on."""
+    side = np.zeros(len(points), bool)
     for number in range(LLOYD_ROUNDS):
         now = np.linalg.norm(points - middles[1], axis=1) < np.linalg.norm(points - middles[0], axis=1)
         if number and (now == side).all():
@@ -188,8 +204,8 @@ def part(voices: CorpusVoices, rows: Rows) -> tuple[Rows, Rows]:
         if side.all() or not side.any():
             break
         middles = np.stack([points[~side].mean(axis=0), points[side].mean(axis=0)])
-    first, second = rows[~side], rows[side]
-    return (first, second) if len(first) >= len(second) else (second, first)
+    groups = [group for group in (points[side], points[~side]) if len(group)]
+    return side, sum(float(np.square(group - group.mean(axis=0)).sum()) for group in groups)
 
 
 def one_person(voices: CorpusVoices, kept: NDArray[np.bool_], draws: np.random.Generator) -> list[Alike]:
