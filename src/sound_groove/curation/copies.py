@@ -23,7 +23,7 @@ from sound_groove.errors import AudioError
 LEAST_SHARED = 3  # landmarks at one offset
 SPREAD = 2  # frames within which offsets are one
 NEIGHBOURS = 16  # with whom a landmark is compared of those that have it too: what many have says little
-PASSES_OF = 2_000_000  # landmarks: of so many, pairs are gathered at a time
+PASSES_OF = 1_000_000  # landmarks: of so many, pairs are gathered at a time
 AT_ONCE = 1_000_000  # landmarks that are copied at a time
 ROW_BITS, OFFSET_BITS = 22, 20  # of a number that holds a pair and an offset: 4 million recordings, 4.6 hours
 AS_LONG_S = 0.5  # in steps of this lengths are compared, and beginnings told
@@ -112,15 +112,15 @@ def shared_landmarks(landmarks: Landmarks, starts: NDArray[np.int64]) -> Iterato
         keys[here] = places[here] >> np.uint64(32)
         order[here] = places[here] & np.uint64(2**32 - 1)
     del places
-    frames = np.empty(count, np.uint32)
-    for here in _slices(count):
-        frames[here] = landmarks[order[here]] & np.uint64(2**FRAME_BITS - 1)
-    rows = np.repeat(np.arange(len(starts) - 1, dtype=np.uint32), np.diff(starts))[order]
-    del order
     more = np.zeros(count, np.uint8)  # how many with the same key come next, up to NEIGHBOURS
     for by in range(1, NEIGHBOURS + 1):
         more[:-by] += keys[by:] == keys[:-by]
     del keys
+    frames, rows = np.empty(count, np.uint32), np.empty(count, np.uint32)
+    for here in _slices(count):
+        frames[here] = landmarks[order[here]] & np.uint64(2**FRAME_BITS - 1)
+        rows[here] = np.searchsorted(starts, order[here], side="right") - 1
+    del order
     passes = 1 + count // PASSES_OF
     for number in range(passes):
         yield from _often(_meetings(rows, frames, more, np.flatnonzero(rows % np.uint32(passes) == number)))
