@@ -25,6 +25,7 @@ raise SystemExit(failed or main(["index", "talks", "--out", "there.index", "--ra
 """
 
 
+@pytest.mark.service
 @pytest.mark.skipif(sys.platform != "linux", reason="Ray is tested on Linux")
 def test_a_ray_cluster_gives_what_threads_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")

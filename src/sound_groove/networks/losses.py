@@ -57,11 +57,19 @@ class SpeakerHead(nn.Module):
         self._check_labels(labels)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             cosines = self._cosines(embeddings.float())  # (B, classes)
-            losses = self._losses(cosines, labels)
+            losses = self.losses(cosines, labels)
             return (losses if trust is None else losses * trust).mean(), cosines
 
-    def _losses(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """(B,) the losses of a batch, of its cosines (B, classes) and labels (B,)."""
+    def losses(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each item of a batch: what a loss of your own has to give.
+
+        Args:
+            cosines: (B, classes) with the directions of the training speakers, in float32.
+            labels: (B,) int64.
+
+        Returns:
+            (B,) losses, with the margin as it is now.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
@@ -131,7 +139,7 @@ class AamSoftmax(SpeakerHead):
         self.top_k = top_k
         self.penalty = penalty
 
-    def _losses(self, cosines: Tensor, labels: Tensor) -> Tensor:
+    def losses(self, cosines: Tensor, labels: Tensor) -> Tensor:
         column = labels.unsqueeze(1)  # (B, 1)
         target = self._with_margin(cosines.gather(1, column))
         logits = self.scale * self._with_penalty(cosines, column).scatter(1, column, target)
@@ -212,7 +220,7 @@ class SphereFace2(SpeakerHead):
         self.margin_of = margin_of
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def _losses(self, cosines: Tensor, labels: Tensor) -> Tensor:
+    def losses(self, cosines: Tensor, labels: Tensor) -> Tensor:
         column = labels.unsqueeze(1)  # (B, 1)
         bias = self.bias.float()
         own, others = self._own(cosines.gather(1, column)), self._others(cosines)
