@@ -1,7 +1,6 @@
 """Fixtures that several test files share. What is heavy is imported where it is used: torch takes seconds."""
 
 import base64
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,6 @@ from once import Once, embed_once, open_once, trace_once
 from sound_groove.files import CACHE_VARIABLE
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from postgres_server import PostgresServer
     from service_process import ServiceProcess
     from sound_groove.types import Embeddings
@@ -60,31 +57,16 @@ def traced_once(request: pytest.FixtureRequest, once: Once) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if any(item.get_closest_marker("slow") for item in request.session.items):
             trace_once(once, patch)
-            # pytest listens to the log in which torch writes each step of a trace, which doubles the time it takes.
-            patch.setattr("torch._logging._internal.trace_log", logging.Logger("torch.__trace"))
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
-def opened_once() -> Iterator[None]:
-    """No model file is opened by onnxruntime twice in a process."""
+def computed_once() -> Iterator[None]:
+    """In a process no model file is opened by onnxruntime twice, nor does one compute the same batch twice."""
     with pytest.MonkeyPatch.context() as patch:
         open_once(patch)
+        embed_once(patch)
         yield
-
-
-@pytest.fixture(scope="session")
-def embeddings_so_far() -> "dict[tuple[object, ...], list[NDArray[Any]]]":
-    """Those that `embedded_once` does not compute again."""
-    return {}
-
-
-@pytest.fixture
-def embedded_once(
-    monkeypatch: pytest.MonkeyPatch, embeddings_so_far: "dict[tuple[object, ...], list[NDArray[Any]]]"
-) -> None:
-    """No recording is embedded twice by the same ONNX file: the test is about what is done with embeddings."""
-    embed_once(monkeypatch, embeddings_so_far)
 
 
 @pytest.fixture

@@ -136,15 +136,14 @@ def open_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runtimes, "available_cores", lambda: 1)
 
 
-def embed_once(patch: pytest.MonkeyPatch, known: dict[tuple[object, ...], list[NDArray[Any]]]) -> None:
-    """Let models in onnxruntime compute no batch twice, for tests that are about what is done with embeddings.
+def embed_once(patch: pytest.MonkeyPatch) -> None:
+    """Let models in onnxruntime compute no batch twice: most tests are about what is done with embeddings.
 
-    Args:
-        patch: undoes it.
-        known: what was computed so far.
+    A batch is told by every byte of it, and a model by its file and how it was opened, the number of threads included.
     """
     from sound_groove.encoder import runtimes
 
+    known: dict[tuple[object, ...], list[NDArray[Any]]] = {}
     opening = runtimes._in_onnxruntime
 
     @functools.wraps(opening)

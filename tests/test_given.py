@@ -299,7 +299,6 @@ def forms() -> list[Any]:
     return [str(CLIP), CLIP, CLIP.read_bytes(), io.BytesIO(CLIP.read_bytes()), (samples, rate), (rate, samples)]
 
 
-@pytest.mark.usefixtures("embedded_once")
 def test_every_call_takes_every_form(tmp_path: Path) -> None:
     encoder = SpeakerEncoder.load("pretrained", threads=1)
     wanted = encoder.embed(CLIP)
