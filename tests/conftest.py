@@ -70,6 +70,14 @@ def computed_once() -> Iterator[None]:
 
 
 @pytest.fixture
+def computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let models compute every batch: the test is about how long that takes."""
+    from sound_groove.encoder import runtimes
+
+    monkeypatch.setattr(runtimes, "_in_onnxruntime", vars(runtimes._in_onnxruntime)["__wrapped__"])
+
+
+@pytest.fixture
 def traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every export trace: the test changes what is traced, or is about the tracing."""
     from sound_groove.export import onnx_file, sherpa_file, tensorrt_file, tracing

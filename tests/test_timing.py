@@ -180,6 +180,8 @@ def test_the_examples_in_the_docstrings_hold() -> None:
 # The command
 
 
+pytestmark = pytest.mark.usefixtures("computed_anew")
+
 QUICK = ["--seconds", "2.5", "1", "--batch", "1", "2", "--budget", "0.001"]
 
 
