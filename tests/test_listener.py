@@ -169,7 +169,7 @@ def test_files_of_several_channels_are_decoded_once_and_told_of_after_a_restart(
 
 def test_what_a_chunk_keeps_is_what_was_heard(encoder: SpeakerEncoder, folder: Path) -> None:
     heard, broken = Listener(encoder).hear(folder / "call.wav"), AudioError(None, "is broken")
-    rows = packed([heard, broken], encoder.embedding_size)
+    rows = packed([heard, broken])
     kept, failed = (unpacked(*row) for row in zip(*rows.values(), strict=True))
     assert isinstance(failed, AudioError) and failed.reason == "is broken"
     assert isinstance(kept, HeardRecording) and np.array_equal(kept.embedding, heard.embedding)

@@ -254,14 +254,9 @@ def embed_all(
     return BulkResult(out, len(kept), earlier, tuple(failures.items()), tuple(mixed.items()))
 
 
-def packed(outcomes: Sequence[Outcome], size: int = 0) -> dict[str, NDArray[Any]]:
-    """Outcomes as arrays, which a file keeps and a cluster sends: COLUMNS, one row each.
-
-    Args:
-        outcomes: of some recordings.
-        size: of an embedding, where it matters that outcomes without any have it too.
-    """
-    size = max((len(one.embedding) for one in outcomes if isinstance(one, HeardRecording)), default=size)
+def packed(outcomes: Sequence[Outcome]) -> dict[str, NDArray[Any]]:
+    """Outcomes of some recordings as arrays, which a file keeps: COLUMNS, one row each."""
+    size = max((len(one.embedding) for one in outcomes if isinstance(one, HeardRecording)), default=0)
     heard, embeddings, reasons = [], np.zeros((len(outcomes), size), np.float32), []
     for row, outcome in enumerate(outcomes):
         if isinstance(outcome, AudioError):
