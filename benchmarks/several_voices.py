@@ -21,7 +21,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -59,11 +59,13 @@ class Made:
         kind: of it.
         samples: (samples,) of it.
         voices: whose the stretches are; none where all is one person's.
+        speaker: whose it is, the first one's of two.
     """
 
     kind: str
     samples: Samples
     voices: tuple[tuple[int, Span], ...] = ()
+    speaker: str = ""
 
 
 @dataclass
@@ -143,10 +145,11 @@ def recordings(sessions: dict[Session, list[Path]], wanted: int, seed: int) -> I
     for _ in range(ATTEMPTS * wanted):
         if made == wanted:
             break
-        samples = said(sessions[keys[draws.integers(len(keys))]], draws.uniform(*LENGTHS_S), draws)
+        key = keys[draws.integers(len(keys))]
+        samples = said(sessions[key], draws.uniform(*LENGTHS_S), draws)
         if len(samples) >= LEAST_S * SAMPLE_RATE:
             made += 1
-            yield Made(ONE[1], samples)
+            yield Made(ONE[1], samples, speaker=key[0])
     draws, made = np.random.default_rng((seed, 2)), 0
     for _ in range(ATTEMPTS * wanted):
         if made == wanted or len({speaker for speaker, _ in keys}) < 2:
@@ -158,7 +161,7 @@ def recordings(sessions: dict[Session, list[Path]], wanted: int, seed: int) -> I
         voices = said(sessions[one], seconds * (1 - share), draws), said(sessions[other], seconds * share, draws)
         if all(len(voice) >= least * SAMPLE_RATE for voice, least in zip(voices, LEAST_VOICE_S, strict=True)):
             made += 1
-            yield spliced(*voices, draws)
+            yield replace(spliced(*voices, draws), speaker=one[0])
 
 
 def look(made: Made, encoder: SpeakerEncoder, collection: str) -> Row:
