@@ -162,7 +162,7 @@ def _facts(identity: "ModelIdentity", machine: dict[str, Any], model: str, devic
 
 
 _HEAD = (
-    f"threads  batch  seconds  {'real-time factor':>16}  {'lowest':>8} to {'highest':8}  {'x real time':>11}  "
+    f"threads  batch  seconds  {'real-time factor':>16}  {'lowest':>10} to {'highest':10}  {'x real time':>11}  "
     "recordings/s  runs"
 )
 
@@ -173,7 +173,7 @@ def _row(timing: "Timing") -> str:
     low, high = (seconds / timing.audio_s for seconds in (min(timing.runs_s), max(timing.runs_s)))
     return (
         f"{setting.threads:7}  {setting.batch:5}  {setting.duration_s:7g}  {_digits(timing.real_time_factor):>16}"
-        f"  {_digits(low):>8} to {_digits(high):8}  {1 / timing.real_time_factor:11.1f}  "
+        f"  {_digits(low):>10} to {_digits(high):10}  {1 / timing.real_time_factor:11.1f}  "
         f"{timing.recordings_per_s:12.1f}  {len(timing.runs_s):4}"
     )
 
