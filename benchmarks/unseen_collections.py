@@ -24,6 +24,7 @@ from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.calibrating import Judged, calibrate
 from sound_groove.evaluation.calibration_material import CalibrationSettings
 from sound_groove.evaluation.fusing import calibrate_fused
+from sound_groove.evaluation.trials.trial_sets import TrialSet
 from sound_groove.export.calibrated_file import write_calibrated
 from sound_groove.export.fused_file import write_fused
 from sound_groove.files import write_json
@@ -48,12 +49,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     encoders = [SpeakerEncoder.load(path, threads=arguments.threads) for path in arguments.model]
-    single: list[Piece] = []
-    long: list[Piece] = []
-    for rows in collections(arguments.corpus):
-        for pieces, found in ((single, joined(rows, 0.0)), (long, joined(rows, JOINED_S))):
-            pieces += chosen(found, arguments.speakers)
-    trial_set = trials_of(single, long).in_collections([piece.collection for piece in (*single, *long)])
+    trial_set = trials_of_collections(arguments.corpus, arguments.speakers)
     settings = CalibrationSettings((1.0, 2.0, 5.0), threads=arguments.threads)
     labels = [f"{encoder.identity.name} {encoder.identity.hash[:12]}" for encoder in encoders]
     print(json.dumps(machine(arguments.threads)), flush=True)
@@ -76,6 +72,16 @@ def tell(label: str, judged: Judged) -> None:
     about = {name: value for name, value in judged.score_map.as_dict().items() if name not in ("speakers", "reference")}
     print(f"\nmodel {label}: {judged.speakers} speakers, {judged.recordings} recordings; {json.dumps(about)}\n")
     print(table(judged), flush=True)
+
+
+def trials_of_collections(corpus: Path, speakers: int) -> TrialSet:
+    """Trials within each collection, of so many of its speakers: utterances as they are, and joined to 10 s."""
+    single: list[Piece] = []
+    long: list[Piece] = []
+    for rows in collections(corpus):
+        for pieces, found in ((single, joined(rows, 0.0)), (long, joined(rows, JOINED_S))):
+            pieces += chosen(found, speakers)
+    return trials_of(single, long).in_collections([piece.collection for piece in (*single, *long)])
 
 
 def collections(corpus: Path) -> Iterator[list[dict[str, str]]]:

@@ -58,6 +58,7 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "train",
         "verify",
         "calibrate",
+        "drift",
         "compare",
         "enroll",
         "verify-speaker",

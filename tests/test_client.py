@@ -57,6 +57,16 @@ def test_a_comparison_is_that_of_the_library(remote: Client) -> None:
     assert found.audio[0].speech_s == expected.audio[0].speech_s and type(found) is type(expected)
 
 
+def test_what_the_service_heard_is_told_in_numbers(remote: Client) -> None:
+    before = remote.drift()
+    remote.compare(AWB, RMS)
+    after = remote.drift()
+    assert after.recordings == before.recordings + 2 and after.comparisons == before.comparisons + 1
+    assert after.drift is not None and after.drift.baseline > 1_000
+    assert {shift.quantity for shift in after.drift.shifts} > {"speech_s", "snr_db", "embedding_norm", "llr"}
+    assert after.sentence.endswith("that the model was calibrated on.")
+
+
 def test_speakers_are_enrolled_listed_recognised_and_forgotten(remote: Client) -> None:
     names = ['Zoë "O\'Neil"/?%\n王'.replace("\n", " "), "a/recordings"]
     try:

@@ -62,7 +62,7 @@ LAYERS = (
     Layer("networks", ("networks",), "torch; what is trained"),
     Layer(
         "use",
-        ("encoder", "comparison", "pairs", "voiceprints", "diarization", "archive", "live"),
+        ("encoder", "monitoring", "comparison", "pairs", "voiceprints", "diarization", "archive", "live"),
         "recordings to answers; no torch needed",
     ),
     Layer(

@@ -101,6 +101,24 @@ def test_a_store_that_fails_is_told_without_its_place(service: Service, monkeypa
     assert service.client.get("/healthz").status_code == 200
 
 
+def test_what_is_heard_and_compared_is_counted_in_the_metrics(service: Service) -> None:
+    def counted() -> dict[str, float]:
+        lines = service.client.get("/metrics").text.splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+    before = counted()
+    assert service.client.post("/v1/compare", files={"a": clip(), "b": clip("rms-1")}).status_code == 200
+    after = counted()
+    for name, count in (("speech_s", 2), ("snr_db", 2), ("embedding_norm", 2), ("llr", 1)):
+        begins, every = f"sound_groove_heard_{name}_bucket", f'sound_groove_heard_{name}_bucket{{le="+Inf"}}'
+        ends = [value for key, value in after.items() if key.startswith(begins)]
+        assert ends == sorted(ends) and ends[-1] == after[every] == before[every] + count
+    assert after["sound_groove_comparisons_total"] == before["sound_groove_comparisons_total"] + 1
+    assert after['sound_groove_drift{quantity="snr_db"}'] < 1  # of two recordings nothing can be said
+    told = service.client.get("/v1/drift").json()
+    assert told["comparisons"] == after["sound_groove_comparisons_total"] and told["drift"]["finding"] == "too few"
+
+
 def test_a_full_service_says_when_to_come_back(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.engine.admission, "inside", 3)
     answer = service.client.post("/v1/embed", files={"audio": clip()})

@@ -420,6 +420,25 @@ def calibrate_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     return [two, [*two, "--json"], command, [*command, "--json"], ["calibrate", HOSTILE_NAME, "--trials", HOSTILE_NAME]]
 
 
+@walk("drift")
+def drift_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    from sound_groove.client.records import DriftAnswer
+    from sound_groove.scoring.baseline import Drift, Shift
+
+    found = Drift("drifted", 3, 9, (replace(record(Shift), quantity="snr_db", finding="drifted"),))
+    monitor = SimpleNamespace(drift=answering(found), warnings={HOSTILE: 1})
+    patch.setattr("sound_groove.monitoring.monitor_of", answering(monitor))
+    answer = DriftAnswer(1, 1, {HOSTILE: 1}, None, HOSTILE)
+    patch.setattr("sound_groove.client.Client.drift", answering(answer))
+    command = ["drift", HOSTILE_NAME, "--model", str(folder / "model.safetensors")]
+    return [
+        command,
+        [*command, "--json"],
+        ["drift", "--service", "http://127.0.0.1:1"],
+        ["drift", "--service", HOSTILE],
+    ]
+
+
 @walk("compare")
 def compare_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     model, name = str(folder / "model.safetensors"), folder / f"{HOSTILE_NAME}.wav"

@@ -15,8 +15,8 @@ from sound_groove.public_models import is_kept, kept_path, public_models
 PRETRAINED = "pretrained"
 # Of the files in the package, by which they are known, whatever a file says of itself: SHA-256 (`sha256sum`).
 CONTENTS = {
-    "pretrained.onnx": "0a5a0e8f02d2e01eb48ed3ef2841b6cb6c374b472ddcafaaca62cb93e37bd2a5",
-    "pretrained.safetensors": "a198e773d3743425644f986d2c75b0c070153a33f9ed9ff6fc3cc8842e8ad26f",
+    "pretrained.onnx": "4126806242d71280c1ece1250866fd77f20ed8391cf641852011800a473eaead",
+    "pretrained.safetensors": "5497e6b579fb3713a048e63c351a3406d17739d373aba70205c7b8cbc8d4fc75",
 }
 UNLISTED = f"unlisted {PRETRAINED}"  # the name of a file that says that it is this model, and is none of these
 WEIGHTS = Path(__file__).parent / "weights"

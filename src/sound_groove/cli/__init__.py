@@ -37,6 +37,7 @@ VERBS = (
     "train",
     "verify",
     "calibrate",
+    "drift",
     "compare",
     "enroll",
     "verify-speaker",

@@ -28,6 +28,8 @@ LONG = (
     "score_map.speakers",
     "score_map.terms",
     "score_map.reference",
+    "score_map.baseline.quantities",
+    "score_map.baseline.evidence",
     "metadata.centre",
     "network.models",
     "metadata.probe.embedding",

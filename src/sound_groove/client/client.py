@@ -14,6 +14,7 @@ from sound_groove.archive.finding import Finding
 from sound_groove.client.reading import record_from
 from sound_groove.client.records import (
     AuditPage,
+    DriftAnswer,
     Embedded,
     Info,
     Inspected,
@@ -263,6 +264,10 @@ class Client:
     def info(self) -> Info:
         """What the service is, and who you are to it."""
         return self._get(Info, "/v1/info")
+
+    def drift(self) -> DriftAnswer:
+        """Whether what the service hears is still as where its model was calibrated."""
+        return self._get(DriftAnswer, "/v1/drift")
 
     def readiness(self) -> Readiness:
         """Whether the service can do its work; refused (503) where it cannot."""

@@ -9,6 +9,7 @@ from typing import Literal
 from sound_groove.audio.listening import AudioFacts
 from sound_groove.diarization.answer import Speaker
 from sound_groove.errors import Refusal
+from sound_groove.scoring.baseline import Drift
 from sound_groove.types import ModelIdentity, ModelTerms, QualityWarning
 from sound_groove.voiceprints.store.records import Event, RecordingEntry, SpeakerEntry
 
@@ -141,6 +142,26 @@ class Info:
     limits: LimitFacts
     caller: CallerFacts
     documentation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftAnswer:
+    """What was heard and compared since the service started, and whether it is still as where its model was calibrated.
+
+    Attributes:
+        recordings: heard.
+        comparisons: made.
+        warnings: how often recordings were warned of, by code.
+        drift: of the last 1,000 recordings and comparisons; None where the model does not say what it was calibrated
+            on.
+        sentence: the same in words.
+    """
+
+    recordings: int
+    comparisons: int
+    warnings: dict[str, int]
+    drift: Drift | None
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)

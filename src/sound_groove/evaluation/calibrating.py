@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from sound_groove.errors import CheckpointError, MetricError, printable
-from sound_groove.evaluation.calibration_material import CalibrationSettings, Material, Pairs, Versions, pairs_alike
+from sound_groove.evaluation.baselines import baseline_of
+from sound_groove.evaluation.calibration_material import CalibrationSettings, Judge, Material, Pairs, pairs_alike
 from sound_groove.evaluation.embedding import Encoder
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.intervals import bounds
@@ -57,19 +58,6 @@ class Judged:
     left_out: Mapping[str, ScoreMap] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """What judges the trials of one part.
-
-    Attributes:
-        score_map: fitted without the part.
-        versions: whose scores it takes; those of the material, or the same with other embeddings.
-    """
-
-    score_map: ScoreMap
-    versions: Versions
-
-
 def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: CalibrationSettings) -> Judged:
     """Fit a score map on trials; what is said of it is cross-validated.
 
@@ -90,9 +78,11 @@ def calibrate(encoder: Encoder, trial_set: TrialSet, fitted_on: str, settings: C
 def calibrate_on(material: Material, fitted_on: str, settings: CalibrationSettings) -> Judged:
     """The same, where the versions of the recordings were embedded before."""
     found = material.fitted(fitted_on, settings)
-    judged = judge_all(material, [Judge(one, material.versions) for one in found.without], settings)
+    judges = [Judge(one, material.versions) for one in found.without]
+    judged = judge_all(material, judges, settings)
     left_out = dict(zip(material.collections, found.without, strict=False))  # none where the parts are folds
-    return replace(judged, score_map=calibrated(found.score_map, judged, material), left_out=left_out)
+    score_map = replace(found.score_map, baseline=baseline_of(material, found.score_map, judges, settings))
+    return replace(judged, score_map=calibrated(score_map, judged, material), left_out=left_out)
 
 
 def calibrated(score_map: ScoreMap, judged: Judged, material: Material) -> ScoreMap:

@@ -136,6 +136,19 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """What judges the trials of one part.
+
+    Attributes:
+        score_map: fitted without the part.
+        versions: whose scores it takes; those of the material, or the same with other embeddings.
+    """
+
+    score_map: ScoreMap
+    versions: Versions
+
+
+@dataclass(frozen=True, slots=True)
 class Material:
     """Versions of the recordings of trials, random pairs of them, and the parts that are left out in turn.
 

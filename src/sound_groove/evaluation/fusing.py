@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sound_groove.errors import MetricError, TrialError, printable
-from sound_groove.evaluation.calibrating import Judge, Judged, calibrate_on, calibrated, judge_all
-from sound_groove.evaluation.calibration_material import CalibrationSettings, Material
+from sound_groove.evaluation.baselines import baseline_of
+from sound_groove.evaluation.calibrating import Judged, calibrate_on, calibrated, judge_all
+from sound_groove.evaluation.calibration_material import CalibrationSettings, Judge, Material
 from sound_groove.evaluation.embedding import Encoder
 from sound_groove.evaluation.map_fitting import Fitted
 from sound_groove.evaluation.trials.trial_sets import TrialSet
@@ -80,7 +81,8 @@ def fuse_on(of_each: Sequence[Material], names: Sequence[str], fitted_on: str, s
         judges.append(Judge(maps.without[part], without.versions))
     judged = judge_all(material, judges, settings)
     alone = tuple(calibrate_on(one, fitted_on, settings) for one in of_each)
-    return Fused(replace(judged, score_map=calibrated(whole.score_map, judged, material)), shares, alone)
+    score_map = replace(whole.score_map, baseline=baseline_of(material, whole.score_map, judges, settings))
+    return Fused(replace(judged, score_map=calibrated(score_map, judged, material)), shares, alone)
 
 
 def found_shares(of_each: Sequence[Material], settings: CalibrationSettings, without: int | None = None) -> Shares:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from sound_groove.errors import MetricError, nearest
 from sound_groove.percentages import uncertain
+from sound_groove.scoring.baseline import Baseline
 from sound_groove.scoring.measures import MAY_BE_UNKNOWN, MEASURES, UNFAMILIARITY, Measures
 from sound_groove.types import Labels, Scores
 
@@ -91,6 +92,8 @@ class ScoreMap:
             `closeness` is taken by it. Empty where the map has no such term.
         familiar_up_to: the unfamiliarity (`audio.familiarity`, log odds) up to which recordings are like those that the
             map was fitted on; of recordings beyond it the evidence fades towards 0. None where that is not known.
+        baseline: what recordings and evidence were like where it was fitted, by which it is seen whether others still
+            are; None where that is not known.
     """
 
     scale: float
@@ -105,6 +108,7 @@ class ScoreMap:
     rises_from: float = 0.0
     reference: tuple[float, ...] = ()
     familiar_up_to: float | None = None
+    baseline: Baseline | None = None
 
     def __post_init__(self) -> None:
         """Refuse a map that would turn scores around or give no number."""
@@ -268,6 +272,7 @@ class ScoreMap:
                 float(fields.get("rises_from", 0.0)),
                 tuple(map(float, fields.get("reference", ()))),
                 None if fields.get("familiar_up_to") is None else float(fields["familiar_up_to"]),
+                None if fields.get("baseline") is None else Baseline.restored(fields["baseline"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MetricError(f"{type(error).__name__}: {error}") from None

@@ -29,6 +29,7 @@ from sound_groove.errors import (
     UsageError,
     printable,
 )
+from sound_groove.monitoring import Monitor
 from sound_groove.service.admission import Admission
 from sound_groove.service.embedding import Embedder
 from sound_groove.service.limits import Limits
@@ -71,6 +72,7 @@ class Engine:
         failure: why it could not be started.
         left_out: voiceprints that could not be used when it was last looked.
         archives: where voices can be found.
+        monitor: counts what is heard and compared, without sound and embeddings.
 
     Args:
         store: is closed with the engine.
@@ -96,6 +98,7 @@ class Engine:
         self.workers = DecodeWorkers(limits)
         self.failure: SoundGrooveError | None = None
         self.left_out = 0
+        self.monitor = Monitor(embedder.encoder.score_map)
         self.gallery = open_gallery(store, embedder.encoder.identity, embedder.encoder.embedding_size)
         self.who = WhoJobs(limits, embedder, self.gallery, segmentation)
         self._store_threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
@@ -166,7 +169,10 @@ class Engine:
         Raises:
             RequestError: 422: one cannot be used, or they are too long; 503: they cannot be decoded at the moment.
         """
-        return await self._heard(clips, lambda one: self.embedder.embed(one, keep_samples, seek_voices))
+        heard = await self._heard(clips, lambda one: self.embedder.embed(one, keep_samples, seek_voices))
+        for one in heard:
+            self.monitor.hear(one)
+        return heard
 
     async def _heard(
         self, clips: Sequence[Clip], embed: Callable[[HeardRecording], Awaitable[HeardRecording]] | None = None
@@ -214,7 +220,9 @@ class Engine:
     async def compare(self, first: Clip, second: Clip, judge: Judge) -> tuple[Comparison, list[HeardRecording]]:
         """Compare two recordings, and what was heard."""
         one, other = await self.hear((first, second), seek_voices=True)
-        return judge.compare(one, other), [one, other]
+        comparison = judge.compare(one, other)
+        self.monitor.judge(comparison.llr)
+        return comparison, [one, other]
 
     async def verify(self, name: str, clip: Clip, judge: Judge) -> tuple[Comparison, list[HeardRecording]]:
         """Compare a speaker with a recording, and what was heard.
@@ -229,6 +237,7 @@ class Engine:
             comparison = await self.in_store(
                 lambda: verify_speaker(self.store, name, heard, encoder, prior=judge.prior, rule=judge.rule)
             )
+        self.monitor.judge(comparison.llr)
         return comparison, [heard]
 
     async def identify(self, clip: Clip, top: int, judge: Judge) -> tuple[Identification, list[HeardRecording]]:

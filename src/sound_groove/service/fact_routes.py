@@ -8,13 +8,24 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from sound_groove._version import __version__
-from sound_groove.client.records import AuditPage, CallerFacts, Health, Info, LimitFacts, Readiness, WhoLimitFacts
+from sound_groove.client.records import (
+    AuditPage,
+    CallerFacts,
+    DriftAnswer,
+    Health,
+    Info,
+    LimitFacts,
+    Readiness,
+    WhoLimitFacts,
+)
+from sound_groove.monitoring import drift_text
 from sound_groove.service.answers import LARGEST_PAGE, json_answer
 from sound_groove.service.descriptions import CALLED, PUBLIC, refusals
 from sound_groove.service.forms import Forms
 from sound_groove.service.metrics import CONTENT_TYPE, Metrics
 
 LARGEST_REVISION = 2**63 - 1
+NO_BASELINE = "The model does not say what the recordings were like that it was calibrated on."
 PLACEHOLDER = "https://example.org/"  # stands in pyproject.toml until there is a place
 
 
@@ -94,6 +105,24 @@ def add_facts(router: APIRouter, forms: Forms, counters: Metrics) -> None:
         found = await engine.in_store(lambda: engine.store.events(after, limit + 1))
         page = tuple(found[:limit])
         return json_answer(AuditPage(page, page[-1].revision if len(found) > limit else None))
+
+    @router.get(
+        "/v1/drift",
+        response_model=DriftAnswer,
+        summary="Are recordings still like those that the model was calibrated on?",
+        tags=["service"],
+        dependencies=forms.described,
+        responses=refusals(*CALLED),
+    )
+    async def drift(request: Request) -> Response:
+        """Needs scope read. It counts since the service started; kept are numbers, and neither sound nor embeddings."""
+        forms.caller(request, "read")
+        monitor = engine.monitor
+        found = monitor.drift()
+        sentence = NO_BASELINE if found is None else drift_text(found)
+        return json_answer(
+            DriftAnswer(monitor.recordings, monitor.comparisons, dict(monitor.warnings), found, sentence)
+        )
 
     @router.get(
         "/metrics",

@@ -1,14 +1,16 @@
 """The service's metrics, in Prometheus's format. No label names a speaker, a file or a key."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from sound_groove.client.records import State
+from sound_groove.monitoring import Monitor
 from sound_groove.service.logs import RequestRecord
 from sound_groove.service.who_jobs import OUTCOMES
 
@@ -19,6 +21,14 @@ PREFIX = "sound_groove"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 KEY_CODES = ("no_key", "unknown_key", "removed_key", "expired_key", "scope", "over_requests", "over_audio")
+HEARD = {
+    "speech_s": "Seconds of speech in recordings.",
+    "snr_db": "Signal-to-noise ratio of recordings, in dB.",
+    "embedding_norm": "Norm of embeddings before they are scaled.",
+    "closeness": "Cosine of embeddings with the mean of those of the calibration.",
+    "unfamiliarity": "How unlike known speech recordings sound, log odds.",
+    "llr": "Log-likelihood ratio of comparisons.",
+}
 STATES: tuple[State, ...] = ("waiting", "working", "done", "failed")
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS")
 
@@ -98,3 +108,27 @@ class _Now(Collector):
         for outcome in ("heard", "refused", "too_slow", "crashed"):
             outcomes.add_metric([outcome], engine.workers.outcomes[outcome])
         yield outcomes
+        yield from _monitored(engine.monitor)
+
+
+def _monitored(monitor: Monitor) -> Iterator[Metric]:
+    """What was heard and compared, in numbers, and whether it is still as it was where the model was calibrated."""
+    warnings = CounterMetricFamily(f"{PREFIX}_warnings", "Recordings that were warned of, by code.", labels=["code"])
+    for code, count in sorted(monitor.warnings.items()):
+        warnings.add_metric([code], count)
+    yield warnings
+    yield CounterMetricFamily(f"{PREFIX}_comparisons", "Comparisons of one with one.", monitor.comparisons)
+    for name, histogram in monitor.histograms.items():
+        ends = [*(f"{end:g}" for end in histogram.ends), "+Inf"]
+        buckets = list(zip(ends, accumulate(histogram.counts), strict=True))
+        yield HistogramMetricFamily(f"{PREFIX}_heard_{name}", HEARD[name], buckets, histogram.total)
+    found = monitor.drift()
+    if found is not None:
+        drift = GaugeMetricFamily(
+            f"{PREFIX}_drift",
+            "How far the last recordings and comparisons are from those of the calibration; beyond 1 they drifted.",
+            labels=["quantity"],
+        )
+        for shift in found.shifts:
+            drift.add_metric([shift.quantity], shift.degree)
+        yield drift
