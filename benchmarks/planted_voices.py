@@ -3,8 +3,8 @@
     python benchmarks/planted_voices.py 'CORPUS/val/ocean-*' 'CORPUS/val/wuw2-*' --out outputs/planted [--model M ...]
 
 The patterns are as in several_voices.py, and so are the recordings, written into a folder of one folder a speaker:
-clips of one person joined to 5 to 20 s, one as long as the other, and among them recordings of two people under the
-first one's label. **Both are made up**, of real people's voices. Prints what doctor finds with each model, in Markdown.
+clips of one person joined to 5 to 20 s, and for every four of them a recording of two people under the first one's
+label. **Both are made up**, of real people's voices. Prints what doctor finds with each model, in Markdown.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from sound_groove.pretrained import PRETRAINED
 from sound_groove.provenance import processor
 
 SEED = 7
+PLANTED = 4  # for so many of one person, one of two
 
 
 def main() -> None:
@@ -34,9 +35,12 @@ def main() -> None:
     planted: set[str] = set()
     corpus, total = arguments.out / "corpus", 0
     for place, pattern in enumerate(arguments.patterns):
+        planted_here = 0
         for number, made in enumerate(recordings(sessions_of(pattern), arguments.count, SEED + place)):
             if made.kind == ONE[0]:
                 continue  # a part of these is in the joined ones
+            if made.kind == TWO and (planted_here := planted_here + 1) > arguments.count // PLANTED:
+                break  # they come last
             path = corpus / f"{place}-{made.speaker}" / f"{number}.flac"
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, made.samples, SAMPLE_RATE)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy.stats import norm
 
 from sound_groove.errors import UsageError
 from sound_groove.evaluation.judged import JudgedList
-from sound_groove.evaluation.report import error_curves, plots
+from sound_groove.evaluation.report import drawing, error_curves, plots
 from sound_groove.evaluation.report.error_curves import System
 from sound_groove.evaluation.report.figure_options import FORMATS, FigureOptions
 from sound_groove.evaluation.trials.trial_list import TrialList
@@ -244,3 +245,20 @@ def test_figures_come_in_the_format_that_is_asked_for_too(tmp_path: Path) -> Non
     assert "a title" in (tmp_path / "svg.svg").read_text()  # text, which can be searched
     with pytest.raises(UsageError, match="--dpi must lie between 50 and 1200; 5 was given"):
         FigureOptions("png", 5)
+
+
+def test_letters_that_the_usual_font_lacks_get_one_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that matplotlib does not know of, since it was installed after matplotlib had looked."""
+    known = [SimpleNamespace(name="DejaVu Sans", fname="/fonts/a.ttf")]
+    manager = SimpleNamespace(ttflist=known)
+    added = SimpleNamespace(name="Noto Sans CJK JP", fname="/fonts/b.ttc")
+    manager.addfont = lambda path: known.append(added) if path == added.fname else pytest.fail(path)
+    monkeypatch.setattr(drawing, "fontManager", manager)
+    monkeypatch.setattr(drawing, "findSystemFonts", lambda: ["/fonts/a.ttf", "/fonts/b.ttc"])
+    drawing.wide_font.cache_clear()
+    assert drawing.fonts("王芳")[-1] == "Noto Sans CJK JP" and drawing.fonts("Anna") == drawing.fonts("Ben")
+    drawing.wide_font.cache_clear()
+    monkeypatch.setattr(drawing, "findSystemFonts", list)
+    known.remove(added)
+    assert drawing.fonts("王芳") == drawing.fonts("Anna")
+    drawing.wide_font.cache_clear()

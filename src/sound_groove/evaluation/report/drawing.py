@@ -1,21 +1,27 @@
 """How figures look and how they are saved: without a display, and without matplotlib's global state."""
 
+import os
 import textwrap
 import warnings
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import findSystemFonts, fontManager
 
 from sound_groove.evaluation.report.figure_options import FigureOptions
 
 SAME, DIFFERENT, INK, GREY = "#0072b2", "#d55e00", "#222222", "#8a8a8a"  # told apart by colour-blind eyes too
 MOST_TITLE = 66  # characters of a line of a title
 # The first of these that is installed has the letters that matplotlib's own font lacks.
-WIDE_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei")
+WIDE_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei"),
+    *("Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "STHeiti"),
+)  # of a collection of fonts in one file matplotlib knows the first alone, which in Noto's is the Japanese
 
 
 def save(figure: Figure, path: Path, options: FigureOptions | None = None) -> None:
@@ -65,5 +71,20 @@ def fonts(text: str) -> list[str]:
     usual = list(mpl.rcParams["font.family"])
     if text.isascii():
         return usual
+    wide = wide_font()
+    return [*usual, wide] if wide else usual
+
+
+@cache
+def wide_font() -> str | None:
+    """The font for letters that the usual one lacks; None where there is none.
+
+    matplotlib remembers which fonts there were when it was first used; what came later is added.
+    """
+    known = {os.path.realpath(font.fname) for font in fontManager.ttflist}
+    for path in findSystemFonts():
+        if os.path.realpath(path) not in known:
+            with suppress(Exception):  # a file that is no font that it can read
+                fontManager.addfont(path)
     installed = {font.name for font in fontManager.ttflist}
-    return [*usual, *[name for name in WIDE_FONTS if name in installed][:1]]
+    return next((name for name in WIDE_FONTS if name in installed), None)
