@@ -27,11 +27,11 @@ help:
 demo: $(VENV)/.train
 	$(BIN)/sound-groove demo --out outputs/demo --force
 
-docs: $(VENV)/.docs
+docs: $(VENV)/.docs javascript/node_modules/.package-lock.json
 	$(BIN)/python docs/build_site.py
 
 # Types are checked beside the tests: after a change of what everything uses, that takes half a minute on one core.
-test: $(VENV)/.dev $(VENV)/.docs lint
+test: $(VENV)/.dev $(VENV)/.docs javascript/node_modules/.package-lock.json lint
 	$(BESIDE) types unit
 
 quick: $(VENV)/.dev lint
@@ -67,5 +67,10 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable '.[docs]'
 	touch $@
 
+# The npm package's libraries: what needs them is left out, with a word, where there is no npm.
+javascript/node_modules/.package-lock.json: javascript/package.json javascript/package-lock.json
+	@cd javascript && if npm ci --ignore-scripts --no-fund --no-audit; then touch node_modules/.package-lock.json; else \
+	  echo "npm ci did not work (Node 20 or newer is needed): the npm package is not tested, nor is it in the site"; fi
+
 clean:
-	rm -rf $(VENV) outputs/demo outputs/site
+	rm -rf $(VENV) outputs/demo outputs/site javascript/node_modules
