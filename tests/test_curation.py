@@ -229,6 +229,25 @@ def test_of_few_speakers_labels_are_not_judged_and_it_says_so() -> None:
     assert len(found.labels) == 20
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_small_and_lopsided_corpora_are_examined_too(seed: int) -> None:
+    """One speaker with many recordings among others with one, say: then nobody is there to be mixed up with."""
+    draws = np.random.default_rng(seed)
+    sizes = draws.integers(1, draws.integers(2, 9), int(draws.integers(10, 30)))
+    if seed % 2:
+        sizes[:] = 1
+        sizes[: seed % 6] = draws.integers(4, 30)
+    labels = [f"speaker {number}" for number, size in enumerate(sizes) for _ in range(size)]
+    vectors = np.repeat(draws.standard_normal((len(sizes), SIZE)), sizes, axis=0)
+    vectors += 2 * draws.random() * draws.standard_normal(vectors.shape)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    sessions = [None if seed % 3 else str(draws.integers(3)) for _ in labels]
+    recordings = [Labelled(str(row), *one) for row, one in enumerate(zip(labels, sessions, strict=True))]
+    found = examine(recordings, heard_corpus(heard_as(one.path, vectors[int(one.path)]) for one in recordings))
+    assert found.labels.keys() | {one.path for one in found.findings} >= {one.path for one in recordings}
+    assert all(one.probability is None or 0 <= one.probability <= 1 for one in found.findings)
+
+
 # --- recordings ---
 
 

@@ -152,11 +152,10 @@ def two_people(voices: CorpusVoices, kept: NDArray[np.bool_], draws: np.random.G
     for rows in of_speakers:
         large[rows] = True
     by_speaker = {int(voices.speakers[rows[0]]): rows for rows in of_speakers}
-    drawn = _some(of_speakers, draws)
-    strangers = drawn_strangers(
-        voices, np.array([voices.speakers[rows[0]] for rows in drawn], np.intp), large, draws, NEARNESS
-    )
-    for rows, stranger in zip(drawn, strangers.tolist(), strict=True):
+    drawn = _some(of_speakers, draws) if len(of_speakers) > 1 else []  # of one alone there is nobody to mix with
+    speakers = np.array([voices.speakers[rows[0]] for rows in drawn], np.intp)
+    strangers = drawn_strangers(voices, speakers, large, draws, NEARNESS).tolist() if drawn else []
+    for rows, stranger in zip(drawn, strangers, strict=True):
         size = max(LEAST_PART, round(len(rows) * draws.uniform(LEAST_PART_SHARE, 0.5)))
         mixed = np.concatenate(
             [draws.permutation(rows)[size:], np.resize(draws.permutation(by_speaker[stranger]), size)]

@@ -202,6 +202,8 @@ def fit_to_strangers(
     """
     speakers = int(voices.speakers.max()) + 1
     totals, sizes = voices.sums(voices.speakers, speakers, kept)
+    if np.count_nonzero(sizes > 0.5) < 2:
+        return FitScores(np.zeros(0), np.zeros(0), np.zeros(0, bool))  # there are no strangers
     rows = draws.permutation(np.resize(np.flatnonzero(kept), max(min(most, 4 * len(kept)), 1)))
     other = drawn_strangers(voices, voices.speakers[rows], kept, draws, NEARNESS)
     # As many recordings stand for the stranger as for the label that is judged: one of a label's own is left out there.
