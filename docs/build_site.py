@@ -9,6 +9,8 @@ a language, its pages are laid out in a folder of their own:
 - a page `x.zh.md` takes the place of `x.md` in Chinese;
 - a notebook becomes a page with its outputs, and can be downloaded beside it;
 - a file outside docs/ that a page links to, such as a recipe, becomes a page below `project/`.
+
+Both show the page in which two clips are compared (`comparison_page.py`), which lies once in the site.
 """
 
 import argparse
@@ -16,11 +18,13 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import comparison_page
 import jieba
 import notebooks
 import yaml
@@ -126,6 +130,8 @@ class Layout:
         if self.language == "zh" and chinese is None:
             text = re.sub(r"(?m)^# .*$", lambda found: found[0] + "\n" + NOT_TRANSLATED, text, count=1)
         text = self._linked(text, PurePosixPath(source.relative_to(ROOT)))
+        up = "../" * (len(place.relative_to(self.folder).parts) - 1 + (self.language != LANGUAGES[0]))
+        text = text.replace(comparison_page.MARK, comparison_page.markup(self.language, up))
         if source.suffix == ".ipynb":
             text += f"\n[{DOWNLOAD[self.language]}]({source.name}){{ download }}\n"
         page = place.relative_to(self.folder).as_posix()
@@ -243,6 +249,9 @@ def main() -> None:
         shutil.rmtree(out, ignore_errors=True)
         built[0].rename(out)
         built[1].rename(out / LANGUAGES[1])
+    comparison_page.write(out)
+    if not comparison_page.is_possible():
+        sys.stderr.write("The site cannot compare clips: 'npm ci' in javascript/ brings what it needs.\n")
 
 
 if __name__ == "__main__":

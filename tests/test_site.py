@@ -1,11 +1,16 @@
 """The site that is built of the documentation: strict, whole, in two languages, and without a word to the network."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ import sound_groove
 from browser import find_browser
 from costs import costs
 from once import Once
+from test_page_files import contrast
 
 ROOT = Path(__file__).parents[1]
 SEARCHES = {
@@ -84,7 +90,7 @@ def test_both_languages_have_the_same_pages_and_say_what_is_not_translated(site:
     def pages(folder: Path) -> set[str]:
         return {path.relative_to(folder).as_posix() for path in folder.rglob("*.html")}
 
-    english = {name for name in pages(site) if not name.startswith("zh/")}
+    english = {name for name in pages(site) if not name.startswith(("zh/", "assets/"))}
     assert english == pages(site / "zh")
     untranslated = {name for name in english if "本页只有英文" in (site / "zh" / name).read_text(encoding="utf-8")}
     translated = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.zh.md")}
@@ -135,6 +141,8 @@ def test_from_a_plain_folder_it_can_be_searched_and_asks_nobody_for_anything(sit
                 page.locator(f".md-search-result__link[href*='site/{leads_to}']").first.wait_for(
                     state="attached", timeout=30_000
                 )
+        page.goto((site / "index.html").as_uri())
+        assert page.locator(".compare-here p").is_visible() and page.locator(".compare-here iframe").count() == 0
         page.goto((site / "commands.html").as_uri())
         page.locator("a.site-language").click()
         page.wait_for_url((site / "zh/commands.html").as_uri())
@@ -145,3 +153,109 @@ def test_from_a_plain_folder_it_can_be_searched_and_asks_nobody_for_anything(sit
     assert complaints == []
     assert len(requests) > 20
     assert not [address for address in requests if not address.startswith((site.as_uri(), "data:", "blob:"))]
+
+
+@pytest.fixture
+def served(site: Path) -> Iterator[str]:
+    """The site at an address of this machine."""
+    if not (site / "assets/compare/index.html").is_file():
+        pytest.skip("the site was built without the npm package: npm ci in javascript/")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(find_browser() is None, reason="there is no Chromium")
+def test_the_front_page_compares_clips_and_enrols_and_asks_nobody(served: str, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    expected = sound_groove.compare(str(ROOT / "examples/rms-1.flac"), str(ROOT / "examples/rms-2.flac"))
+    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+        page = browser.new_page(color_scheme="light")
+        page.set_default_timeout(90_000)
+        requests: list[str] = []
+        complaints: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+        )
+        page.goto(f"{served}/zh/index.html")
+        here = page.frame_locator(".compare-here iframe")
+        here.get_by_role("tab", name="注册", exact=True).wait_for()
+        page.goto(f"{served}/index.html")
+        here.locator("#compare-ask").wait_for()
+        assert not [address for address in requests if re.search(r"\.(onnx|wasm)$", address)]  # nobody has begun
+
+        def choose(section: str, place: int, name: str) -> None:
+            clip = here.locator(f"#{section} .clip:not(#compare-person)").nth(place)
+            clip.locator("input[type=file]").set_input_files(ROOT / "examples" / f"{name}.flac")
+            clip.locator(".legend .swatch").first.wait_for()  # it was heard
+
+        choose("compare", 0, "rms-1")
+        choose("compare", 1, "rms-2")
+        loaded = len(requests)
+        assert sum(address.endswith((".onnx", ".wasm")) for address in requests) == 3
+        here.locator("#compare-ask").click()
+        here.locator("#compare .verdict").wait_for()
+        with page.expect_download() as download:
+            here.get_by_role("button", name="Download (JSON)").click()
+        download.value.save_as(tmp_path / "answer.json")
+        answer = json.loads((tmp_path / "answer.json").read_text(encoding="utf-8"))
+        assert expected.llr is not None
+        assert (answer["verdict"], answer["llr"]) == (expected.verdict, pytest.approx(expected.llr, abs=0.01))
+        assert "Probably the same speaker" in here.locator("#compare .answer").inner_text()
+
+        here.locator("#tab-enrol").click()
+        here.locator("#enrol-name").fill("Anna")
+        choose("enrol", 0, "slt-1")
+        here.locator("#enrol-ask").click()
+        here.locator("#enrol .verdict").get_by_text("Anna is enrolled").wait_for()
+        assert [address for address in requests[loaded:] if not address.startswith("blob:")] == []
+
+        page.reload()
+        here.locator("#tab-speakers").click()
+        here.locator(".speaker", has_text="Anna").wait_for()
+        here.get_by_role("button", name="Compare a clip with Anna").click()
+        choose("compare", 0, "rms-1")
+        here.locator("#compare-ask").click()
+        here.locator("#compare .verdict", has_text="Probably not Anna").wait_for()
+        ground = "getComputedStyle(document.documentElement).getPropertyValue('--ground')"
+        inside = page.frames[-1]
+        assert inside.evaluate(ground) == "#ffffff"
+        page.locator("label[title=Dark]:visible").click()
+        inside.wait_for_function(f"{ground} === '#1e2129'")
+        here.locator("#tab-speakers").click()
+        here.get_by_role("button", name="Remove Anna").click()
+        here.locator("#confirm-yes").click()
+        here.get_by_text("Nobody is enrolled.").wait_for()
+        browser.close()
+    assert complaints == []
+    assert not [address for address in requests if not address.startswith((served, f"blob:{served}"))]
+
+
+def test_the_page_has_all_texts_in_both_languages_and_enough_contrast() -> None:
+    folder = ROOT / "javascript" / "page"
+    local = json.loads(
+        re.findall(r"LOCAL = ({.*?\n});", (folder / "texts.js").read_text(encoding="utf-8"), re.DOTALL)[0]
+    )
+    assert local["en"].keys() == local["zh"].keys() and len(local["en"]) > 8
+    for key, text in local["en"].items():
+        assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", local["zh"][key])), key
+    light, _, dark = (folder / "local.css").read_text(encoding="utf-8").partition("@media")
+    for scheme in (light, dark):
+        colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", scheme))
+        for name in ("text", "muted", "accent"):
+            assert min(contrast(colors[name], colors[ground]) for ground in ("ground", "surface")) >= 4.5, name
+        assert contrast(colors["on-accent"], colors["accent"]) >= 4.5
+        assert min(contrast(colors[name], colors["surface"]) for name in ("edge", "wave")) >= 3

@@ -5,8 +5,15 @@ import { ratesOf } from "./native_rate.js";
 import { decodeWav, isWav } from "./wav.js";
 
 /**
- * @typedef {{samples: Float32Array | Float32Array[], sampleRate: number, name?: string}} Sound one row, or one for each
- *     channel, full scale at 1
+ * @typedef {object} Sound
+ * @property {Float32Array | Float32Array[]} samples one row, or one for each channel, full scale at 1
+ * @property {number} sampleRate theirs, in Hz
+ * @property {string | null} [name] what warnings call it
+ * @property {number} [sourceSampleRate] of what was recorded, where that is another
+ * @property {{code: string, message: string}[]} [warnings] what is known to be wrong with it
+ */
+
+/**
  * @typedef {Float32Array | Sound | ArrayBuffer | Uint8Array | Blob | string} AnyRecording samples alone are mono at 16 kHz;
  *     bytes are those of an audio file; a text is the path of one, in Node alone
  * @typedef {{channels: Float32Array[], sampleRate: number, sourceSampleRate: number, name: string | null,
@@ -26,7 +33,9 @@ const CONTEXT_RATES = [8000, 96000]; // that every browser has (Web Audio API)
  * @throws {UsageError} it is something else
  */
 export async function opened(recording, called) {
-  if (recording instanceof Float32Array) return ofSamples([recording], DEFAULT_RATE, null);
+  if (recording instanceof Float32Array) {
+    return { channels: [recording], sampleRate: DEFAULT_RATE, sourceSampleRate: DEFAULT_RATE, name: null, warnings: [] };
+  }
   if (typeof recording === "string") return decoded(await readFile(recording), recording);
   if (recording instanceof ArrayBuffer) return decoded(new Uint8Array(recording), null, called);
   if (recording instanceof Uint8Array) return decoded(recording, null, called);
@@ -35,19 +44,14 @@ export async function opened(recording, called) {
     return decoded(new Uint8Array(await recording.arrayBuffer()), name, called);
   }
   if (recording && typeof recording === "object" && "samples" in recording) {
-    const { samples, sampleRate, name = null } = recording;
+    const { samples, sampleRate, name = null, sourceSampleRate = sampleRate, warnings = [] } = recording;
     const channels = Array.isArray(samples) ? samples : [samples];
     if (Number.isFinite(sampleRate) && channels.length > 0 && channels.every((one) => one instanceof Float32Array)) {
-      return ofSamples(channels, sampleRate, name);
+      return { channels, sampleRate, sourceSampleRate, name, warnings };
     }
   }
   throw new UsageError(`${called} must be a Float32Array at 16 kHz, { samples, sampleRate }, the bytes of an audio file, `
     + "a Blob, or in Node the path of a file");
-}
-
-/** @param {Float32Array[]} channels @param {number} sampleRate @param {string | null} name @returns {Opened} */
-function ofSamples(channels, sampleRate, name) {
-  return { channels, sampleRate, sourceSampleRate: sampleRate, name, warnings: [] };
 }
 
 /** @param {string} path @returns {Promise<Uint8Array>} */
