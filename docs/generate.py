@@ -65,6 +65,7 @@ the environment variable `NO_COLOR` turns colours off. Elsewhere, `train` says e
 | `verify` | scores a trial list (VoxCeleb, CN-Celeb or Kaldi format; enrolments of one or several recordings) or pairs of a validation set, never of speakers that the model was trained on; writes EER, minDCF, Cllr and Recall@K with intervals over speakers, where it fails, and [a report](reports.md) with the worst trials to listen to. [Cosine, AS-norm and PLDA](scoring.md) side by side with `--scoring all`; another system on the same trials with `--against`; [Vox1-O, E and H](files.md#voxceleb1) in one go with `--voxceleb1` |
 | `calibrate` | fits score, durations, noise and the norm of embeddings to a log-likelihood ratio on pairs of your own, and puts that into the model: [what a score is worth](calibration.md); of two models it makes one |
 | `drift` | one sentence: are recordings, or what a service hears, [still like those](monitoring.md) that the model was calibrated on? |
+| `adapt` | adapts that to recordings of one's own domain, [without labels or with few](adaptation.md) |
 | `compare` | two recordings: same speaker, different, or inconclusive, by what mistakes cost or how many are allowed (`--max-false-accept 0.01`); one against many, and lists of pairs (`--pairs`); `--json` for programs |
 | `enroll` | keeps recordings of a speaker under a name, once they are checked to be good enough and of one voice |
 | `verify-speaker` | is this recording of that enrolled speaker? As `compare` answers |

@@ -59,6 +59,7 @@ def test_the_verbs_are_those_of_the_contract() -> None:
         "verify",
         "calibrate",
         "drift",
+        "adapt",
         "compare",
         "enroll",
         "verify-speaker",

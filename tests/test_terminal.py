@@ -439,6 +439,27 @@ def drift_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     ]
 
 
+@walk("adapt")
+def adapt_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
+    from sound_groove.evaluation.adapting import Adapted, PlantedCheck
+    from sound_groove.scoring.adaptation import Cohort
+    from sound_groove.scoring.calibration import ScoreMap
+    from sound_groove.scoring.domain import Domain
+
+    shares = dict.fromkeys(("planted_same", "planted_different", "others_same", "others_different"), 0.2)
+    general = ScoreMap(1.0, 0.0, fitted_on=HOSTILE)
+    unusable = {f"{HOSTILE}{number}": HOSTILE for number in range(7)}
+    adapted = Adapted(
+        general.moved(Domain(40, 9, 0, -1.0, 1.5, 1.0, -0.2, 0.5)),
+        Cohort(-1.0, 1.5, 9.0),
+        PlantedCheck(20, 90, shares, shares),
+        unusable,
+    )
+    patch.setattr("sound_groove.export.adapted_file.adapt", answering(adapted))
+    command = ["adapt", HOSTILE_NAME, "--to", HOSTILE_NAME, "--out", HOSTILE_NAME]
+    return [command, [*command, "--json"], [*command, "--threads", HOSTILE_NAME]]
+
+
 @walk("compare")
 def compare_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     model, name = str(folder / "model.safetensors"), folder / f"{HOSTILE_NAME}.wav"

@@ -38,6 +38,7 @@ VERBS = (
     "verify",
     "calibrate",
     "drift",
+    "adapt",
     "compare",
     "enroll",
     "verify-speaker",
@@ -67,6 +68,7 @@ EXAMPLES = """examples:
   sound-groove train ecapa512                         train a model into outputs/<run>/
   sound-groove verify --model outputs/ecapa512 --trials trials.txt --audio-root DIR
   sound-groove calibrate outputs/ecapa512 --val-meta data/mine/val_meta.jsonl
+  sound-groove adapt pretrained --to calls --out calls.onnx     a calibration for one's own recordings
   sound-groove compare a.wav b.wav --model outputs/ecapa512
   sound-groove enroll anna anna-1.wav anna-2.wav      keep a voiceprint under a name
   sound-groove verify-speaker anna call.wav           is it her?

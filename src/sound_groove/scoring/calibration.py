@@ -12,7 +12,7 @@ alone; here the slope moves too, since it is what shrinks).
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from sound_groove.errors import MetricError, nearest
 from sound_groove.percentages import uncertain
 from sound_groove.scoring.baseline import Baseline
+from sound_groove.scoring.domain import Domain
 from sound_groove.scoring.measures import MAY_BE_UNKNOWN, MEASURES, UNFAMILIARITY, Measures
 from sound_groove.types import Labels, Scores
 
@@ -94,6 +95,7 @@ class ScoreMap:
             map was fitted on; of recordings beyond it the evidence fades towards 0. None where that is not known.
         baseline: what recordings and evidence were like where it was fitted, by which it is seen whether others still
             are; None where that is not known.
+        adapted_to: the recordings that a general map was adapted to (`sound-groove adapt`); None where it was not.
     """
 
     scale: float
@@ -109,6 +111,7 @@ class ScoreMap:
     reference: tuple[float, ...] = ()
     familiar_up_to: float | None = None
     baseline: Baseline | None = None
+    adapted_to: Domain | None = None
 
     def __post_init__(self) -> None:
         """Refuse a map that would turn scores around or give no number."""
@@ -185,7 +188,7 @@ class ScoreMap:
                 raise MetricError(f"the measure '{term.measure}' is not a number")
             scale, offset = scale + term.slope * values, offset + term.offset * values
             rise = rise + term.rise * values
-        left = self._evidence_left(measures)
+        left = self.evidence_left(measures)
         return Line(np.maximum(scale, 0.0) * left, offset * left, np.maximum(rise, 0.0) * left)  # rounding: -1e-17
 
     def is_unfamiliar(self, measures: Measures) -> Labels:
@@ -193,7 +196,7 @@ class ScoreMap:
         limit = math.inf if self.familiar_up_to is None else self.familiar_up_to
         return np.asarray(np.asarray(measures.get(UNFAMILIARITY, math.nan), dtype=np.float64) > limit)
 
-    def _evidence_left(self, measures: Measures | None) -> Scores:
+    def evidence_left(self, measures: Measures | None) -> Scores:
         """What part of the evidence is left of trials with these measures, from 1 towards 0 the less familiar."""
         if self.familiar_up_to is None or measures is None or UNFAMILIARITY not in measures:
             return np.asarray(1.0)
@@ -241,6 +244,30 @@ class ScoreMap:
             return self.rises_from + (math.sqrt(scale**2 + 4 * rise * above) - scale) / (2 * rise)
         return (llr - offset) / scale if scale > 0 else None
 
+    def moved(self, domain: Domain) -> "ScoreMap":
+        """The map whose llrs are those of this one, times the domain's scale, with its shift added, in the same bounds.
+
+        It has no baseline: that was of other recordings, and of other evidence.
+
+        >>> domain = Domain(40, 12, 0, -1.0, 1.5, scale=2.0, shift=-1.0, weight=0.5)
+        >>> ScoreMap(10.0, -3.0, "an example").moved(domain).llr([0.3, 0.5]).tolist()
+        [-1.0, 3.0]
+        """
+        scale = domain.scale
+        terms = tuple(
+            replace(term, slope=scale * term.slope, offset=scale * term.offset, rise=scale * term.rise)
+            for term in self.terms
+        )
+        return replace(
+            self,
+            scale=scale * self.scale,
+            offset=scale * self.offset + domain.shift,
+            rise=scale * self.rise,
+            terms=terms,
+            baseline=None,
+            adapted_to=domain,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them; those that say nothing are left out."""
         fields = asdict(self)
@@ -273,6 +300,7 @@ class ScoreMap:
                 tuple(map(float, fields.get("reference", ()))),
                 None if fields.get("familiar_up_to") is None else float(fields["familiar_up_to"]),
                 None if fields.get("baseline") is None else Baseline.restored(fields["baseline"]),
+                None if fields.get("adapted_to") is None else Domain.restored(fields["adapted_to"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MetricError(f"{type(error).__name__}: {error}") from None

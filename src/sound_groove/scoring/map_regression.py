@@ -62,7 +62,7 @@ def fit_score_map(
     shift = logit(prior)
     if _spread(checked) == 0:
         return ScoreMap(0.0, 0.0, fitted_on)  # all scores equal: they say nothing
-    weights = _weights(same, prior, groups)
+    weights = balanced_weights(same, prior, groups)
     columns = {name: _checked_measure(name, values, checked) for name, values in (measures or {}).items()}
     columns = {name: values for name, values in columns.items() if _spread(values) > 0}
     problem = same.astype(np.float64), weights, shift
@@ -102,12 +102,14 @@ def fit_shares(
     values = np.asarray(scores, dtype=np.float64)
     columns = [check_trials(values[:, system], labels)[0] for system in range(values.shape[1])]
     _, same = check_trials(values[:, 0], labels)
-    weights, shift, answers = _weights(same, prior, groups), logit(prior), same.astype(np.float64)
+    weights, shift, answers = balanced_weights(same, prior, groups), logit(prior), same.astype(np.float64)
     kept = [system for system, column in enumerate(columns) if _spread(column) > 0]
     while kept:
         units = np.array([_spread(columns[system]) for system in kept])
         design = np.stack([(columns[system] - columns[system].mean()) for system in kept], axis=1) / units
-        found = _newton(np.column_stack((design, np.ones(len(design)))), answers, weights, shift)[:-1] / units
+        found = (
+            least_logistic_loss(np.column_stack((design, np.ones(len(design)))), answers, weights, shift)[:-1] / units
+        )
         if (found > 0).all():
             shares = np.zeros(values.shape[1])
             shares[kept] = found / found.sum()
@@ -153,7 +155,7 @@ def _fitted_map(
             squares = None
 
 
-def _weights(same: Labels, prior: float, groups: ArrayLike | None) -> Scores:
+def balanced_weights(same: Labels, prior: float, groups: ArrayLike | None = None) -> Scores:
     """Of trials (trials,), adding up to 1: the same for each group, and in it by the prior."""
     numbers = np.zeros(len(same), np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
     targets, trials = np.bincount(numbers, same), np.bincount(numbers)
@@ -196,7 +198,7 @@ def _fitted_line(
     design = np.column_stack(
         [x, *(x * z[name] for name in bending), *z.values(), *h, *(h[0] * z[name] for name in rising), np.ones_like(x)]
     )
-    found = iter(_newton(design, labels, weights, shift).tolist())
+    found = iter(least_logistic_loss(design, labels, weights, shift).tolist())
     p = next(found)
     q = dict.fromkeys(columns, 0.0) | {name: next(found) for name in bending}
     r = {name: next(found) for name in columns}
@@ -233,13 +235,15 @@ def _spread(values: Scores) -> float:
     return spread if spread > 1e-9 * max(1.0, abs(float(values.mean()))) else 0.0
 
 
-def _newton(columns: NDArray[np.float64], labels: Scores, weights: Scores, shift: float) -> NDArray[np.float64]:
-    """Coefficients (K,) of columns (trials, K), the last of them ones, with the least weighted logistic loss.
+def least_logistic_loss(
+    columns: NDArray[np.float64], labels: Scores, weights: Scores, shift: float | Scores, ridge: Scores | None = None
+) -> NDArray[np.float64]:
+    """Coefficients (K,) of columns (trials, K) with the least weighted logistic loss, by Newton's method, steps halved.
 
-    By Newton's method with step halving.
+    Without a ridge (K,) the last of the columns are ones, whose coefficient costs nothing; the others cost RIDGE.
     """
-    ridge = np.full(columns.shape[1], RIDGE)
-    ridge[-1] = 0.0
+    if ridge is None:
+        ridge = np.append(np.full(columns.shape[1] - 1, RIDGE), 0.0)
 
     def loss(coefficients: NDArray[np.float64]) -> float:
         logits = columns @ coefficients + shift
