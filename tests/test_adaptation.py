@@ -1,6 +1,7 @@
 """`adapt`: what a general map becomes with labels and without, what is refused, and that only the map changes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,16 @@ def test_a_domain_is_adapted_to_and_planted_pairs_are_judged_by_both_maps() -> N
     assert check.planted == 36 and check.others == 72 * 71 // 2 - 36
     assert check.after["planted_same"] >= check.before["planted_same"] > 0.9 > 0.1 > check.after["others_same"]
     assert adapt_map(GENERAL, material) == found  # no draw without a seed
+
+
+def test_an_adapted_map_says_what_the_recordings_were_like() -> None:
+    assert adapt_map(GENERAL, made_up_domain(12, 3)).score_map.baseline is None  # too few to say so
+    material = made_up_domain(20, 3)
+    baseline = adapt_map(GENERAL, material).score_map.baseline
+    assert baseline is not None and baseline.recordings == 60 and baseline.evidence is None
+    assert set(baseline.quantities) == {"speech_s", "snr_db"}  # what is known here
+    in_part = adapt_map(GENERAL, replace(material, shortened=4)).score_map.baseline
+    assert in_part is not None and set(in_part.quantities) == {"snr_db"}
 
 
 def test_labels_are_used_and_their_speakers_kept_as_digests() -> None:

@@ -426,7 +426,8 @@ def drift_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     from sound_groove.scoring.baseline import Drift, Shift
 
     found = Drift("drifted", 3, 9, (replace(record(Shift), quantity="snr_db", finding="drifted"),))
-    monitor = SimpleNamespace(drift=answering(found), warnings={HOSTILE: 1})
+    heard = {"speech_s": SimpleNamespace(counts=[1])}
+    monitor = SimpleNamespace(drift=answering(found), warnings={HOSTILE: 1}, histograms=heard)
     patch.setattr("sound_groove.monitoring.monitor_of", answering(monitor))
     answer = DriftAnswer(1, 1, {HOSTILE: 1}, None, HOSTILE)
     patch.setattr("sound_groove.client.Client.drift", answering(answer))

@@ -15,6 +15,7 @@ from sound_groove.evaluation.domain_material import WHOLE, DomainMaterial
 from sound_groove.evaluation.embedding import Encoder
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.scoring.adaptation import Cohort, Moved, cohort_of, moved_by_cohort, moved_by_labels, people_in
+from sound_groove.scoring.baseline import Baseline
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.decision import DecisionRule
 from sound_groove.scoring.domain import Domain
@@ -24,6 +25,7 @@ FEWEST_RECORDINGS = 20
 FEWEST_PEOPLE = 4.0  # found without labels: one who acts emotions passes for two or three
 ASSUMED_PEOPLE = 12.0  # by whom the first change is made, after which people are counted
 FEWEST_LABELLED = 3  # speakers
+MOST_SHORTENED = 0.05  # share of recordings that were heard in part, with which the rest still tells how long they are
 FEWEST_PLANTED = 10  # pairs of a recording's two ends, of fewer of which no shares are told
 PAIRS = 100_000  # that are drawn
 
@@ -119,11 +121,31 @@ def adapt_map(
     domain = Domain(len(own), count, labelled, cohort.middle, cohort.deviation, moved.scale, moved.shift, moved.weight)
     adapted = replace(
         general.moved(domain),
+        baseline=domain_baseline(general, material),
         speakers=tuple(
             sorted({*general.speakers, *speaker_digests(known[path] for path in material.paths if path in known)})
         ),
     )
     return Adapted(adapted, cohort, planted_check(general, adapted, material, seed), material.unusable)
+
+
+def domain_baseline(general: ScoreMap, material: DomainMaterial) -> Baseline | None:
+    """What the recordings of a domain are like, by which it is seen whether others are; None where they are too few.
+
+    Nothing is told of the evidence, since nobody says which pairs are of one person, and nothing of how much speech
+    there is where more than a few recordings were heard in part.
+    """
+    rows, versions = material.rows(WHOLE), material.versions
+    known = {
+        "snr_db": versions.snr_db[rows],
+        "embedding_norm": versions.norms[rows],
+        "closeness": general.closeness(versions.embeddings[rows]),
+        "unfamiliarity": versions.unfamiliarity[rows],
+    }
+    if material.shortened <= MOST_SHORTENED * len(rows):
+        known["speech_s"] = versions.speech_s[rows]
+    baseline = Baseline.of(known, len(rows))
+    return baseline if baseline.quantities else None
 
 
 def seen_cohort(general: ScoreMap, versions: Versions, rows: Rows, whole: Rows, seed: int) -> Cohort:

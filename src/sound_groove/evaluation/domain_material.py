@@ -39,11 +39,13 @@ class DomainMaterial:
         versions: of them; `names` are rows of `paths`, `kinds` WHOLE, ENDING, BEGINNING or LONG_ENDING, and, after
             these, of CHANGED.
         unusable: why others cannot be used, by path.
+        shortened: of how many 15 s alone were heard.
     """
 
     paths: tuple[str, ...]
     versions: Versions
     unusable: dict[str, str]
+    shortened: int = 0
 
     def rows(self, kind: int) -> NDArray[np.int64]:
         """(R,) the version of that kind of each recording; -1 where there is none."""
@@ -110,11 +112,12 @@ def _gathered(wanted: Sequence[tuple[str, int]], heard: Sequence[HeardRecording 
                 unusable[path] = f"has the samples of {digests[outcome.digest]}"
             else:
                 digests[outcome.digest], place[path] = path, len(place)
-    rows, kept = [], []
+    rows, kept, shortened = [], [], 0
     for (path, kind), outcome in zip(wanted, heard, strict=True):
         if path in place and isinstance(outcome, HeardRecording) and outcome.allows_verdict:
             rows.append((place[path], kind))
             kept.append(outcome)
+            shortened += kind == WHOLE and outcome.facts.duration_s * SAMPLE_RATE >= LONGEST
     names, kinds = np.array(rows, np.int64).reshape(-1, 2).T
     versions = Versions(
         names=names,
@@ -125,7 +128,7 @@ def _gathered(wanted: Sequence[tuple[str, int]], heard: Sequence[HeardRecording 
         norms=np.array([number_or_nan(one.facts.embedding_norm) for one in kept]),
         unfamiliarity=np.array([number_or_nan(one.facts.unfamiliarity) for one in kept]),
     )
-    return DomainMaterial(tuple(place), versions, unusable)
+    return DomainMaterial(tuple(place), versions, unusable, shortened)
 
 
 def _listen(piece: tuple[str, int, int]) -> HeardRecording:
