@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from unseen_collections import ABOUT, chosen, collections
-from verdicts import Piece, joined, trials_of
+from unseen_collections import ABOUT, trials_of_collections
 
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.adapting import FEWEST_PEOPLE, raw_llrs, seen_cohort, with_labels
@@ -45,12 +44,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=6, help="of the half that is adapted to")
     arguments = parser.parse_args()
     encoder = SpeakerEncoder.load(arguments.model, threads=1)
-    single: list[Piece] = []
-    long: list[Piece] = []
-    for rows in collections(arguments.corpus):
-        for pieces, found in ((single, joined(rows, 0.0)), (long, joined(rows, 10.0))):
-            pieces += chosen(found, arguments.speakers)
-    trials = trials_of(single, long).in_collections([piece.collection for piece in (*single, *long)])
+    trials = trials_of_collections(arguments.corpus, arguments.speakers)
     settings = CalibrationSettings(DURATIONS_S, threads=1)
     material = Material.to_fit_on(encoder, trials, settings)
     print(json.dumps(machine(1)), encoder.identity.hash[:12], flush=True)
