@@ -1,8 +1,10 @@
 """The application: routes, the page, and one sentence for whatever goes wrong."""
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
@@ -60,12 +62,14 @@ def build_application(engine: Engine, guard: Guard, log: Log) -> ASGIApp:
         title=TITLE,
         version=__version__,
         lifespan=life,
+        openapi_url=None,  # FastAPI would write it anew for everyone who asks; see _add_description
         docs_url=None,  # Swagger's page loads its scripts from elsewhere; page/reference.html is ours
         redoc_url=None,
         redirect_slashes=False,
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     app.include_router(_routes(Forms(engine, guard, log), metrics, log))
+    _add_description(app)
     _add_page(app)
     _add_handlers(app, log)
     return Middleware(app, guard, engine.admission, engine.limits, log, metrics)
@@ -91,6 +95,19 @@ def _routes(forms: Forms, metrics: Metrics, log: Log) -> APIRouter:
     add_who(router, forms)
     add_facts(router, forms, metrics)
     return router
+
+
+def _add_description(app: FastAPI) -> None:
+    """The API's description, written once: a crowd that asks for it must not hold up those who ask for others."""
+
+    @cache
+    def written() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+    async def description(_: Request) -> Response:
+        return Response(written(), media_type="application/json")
+
+    app.add_route("/openapi.json", description, include_in_schema=False)
 
 
 def _add_page(app: FastAPI) -> None:
