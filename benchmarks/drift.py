@@ -28,7 +28,7 @@ from sound_groove.evaluation.calibration_material import CalibrationSettings, Ju
 from sound_groove.evaluation.versions import AS_IT_IS, Condition, conditions
 from sound_groove.files import write_json
 from sound_groove.provenance import machine
-from sound_groove.scoring.baseline import FEWEST, QUANTITIES, Baseline
+from sound_groove.scoring.baseline import FEWEST, Baseline
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import Scores
 
@@ -74,7 +74,7 @@ def tables(material: Material, settings: CalibrationSettings) -> Baseline:
         judges = [Judge(maps[other], without.versions) for other in without.collections]
         baseline = baseline_of(without, maps[name], judges, settings)
         assert baseline is not None
-        known = known_of(material, maps[name].closeness(material.versions.embeddings))
+        known = material.versions.known(maps[name])
         others = np.flatnonzero(material.unchanged(settings) & (material.parts != number))
         weights = 1.0 / np.bincount(material.parts[others])[material.parts[others]]
         cells, first = [said(baseline, known, others, Counter(), weights)], Counter[str]()
@@ -98,13 +98,6 @@ def only(material: Material, mask: NDArray[np.bool_], number: int) -> Material:
     return replace(material, versions=type(old)(**columns), folds=folds)
 
 
-def known_of(material: Material, closeness: Scores) -> dict[str, Scores]:
-    """What is known of each version."""
-    versions = material.versions
-    known = versions.speech_s, versions.snr_db, versions.norms, closeness, versions.unfamiliarity
-    return dict(zip(QUANTITIES, known, strict=True))
-
-
 def said(
     baseline: Baseline,
     known: Mapping[str, Scores],
@@ -126,7 +119,7 @@ def said(
 
 def table_of_own(material: Material, score_map: ScoreMap, settings: CalibrationSettings) -> None:
     """Print how often drift is said of a part of a collection, by what the other part is like."""
-    known = known_of(material, score_map.closeness(material.versions.embeddings))
+    known = material.versions.known(score_map)
     unchanged, draws = material.unchanged(settings), np.random.default_rng(0)
     kinds = conditions(settings.durations_s)
     print(f"\n| collection | earlier, later | {' | '.join(MADE)} |\n{'| --- ' * (len(MADE) + 2)}|")

@@ -135,15 +135,10 @@ def domain_baseline(general: ScoreMap, material: DomainMaterial) -> Baseline | N
     Nothing is told of the evidence, since nobody says which pairs are of one person, and nothing of how much speech
     there is where more than a few recordings were heard in part.
     """
-    rows, versions = material.rows(WHOLE), material.versions
-    known = {
-        "snr_db": versions.snr_db[rows],
-        "embedding_norm": versions.norms[rows],
-        "closeness": general.closeness(versions.embeddings[rows]),
-        "unfamiliarity": versions.unfamiliarity[rows],
-    }
-    if material.shortened <= MOST_SHORTENED * len(rows):
-        known["speech_s"] = versions.speech_s[rows]
+    rows = material.rows(WHOLE)
+    known = {name: values[rows] for name, values in material.versions.known(general).items()}
+    if material.shortened > MOST_SHORTENED * len(rows):
+        del known["speech_s"]
     baseline = Baseline.of(known, len(rows))
     return baseline if baseline.quantities else None
 

@@ -15,7 +15,6 @@ from sound_groove.evaluation.calibration_material import (
 from sound_groove.scoring.baseline import (
     FEWEST,
     LEAST_TOLERANCE,
-    QUANTITIES,
     SHARES,
     Baseline,
     Distribution,
@@ -52,7 +51,8 @@ def baseline_of(
     apart = material.part_count if material.collections else 0
     weights = 1.0 / np.bincount(own)[own] if apart else np.ones(len(rows))
     quantities = {}
-    for name, values in _quantities(material, score_map, rows).items():
+    for name, known in versions.known(score_map).items():
+        values = known[rows]
         if np.isfinite(values).sum() >= FEWEST:
             quantities[name] = _quantity(values, weights, own, apart)
     pairs = pairs_alike(versions, material.trials, rows)
@@ -65,19 +65,6 @@ def baseline_of(
         measures = judge.versions.measures(first, second, judge.score_map)
         llrs[mask] = judge.score_map.llr(judge.versions.scores(first, second), measures)
     return Baseline(len(rows), quantities, _evidence(llrs, pairs.labels, parts, apart))
-
-
-def _quantities(material: Material, score_map: ScoreMap, rows: NDArray[np.int64]) -> dict[str, Scores]:
-    """What is known of recordings, by name."""
-    versions = material.versions
-    known = (
-        versions.speech_s[rows],
-        versions.snr_db[rows],
-        versions.norms[rows],
-        score_map.closeness(versions.embeddings[rows]),
-        versions.unfamiliarity[rows],
-    )
-    return dict(zip(QUANTITIES, known, strict=True))
 
 
 def _quantity(values: Scores, weights: Scores, own: NDArray[np.int64], apart: int) -> Quantity:

@@ -100,21 +100,23 @@ class Versions:
 
         The unfamiliarity is given where it is not known, too.
         """
-        closeness = np.full(len(self.names), np.nan) if score_map is None else score_map.closeness(self.embeddings)
-        sides = (
-            {
-                "speech_s": self.speech_s[rows],
-                "snr_db": self.snr_db[rows],
-                "embedding_norm": self.norms[rows],
-                "closeness": closeness[rows],
-                "unfamiliarity": self.unfamiliarity[rows],
-            }
-            for rows in (first, second)
-        )
+        known = self.known(score_map)
+        sides = ({name: values[rows] for name, values in known.items()} for rows in (first, second))
         return {
             name: values
             for name, values in trial_measures(*sides).items()
             if name == UNFAMILIARITY or np.isfinite(values).all()
+        }
+
+    def known(self, score_map: ScoreMap | None = None) -> dict[str, Scores]:
+        """What is known of each version (V,), by name; the closeness is to what `score_map` was fitted on."""
+        closeness = np.full(len(self.names), np.nan) if score_map is None else score_map.closeness(self.embeddings)
+        return {
+            "speech_s": self.speech_s,
+            "snr_db": self.snr_db,
+            "embedding_norm": self.norms,
+            "closeness": closeness,
+            "unfamiliarity": self.unfamiliarity,
         }
 
     def scores(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> Scores:
