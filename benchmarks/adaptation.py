@@ -4,10 +4,11 @@
 
 CORPUS is the development corpus, the collections and recordings those of `unseen_collections.py`. Half of the speakers
 of each collection, drawn anew several times, are adapted to, and the other half are judged: by the general map as it
-is, by the one that is adapted without labels, and with labels of 5, 20 and 50 of the first half's speakers, as far as
-there are so many. Judged are random pairs of versions (whole, cut, noisy, in rooms, over lines, with other pauses).
-Then the same with recordings that are all over lines, in rooms or in noise, both to adapt to and to judge, the mean
-over collections. Collections with too few people are refused without labels, and keep the general map, as users' do.
+is, by the one that is adapted without labels (by the cohort alone, and by clusters too), and with labels of 5, 20 and
+50 of the first half's speakers, as far as there are so many. Judged are random pairs of versions (whole, cut, noisy, in
+rooms, over lines, with other pauses). Then the same with recordings that are all over lines, in rooms or in noise, both
+to adapt to and to judge, the mean over collections. Collections with too few people are refused without labels, and
+keep the general map, as users' do.
 """
 
 import argparse
@@ -20,9 +21,17 @@ from numpy.typing import NDArray
 from unseen_collections import ABOUT, trials_of_collections
 
 from sound_groove.encoder.encoder import SpeakerEncoder
-from sound_groove.evaluation.adapting import FEWEST_PEOPLE, raw_llrs, seen_cohort, with_labels
+from sound_groove.evaluation.adapting import (
+    FEWEST_PEOPLE,
+    raw_llrs,
+    seen_clusters,
+    seen_cohort,
+    with_clusters,
+    with_labels,
+)
 from sound_groove.evaluation.calibrating import calibrate_on
 from sound_groove.evaluation.calibration_material import CalibrationSettings, Material, pairs_alike
+from sound_groove.evaluation.domain_clusters import clustered_pairs
 from sound_groove.evaluation.versions import AS_IT_IS, conditions
 from sound_groove.provenance import machine
 from sound_groove.scoring.adaptation import Moved, moved_by_cohort
@@ -60,7 +69,7 @@ def table(material: Material, maps: Mapping[str, ScoreMap], draws: int) -> str:
         draws: of the half that is adapted to.
     """
     kinds = np.array([one.kind for one in conditions(DURATIONS_S)])[material.versions.kinds]
-    names = ["least", "general", "adapt", *(f"{count} labelled" for count in LABELLED)]
+    names = ["least", "general", "cohort", "and clusters", *(f"{count} labelled" for count in LABELLED)]
     lines = [f"| | people, found | {' | '.join(names)} |", "| --- " * (len(names) + 2) + "|"]
     rows = {name: costs(material, number, maps[name], kinds, draws) for number, name in enumerate(material.collections)}
     lines += [line(name, found) for name, found in rows.items()]
@@ -103,10 +112,22 @@ def costs(
         whole = seen if kind else seen & are_whole(material)
         cohort = seen_cohort(general, versions, np.flatnonzero(seen), np.flatnonzero(whole), 0)
         moved = moved_by_cohort(cohort) if cohort.people >= FEWEST_PEOPLE else Moved()
+        # whoever is told apart, and pairs of their versions, as the verb has them
+        ones = np.flatnonzero(whole)[np.unique(versions.names[whole], return_index=True)[1]]
+        clusters = seen_clusters(general, versions, ones, cohort)
+        by_name = np.full(len(material.speakers), -1)
+        by_name[versions.names[ones]] = clusters.labels
+        told = by_name[versions.names]
+        of_told = own & np.isin(speakers, adapted) & (told >= 0)
+        unlabelled = clustered_pairs(pairs.kept(of_told[pairs.first] & of_told[pairs.second]), told)
+        without = (
+            with_clusters(general, versions, unlabelled, clusters, moved) if cohort.people >= FEWEST_PEOPLE else moved
+        )
         found.setdefault("people", []).append(cohort.people)
         found.setdefault("least", []).append(min_cllr(llrs[mask], labels))
         found.setdefault("general", []).append(cost(Moved()))
-        found.setdefault("adapt", []).append(cost(moved))
+        found.setdefault("cohort", []).append(cost(moved))
+        found.setdefault("clusters", []).append(cost(without))
         for count in LABELLED:
             some = np.isin(speakers[pairs.first], adapted[:count]) & np.isin(speakers[pairs.second], adapted[:count])
             if count <= len(adapted) and pairs.labels[some].any():
@@ -130,8 +151,8 @@ def mean(rows: Sequence[Mapping[str, list[float]]]) -> dict[str, list[float]]:
 def line(name: str, found: Mapping[str, list[float]]) -> str:
     """A line of the table."""
     if not found:
-        return f"| {name} |" + " - |" * (len(LABELLED) + 4)  # too few speakers to judge
-    columns = ["least", "general", "adapt", *(f"{count} labelled" for count in LABELLED)]
+        return f"| {name} |" + " - |" * (len(LABELLED) + 5)  # too few speakers to judge
+    columns = ["least", "general", "cohort", "clusters", *(f"{count} labelled" for count in LABELLED)]
     cells = [f"{np.mean(found[column]):.3f}" if column in found else "-" for column in columns]
     return f"| {name} | {np.mean(found['people']):.1f} | {' | '.join(cells)} |"
 

@@ -15,8 +15,16 @@ from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, MetricError, TrialError
-from sound_groove.evaluation.adapting import adapt_map, general_map, labelled_pairs
-from sound_groove.evaluation.calibration_material import Versions
+from sound_groove.evaluation.adapting import adapt_map, general_map, labelled_pairs, with_clusters
+from sound_groove.evaluation.calibration_material import Pairs, Versions
+from sound_groove.evaluation.domain_clusters import (
+    SURER,
+    Clusters,
+    clustered_pairs,
+    drawn_members,
+    find_clusters,
+    pairs_of,
+)
 from sound_groove.evaluation.domain_material import (
     BEGINNING,
     CHANGED,
@@ -24,6 +32,7 @@ from sound_groove.evaluation.domain_material import (
     LONG_ENDING,
     WHOLE,
     DomainMaterial,
+    hear_changed,
     hear_domain,
 )
 from sound_groove.networks.trained_speakers import speaker_digests
@@ -129,6 +138,55 @@ def test_a_cohort_like_others_changes_nothing_and_one_that_scores_high_is_brough
     assert (still.scale, still.shift) == (1.0, 0.0)  # never surer for scattering little
 
 
+# --- people told apart
+
+
+def test_recordings_are_joined_as_average_linkage_has_it_and_by_the_prior() -> None:
+    # three recordings of one person, a fourth that is as near to one of them only, and one that is alone
+    llrs = np.full((5, 5), -6.0)
+    llrs[0, 1], llrs[0, 2], llrs[1, 2], llrs[2, 3] = 9.0, 8.0, 7.0, 6.0
+    llrs[0, 3], llrs[1, 3] = -3.0, -3.0  # the mean of the fourth to the three is 0
+    given = llrs[pairs_of(5)]
+    found = find_clusters(given, 5, people=1 + np.exp(0.5))  # log odds of -0.5: a mean of 1.5 is needed
+    assert SURER == 1.0 and len({*found.labels[:3].tolist()}) == 1 and len(set(found.labels.tolist())) == 3
+    assert (found.count, found.members.tolist()) == (1, [0, 1, 2])
+    sure = 1 / (1 + np.exp(-(given - 0.5)))
+    assert found.found == pytest.approx((sure[[0, 1, 4]]).sum() / sure.sum())
+    joined = find_clusters(given, 5, people=1 + np.exp(-1.1))  # a mean of -0.1 will do
+    assert joined.members.tolist() == [0, 1, 2, 3]
+    assert find_clusters(given[:0], 1, 3.0).count == 0
+
+
+def test_clusters_count_by_how_many_pairs_they_find_and_learn_nothing_of_pairs_that_are_turned_around() -> None:
+    labels = np.repeat(np.arange(6), 2)
+    half = Clusters(labels, 6, 0.5)
+    assert half.weight == pytest.approx(0.5) and Clusters(labels, 6, 0.39).weight == 0
+    rows = np.arange(12)
+    vectors = np.repeat(np.eye(6, 16, dtype=np.float32), 2, axis=0) * np.tile([1.0, -1.0], 6)[:, None].astype(
+        np.float32
+    )
+    opposed = _versions(rows.tolist(), [WHOLE] * 12, vectors, np.full(12, 5.0))
+    first, second = np.triu_indices(12, 1)
+    pairs = clustered_pairs(Pairs(first, second, np.zeros(len(first), np.bool_)), labels)
+    assert pairs.labels.sum() == 6
+    start = Moved(0.9, -0.2, 0.4)
+    assert with_clusters(GENERAL, opposed, pairs, Clusters(labels, 600, 0.9), start) == start
+    alike = np.repeat(np.eye(6, 16, dtype=np.float32), 2, axis=0)
+    known = _versions(rows.tolist(), [WHOLE] * 12, alike, np.full(12, 5.0))
+    assert with_clusters(GENERAL, known, pairs, Clusters(labels, 6, 0.39), start) == start
+    some, more = (with_clusters(GENERAL, known, pairs, Clusters(labels, 6, found), start) for found in (0.5, 0.9))
+    assert start.weight < some.weight < more.weight and abs(some.scale - 0.9) < abs(more.scale - 0.9)
+
+
+def test_whole_clusters_are_drawn_before_recordings_that_are_alone() -> None:
+    clusters = Clusters(np.array([0, 1, 2, 1, 3, 2, 2, 4]), 2, 0.9)
+    for seed in range(8):
+        drawn = drawn_members(clusters, 5, np.random.default_rng(seed)).tolist()
+        assert drawn == [1, 2, 3, 5, 6]
+        assert drawn_members(clusters, 2, np.random.default_rng(seed)).tolist() in ([1, 3], [2, 5])
+    assert drawn_members(clusters, 99, np.random.default_rng(0)).tolist() == list(range(8))
+
+
 # --- the map
 
 
@@ -208,6 +266,8 @@ def test_a_domain_is_adapted_to_and_planted_pairs_are_judged_by_both_maps() -> N
     assert check.planted == 36 and check.others == 72 * 71 // 2 - 36
     assert check.after["planted_same"] >= check.before["planted_same"] > 0.9 > 0.1 > check.after["others_same"]
     assert adapt_map(GENERAL, material) == found  # no draw without a seed
+    assert found.clusters is not None and found.clusters.count == domain.clusters == 12
+    assert found.clusters.labels.tolist() == np.repeat(found.clusters.labels[::3], 3).tolist()  # three each
 
 
 def test_an_adapted_map_says_what_the_recordings_were_like() -> None:
@@ -258,6 +318,21 @@ def test_recordings_are_heard_whole_at_both_ends_and_changed_where_they_have_lab
     assert kinds.pop(of_labelled) == {WHOLE, ENDING, BEGINNING} | changed
     assert all(one == {WHOLE, ENDING, BEGINNING} for one in kinds.values())  # 3.2 s are too short for 5 s
     assert len(found.planted[0]) == 20
+    assert found.changed.tolist() == [of_labelled]
+
+
+def test_recordings_can_be_heard_changed_later(recordings: Path) -> None:
+    paths = [str(path) for path in recordings.rglob("?.wav") if path.parent.name < "4"]
+    at_once, later = hear_domain(SpectrumEncoder(), paths, paths), hear_domain(SpectrumEncoder(), paths)
+    assert len(later.changed) == 0
+    some = hear_changed(SpectrumEncoder(), later, np.array([1, 5]))
+    assert some.changed.tolist() == [1, 5] and np.all(np.diff(some.versions.names) >= 0)
+    assert some.paths == later.paths and some.planted[0].size == later.planted[0].size
+    both = hear_changed(SpectrumEncoder(), later, np.arange(8))
+    order = np.lexsort((both.versions.kinds, both.versions.names))
+    expected = np.lexsort((at_once.versions.kinds, at_once.versions.names))
+    for name in ("names", "kinds", "embeddings", "speech_s", "snr_db"):
+        np.testing.assert_array_equal(getattr(both.versions, name)[order], getattr(at_once.versions, name)[expected])
 
 
 def test_the_verb_writes_a_model_with_another_map_and_the_same_embeddings(

@@ -443,6 +443,7 @@ def drift_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
 @walk("adapt")
 def adapt_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
     from sound_groove.evaluation.adapting import Adapted, PlantedCheck
+    from sound_groove.evaluation.domain_clusters import Clusters
     from sound_groove.scoring.adaptation import Cohort
     from sound_groove.scoring.calibration import ScoreMap
     from sound_groove.scoring.domain import Domain
@@ -455,6 +456,7 @@ def adapt_steps(folder: Path, patch: pytest.MonkeyPatch) -> list[list[str]]:
         Cohort(-1.0, 1.5, 9.0),
         PlantedCheck(20, 90, shares, shares),
         unusable,
+        Clusters(np.repeat(np.arange(9), 2), 9, 0.7),
     )
     patch.setattr("sound_groove.export.adapted_file.adapt", answering(adapted))
     command = ["adapt", HOSTILE_NAME, "--to", HOSTILE_NAME, "--out", HOSTILE_NAME]

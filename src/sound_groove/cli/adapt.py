@@ -23,8 +23,9 @@ EXAMPLES = """examples:
 
 FOLDER has recordings as yours will be, of one person each: 20 at least, of four people at least, better of 20 and
 more. Nobody needs to say who speaks. How high pairs of them score, nearly all of which are of two people, is compared
-with how high such pairs score elsewhere, and part of the difference is taken back. Labels of a few speakers are worth
-more: --labels. Only the calibration changes, so that voiceprints and indexes made with MODEL go with OUT too.
+with how high such pairs score elsewhere, and part of the difference is taken back; people who are told apart surely
+enough are learnt from besides. Labels of a few speakers are worth more: --labels. Only the calibration changes, so that
+voiceprints and indexes made with MODEL go with OUT too.
 """
 MOST_NAMED = 5  # recordings that cannot be used
 UNKNOWN = (
@@ -61,7 +62,7 @@ def register(verbs: "Verbs") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, and print what came of it."""
-    require_extra("Adapting", "train", "torch", "safetensors", "pydantic")
+    require_extra("Adapting", "train", "torch", "safetensors", "pydantic", "scipy")
     ready_for_computing()
     from sound_groove.export.adapted_file import adapt
 
@@ -96,6 +97,9 @@ def _lines(adapted: "Adapted") -> list[str]:
         f"pairs of them: llr {domain.cohort_middle:.2f} +- {domain.cohort_deviation:.2f} (kept as these two numbers)",
         f"llr = {domain.scale:.3f} x the general one {domain.shift:+.3f}; their weight: {domain.weight:.2f}",
     ]
+    if (clusters := adapted.clusters) is not None:
+        sure = "learnt from" if clusters.weight > 0 else "not learnt from: too few, or not sure enough"
+        lines.insert(2, f"{clusters.count} people told apart, {rate_text(clusters.found)} of their pairs found: {sure}")
     if check is None:
         return [*lines, "no check: too few recordings last 3 s, so that both their ends could be compared", UNKNOWN]
     lines.append(
@@ -112,11 +116,12 @@ def _lines(adapted: "Adapted") -> list[str]:
 
 def _record(adapted: "Adapted", path: Path) -> dict[str, Any]:
     """The same for programs."""
-    domain = adapted.score_map.adapted_to
+    domain, clusters = adapted.score_map.adapted_to, adapted.clusters
     return {
         "file": str(path),
         "adapted_to": None if domain is None else asdict(domain),
         "cohort": asdict(adapted.cohort) | {"kept_as": "statistics"},
+        "clusters": clusters and {"count": clusters.count, "found": clusters.found, "weight": clusters.weight},
         "check": None if adapted.check is None else asdict(adapted.check),
         "unusable": dict(adapted.unusable),
         "score_map": adapted.score_map.as_dict(),

@@ -9,12 +9,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.errors import CheckpointError, TrialError, printable
+from sound_groove.errors import CheckpointError, MetricError, TrialError, printable
 from sound_groove.evaluation.calibration_material import Pairs, Versions
+from sound_groove.evaluation.domain_clusters import Clusters, clustered_pairs, find_clusters, pairs_of
 from sound_groove.evaluation.domain_material import WHOLE, DomainMaterial
 from sound_groove.evaluation.embedding import Encoder
 from sound_groove.networks.trained_speakers import speaker_digests
-from sound_groove.scoring.adaptation import Cohort, Moved, cohort_of, moved_by_cohort, moved_by_labels, people_in
+from sound_groove.scoring.adaptation import (
+    COUNTED,
+    Cohort,
+    Moved,
+    cohort_of,
+    moved_by_cohort,
+    moved_by_labels,
+    people_in,
+)
 from sound_groove.scoring.baseline import Baseline
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.decision import DecisionRule
@@ -59,12 +68,14 @@ class Adapted:
         cohort: what was seen of the recordings without labels.
         check: planted pairs under both maps; None where there are too few.
         unusable: recordings that could not be used, and why.
+        clusters: who was told apart without labels; None where labels were given.
     """
 
     score_map: ScoreMap
     cohort: Cohort
     check: PlantedCheck | None
     unusable: Mapping[str, str] = field(default_factory=dict)
+    clusters: Clusters | None = field(default=None, compare=False)
 
 
 def general_map(encoder: Encoder) -> ScoreMap:
@@ -104,7 +115,7 @@ def adapt_map(
     numbers = dict(zip(known, codes.tolist(), strict=True))
     own = np.array([numbers.get(path, -1) for path in material.paths])
     versions = material.versions
-    cohort = seen_cohort(general, versions, material.unchanged, np.flatnonzero(versions.kinds == WHOLE), seed)
+    cohort = cohort_in(general, material, seed)
     if cohort.people < FEWEST_PEOPLE and not known:
         raise TrialError(
             f"about {cohort.people:.1f} people were found in {len(material.paths)} recordings, and at least "
@@ -112,13 +123,31 @@ def adapt_map(
             "the model here; the calibration is left as it is: give recordings of more people, or labels (--labels)"
         )
     moved = moved_by_cohort(cohort) if cohort.people >= FEWEST_PEOPLE else Moved()
-    count = round(cohort.people)
+    count, clusters = round(cohort.people), None
     if known:
         pairs = labelled_pairs(versions, own[versions.names], seed)
         count = len(np.unique(own[own >= 0]))
         moved = with_labels(general, versions, pairs, count, moved)
+    else:
+        clusters = clusters_in(general, material, cohort)
+        rows = material.unchanged
+        if len(material.changed):
+            rows = np.flatnonzero(np.isin(versions.names, material.changed))
+        drawn = random_pairs(versions.names, rows, np.random.default_rng(seed))
+        pairs = clustered_pairs(drawn, clusters.labels[versions.names])
+        moved = with_clusters(general, versions, pairs, clusters, moved)
     labelled = int((own >= 0).sum())
-    domain = Domain(len(own), count, labelled, cohort.middle, cohort.deviation, moved.scale, moved.shift, moved.weight)
+    domain = Domain(
+        len(own),
+        count,
+        labelled,
+        cohort.middle,
+        cohort.deviation,
+        moved.scale,
+        moved.shift,
+        moved.weight,
+        clusters.count if clusters is not None and clusters.weight > 0 else 0,
+    )
     adapted = replace(
         general.moved(domain),
         baseline=domain_baseline(general, material),
@@ -126,7 +155,7 @@ def adapt_map(
             sorted({*general.speakers, *speaker_digests(known[path] for path in material.paths if path in known)})
         ),
     )
-    return Adapted(adapted, cohort, planted_check(general, adapted, material, seed), material.unusable)
+    return Adapted(adapted, cohort, planted_check(general, adapted, material, seed), material.unusable, clusters)
 
 
 def domain_baseline(general: ScoreMap, material: DomainMaterial) -> Baseline | None:
@@ -141,6 +170,25 @@ def domain_baseline(general: ScoreMap, material: DomainMaterial) -> Baseline | N
         del known["speech_s"]
     baseline = Baseline.of(known, len(rows))
     return baseline if baseline.quantities else None
+
+
+def cohort_in(general: ScoreMap, material: DomainMaterial, seed: int) -> Cohort:
+    """The cohort of a domain."""
+    whole = np.flatnonzero(material.versions.kinds == WHOLE)
+    return seen_cohort(general, material.versions, material.unchanged, whole, seed)
+
+
+def clusters_in(general: ScoreMap, material: DomainMaterial, cohort: Cohort) -> Clusters:
+    """Who is told apart among the recordings of a domain."""
+    return seen_clusters(general, material.versions, material.rows(WHOLE), cohort)
+
+
+def seen_clusters(general: ScoreMap, versions: Versions, whole: Rows, cohort: Cohort) -> Clusters:
+    """Who is told apart by versions that are whole recordings, one of each (R,)."""
+    first, second = pairs_of(len(whole))
+    pairs = Pairs(whole[first], whole[second], np.zeros(len(first), np.bool_))
+    moved = moved_by_cohort(cohort) if cohort.people >= FEWEST_PEOPLE else Moved()
+    return find_clusters(moved.scale * raw_llrs(general, versions, pairs)[0] + moved.shift, len(whole), cohort.people)
 
 
 def seen_cohort(general: ScoreMap, versions: Versions, rows: Rows, whole: Rows, seed: int) -> Cohort:
@@ -191,14 +239,34 @@ def labelled_pairs(versions: Versions, speakers: Rows, seed: int) -> Pairs:
     return Pairs(pairs.first, pairs.second, labels)
 
 
-def with_labels(general: ScoreMap, versions: Versions, pairs: Pairs, speakers: int, start: Moved) -> Moved:
+def with_clusters(general: ScoreMap, versions: Versions, pairs: Pairs, clusters: Clusters, start: Moved) -> Moved:
+    """The change that pairs labelled by clusters ask for, beyond that which the cohort asked for.
+
+    Args:
+        general: the map.
+        versions: of recordings.
+        pairs: of these versions; see `domain_clusters.clustered_pairs`.
+        clusters: whence their labels are.
+        start: what the cohort asked for, which stays where the clusters are not sure enough.
+    """
+    if clusters.weight == 0 or not pairs.labels.any() or pairs.labels.all():
+        return start
+    try:
+        return with_labels(general, versions, pairs, clusters.count, start, COUNTED * clusters.weight)
+    except MetricError:  # llrs are no higher within clusters than between them
+        return start
+
+
+def with_labels(
+    general: ScoreMap, versions: Versions, pairs: Pairs, speakers: int, start: Moved, counted: float = COUNTED
+) -> Moved:
     """The change that labelled pairs ask for, beyond that which the cohort asked for.
 
     Raises:
         MetricError: scores are no higher for one speaker than for two.
     """
     llrs, left = raw_llrs(general, versions, pairs)
-    more = moved_by_labels(start.scale * llrs + start.shift, pairs.labels, speakers, left)
+    more = moved_by_labels(start.scale * llrs + start.shift, pairs.labels, speakers, left, counted)
     scale, shift = more.scale * start.scale, more.scale * start.shift + more.shift
     return Moved(scale, shift, more.weight + (1 - more.weight) * start.weight)
 

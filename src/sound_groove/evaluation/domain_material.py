@@ -1,4 +1,4 @@
-"""The recordings of a domain, heard whole, in cuts and, where they have labels, as they could have been besides.
+"""The recordings of a domain, heard whole, in cuts and, where it is known who speaks, as they could have been besides.
 
 Cuts from the beginning and from the end of a recording are a pair that is known to be of one person, as far as one
 person speaks in it: the only such pair without labels. They are of one session, one microphone and one mood, and so
@@ -6,7 +6,7 @@ more alike than recordings of another day.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ MOST_RECORDINGS = 1_500  # that are used; of more, so many are drawn
 LONGEST = 15 * SAMPLE_RATE  # from the middle of a longer recording: longer ones were not learnt from
 WHOLE, ENDING, BEGINNING, LONG_ENDING = range(4)  # what a recording is taken as
 CUTS = {ENDING: 1.0, BEGINNING: 2.0, LONG_ENDING: 5.0}  # s; whatever the length, those of both ends are apart
-CHANGED = tuple(kind for kind in KINDS if kind != AS_IT_IS)  # noise, pauses, rooms and lines: with labels only
+CHANGED = tuple(kind for kind in KINDS if kind != AS_IT_IS)  # noise, pauses, rooms and lines
 DURATIONS_S = tuple(CUTS.values())
 
 
@@ -46,6 +46,11 @@ class DomainMaterial:
     versions: Versions
     unusable: dict[str, str]
     shortened: int = 0
+
+    @property
+    def changed(self) -> NDArray[np.int64]:
+        """The recordings, as rows of `paths`, that were heard changed as well."""
+        return np.unique(self.versions.names[self.versions.kinds > LONG_ENDING])
 
     def rows(self, kind: int) -> NDArray[np.int64]:
         """(R,) the version of that kind of each recording; -1 where there is none."""
@@ -89,12 +94,46 @@ def hear_domain(
         for row, path in enumerate(chosen)
         for kind in range(1 + len(CUTS) + (len(CHANGED) if path in known else 0))
     ]
+    return _gathered([(path, kind) for path, kind, _ in wanted], _heard(encoder, wanted, "hearing", threads))
+
+
+def hear_changed(
+    encoder: Encoder, material: DomainMaterial, rows: NDArray[np.int64], seed: int = 0, threads: int = 1
+) -> DomainMaterial:
+    """The same with some of its recordings heard with noise, other pauses, in a room and over a line besides.
+
+    Args:
+        encoder: the model that heard the rest.
+        material: recordings that were not heard so yet.
+        rows: of its paths.
+        seed: of what is made of them.
+        threads: that decode and judge.
+    """
+    kinds = range(LONG_ENDING + 1, LONG_ENDING + 1 + len(CHANGED))
+    wanted = [(material.paths[row], kind, seed * 1_000_003 + row) for row in rows.tolist() for kind in kinds]
+    names = [row for row in rows.tolist() for _ in kinds]
+    heard = _heard(encoder, wanted, "hearing changes", threads)
+    more = [
+        ((row, kind), outcome)
+        for row, (_, kind, _), outcome in zip(names, wanted, heard, strict=True)
+        if isinstance(outcome, HeardRecording) and outcome.allows_verdict
+    ]
+    if not more:
+        return material
+    versions = _joined(material.versions, _versions([row for row, _ in more], [outcome for _, outcome in more]))
+    return replace(material, versions=versions)
+
+
+def _heard(
+    encoder: Encoder, wanted: Sequence[tuple[str, int, int]], doing: str, threads: int
+) -> list[HeardRecording | AudioError]:
+    """What `_listen` hears, in the order in which it is asked for."""
     heard: list[HeardRecording | AudioError] = []
-    with ProgressBar(total=len(wanted), desc="hearing", unit="piece", disable=None) as bar:
+    with ProgressBar(total=len(wanted), desc=doing, unit="piece", disable=None) as bar:
         for outcome in Listener(encoder).hear_all(wanted, _listen, threads, BATCH_S):
             heard.append(outcome)
             bar.update(1)
-    return _gathered([(path, kind) for path, kind, _ in wanted], heard)
+    return heard
 
 
 def _gathered(wanted: Sequence[tuple[str, int]], heard: Sequence[HeardRecording | AudioError]) -> DomainMaterial:
@@ -118,8 +157,13 @@ def _gathered(wanted: Sequence[tuple[str, int]], heard: Sequence[HeardRecording 
             rows.append((place[path], kind))
             kept.append(outcome)
             shortened += kind == WHOLE and outcome.facts.duration_s * SAMPLE_RATE >= LONGEST
+    return DomainMaterial(tuple(place), _versions(rows, kept), unusable, shortened)
+
+
+def _versions(rows: Sequence[tuple[int, int]], kept: Sequence[HeardRecording]) -> Versions:
+    """What was heard of recordings, taken as (row of the path, kind)."""
     names, kinds = np.array(rows, np.int64).reshape(-1, 2).T
-    versions = Versions(
+    return Versions(
         names=names,
         kinds=kinds,
         embeddings=np.array([one.embedding for one in kept], np.float32).reshape(len(kept), -1),
@@ -128,7 +172,13 @@ def _gathered(wanted: Sequence[tuple[str, int]], heard: Sequence[HeardRecording 
         norms=np.array([number_or_nan(one.facts.embedding_norm) for one in kept]),
         unfamiliarity=np.array([number_or_nan(one.facts.unfamiliarity) for one in kept]),
     )
-    return DomainMaterial(tuple(place), versions, unusable, shortened)
+
+
+def _joined(versions: Versions, more: Versions) -> Versions:
+    """Both, sorted by the recording that they are of."""
+    order = np.argsort(np.concatenate((versions.names, more.names)), kind="stable")
+    columns = (field.name for field in fields(Versions))
+    return Versions(**{name: np.concatenate((getattr(versions, name), getattr(more, name)))[order] for name in columns})
 
 
 def _listen(piece: tuple[str, int, int]) -> HeardRecording:

@@ -2,13 +2,27 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from sound_groove.corpora.layouts.listing import audio_below
 from sound_groove.curation.corpus import labelled_recordings
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import TrialError
-from sound_groove.evaluation.adapting import FEWEST_RECORDINGS, Adapted, adapt_map, general_map, too_few
-from sound_groove.evaluation.domain_material import hear_domain
+from sound_groove.evaluation.adapting import (
+    FEWEST_RECORDINGS,
+    Adapted,
+    adapt_map,
+    clusters_in,
+    cohort_in,
+    general_map,
+    too_few,
+)
+from sound_groove.evaluation.domain_clusters import drawn_members
+from sound_groove.evaluation.domain_material import DomainMaterial, hear_changed, hear_domain
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
+from sound_groove.scoring.calibration import ScoreMap
+
+MOST_CHANGED = 240  # recordings of people told apart without labels, that are heard in rooms, noise and over lines too
 
 
 def adapt(
@@ -52,6 +66,21 @@ def adapt(
     if len(found) < FEWEST_RECORDINGS:
         raise TrialError(too_few(len(found)))
     material = hear_domain(encoder, found, list(speakers), seed, threads)
+    if not speakers:
+        material = _with_changes(encoder, general, material, seed, threads)
     adapted = adapt_map(general, material, speakers, seed)
     write_calibrated(model, adapted.score_map, path)
     return adapted
+
+
+def _with_changes(
+    encoder: SpeakerEncoder, general: ScoreMap, material: DomainMaterial, seed: int, threads: int
+) -> DomainMaterial:
+    """What was heard, and of people who are told apart surely enough what they could have sounded like besides."""
+    if len(material.paths) < FEWEST_RECORDINGS:
+        return material
+    clusters = clusters_in(general, material, cohort_in(general, material, seed))
+    if clusters.weight == 0:
+        return material
+    rows = drawn_members(clusters, MOST_CHANGED, np.random.default_rng(seed))
+    return hear_changed(encoder, material, rows, seed, threads)

@@ -23,6 +23,7 @@ class Domain:
         scale: what the general map's llr is multiplied by.
         shift: what is then added to it.
         weight: the recordings' part in scale and shift, in [0, 1]; the rest is the general map's.
+        clusters: how many people with two recordings and more were told apart without labels, and learnt from.
     """
 
     recordings: int
@@ -33,6 +34,7 @@ class Domain:
     scale: float
     shift: float
     weight: float
+    clusters: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what would turn llrs around, or is no number."""
@@ -48,6 +50,14 @@ class Domain:
             KeyError, TypeError, ValueError: they are not those of a domain.
             MetricError: their numbers are none of a domain.
         """
-        counts = (int(fields[name]) for name in ("recordings", "speakers", "labelled"))
-        names = ("cohort_middle", "cohort_deviation", "scale", "shift", "weight")
-        return cls(*counts, *(float(fields[name]) for name in names))
+        return cls(
+            int(fields["recordings"]),
+            int(fields["speakers"]),
+            int(fields["labelled"]),
+            float(fields["cohort_middle"]),
+            float(fields["cohort_deviation"]),
+            float(fields["scale"]),
+            float(fields["shift"]),
+            float(fields["weight"]),
+            int(fields.get("clusters", 0)),  # what was adapted earlier has none
+        )
