@@ -100,14 +100,19 @@ def made_up(
         marks[start : start + some] = (keys << np.uint64(FRAME_BITS)) | draws.integers(0, 500, some).astype(np.uint64)
     return HeardCorpus(
         embeddings,
-        np.full(count, 8, np.float32),
-        np.full(count, 8, np.float32),
-        np.arange(count).astype("S64"),
-        np.zeros(count, np.uint8),
-        marks,
-        np.arange(count + 1, dtype=np.int64) * LANDMARKS,
-        {},
-        {},
+        speech_s=np.full(count, 8, np.float32),
+        duration_s=np.full(count, 8, np.float32),
+        snr_db=np.full(count, 20, np.float32),
+        level_db=np.full(count, -20, np.float32),
+        music_s=np.zeros(count, np.float32),
+        unfamiliarity=np.full(count, -3, np.float32),
+        digests=np.arange(count).astype("S64"),
+        doubts=np.zeros(count, np.uint8),
+        landmarks=marks,
+        starts=np.arange(count + 1, dtype=np.int64) * LANDMARKS,
+        reasons={},
+        refusals={},
+        voices={},
     )
 
 

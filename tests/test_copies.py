@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import soxr
 
+from sound_groove.audio.content import Content
 from sound_groove.audio.fingerprint import (
     BITS,
     FRAME_BITS,
@@ -28,7 +29,7 @@ from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.curation.copies import LEAST_SHARED, find_copies, shared_landmarks
 from sound_groove.curation.examination import examine
 from sound_groove.curation.findings import Labelled
-from sound_groove.curation.heard import HeardCorpus, heard_corpus, read_heard, write_heard
+from sound_groove.curation.heard import NUMBERS, HeardCorpus, heard_corpus, read_heard, write_heard
 from sound_groove.encoder.bulk import packed, unpacked
 from sound_groove.errors import AudioError
 from sound_groove.synthesis.voices import made_up_speaker, speak
@@ -232,12 +233,14 @@ def test_what_was_heard_of_a_corpus_is_kept_and_read_again(tmp_path: Path, voice
     embedding = np.array([0.6, 0.8], np.float32)
     one = heard_as(voices[0], 0)
     spans = (((0, RATE),), ((RATE, 2 * RATE),))
-    whole = HeardRecording("a", one.facts, said, "d" * 64, (), one.samples, embedding, MODEL, spans, one.landmarks)
+    content, marks = Content(-31.5, 1.25), one.landmarks
+    whole = HeardRecording("a", one.facts, said, "d" * 64, (), one.samples, embedding, MODEL, spans, marks, content)
     again = unpacked(*(column[0] for column in packed([whole]).values()))
     assert isinstance(again, HeardRecording)
     assert again.voices == spans
     np.testing.assert_array_equal(again.landmarks, one.landmarks)
-    heard = heard_corpus([AudioError(None, "is gone"), again])
+    assert again.content == content
+    heard = heard_corpus([AudioError(None, "is gone", code="empty"), again])
     assert heard.codes(1) == ["clipping"]
     assert "2 voices are heard in it" in heard.voices[1]
     names, states = ["0.wav", "日本.wav"], [(-1, -1), (5, 7)]
@@ -246,9 +249,10 @@ def test_what_was_heard_of_a_corpus_is_kept_and_read_again(tmp_path: Path, voice
     files = (tmp_path / "heard.npz", tmp_path / "emb.npz")
     read = read_heard(*files, names, states, "m")
     assert read is not None
-    for name in ("embeddings", "speech_s", "duration_s", "digests", "doubts", "landmarks", "starts"):
+    assert (float(heard.level_db[1]), float(heard.music_s[1]), heard.refusals) == (-31.5, 1.25, {0: "empty"})
+    for name in ("embeddings", "landmarks", "starts", *NUMBERS):
         np.testing.assert_array_equal(getattr(read, name), getattr(heard, name))
-    assert (read.reasons, read.voices) == (heard.reasons, heard.voices)
+    assert (read.reasons, read.refusals, read.voices) == (heard.reasons, heard.refusals, heard.voices)
     assert read_heard(*files, names, [(-1, -1), (5, 8)], "m") is None
     assert read_heard(*files, names, states, "another") is None
     assert read_heard(*files, names[::-1], states, "m") is None

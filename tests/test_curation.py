@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from sound_groove.audio.content import Content
 from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.cli import main
 from sound_groove.curation.corpus import labelled_recordings
 from sound_groove.curation.examination import examine
-from sound_groove.curation.findings import Examination, Labelled
+from sound_groove.curation.findings import Examination, Labelled, Told
 from sound_groove.curation.heard import HeardCorpus, heard_corpus
 from sound_groove.curation.labels import part
 from sound_groove.curation.voices import corpus_voices
 from sound_groove.errors import AudioError, CorpusError
 from sound_groove.scoring.discovery import picked, two_groups
+from sound_groove.synthesis.lines import made_up_music
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import ModelIdentity, QualityWarning
 
@@ -254,17 +256,70 @@ def test_small_and_lopsided_corpora_are_examined_too(seed: int) -> None:
 def test_what_cannot_be_used_and_copies_are_named_and_dropped() -> None:
     recordings = [Labelled(f"{row}.wav", "a" if row < 3 else "b") for row in range(6)]
     heard: dict[str, HeardRecording | AudioError] = {one.path: heard_as(one.path) for one in recordings}
-    heard["1.wav"] = AudioError(None, "is no audio")
+    heard["1.wav"] = AudioError(None, "is silent", code="silent")
     heard["2.wav"] = heard_as("2", speech_s=0.1)
     heard["4.wav"] = heard_as("0.wav")
     heard["5.wav"] = heard_as("5", codes=("clipping", "mono"))
     found = examine(recordings, heard_corpus(heard.values()))
-    assert [one.path for one in found.of_kind("unusable")] == ["1.wav", "2.wav"]
+    assert [(one.path, *one.told) for one in found.of_kind("unusable")] == [("1.wav", Told("silence")), ("2.wav",)]
     (copy,) = found.of_kind("same_audio")
     assert (copy.path, copy.other) == ("4.wav", "0.wav")
     assert "labelled 'a'" in copy.detail
     assert [(one.path, one.detail) for one in found.of_kind("quality")] == [("5.wav", "clipping")]
     assert sorted(found.labels) == ["0.wav", "3.wav", "5.wav"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (Content(-90.0, 0.0), "0.1 s of speech; silence (-90 dB)"),
+        (Content(-90.0, 6.0), "0.1 s of speech; silence (-90 dB)"),
+        (Content(-20.0, 2.9), "0.1 s of speech; noise (-20 dB)"),
+        (Content(-20.0, 3.0), "0.1 s of speech; music (3.0 / 6.0 s)"),
+        (None, "0.1 s of speech"),
+    ],
+)
+def test_of_a_recording_without_speech_it_says_what_it_holds(content: Content | None, told: str) -> None:
+    heard = heard_corpus([replace(heard_as("0", speech_s=0.1), content=content)])
+    (found,) = examine([Labelled("0.wav", "a")], heard).findings
+    assert (found.kind, found.detail) == ("unusable", told)
+
+
+def test_of_a_word_that_is_too_short_it_says_that_it_is_one() -> None:
+    facts = AudioFacts(1.0, 0.4, 20.0, 16_000)
+    heard = heard_corpus([replace(heard_as("0"), facts=facts, content=Content(-20.0, 0.0))])
+    (found,) = examine([Labelled("0.wav", "a")], heard).findings
+    assert found.told == (Told("too_short", "0.4 / 1.0 s"),)
+
+
+def test_what_is_wrong_with_the_sound_has_its_amount_and_stays() -> None:
+    recordings = [Labelled(f"{row}.wav", "a") for row in range(6)]
+    good = heard_as("")
+    heard = [
+        replace(good, digest="0", content=Content(-20.0, 4.5)),
+        replace(good, digest="1", facts=replace(good.facts, snr_db=7.6, unfamiliarity=0.4)),
+        replace(good, digest="2", facts=replace(good.facts, unfamiliarity=0.6)),
+        replace(good, digest="3", facts=replace(good.facts, unfamiliarity=0.5), content=Content(-20.0, 2.9)),
+        heard_as("4", speech_s=1.2, codes=("little_speech", "narrow_band")),
+        replace(good, digest="5"),
+    ]
+    found = examine(recordings, heard_corpus(heard), familiar_up_to=0.5)
+    assert [(one.path, one.detail) for one in found.of_kind("quality")] == [
+        ("0.wav", "music (4.5 / 6.0 s)"),
+        ("1.wav", "low_snr (8 dB)"),
+        ("2.wav", "unfamiliar (+0.1)"),
+        ("4.wav", "little_speech (1.2 s), narrow_band"),
+    ]
+    assert len(found.labels) == 6
+    without = examine(recordings, heard_corpus(heard)).of_kind("quality")
+    assert not any(told.code == "unfamiliar" for one in without for told in one.told)
+
+
+def test_of_bad_sound_what_is_rare_comes_first() -> None:
+    codes = [("narrow_band",)] * 5 + [("narrow_band", "clipping")] + [("narrow_band",)] * 3
+    heard = heard_corpus(heard_as(f"{row}", codes=each) for row, each in enumerate(codes))
+    found = examine([Labelled(f"{row}.wav", "a") for row in range(9)], heard).of_kind("quality")
+    assert [one.path for one in found] == [f"{row}.wav" for row in (5, 0, 1, 2, 3, 4, 6, 7, 8)]
 
 
 def test_speakers_of_one_session_are_named_where_others_have_more() -> None:
@@ -286,6 +341,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, speak(made_up_speaker(1, voice), seed, 2.0), 16_000)
     (tmp_path / "data" / "ben" / "3.wav").write_bytes(b"RIFF of nothing")
+    music = made_up_music(64_000, np.random.default_rng(3))
+    soundfile.write(tmp_path / "data" / "anna" / "3.wav", music, 16_000)
     return tmp_path / "data"
 
 
@@ -299,8 +356,11 @@ def test_doctor_writes_what_it_found_and_what_is_left(
     assert {(one["kind"], Path(one["path"]).name) for one in told["findings"] if one["path"]} >= {
         ("unusable", "3.wav"),
         ("same_audio", "2.wav"),
+        ("quality", "3.wav"),
     }
-    assert told["kept"] == 3
+    (music,) = (one for one in told["findings"] if "music" in [each["code"] for each in one["told"]])
+    assert Path(music["path"]) == folder / "anna" / "3.wav"
+    assert told["kept"] == 4
     listed = dict(line.split("\t") for line in (out / "clean.tsv").read_text().splitlines())
     assert {Path(path).parent.name for path in listed} == {"anna", "ben"}
     assert listed[str(folder / "anna" / "1.wav")] == "anna"

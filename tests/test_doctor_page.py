@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +14,20 @@ from browser import find_browser, launch
 from costs import costs
 from sound_groove.corpora.choices import Choice, read_choices
 from sound_groove.curation.corpus import write_page
-from sound_groove.curation.findings import KINDS, Examination, Finding, Labelled, cleaned
-from sound_groove.curation.page import IN_CHINESE, FindingsPage, Shown
+from sound_groove.curation.findings import KINDS, Examination, Finding, Labelled, Told, cleaned
+from sound_groove.curation.page import IN_CHINESE, WORDS, FindingsPage, Shown
+from sound_groove.curation.recordings import CODES
 from sound_groove.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+QUALITY = (Told("clipping"), Told("music", "3.1 / 4.0 s"))
 HOSTILE = '"><script>alert(1)</script>'
 FINDINGS = (
     Finding("unusable", "cleo", "cleo/0.wav", detail="is no audio"),
     Finding("same_audio", "ben", "ben/3.wav", "ben/2.wav", 1.0, "holds the samples of ben/2.wav"),
-    Finding("quality", "ben", "ben/0.wav", detail="clipping"),
+    Finding("quality", "ben", "ben/0.wav", detail="clipping, music (3.1 / 4.0 s)", told=QUALITY),
     Finding("two_people", "anna", None, "anna.2", 0.97, "2 and 2 recordings; these get the label anna.2"),
     Finding("wrong_label", "cleo", "cleo/1.wav", "dora", 0.99999, "fits 'dora' best"),
     Finding("one_person", "dora", None, "emil", 0.96, "keep one of the two labels"),
@@ -47,7 +50,7 @@ def corpus_in(folder: Path) -> tuple[list[Labelled], Examination]:
     def there(one: Finding) -> Finding:
         path = None if one.path is None else str(folder / one.path)
         other = str(folder / str(one.other)) if one.kind == "same_audio" else one.other
-        return Finding(one.kind, one.speaker, path, other, one.probability, one.detail)
+        return replace(one, path=path, other=other)
 
     findings = [there(one) for one in FINDINGS]
     second = {str(folder / "anna" / f"{place}.wav"): "anna.2" for place in (2, 3)}
@@ -209,5 +212,13 @@ def test_it_fits_the_window_in_both_languages(chromium: "Browser", tmp_path: Pat
     page.close()
 
 
-def test_every_kind_has_its_words_in_both_languages() -> None:
+def test_every_kind_and_every_code_has_its_words_in_both_languages() -> None:
     assert set(IN_CHINESE) == set(KINDS)
+    assert set(WORDS) == set(CODES)
+
+
+def test_codes_stand_on_the_page_in_both_languages_with_what_was_measured(tmp_path: Path) -> None:
+    recordings, found = corpus_in(tmp_path)
+    text = FindingsPage(tmp_path, recordings, found).text("corpus", 0.05)
+    assert '<span lang="en">music</span><span lang="zh">音乐</span> <span class="soft">3.1 / 4.0 s</span>' in text
+    assert "clipping, music" not in text.split("<script")[0]

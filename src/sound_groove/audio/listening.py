@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sound_groove.audio.content import Content
 from sound_groove.audio.fingerprint import Landmarks
 from sound_groove.audio.given import STANDARD_INPUT, AnyRecording
 from sound_groove.audio.pieces import Span
@@ -75,6 +76,7 @@ class HeardRecording:
         voices: where several were found (`sound_groove.encoder.several_voices`), the stretches of each in samples, that
             which speaks longest first; empty where one was found, or none was looked for.
         landmarks: (L,) by which copies of it are found (`sound_groove.audio.fingerprint`); empty until they are sought.
+        content: its level and the music in it; None until they are sought.
     """
 
     name: str
@@ -87,6 +89,7 @@ class HeardRecording:
     model: ModelIdentity | None = None
     voices: tuple[tuple[Span, ...], ...] = ()
     landmarks: Landmarks = field(default_factory=_no_landmarks, repr=False)
+    content: Content | None = None
 
     @property
     def allows_verdict(self) -> bool:

@@ -83,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
             recordings, arguments.out, embed, encoder.identity.hash, force=arguments.force, progress=bar.update
         )
     copies = find_copies(heard, lambda row: recordings[row].path)
-    found = examine(recordings, heard, arguments.fdr, copies=copies)
+    limit = None if encoder.score_map is None else encoder.score_map.familiar_up_to
+    found = examine(recordings, heard, arguments.fdr, copies=copies, familiar_up_to=limit)
     write_examination(arguments.out, recordings, found)
     try:
         page = write_page(arguments.out, recordings, found, arguments.data.name, arguments.fdr, arguments.with_audio)

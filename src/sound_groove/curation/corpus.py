@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from sound_groove.audio.content import content_of
 from sound_groove.audio.fingerprint import fingerprint, landmarks
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.corpora.choices import absolute, write_choices
@@ -28,7 +29,7 @@ EMBEDDINGS_FILE = "embeddings.npz"
 HEARD_FILE = "heard.npz"
 REPORT_FILE = "report.html"
 FINDINGS_FILE = "findings.tsv"
-SOUGHT = "landmarks, voices"  # beside embeddings; what was heard without is heard again
+SOUGHT = "landmarks, voices, content"  # beside embeddings; what was heard without is heard again
 CLEAN_FILE = "clean.tsv"
 CHOICES_FILE = "choices.tsv"
 NOISE_FILE = "label_noise.tsv"
@@ -119,10 +120,14 @@ def hear_corpus(
 
 
 def seek_in(encoder: SpeakerEncoder) -> Seek:
-    """What is sought in every recording beside its embedding: landmarks, and more voices than one."""
+    """What is sought in every recording beside its embedding: landmarks, more voices than one, its level and music."""
 
     def seek(heard: HeardRecording) -> HeardRecording:
-        return replace(with_voices(heard, encoder), landmarks=landmarks(fingerprint(heard.samples)))
+        return replace(
+            with_voices(heard, encoder),
+            landmarks=landmarks(fingerprint(heard.samples)),
+            content=content_of(heard.samples),
+        )
 
     return seek
 

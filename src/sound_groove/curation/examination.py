@@ -18,6 +18,7 @@ from sound_groove.curation.copies import Copy
 from sound_groove.curation.findings import SECOND, Examination, Finding, Labelled, cleaned
 from sound_groove.curation.heard import HeardCorpus
 from sound_groove.curation.labels import Parted, best_speakers, one_person, two_people, wrong_labels
+from sound_groove.curation.recordings import badly_heard, instead_of_speech, refused
 from sound_groove.curation.voices import CorpusVoices, corpus_voices, two_folds
 from sound_groove.errors import MetricError
 from sound_groove.scoring.discovery import picked
@@ -37,6 +38,7 @@ def examine(
     rate: float = 0.05,
     seed: int = 0,
     copies: Sequence[Copy] = (),
+    familiar_up_to: float | None = None,
 ) -> Examination:
     """Look a corpus through.
 
@@ -46,8 +48,9 @@ def examine(
         rate: false discovery rate: the expected share of what is called wrong that is not, for each kind by itself.
         seed: of the draws by which wrong labels are made up, to know how they look.
         copies: recordings that hold the audio of others, as `curation.copies` finds them.
+        familiar_up_to: of the model's score map; None tells nothing of recordings that sound unlike speech.
     """
-    findings, usable = _of_recordings(recordings, heard, copies)
+    findings, usable = _of_recordings(recordings, heard, copies, familiar_up_to)
     notes = list[str]()
     second, doubts = dict[str, str](), dict[str, float]()
     share, compared = 0.0, 0
@@ -71,7 +74,7 @@ def examine(
 
 
 def _of_recordings(
-    recordings: Sequence[Labelled], heard: HeardCorpus, copies: Sequence[Copy]
+    recordings: Sequence[Labelled], heard: HeardCorpus, copies: Sequence[Copy], familiar_up_to: float | None
 ) -> tuple[list[Finding], Flags]:
     """What is wrong with recordings by themselves, and (N,) which may stand for their speakers."""
     unusable, same, badly, several = (list[Finding]() for _ in range(4))
@@ -80,20 +83,24 @@ def _of_recordings(
     copied = {copy.row: copy for copy in copies}
     for row, one in enumerate(recordings):
         if row in heard.reasons:
-            unusable.append(Finding("unusable", one.speaker, one.path, detail=heard.reasons[row]))
+            told = refused(heard, row)
+            unusable.append(Finding("unusable", one.speaker, one.path, detail=heard.reasons[row], told=told))
         elif heard.speech_s[row] < MINIMUM_SPEECH_S:
-            speech = f"{heard.speech_s[row]:.1f} s of speech"
-            unusable.append(Finding("unusable", one.speaker, one.path, detail=speech))
+            told = instead_of_speech(heard, row)
+            detail = "; ".join((f"{heard.speech_s[row]:.1f} s of speech", *map(str, told)))
+            unusable.append(Finding("unusable", one.speaker, one.path, detail=detail, told=told))
         elif (known := first.setdefault(bytes(heard.digests[row]), row)) != row:
             same.append(_same(one, recordings[known], "samples", "", 1.0))
         elif (copy := copied.get(row)) is not None:
             same.append(_same(one, recordings[copy.of], "sound", f"; {copy.evidence}", None))
         else:
             usable[row] = True
-            if codes := heard.codes(row):
-                badly.append(Finding("quality", one.speaker, one.path, detail=", ".join(codes)))
+            if told := badly_heard(heard, row, familiar_up_to):
+                badly.append(Finding("quality", one.speaker, one.path, detail=", ".join(map(str, told)), told=told))
             if row in heard.voices:
                 several.append(Finding("several_voices", one.speaker, one.path, detail=heard.voices[row]))
+    rarity = Counter(each.code for one in badly for each in one.told)
+    badly.sort(key=lambda one: min(rarity[each.code] for each in one.told))  # what all have would hide what few have
     return unusable + same + several + badly, usable
 
 

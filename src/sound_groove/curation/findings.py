@@ -39,6 +39,25 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """One thing that is wrong with a recording by itself.
+
+    Attributes:
+        code: for machines, one of `curation.recordings.CODES`.
+        amount: what was measured, with its unit, as both languages of the page write it; "" where that was not kept.
+
+    >>> str(Told("low_snr", "3 dB")), str(Told("clipping"))
+    ('low_snr (3 dB)', 'clipping')
+    """
+
+    code: str
+    amount: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code} ({self.amount})" if self.amount else self.code
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something that is wrong, or may be.
 
@@ -49,6 +68,7 @@ class Finding:
         other: the recording or the label that it is about besides; None where there is none.
         probability: that it is so; None where that is no question of probability.
         detail: one clause for people.
+        told: the same by codes, of `quality`, and of `unusable` where it could be read.
     """
 
     kind: Kind
@@ -57,6 +77,7 @@ class Finding:
     other: str | None = None
     probability: float | None = None
     detail: str = ""
+    told: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from sound_groove.files import replaced_bytes, writing
 from sound_groove.types import Embeddings
 
 # Codes of warnings that are of the recording, and not of its being compared; each has a bit.
-BADLY_HEARD = ("channels_differ", "clipping", "little_speech", "long_silence", "low_snr", "narrow_band")
+BADLY_HEARD = ("channels_differ", "clipping", "little_speech", "long_silence", "narrow_band")
 STATES, LANDMARKS, STARTS = "state", "landmarks", "starts"
-NUMBERS = ("speech_s", "duration_s", "digests", "doubts")
+NUMBERS = ("speech_s", "duration_s", "snr_db", "level_db", "music_s", "unfamiliarity", "digests", "doubts")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,22 +35,32 @@ class HeardCorpus:
         embeddings: (N, D) of unit length; zero where a recording cannot be used.
         speech_s: (N,) seconds of speech.
         duration_s: (N,) seconds.
+        snr_db: (N,) how far the speech lies above the noise.
+        level_db: (N,) as in `audio.content.Content`, as is the next; NaN where it was not sought.
+        music_s: (N,) seconds with music.
+        unfamiliarity: (N,) of `audio.familiarity`; NaN where there was too little speech to tell.
         digests: (N,) of the samples, as bytes.
         doubts: (N,) a bit for each of BADLY_HEARD that it was warned of.
         landmarks: (M,) of all recordings, one after the other; see `audio.fingerprint`.
         starts: (N + 1,) where each one's begin.
         reasons: why recordings cannot be used, by row.
+        refusals: the codes of these reasons, as of `AudioError`.
         voices: where several voices were heard, which when, by row.
     """
 
     embeddings: Embeddings
     speech_s: NDArray[np.float32]
     duration_s: NDArray[np.float32]
+    snr_db: NDArray[np.float32]
+    level_db: NDArray[np.float32]
+    music_s: NDArray[np.float32]
+    unfamiliarity: NDArray[np.float32]
     digests: NDArray[np.bytes_]
     doubts: NDArray[np.uint8]
     landmarks: NDArray[np.uint64]
     starts: NDArray[np.int64]
     reasons: Mapping[int, str]
+    refusals: Mapping[int, str]
     voices: Mapping[int, str]
 
     def codes(self, row: int) -> list[str]:
@@ -67,11 +77,13 @@ class Hearing:
 
     def __init__(self, count: int) -> None:
         self._embeddings = np.zeros((count, 0), np.float32)
-        self._speech_s, self._duration_s = np.zeros((2, count), np.float32)
+        self._speech_s, self._duration_s, self._snr_db = np.zeros((3, count), np.float32)
+        self._level_db, self._music_s, self._unfamiliarity = np.full((3, count), np.nan, np.float32)
         self._digests = np.zeros(count, "S64")
         self._doubts = np.zeros(count, np.uint8)
         self._landmarks, self._sizes = array("Q"), np.zeros(count, np.int64)
         self._reasons: dict[int, str] = {}
+        self._refusals: dict[int, str] = {}
         self._voices: dict[int, str] = {}
         self._row = 0
 
@@ -79,12 +91,17 @@ class Hearing:
         """Take what was heard of the next recording."""
         row, self._row = self._row, self._row + 1
         if isinstance(outcome, AudioError):
-            self._reasons[row] = outcome.reason
+            self._reasons[row], self._refusals[row] = outcome.reason, outcome.code
             return
         if not self._embeddings.shape[1]:
             self._embeddings = np.zeros((len(self._sizes), len(outcome.embedding)), np.float32)
         self._embeddings[row] = outcome.embedding
         self._speech_s[row], self._duration_s[row] = outcome.facts.speech_s, outcome.facts.duration_s
+        self._snr_db[row] = outcome.facts.snr_db
+        if outcome.content is not None:
+            self._level_db[row], self._music_s[row] = outcome.content.level_db, outcome.content.music_s
+        if outcome.facts.unfamiliarity is not None:
+            self._unfamiliarity[row] = outcome.facts.unfamiliarity
         self._digests[row] = outcome.digest.encode()
         found = {warning.code for warning in outcome.warnings}
         self._doubts[row] = sum(1 << place for place, code in enumerate(BADLY_HEARD) if code in found)
@@ -99,11 +116,16 @@ class Hearing:
             self._embeddings,
             self._speech_s,
             self._duration_s,
+            self._snr_db,
+            self._level_db,
+            self._music_s,
+            self._unfamiliarity,
             self._digests,
             self._doubts,
             np.frombuffer(self._landmarks, np.uint64) if len(self._landmarks) else np.zeros(0, np.uint64),
             np.concatenate([[0], np.cumsum(self._sizes)]),
             self._reasons,
+            self._refusals,
             self._voices,
         )
 
@@ -133,7 +155,7 @@ def write_heard(
         OutputError: it cannot be written.
     """
     columns: dict[str, Any] = {name: getattr(heard, name) for name in (*NUMBERS, LANDMARKS, STARTS)}
-    for name, texts in (("reason", heard.reasons), ("voice", heard.voices)):
+    for name, texts in (("reason", heard.reasons), ("refusal", heard.refusals), ("voice", heard.voices)):
         columns[f"{name}_rows"] = np.array(list(texts), np.int64)
         columns[f"{name}_texts"] = _packed(texts.values())
     with writing(path), replaced_bytes(path) as file:
@@ -164,7 +186,7 @@ def read_heard(
             ):
                 return None
             columns = {name: stored[name] for name in (*NUMBERS, LANDMARKS, STARTS)}
-            reasons, voices = (
+            reasons, refusals, voices = (
                 dict(
                     zip(
                         stored[f"{name}_rows"].tolist(),
@@ -172,7 +194,7 @@ def read_heard(
                         strict=True,
                     )
                 )
-                for name in ("reason", "voice")
+                for name in ("reason", "refusal", "voice")
             )
         usable = np.ones(len(names), bool)
         usable[list(reasons)] = False
@@ -184,7 +206,7 @@ def read_heard(
             spread = np.zeros((len(names), found.shape[1]), np.float32)
             spread[usable] = found
             found = spread
-        return HeardCorpus(found, **columns, reasons=reasons, voices=voices)
+        return HeardCorpus(found, **columns, reasons=reasons, refusals=refusals, voices=voices)
     except (OSError, ValueError, KeyError, BadZipFile, EOFError):
         return None
 

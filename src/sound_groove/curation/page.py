@@ -20,6 +20,7 @@ from sound_groove.audio.given import split_name
 from sound_groove.audio.reading import probe
 from sound_groove.corpora.choices import Action, absolute
 from sound_groove.curation.findings import KINDS, SECOND, Examination, Finding, Kind, Labelled, proposals
+from sound_groove.curation.recordings import Code
 from sound_groove.errors import AudioError, printable
 from sound_groove.templates import environment_of
 
@@ -35,6 +36,19 @@ IN_CHINESE: dict[Kind, str] = {  # in the order of the page: what people must li
     "unusable": "无法读取或语音太少的录音",
     "quality": "音质差的录音",
     "one_session": "只有一次会话的说话人",
+}
+WORDS: dict[Code, tuple[str, str]] = {
+    "silence": ("silence", "静音"),
+    "music": ("music", "音乐"),
+    "noise": ("noise", "噪声"),
+    "too_short": ("too little speech", "语音太短"),
+    "channels_differ": ("channels that differ", "各声道不同"),
+    "clipping": ("clipping", "削波"),
+    "little_speech": ("little speech", "语音少"),
+    "long_silence": ("a long silence", "长时间静音"),
+    "low_snr": ("noise nearly as loud as the speech", "噪声几乎与语音一样响"),
+    "narrow_band": ("a narrow band, as of a telephone", "窄带（如电话录音）"),
+    "unfamiliar": ("sounds unlike speech", "听起来不像正常语音"),
 }
 
 
@@ -146,6 +160,7 @@ class FindingsPage:
                 speakers=len(set(self.found.labels.values())),
                 parts=parts,
                 second=SECOND,
+                words=WORDS,
                 script=_json(self._script([one for part in parts for one in part["shown"]])),
             )
         )

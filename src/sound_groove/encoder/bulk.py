@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio.content import Content
 from sound_groove.audio.given import AnyRecording, split_name
 from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, NORMS, PATHS
@@ -151,7 +152,7 @@ def in_threads(encoder: SpeakerEncoder, crops: CropAveraging | None, threads: in
         encoder: of that kind.
         crops: as `Listener` takes them.
         threads: how many.
-        seek: as `Listener` takes it; what it finds of landmarks and voices is kept.
+        seek: as `Listener` takes it; what it finds of landmarks, voices and content is kept.
     """
     listener = Listener(encoder, crops, seek)
 
@@ -267,6 +268,7 @@ def packed(outcomes: Sequence[Outcome]) -> dict[str, NDArray[Any]]:
         known = {name: getattr(outcome, name) for name in KEPT}
         known |= {"voices": outcome.voices} if outcome.voices else {}
         known |= {"landmarks": _text_of(outcome.landmarks)} if len(outcome.landmarks) else {}
+        known |= {"content": outcome.content} if outcome.content else {}
         heard.append(json.dumps(known, default=asdict))
         reasons.append("")
     return dict(zip(COLUMNS, (np.array(heard), embeddings, np.array(reasons)), strict=True))
@@ -286,6 +288,7 @@ def unpacked(heard: str | bytes, embedding: NDArray[np.float32], reason: str) ->
         model=ModelIdentity(**known["model"]),
         voices=tuple(tuple((start, end) for start, end in spans) for spans in known.get("voices", ())),
         landmarks=np.frombuffer(base64.b64decode(known.get("landmarks", "")), "<u8").astype(np.uint64),
+        content=Content(**known["content"]) if "content" in known else None,
     )
 
 
