@@ -233,7 +233,7 @@ def test_what_was_heard_of_a_corpus_is_kept_and_read_again(tmp_path: Path, voice
     embedding = np.array([0.6, 0.8], np.float32)
     one = heard_as(voices[0], 0)
     spans = (((0, RATE),), ((RATE, 2 * RATE),))
-    content, marks = Content(-31.5, 1.25), one.landmarks
+    content, marks = Content(-31.5, 1.25, 0.5, 2.0, -9.0), one.landmarks
     whole = HeardRecording("a", one.facts, said, "d" * 64, (), one.samples, embedding, MODEL, spans, marks, content)
     again = unpacked(*(column[0] for column in packed([whole]).values()))
     assert isinstance(again, HeardRecording)

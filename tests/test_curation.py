@@ -65,6 +65,11 @@ def heard_as(
     )
 
 
+def holding(level_db: float, music_s: float) -> Content:
+    """What a recording holds whose sound is well."""
+    return Content(level_db, music_s, clipped=0.0, silence_s=1.0, band_db=-9.0)
+
+
 @pytest.fixture(scope="module")
 def clean() -> Examination:
     """What is found in a corpus where nothing is wrong."""
@@ -272,10 +277,10 @@ def test_what_cannot_be_used_and_copies_are_named_and_dropped() -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (Content(-90.0, 0.0), "0.1 s of speech; silence (-90 dB)"),
-        (Content(-90.0, 6.0), "0.1 s of speech; silence (-90 dB)"),
-        (Content(-20.0, 2.9), "0.1 s of speech; noise (-20 dB)"),
-        (Content(-20.0, 3.0), "0.1 s of speech; music (3.0 / 6.0 s)"),
+        (holding(-90.0, 0.0), "0.1 s of speech; silence (-90 dB)"),
+        (holding(-90.0, 6.0), "0.1 s of speech; silence (-90 dB)"),
+        (holding(-20.0, 2.9), "0.1 s of speech; noise (-20 dB)"),
+        (holding(-20.0, 3.0), "0.1 s of speech; music (3.0 / 6.0 s)"),
         (None, "0.1 s of speech"),
     ],
 )
@@ -287,21 +292,25 @@ def test_of_a_recording_without_speech_it_says_what_it_holds(content: Content | 
 
 def test_of_a_word_that_is_too_short_it_says_that_it_is_one() -> None:
     facts = AudioFacts(1.0, 0.4, 20.0, 16_000)
-    heard = heard_corpus([replace(heard_as("0"), facts=facts, content=Content(-20.0, 0.0))])
+    heard = heard_corpus([replace(heard_as("0"), facts=facts, content=holding(-20.0, 0.0))])
     (found,) = examine([Labelled("0.wav", "a")], heard).findings
     assert found.told == (Told("too_short", "0.4 / 1.0 s"),)
 
 
 def test_what_is_wrong_with_the_sound_has_its_amount_and_stays() -> None:
-    recordings = [Labelled(f"{row}.wav", "a") for row in range(6)]
+    recordings = [Labelled(f"{row}.wav", "a") for row in range(7)]
     good = heard_as("")
     heard = [
-        replace(good, digest="0", content=Content(-20.0, 4.5)),
+        replace(good, digest="0", content=holding(-20.0, 4.5)),
         replace(good, digest="1", facts=replace(good.facts, snr_db=7.6, unfamiliarity=0.4)),
         replace(good, digest="2", facts=replace(good.facts, unfamiliarity=0.6)),
-        replace(good, digest="3", facts=replace(good.facts, unfamiliarity=0.5), content=Content(-20.0, 2.9)),
+        replace(good, digest="3", facts=replace(good.facts, unfamiliarity=0.5), content=holding(-20.0, 2.9)),
         heard_as("4", speech_s=1.2, codes=("little_speech", "narrow_band")),
         replace(good, digest="5"),
+        replace(
+            heard_as("6", codes=("clipping", "narrow_band", "long_silence")),
+            content=Content(-9.0, 0.0, clipped=0.0123, silence_s=5.04, band_db=-43.2),
+        ),
     ]
     found = examine(recordings, heard_corpus(heard), familiar_up_to=0.5)
     assert [(one.path, one.detail) for one in found.of_kind("quality")] == [
@@ -309,8 +318,9 @@ def test_what_is_wrong_with_the_sound_has_its_amount_and_stays() -> None:
         ("1.wav", "low_snr (8 dB)"),
         ("2.wav", "unfamiliar (+0.1)"),
         ("4.wav", "little_speech (1.2 s), narrow_band"),
+        ("6.wav", "clipping (1.2 %), long_silence (5.0 / 6.0 s), narrow_band (-43 dB)"),
     ]
-    assert len(found.labels) == 6
+    assert len(found.labels) == 7
     without = examine(recordings, heard_corpus(heard)).of_kind("quality")
     assert not any(told.code == "unfamiliar" for one in without for told in one.told)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sound_groove.audio.content import content_of
+from sound_groove.audio.content import Content, content_of
 from sound_groove.audio.music import activations, music_spans
 from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.synthesis.lines import made_up_music
@@ -102,11 +102,21 @@ def test_of_less_than_a_second_nothing_is_said(length: int) -> None:
     assert music_spans(chords()[:length]) == ([] if length < SAMPLE_RATE else music_spans(chords()[:SAMPLE_RATE]))
 
 
-def test_content_is_the_level_of_the_louder_parts_and_seconds_of_music() -> None:
+def test_content_is_what_was_measured_of_a_recording() -> None:
     tone = np.sqrt(2) * 0.01 * np.sin(2 * np.pi * 1000 * TIME_S)
     tone[: SAMPLE_RATE // 2] = 0
-    found = content_of(tone.astype(np.float32))
+    found = content_of(tone.astype(np.float32), [(SAMPLE_RATE, 2 * SAMPLE_RATE), (6 * SAMPLE_RATE, 8 * SAMPLE_RATE)])
     assert found.level_db == pytest.approx(-40.0, abs=0.1)
-    assert found.music_s == 0.0
-    assert content_of(np.zeros(8000, np.float32)).level_db == -120.0
-    assert content_of(chords() + room()).music_s == pytest.approx(SECONDS, abs=0.05)
+    assert (found.music_s, found.clipped, found.silence_s) == (0.0, 0.0, 4.0)
+    noise = np.random.default_rng(4).standard_normal(len(TIME_S))
+    spectrum = np.fft.rfft(noise)
+    spectrum[round(len(spectrum) / 2) :] /= 100  # above 4 kHz 40 dB weaker
+    narrow = np.fft.irfft(spectrum).astype(np.float32)
+    assert content_of(narrow, [(0, len(narrow))]).band_db == pytest.approx(-40.0, abs=0.5)
+    clipped = np.clip(tone, -0.012, 0.012).astype(np.float32)
+    assert content_of(clipped, []).clipped == pytest.approx(0.3, abs=0.1)
+
+
+def test_content_of_silence_and_of_music() -> None:
+    assert content_of(np.zeros(8000, np.float32), []) == Content(-120.0, 0.0, 0.0, 0.5, 0.0)
+    assert content_of(chords() + room(), []).music_s == pytest.approx(SECONDS, abs=0.05)

@@ -120,13 +120,13 @@ def hear_corpus(
 
 
 def seek_in(encoder: SpeakerEncoder) -> Seek:
-    """What is sought in every recording beside its embedding: landmarks, more voices than one, its level and music."""
+    """What is sought in every recording beside its embedding: landmarks, more voices than one, what it holds."""
 
     def seek(heard: HeardRecording) -> HeardRecording:
         return replace(
             with_voices(heard, encoder),
             landmarks=landmarks(fingerprint(heard.samples)),
-            content=content_of(heard.samples),
+            content=content_of(heard.samples, heard.speech),
         )
 
     return seek

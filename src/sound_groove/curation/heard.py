@@ -6,7 +6,7 @@ It is kept in a folder: the embeddings in `embeddings.npz`, as `embed` writes it
 import os
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio.content import Content
 from sound_groove.audio.listening import HeardRecording
 from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS
 from sound_groove.encoder.several_voices import described
@@ -23,8 +24,9 @@ from sound_groove.types import Embeddings
 
 # Codes of warnings that are of the recording, and not of its being compared; each has a bit.
 BADLY_HEARD = ("channels_differ", "clipping", "little_speech", "long_silence", "narrow_band")
+CONTENT = tuple(field.name for field in fields(Content))
 STATES, LANDMARKS, STARTS = "state", "landmarks", "starts"
-NUMBERS = ("speech_s", "duration_s", "snr_db", "level_db", "music_s", "unfamiliarity", "digests", "doubts")
+NUMBERS = ("speech_s", "duration_s", "snr_db", "unfamiliarity", *CONTENT, "digests", "doubts")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,9 +38,12 @@ class HeardCorpus:
         speech_s: (N,) seconds of speech.
         duration_s: (N,) seconds.
         snr_db: (N,) how far the speech lies above the noise.
-        level_db: (N,) as in `audio.content.Content`, as is the next; NaN where it was not sought.
-        music_s: (N,) seconds with music.
         unfamiliarity: (N,) of `audio.familiarity`; NaN where there was too little speech to tell.
+        level_db: (N,) as in `audio.content.Content`, as are the next four; NaN where they were not sought.
+        music_s: (N,) seconds with music.
+        clipped: (N,) shares of the samples.
+        silence_s: (N,) seconds in a row without speech.
+        band_db: (N,) of speech above the band of a telephone.
         digests: (N,) of the samples, as bytes.
         doubts: (N,) a bit for each of BADLY_HEARD that it was warned of.
         landmarks: (M,) of all recordings, one after the other; see `audio.fingerprint`.
@@ -52,9 +57,12 @@ class HeardCorpus:
     speech_s: NDArray[np.float32]
     duration_s: NDArray[np.float32]
     snr_db: NDArray[np.float32]
+    unfamiliarity: NDArray[np.float32]
     level_db: NDArray[np.float32]
     music_s: NDArray[np.float32]
-    unfamiliarity: NDArray[np.float32]
+    clipped: NDArray[np.float32]
+    silence_s: NDArray[np.float32]
+    band_db: NDArray[np.float32]
     digests: NDArray[np.bytes_]
     doubts: NDArray[np.uint8]
     landmarks: NDArray[np.uint64]
@@ -78,7 +86,8 @@ class Hearing:
     def __init__(self, count: int) -> None:
         self._embeddings = np.zeros((count, 0), np.float32)
         self._speech_s, self._duration_s, self._snr_db = np.zeros((3, count), np.float32)
-        self._level_db, self._music_s, self._unfamiliarity = np.full((3, count), np.nan, np.float32)
+        self._unfamiliarity = np.full(count, np.nan, np.float32)
+        self._content = {name: np.full(count, np.nan, np.float32) for name in CONTENT}
         self._digests = np.zeros(count, "S64")
         self._doubts = np.zeros(count, np.uint8)
         self._landmarks, self._sizes = array("Q"), np.zeros(count, np.int64)
@@ -99,7 +108,8 @@ class Hearing:
         self._speech_s[row], self._duration_s[row] = outcome.facts.speech_s, outcome.facts.duration_s
         self._snr_db[row] = outcome.facts.snr_db
         if outcome.content is not None:
-            self._level_db[row], self._music_s[row] = outcome.content.level_db, outcome.content.music_s
+            for name, column in self._content.items():
+                column[row] = getattr(outcome.content, name)
         if outcome.facts.unfamiliarity is not None:
             self._unfamiliarity[row] = outcome.facts.unfamiliarity
         self._digests[row] = outcome.digest.encode()
@@ -113,20 +123,19 @@ class Hearing:
     def done(self) -> HeardCorpus:
         """All of it."""
         return HeardCorpus(
-            self._embeddings,
-            self._speech_s,
-            self._duration_s,
-            self._snr_db,
-            self._level_db,
-            self._music_s,
-            self._unfamiliarity,
-            self._digests,
-            self._doubts,
-            np.frombuffer(self._landmarks, np.uint64) if len(self._landmarks) else np.zeros(0, np.uint64),
-            np.concatenate([[0], np.cumsum(self._sizes)]),
-            self._reasons,
-            self._refusals,
-            self._voices,
+            embeddings=self._embeddings,
+            speech_s=self._speech_s,
+            duration_s=self._duration_s,
+            snr_db=self._snr_db,
+            unfamiliarity=self._unfamiliarity,
+            **self._content,
+            digests=self._digests,
+            doubts=self._doubts,
+            landmarks=np.frombuffer(self._landmarks, np.uint64) if len(self._landmarks) else np.zeros(0, np.uint64),
+            starts=np.concatenate([[0], np.cumsum(self._sizes)]),
+            reasons=self._reasons,
+            refusals=self._refusals,
+            voices=self._voices,
         )
 
 

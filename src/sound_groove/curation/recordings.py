@@ -6,6 +6,7 @@ import numpy as np
 
 from sound_groove.curation.findings import Told
 from sound_groove.curation.heard import HeardCorpus
+from sound_groove.percentages import rate_text
 
 Code = Literal[
     "silence",
@@ -58,6 +59,10 @@ def badly_heard(heard: HeardCorpus, row: int, familiar_up_to: float | None) -> t
             where that is not known.
     """
     amounts = {"little_speech": f"{heard.speech_s[row]:.1f} s"}
+    if not np.isnan(heard.level_db[row]):
+        amounts["clipping"] = f"{rate_text(float(heard.clipped[row]), 1)}"
+        amounts["long_silence"] = f"{heard.silence_s[row]:.1f} / {heard.duration_s[row]:.1f} s"
+        amounts["narrow_band"] = f"{heard.band_db[row]:.0f} dB"
     told = [Told(code, amounts.get(code, "")) for code in heard.codes(row)]
     if heard.snr_db[row] < LOW_SNR_DB:
         told.append(Told("low_snr", f"{heard.snr_db[row]:.0f} dB"))
