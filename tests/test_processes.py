@@ -36,7 +36,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "loss__margin": {"final": 0.1, "end_epoch": 2, "growth": "adaptive", "accuracy": 0.0},
     "loss__top_k": 2,
-    "network": {"channels": 64, "embedding_size": 16, "options": {"scale": 2}},
+    "network": {"channels": 64, "embedding_size": 16, "options": {"scale": 2, "pooled": 192}},
     "training__dither": 1.0,
     "training__average_epochs": 2,
     "training__gradient_accumulation": 2,

@@ -1,6 +1,7 @@
 """The log of a run: what is written of every step and every epoch, for machines, for TensorBoard and as a picture."""
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from sound_groove.training.validation import Validation
 
 CURVES = ("loss", "accuracy", "learning_rate", "margin", "gradient_norm")
 MOST_ROWS = 100  # kept in memory
+CURVES_EVERY_S = 20.0  # that long a picture stands before it is drawn anew, which takes a second or two
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class RunLog:
     def __init__(self, folder: RunFolder, title: str, step: int) -> None:
         self._folder, self._title = folder, title
         self._rows: list[dict[str, Any]] = []  # steps that are not on the disk yet
+        self._drawn_s, self._is_drawn = time.monotonic(), True
         with writing(folder.tensorboard):
             self._events = EventFile(folder.tensorboard, step)
 
@@ -83,7 +86,7 @@ class RunLog:
         judged_mean: Validation | None,
         averaged: int,
     ) -> str:
-        """Write an epoch's row, and draw the curves anew.
+        """Write an epoch's row, and draw the curves anew where they were not drawn just now.
 
         Args:
             progress: after the epoch.
@@ -123,15 +126,21 @@ class RunLog:
             line += f" (mean of {averaged} epochs: {judged_mean.text}{mark(judged_mean)})"
         self.flush()
         append_rows(self._folder.epochs, [row])
-        with writing(self._folder.curves):
-            draw_curves(
-                self._folder.curves, [*read_rows(self._folder.steps)], [*read_rows(self._folder.epochs)], self._title
-            )
+        self._is_drawn = False
+        if time.monotonic() - self._drawn_s >= CURVES_EVERY_S:
+            self._draw()
         return f"{line}, {done.crops_per_second:.0f} crops/s, {100 * done.waiting:.0f} % of the time waiting for data"
 
     def last_steps(self, count: int) -> list[dict[str, Any]]:
         """The rows of the last steps, written or not."""
         return [*read_rows(self._folder.steps), *self._rows][-count:]
+
+    def _draw(self) -> None:
+        """Draw the curves of all epochs."""
+        steps, epochs = ([*read_rows(path)] for path in (self._folder.steps, self._folder.epochs))
+        with writing(self._folder.curves):
+            draw_curves(self._folder.curves, steps, epochs, self._title)
+        self._drawn_s, self._is_drawn = time.monotonic(), True
 
     def flush(self) -> None:
         """Put the steps so far on the disk."""
@@ -145,6 +154,8 @@ class RunLog:
         """Write what is left, and close."""
         try:
             self.flush()
+            if not self._is_drawn:
+                self._draw()
         finally:
             with writing(self._folder.tensorboard):
                 self._events.close()
