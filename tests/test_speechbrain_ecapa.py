@@ -195,7 +195,7 @@ def test_its_checkpoint_becomes_one_file(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_one_that_was_trained_here_is_exported_for_any_batch_and_length(tmp_path: Path) -> None:
-    configuration = NetworkConfiguration(channels=16, embedding_size=8, options=OPTIONS)
+    configuration = NetworkConfiguration(channels=16, embedding_size=8, options={**OPTIONS, "scale": 2})
     network = lively(build_network(configuration))
     tensors = {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
     path = tmp_path / "model.safetensors"

@@ -7,10 +7,10 @@ in television productions", DAFx):
     power in dB, each bin beside the mean of its neighbours -> which bins stand out, yes or no
     -> in what share of a block's frames each bin does -> how high the peaks of that are, the highest added up
 
-Departures, by which more music is found under speech at as many false alarms (`benchmarks/music.py`): shorter frames
-and blocks; fewer neighbours; a bin stands out by 5 dB and not at all; twenty peaks and not five; each block is judged
-with those around it. And a bar that stands through the whole recording is none: that is mains hum, a fan or a whistle
-of the line, where music goes on to another tone. A voice hides hum, so it counts what is heard in the quietest frames.
+Departures, which `benchmarks/music.py` compares with the published form: shorter frames and blocks; fewer neighbours; a
+bin stands out by 5 dB and not at all; twenty peaks and not five; each block is judged with those around it. And a bar
+that stands through the whole recording is none: that is mains hum, a fan or a whistle of the line, where music goes on
+to another tone. A voice hides hum, so it counts what is heard in the quietest frames.
 
 Nothing is random, and a gain changes no answer but for rounding.
 """
