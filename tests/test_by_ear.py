@@ -400,7 +400,7 @@ def test_the_verb_makes_crops(
 
 @pytest.mark.slow
 def test_what_was_trained_starts_another_training(prepared: Path, teacher: Path, tmp_path: Path) -> None:
-    configuration = NetworkConfiguration(channels=8, embedding_size=16, options={"scale": 2})
+    configuration = NetworkConfiguration(channels=8, embedding_size=16, options={"scale": 2, "pooled": 96})
     with torch.random.fork_rng(devices=[]):
         network = build_network(configuration)
     tensors = {NETWORK + name: tensor for name, tensor in network.state_dict().items()}

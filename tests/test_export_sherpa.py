@@ -162,18 +162,24 @@ def test_the_command_writes_beside_the_model_and_over_nothing(
     assert "--precision goes with --format onnx, safetensors and tensorrt" in capsys.readouterr().err
 
 
-def test_the_python_of_the_page_runs(
-    exported: ExportedFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_python_of_the_page_gives_our_score(
+    run: Path,
+    exported: ExportedFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (example,) = (one for one in examples if "sherpa_onnx" in one)
-    for name, take in (("a.wav", 0), ("b.wav", 1)):
-        soundfile.write(tmp_path / name, speak(made_up_speaker(9, 0), take, 3.0), RATE)
+    takes = [speak(made_up_speaker(9, 0), take, 3.0) for take in (0, 1)]
+    for name, take in zip(("a.wav", "b.wav"), takes, strict=True):
+        soundfile.write(tmp_path / name, take, RATE)
     (tmp_path / "voice.onnx").write_bytes(exported.file.read_bytes())
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "docs/export.md", "exec"), {})  # noqa: S102 - it is our own documentation
-    assert 0.0 < float(capsys.readouterr().out) < 1.0
+    first, second = SpeakerEncoder.load(run).embed(takes)
+    assert float(capsys.readouterr().out) == pytest.approx(float(first @ second), abs=0.02)
 
 
 @pytest.mark.corpus
