@@ -23,6 +23,7 @@ from unseen_collections import ABOUT, trials_of_collections
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.adapting import (
     FEWEST_PEOPLE,
+    by_cohort,
     raw_llrs,
     seen_clusters,
     seen_cohort,
@@ -34,7 +35,7 @@ from sound_groove.evaluation.calibration_material import CalibrationSettings, Ma
 from sound_groove.evaluation.domain_clusters import clustered_pairs
 from sound_groove.evaluation.versions import AS_IT_IS, conditions
 from sound_groove.provenance import machine
-from sound_groove.scoring.adaptation import Moved, moved_by_cohort
+from sound_groove.scoring.adaptation import Moved
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.metrics import cllr, min_cllr
 
@@ -111,7 +112,7 @@ def costs(
         seen = own & np.isin(speakers, adapted) & ((kinds == AS_IT_IS) if not kind else True)
         whole = seen if kind else seen & are_whole(material)
         cohort = seen_cohort(general, versions, np.flatnonzero(seen), np.flatnonzero(whole), 0)
-        moved = moved_by_cohort(cohort) if cohort.people >= FEWEST_PEOPLE else Moved()
+        moved = by_cohort(cohort)
         # whoever is told apart, and pairs of their versions, as the verb has them
         ones = np.flatnonzero(whole)[np.unique(versions.names[whole], return_index=True)[1]]
         clusters = seen_clusters(general, versions, ones, cohort)

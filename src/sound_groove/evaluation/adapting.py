@@ -114,7 +114,6 @@ def adapt_map(
     codes = np.unique(["", *known.values()], return_inverse=True)[1][1:]
     numbers = dict(zip(known, codes.tolist(), strict=True))
     own = np.array([numbers.get(path, -1) for path in material.paths])
-    versions = material.versions
     cohort = cohort_in(general, material, seed)
     if cohort.people < FEWEST_PEOPLE and not known:
         raise TrialError(
@@ -122,24 +121,11 @@ def adapt_map(
             f"{FEWEST_PEOPLE:.0f} are needed: what few people sound like says nothing of others, or all sound alike to "
             "the model here; the calibration is left as it is: give recordings of more people, or labels (--labels)"
         )
-    moved = moved_by_cohort(cohort) if cohort.people >= FEWEST_PEOPLE else Moved()
-    count, clusters = round(cohort.people), None
-    if known:
-        pairs = labelled_pairs(versions, own[versions.names], seed)
-        count = len(np.unique(own[own >= 0]))
-        moved = with_labels(general, versions, pairs, count, moved)
-    else:
-        clusters = clusters_in(general, material, cohort)
-        rows = material.unchanged
-        if len(material.changed):
-            rows = np.flatnonzero(np.isin(versions.names, material.changed))
-        drawn = random_pairs(versions.names, rows, np.random.default_rng(seed))
-        pairs = clustered_pairs(drawn, clusters.labels[versions.names])
-        moved = with_clusters(general, versions, pairs, clusters, moved)
+    moved, people, clusters = _learnt(general, material, own if known else None, cohort, seed)
     labelled = int((own >= 0).sum())
     domain = Domain(
         len(own),
-        count,
+        people,
         labelled,
         cohort.middle,
         cohort.deviation,
@@ -156,6 +142,36 @@ def adapt_map(
         ),
     )
     return Adapted(adapted, cohort, planted_check(general, adapted, material, seed), material.unusable, clusters)
+
+
+def _learnt(
+    general: ScoreMap, material: DomainMaterial, own: Rows | None, cohort: Cohort, seed: int
+) -> tuple[Moved, int, Clusters | None]:
+    """The change of llrs, how many people it was learnt from, and, without labels, who was told apart.
+
+    Args:
+        general: the map.
+        material: what was heard.
+        own: (R,) the speaker of each recording, -1 where there is no label; None where no labels were given.
+        cohort: of the recordings.
+        seed: of the pairs.
+    """
+    versions, start = material.versions, by_cohort(cohort)
+    if own is not None:
+        pairs, people = labelled_pairs(versions, own[versions.names], seed), len(np.unique(own[own >= 0]))
+        return with_labels(general, versions, pairs, people, start), people, None
+    clusters = clusters_in(general, material, cohort)
+    rows = material.unchanged
+    if len(material.changed):
+        rows = np.flatnonzero(np.isin(versions.names, material.changed))
+    drawn = random_pairs(versions.names, rows, np.random.default_rng(seed))
+    pairs = clustered_pairs(drawn, clusters.labels[versions.names])
+    return with_clusters(general, versions, pairs, clusters, start), round(cohort.people), clusters
+
+
+def by_cohort(cohort: Cohort) -> Moved:
+    """The change that a cohort asks for; none where there are too few people for one."""
+    return moved_by_cohort(cohort) if cohort.people >= FEWEST_PEOPLE else Moved()
 
 
 def domain_baseline(general: ScoreMap, material: DomainMaterial) -> Baseline | None:
@@ -187,7 +203,7 @@ def seen_clusters(general: ScoreMap, versions: Versions, whole: Rows, cohort: Co
     """Who is told apart by versions that are whole recordings, one of each (R,)."""
     first, second = pairs_of(len(whole))
     pairs = Pairs(whole[first], whole[second], np.zeros(len(first), np.bool_))
-    moved = moved_by_cohort(cohort) if cohort.people >= FEWEST_PEOPLE else Moved()
+    moved = by_cohort(cohort)
     return find_clusters(moved.scale * raw_llrs(general, versions, pairs)[0] + moved.shift, len(whole), cohort.people)
 
 

@@ -9,6 +9,7 @@ from sound_groove.curation.corpus import labelled_recordings
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import TrialError
 from sound_groove.evaluation.adapting import (
+    FEWEST_PEOPLE,
     FEWEST_RECORDINGS,
     Adapted,
     adapt_map,
@@ -79,8 +80,8 @@ def _with_changes(
     """What was heard, and of people who are told apart surely enough what they could have sounded like besides."""
     if len(material.paths) < FEWEST_RECORDINGS:
         return material
-    clusters = clusters_in(general, material, cohort_in(general, material, seed))
-    if clusters.weight == 0:
+    cohort = cohort_in(general, material, seed)
+    if cohort.people < FEWEST_PEOPLE or (clusters := clusters_in(general, material, cohort)).weight == 0:
         return material
     rows = drawn_members(clusters, MOST_CHANGED, np.random.default_rng(seed))
     return hear_changed(encoder, material, rows, seed, threads)
