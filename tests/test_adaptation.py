@@ -322,13 +322,13 @@ def test_recordings_are_heard_whole_at_both_ends_and_changed_where_they_have_lab
 
 
 def test_recordings_can_be_heard_changed_later(recordings: Path) -> None:
-    paths = [str(path) for path in recordings.rglob("?.wav") if path.parent.name < "4"]
+    paths = [str(path) for path in recordings.rglob("?.wav") if path.parent.name < "2"]
     at_once, later = hear_domain(SpectrumEncoder(), paths, paths), hear_domain(SpectrumEncoder(), paths)
     assert len(later.changed) == 0
-    some = hear_changed(SpectrumEncoder(), later, np.array([1, 5]))
-    assert some.changed.tolist() == [1, 5] and np.all(np.diff(some.versions.names) >= 0)
+    some = hear_changed(SpectrumEncoder(), later, np.array([1, 3]))
+    assert some.changed.tolist() == [1, 3] and np.all(np.diff(some.versions.names) >= 0)
     assert some.paths == later.paths and some.planted[0].size == later.planted[0].size
-    both = hear_changed(SpectrumEncoder(), later, np.arange(8))
+    both = hear_changed(SpectrumEncoder(), later, np.arange(4))
     order = np.lexsort((both.versions.kinds, both.versions.names))
     expected = np.lexsort((at_once.versions.kinds, at_once.versions.names))
     for name in ("names", "kinds", "embeddings", "speech_s", "snr_db"):
