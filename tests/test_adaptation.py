@@ -321,6 +321,16 @@ def test_recordings_are_heard_whole_at_both_ends_and_changed_where_they_have_lab
     assert found.changed.tolist() == [of_labelled]
 
 
+def test_a_folder_of_nothing_usable_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for path in paths:
+        soundfile.write(path, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    found = hear_domain(SpectrumEncoder(), [str(path) for path in paths])
+    assert found.paths == () and len(found.unusable) == 3
+    with pytest.raises(TrialError, match="0 recordings can be used, and 20 at least"):
+        adapt_map(GENERAL, found)
+
+
 def test_recordings_can_be_heard_changed_later(recordings: Path) -> None:
     paths = [str(path) for path in recordings.rglob("?.wav") if path.parent.name < "2"]
     at_once, later = hear_domain(SpectrumEncoder(), paths, paths), hear_domain(SpectrumEncoder(), paths)

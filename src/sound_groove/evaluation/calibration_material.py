@@ -8,11 +8,11 @@ else they are folds of the speakers, and nothing is learnt of other collections.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sound_groove.audio.listening import MINIMUM_SPEECH_S, HeardRecording, judge_samples
 from sound_groove.audio.reading import read_recording
@@ -92,6 +92,29 @@ class Versions:
     snr_db: Scores
     norms: Scores
     unfamiliarity: Scores
+
+    @classmethod
+    def of(cls, names: ArrayLike, kinds: ArrayLike, heard: Sequence[HeardRecording]) -> "Versions":
+        """What was heard of versions, which are sorted here; those of one name keep their order.
+
+        Args:
+            names: (V,) index of the name that each is of.
+            kinds: (V,) index of its condition.
+            heard: V of them; there may be none.
+        """
+        owners = np.asarray(names, np.int64)
+        order = np.argsort(owners, kind="stable")
+        listed = [heard[row] for row in order.tolist()]
+        facts = [one.facts for one in listed]
+        return cls(
+            names=owners[order],
+            kinds=np.asarray(kinds, np.int64)[order],
+            embeddings=np.array([one.embedding for one in listed], np.float32),
+            speech_s=np.array([one.speech_s for one in facts]),
+            snr_db=np.array([one.snr_db for one in facts]),
+            norms=np.array([number_or_nan(one.embedding_norm) for one in facts]),
+            unfamiliarity=np.array([number_or_nan(one.unfamiliarity) for one in facts]),
+        )
 
     def measures(
         self, first: NDArray[np.int64], second: NDArray[np.int64], score_map: ScoreMap | None = None
@@ -391,16 +414,7 @@ def _embed(
             kept.append(one)
     if not kept:
         raise TrialError(f"no recording has {MINIMUM_SPEECH_S} s of speech, which a verdict needs")
-    order = np.argsort(np.array(owners)[rows], kind="stable")
-    kept_versions = Versions(
-        names=np.array(owners)[rows][order],
-        kinds=np.array(kinds)[rows][order],
-        embeddings=np.array([one.embedding for one in kept])[order],
-        speech_s=np.array([one.facts.speech_s for one in kept])[order],
-        snr_db=np.array([one.facts.snr_db for one in kept])[order],
-        norms=np.array([number_or_nan(one.facts.embedding_norm) for one in kept])[order],
-        unfamiliarity=np.array([number_or_nan(one.facts.unfamiliarity) for one in kept])[order],
-    )
+    kept_versions = Versions.of(np.array(owners)[rows], np.array(kinds)[rows], kept)
     return kept_versions, tuple(mixed)
 
 

@@ -19,7 +19,6 @@ from sound_groove.evaluation.calibration_material import BATCH_S, Versions
 from sound_groove.evaluation.embedding import Encoder
 from sound_groove.evaluation.versions import AS_IT_IS, KINDS, conditions, drawn_conditions, make_versions
 from sound_groove.progress import ProgressBar
-from sound_groove.scoring.measures import number_or_nan
 from sound_groove.types import Recording, Samples
 
 MOST_RECORDINGS = 1_500  # that are used; of more, so many are drawn
@@ -114,14 +113,13 @@ def hear_changed(
     names = [row for row in rows.tolist() for _ in kinds]
     heard = _heard(encoder, wanted, "hearing changes", threads)
     more = [
-        ((row, kind), outcome)
+        (row, kind, outcome)
         for row, (_, kind, _), outcome in zip(names, wanted, heard, strict=True)
         if isinstance(outcome, HeardRecording) and outcome.allows_verdict
     ]
     if not more:
         return material
-    versions = _joined(material.versions, _versions([row for row, _ in more], [outcome for _, outcome in more]))
-    return replace(material, versions=versions)
+    return replace(material, versions=_joined(material.versions, Versions.of(*zip(*more, strict=True))))
 
 
 def _heard(
@@ -151,27 +149,14 @@ def _gathered(wanted: Sequence[tuple[str, int]], heard: Sequence[HeardRecording 
                 unusable[path] = f"has the samples of {digests[outcome.digest]}"
             else:
                 digests[outcome.digest], place[path] = path, len(place)
-    rows, kept, shortened = [], [], 0
+    rows, kinds, kept, shortened = [], [], [], 0
     for (path, kind), outcome in zip(wanted, heard, strict=True):
         if path in place and isinstance(outcome, HeardRecording) and outcome.allows_verdict:
-            rows.append((place[path], kind))
+            rows.append(place[path])
+            kinds.append(kind)
             kept.append(outcome)
             shortened += kind == WHOLE and outcome.facts.duration_s * SAMPLE_RATE >= LONGEST
-    return DomainMaterial(tuple(place), _versions(rows, kept), unusable, shortened)
-
-
-def _versions(rows: Sequence[tuple[int, int]], kept: Sequence[HeardRecording]) -> Versions:
-    """What was heard of recordings, taken as (row of the path, kind)."""
-    names, kinds = np.array(rows, np.int64).reshape(-1, 2).T
-    return Versions(
-        names=names,
-        kinds=kinds,
-        embeddings=np.array([one.embedding for one in kept], np.float32).reshape(len(kept), -1),
-        speech_s=np.array([one.facts.speech_s for one in kept]),
-        snr_db=np.array([one.facts.snr_db for one in kept]),
-        norms=np.array([number_or_nan(one.facts.embedding_norm) for one in kept]),
-        unfamiliarity=np.array([number_or_nan(one.facts.unfamiliarity) for one in kept]),
-    )
+    return DomainMaterial(tuple(place), Versions.of(rows, kinds, kept), unusable, shortened)
 
 
 def _joined(versions: Versions, more: Versions) -> Versions:
