@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sound_groove.errors import MetricError
 from sound_groove.scoring.calibration import ScoreMap, Term, probability
 from sound_groove.scoring.cosine import cosine, mean_embedding, score_trials
-from sound_groove.scoring.map_regression import RANGE, RIDGE, fit_score_map
+from sound_groove.scoring.map_regression import RANGE, RIDGE, fit_score_map, least_logistic_loss
 from sound_groove.scoring.measures import MEASURES, trial_measures
 from sound_groove.scoring.metrics import cllr
 
@@ -39,6 +39,28 @@ def test_the_fit_is_that_of_scikit_learn(prior: float) -> None:
     assert fitted.scale == pytest.approx(scale, rel=1e-4)
     assert fitted.offset == pytest.approx(offset, rel=1e-4, abs=1e-4)
     assert fitted.fitted_on == "normal"
+
+
+def test_a_fit_ends_where_the_loss_is_flat_and_computes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where columns say little, the last step gains less than a loss is rounded by, and halving it would find nothing.
+    losses: list[int] = []
+    whole = np.logaddexp
+
+    def counted(*given: np.ndarray) -> np.ndarray:
+        losses[-1] += 1
+        return np.asarray(whole(*given))
+
+    monkeypatch.setattr(np, "logaddexp", counted)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        columns = np.column_stack((rng.normal(size=(5000, 6)), np.ones(5000)))
+        labels, weights = (rng.random(5000) < 0.1).astype(float), np.full(5000, 1 / 5000)
+        losses.append(0)
+        found = least_logistic_loss(columns, labels, weights, 0.0)
+        posterior = 1 / (1 + np.exp(-columns @ found))
+        gradient = columns.T @ (weights * (posterior - labels)) + np.append(np.full(6, RIDGE), 0.0) * found
+        assert np.abs(gradient).max() < 1e-14
+    assert max(losses) < 20
 
 
 def test_the_known_ratio_of_two_normal_distributions_is_found() -> None:

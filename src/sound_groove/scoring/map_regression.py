@@ -17,6 +17,7 @@ RIDGE = (
     1e-6  # on the slopes in units of standardised columns: invisible on real trials, finite where the classes separate
 )
 MAXIMUM_STEPS = 200
+ROUNDING = 1e-14  # of a loss: by less, steps of Newton's method seem to raise it as often as to lower it
 RANGE = (0.005, 0.995)  # quantiles of a measure between which a map was fitted, and beyond which it is not followed
 
 
@@ -259,12 +260,12 @@ def least_logistic_loss(
         hessian = (columns * curvature[:, None]).T @ columns + np.diag(ridge)
         hessian[-1, -1] += 1e-12  # keeps the matrix invertible when every posterior has saturated
         step = np.linalg.solve(hessian, gradient)
+        if gradient @ step <= ROUNDING * max(1.0, abs(current)):  # what is left to gain cannot be seen in the loss
+            return found - step
         size = 1.0
         while (proposed := loss(found - size * step)) > current and size > 1e-10:
             size /= 2
         if proposed > current:
             break
-        found, improvement, current = found - size * step, current - proposed, proposed
-        if improvement <= 1e-15 * max(1.0, abs(current)) and np.abs(gradient).max() < 1e-9:
-            break
+        found, current = found - size * step, proposed
     return found
