@@ -80,10 +80,10 @@ def computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every export trace: the test changes what is traced, or is about the tracing."""
-    from sound_groove.export import onnx_file, sherpa_file, tensorrt_file, tracing
+    from once import let_all_trace_by
+    from sound_groove.export import tracing
 
-    for module in (onnx_file, sherpa_file, tensorrt_file):
-        monkeypatch.setattr(module, "trace", tracing.trace)
+    let_all_trace_by(tracing.trace, monkeypatch)
 
 
 @pytest.fixture(scope="session")

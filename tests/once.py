@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,39 +55,55 @@ def trace_once(once: Once, patch: pytest.MonkeyPatch) -> None:
     export, which compares the two before a file gets its name, and by a test. A test that changes the code that is
     traced must ask for the fixture `traced_anew`.
     """
-    from sound_groove.export import onnx_file, sherpa_file, tensorrt_file, tracing
+    from sound_groove.export import tracing
 
     trace = tracing.trace
 
     @functools.wraps(trace)
-    def remembered(module: "nn.Module", example: "Tensor", *others: Any) -> "onnx.ModelProto":
+    def remembered(module: "nn.Module", example: "Tensor", *others: Any, **named: Any) -> "onnx.ModelProto":
         import onnx
         import torch
 
         def make(folder: Path) -> None:
-            onnx.save(trace(module, example, *others), folder / "graph.onnx")
+            onnx.save(trace(module, example, *others, **named), folder / "graph.onnx")
             torch.save(module.state_dict(), folder / "state.pt")
 
-        key = hashlib.sha256(repr((_structure(module), example.shape, example.dtype, others)).encode()).hexdigest()
+        asked = (_structure(module), example.shape, example.dtype, others, sorted(named.items()))
+        key = hashlib.sha256(repr(asked).encode()).hexdigest()
         folder = once.folder(f"graph-{key}", make)
         graph = onnx.load(folder / "graph.onnx")
         same = _with_weights(graph, torch.load(folder / "state.pt", weights_only=True), module.state_dict())
-        return graph if same else trace(module, example, *others)
+        return graph if same else trace(module, example, *others, **named)
 
-    for module in (onnx_file, sherpa_file, tensorrt_file):
-        patch.setattr(module, "trace", remembered)
+    let_all_trace_by(remembered, patch)
+
+
+def let_all_trace_by(trace: "Callable[..., onnx.ModelProto]", patch: pytest.MonkeyPatch) -> None:
+    """Give every module that traces networks another function for it."""
+    from sound_groove.export import onnx_file, sherpa_file, tensorrt_file
+    from sound_groove.importing import foreign_graph, sources
+
+    for module in (onnx_file, sherpa_file, tensorrt_file, foreign_graph, sources):
+        patch.setattr(module, "trace", trace)
 
 
 def _structure(module: "nn.Module") -> list[object]:
     """All of a module that a graph of it depends on, but for the values of its tensors."""
     parts: list[object] = [(name, value.shape, value.dtype) for name, value in module.state_dict().items()]
     for name, part in module.named_modules():
-        settings = {key: value for key, value in vars(part).items() if isinstance(value, str | int | float | tuple)}
+        settings = {key: _setting(value) for key, value in vars(part).items() if not key.startswith("_")}
         parts.append((name, type(part).__qualname__, sorted(settings.items()), sorted(part._buffers)))
         parts += [
-            (key, value.tolist()) for key, value in part._buffers.items() if key in part._non_persistent_buffers_set
+            (key, None if value is None else value.tolist())
+            for key, value in part._buffers.items()
+            if key in part._non_persistent_buffers_set
         ]
     return parts
+
+
+def _setting(value: object) -> str:
+    """What a part of a network was built with, alike in every process where that can be had."""
+    return f"{value.__module__}.{value.__qualname__}" if isinstance(value, FunctionType | type) else repr(value)
 
 
 def _with_weights(graph: "onnx.ModelProto", old: "Tensors", new: "Tensors") -> bool:

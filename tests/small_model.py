@@ -5,25 +5,25 @@ from pathlib import Path
 import torch
 
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
+from sound_groove.networks.checkpoint import CENTRE, NETWORK, CheckpointHeader, save_checkpoint
 from sound_groove.recipe.schema import NetworkConfiguration
 from sound_groove.training.trainer import train
-from training_corpus import prepare_corpus, tiny_recipe
+from training_corpus import TINY_NETWORK, prepare_corpus, tiny_recipe
 
 
 def write_model(path: Path) -> None:
     """A network with random weights and a made-up score map, as a model file."""
-    configuration = NetworkConfiguration(channels=16, embedding_size=12, options={"scale": 2, "pooled": 64})
+    configuration = NetworkConfiguration.model_validate(TINY_NETWORK)
     with torch.random.fork_rng(devices=[]):
         network = build_network(configuration)
     generator = torch.Generator().manual_seed(1)
     tensors = {}
     for name, tensor in network.state_dict().items():
         values = torch.randn(tensor.shape, generator=generator) * 0.1
-        # batch statistics as after training: not the fresh 0 and 1, and variances above 0
-        tensors[NETWORK + name] = (
-            tensor if not tensor.is_floating_point() else values.abs() if "var" in name else values
-        )
+        # As after training: batch statistics that are not the fresh 0 and 1, and scales above 0, as most of them stay.
+        is_positive = "var" in name or name.endswith("norm.weight")
+        tensors[NETWORK + name] = tensor if not tensor.is_floating_point() else values.abs() if is_positive else values
+    tensors[f"{CENTRE}mean"] = torch.randn(configuration.embedding_size, generator=generator) * 0.01
     score_map = {"scale": 10.0, "offset": -3.0, "fitted_on": "nothing: made up"}
     facts = {"epoch": 3, "validation_eer": 0.125, "description": "random weights"}
     save_checkpoint(path, tensors, CheckpointHeader("random", configuration.model_dump(), score_map, facts))

@@ -31,7 +31,7 @@ from sound_groove.training.by_ear.loss import HearingLoss
 from sound_groove.training.by_ear.maker import make_crops_of
 from sound_groove.training.by_ear.teacher import open_hearing_teacher
 from sound_groove.training.trainer import check, train
-from training_corpus import draw_nothing, prepare_corpus, rows, tiny_recipe
+from training_corpus import TINY_NETWORK, draw_nothing, prepare_corpus, rows, tiny_recipe
 
 CROPS = {
     "seconds": [0.5, 1.0],
@@ -213,7 +213,7 @@ def test_training_by_ear_learns_and_its_model_can_be_exported(prepared: Path, te
     assert any("% of it the teacher's" in line for line in lines)
     assert CropPool(result.folder / "crops", 8).numbers() == []
     checkpoint = load_checkpoint(result.model)
-    assert checkpoint.header.network["channels"] == 8
+    assert checkpoint.header.network["channels"] == 16
     assert export_onnx(result.folder, tmp_path / "ear.onnx").worst_cosine > 0.9999
 
 
@@ -400,7 +400,7 @@ def test_the_verb_makes_crops(
 
 @pytest.mark.slow
 def test_what_was_trained_starts_another_training(prepared: Path, teacher: Path, tmp_path: Path) -> None:
-    configuration = NetworkConfiguration(channels=8, embedding_size=16, options={"scale": 2, "pooled": 96})
+    configuration = NetworkConfiguration.model_validate(TINY_NETWORK)
     with torch.random.fork_rng(devices=[]):
         network = build_network(configuration)
     tensors = {NETWORK + name: tensor for name, tensor in network.state_dict().items()}

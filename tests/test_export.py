@@ -83,7 +83,7 @@ def test_the_file_says_what_it_is(run: Path, exported: ExportedFile) -> None:
         "tiny",
         checkpoint.hash,
         "16000",
-        "16",
+        "12",
     )
     assert said["description"] == "made-up voices, for tests"
     assert json.loads(said["score_map"])["scale"] == checkpoint.score_map.scale  # type: ignore[union-attr]

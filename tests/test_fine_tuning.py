@@ -154,7 +154,7 @@ def test_the_head_learns_at_its_own_rate() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"network__channels": 16}, "network.channels: the model to start from has 8, and the recipe says 16"),
+        ({"network__channels": 32}, "network.channels: the model to start from has 16, and the recipe says 32"),
         (
             {"training__start_from": "nowhere"},
             "training.start_from: nowhere: there is no such model file or run folder",
@@ -183,4 +183,4 @@ def test_the_command_line_names_the_model_to_start_from(
     assert main(["train", str(recipe), "--from", "nowhere", "--out", out, "--force"]) == 1
     assert "training.start_from: nowhere: there is no such model file or run folder" in capsys.readouterr().err
     assert main(["train", str(recipe), "--from", "pretrained", "--out", out, "--force"]) == 1
-    assert "network.channels: the model to start from has 512, and the recipe says 8" in capsys.readouterr().err
+    assert "network.channels: the model to start from has 512, and the recipe says 16" in capsys.readouterr().err

@@ -152,7 +152,7 @@ def test_the_verb_imports_a_file_that_every_verb_takes(
 
 @pytest.mark.slow
 def test_a_published_state_dictionary_is_imported(tmp_path: Path) -> None:
-    configuration = NetworkConfiguration(kind="resnet34", channels=4, embedding_size=8)
+    configuration = NetworkConfiguration(kind="resnet34", channels=8, embedding_size=16)
     network = lively(build_network(configuration)).float()
     state = network.state_dict()
     torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, tmp_path / "r.pt")

@@ -171,7 +171,7 @@ def test_a_run_knows_its_data_its_software_and_its_command(
     assert facts["command"] == "sound-groove train tiny.yaml"
     assert facts["device"] == "cpu" and facts["cpu_threads"] == 1 and len(facts["started"]) == 1
     assert facts["precision"] == "fp32" and facts["instruction_set"] == instruction_set()
-    assert facts["network_parameters"] > 50_000 and facts["head_parameters"] == 8 * 16
+    assert facts["network_parameters"] > 50_000 and facts["head_parameters"] == 8 * 12
 
 
 def test_the_log_of_steps_follows_the_schedule(finished: tuple[TrainingResult, list[str]], recipe: Recipe) -> None:
@@ -220,7 +220,7 @@ def test_the_best_model_gives_embeddings_and_comparisons(
     assert encoder.score_map is not None and "provisional" in encoder.score_map.fitted_on
     paths = [u.paths[0] for u in read_manifest(prepared) if u.split == "validation"][:2]
     embeddings = encoder.embed([load_audio(path) for path in paths])
-    assert embeddings.shape == (2, 16)
+    assert embeddings.shape == (2, 12)
     assert np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-6)
     compared = compare(paths[0], paths[1], encoder)
     assert compared.score == pytest.approx(float(embeddings[0] @ embeddings[1]), abs=1e-5)
@@ -982,7 +982,7 @@ def test_check_says_what_would_be_trained_and_writes_nothing(
     assert printed == ""
     for words in ("8 speakers, 24 utterances", "4 held-out speakers, 12 utterances", "10 = 2 epochs x 5 batches of 8"):
         assert words in said
-    assert "0.07 M parameters" in said and "cpu, fp32" in said
+    assert "0.06 M parameters" in said and "cpu, fp32" in said
     assert [entry.name for entry in tmp_path.iterdir()] == ["tiny.yaml"]
 
 

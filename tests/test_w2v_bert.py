@@ -350,8 +350,9 @@ def saved(network: nn.Module, fields: dict[str, Any], path: Path) -> Path:
 @needs_transformers
 @pytest.mark.slow
 def test_it_is_exported_for_any_batch_and_length(tmp_path: Path) -> None:
-    """With adapters; what weighs layers is WavLM's too, and exported there."""
-    checkpoint = load_checkpoint(saved(built(TINY), TINY, tmp_path / "model.safetensors"))
+    """With adapters of one layer and its input; what weighs layers is WavLM's too, and exported there."""
+    fields = {**TINY, "options": {**TINY["options"], "depth": 1}}
+    checkpoint = load_checkpoint(saved(built(fields), fields, tmp_path / "model.safetensors"))
     embed = onnx_file.running(onnx_file._trace(checkpoint).SerializeToString())
     assert worst_cosine(checkpoint.path, embed, (0.3, 1.7, 3.2)) > 0.9999
 

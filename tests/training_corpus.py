@@ -23,6 +23,10 @@ from sound_groove.synthesis.voices import write_corpus
 from sound_groove.training import log, trainer, validation
 from sound_groove.training.run_folder import read_rows
 
+# Two groups of channels and not eight: a third of the operations, in training and when it is traced. And few channels
+# to be pooled: of 1,536 an epoch takes five times as long. What has this form is traced once in a run of the tests.
+TINY_NETWORK = {"channels": 16, "embedding_size": 12, "options": {"scale": 2, "pooled": 64}}
+
 
 def prepare_corpus(
     folder: Path,
@@ -93,9 +97,7 @@ def tiny_recipe(prepared: Path, **changes: Any) -> Recipe:
             "workers": 0,
             "sampler": {"speakers": 4, "utterances": 2},
         },
-        # Two groups of channels and not eight: a third of the operations, in training and when it is traced. And few
-        # channels to be pooled: of 1,536 an epoch takes five times as long.
-        "network": {"channels": 8, "embedding_size": 16, "options": {"scale": 2, "pooled": 96}},
+        "network": deepcopy(TINY_NETWORK),
         "loss": {"scale": 20, "margin": {"initial": 0.0, "final": 0.1, "start_epoch": 0, "end_epoch": 2}},
         "optimizer": {"kind": "adamw"},
         "learning_rate": {"peak": 0.003, "final": 0.0003, "per_batch": 8, "warmup_epochs": 0.5, "decay": "cosine"},
