@@ -7,6 +7,8 @@ VENV ?= .venv
 WORKERS ?= 3
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# What pip would do itself, on one core. Some libraries carry files of other versions of Python, which cannot be compiled.
+COMPILE = ($(BIN)/python -m compileall -q -j 2 $(abspath $(VENV))/lib >/dev/null 2>&1 || true)
 
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 BESIDE = $(MAKE) --no-print-directory --jobs 2
@@ -15,7 +17,7 @@ QUICK = not slow and not service and not postgres and not browser
 # The tests start many processes: the code is compiled once, and not in each of them.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo docs test quick lint types unit quick-unit clean help
+.PHONY: demo docs test libraries quick lint types unit quick-unit clean help
 
 help:
 	@echo "make demo   the whole way on made-up voices: corpus, training, evaluation, comparison (a few minutes)"
@@ -31,8 +33,15 @@ docs: $(VENV)/.docs javascript/node_modules/.package-lock.json
 	$(BIN)/python docs/build_site.py
 
 # Types are checked beside the tests: after a change of what everything uses, that takes half a minute on one core.
-test: $(VENV)/.dev $(VENV)/.docs javascript/node_modules/.package-lock.json lint
+test:
+	@$(BESIDE) libraries javascript/node_modules/.package-lock.json
+	@$(MAKE) --no-print-directory lint
 	$(BESIDE) types unit
+
+# Those of Python, one after the other: pip cannot install beside itself.
+libraries:
+	@$(MAKE) --no-print-directory $(VENV)/.dev
+	@$(MAKE) --no-print-directory $(VENV)/.docs
 
 quick: $(VENV)/.dev lint
 	$(BESIDE) types quick-unit
@@ -55,12 +64,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(INSTALL) --editable '.[train]'
+	$(INSTALL) --no-compile --editable '.[train]'
+	$(COMPILE)
 	touch $@
 
+# mypy reads the libraries' types once, which takes half a minute and more: beside it they are compiled.
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(INSTALL) --editable '.[dev]'
-	$(BIN)/mypy >/dev/null || true  # it reads the libraries' types once, which takes half a minute
+	$(INSTALL) --no-compile --editable '.[dev]'
+	$(BIN)/mypy >/dev/null & $(COMPILE); wait
 	touch $@ $(VENV)/.train
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
