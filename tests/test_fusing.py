@@ -199,8 +199,14 @@ def test_the_file_has_both_embeddings_in_their_shares(exported: Path, imported: 
     long = np.tile(voices[2], 15)  # 75 s: two pieces, at the level of the whole
     pieces = [encoder.embed(long, keep_pauses=False) for encoder in (both, own, other)]
     assert pieces[0][:192] / np.linalg.norm(pieces[0][:192]) @ pieces[1] > 0.9999
-    shares = write_fused(paths, (0.5, 0.5), MAP, tmp_path / "even.onnx")
-    assert shares.hash != written.hash
+
+
+def test_other_shares_make_another_model(exported: Path, imported: Path, tmp_path: Path) -> None:
+    hashes = set()
+    for number, shares in enumerate(((0.35, 0.65), (0.5, 0.5), (0.35, 0.65))):
+        paths, out = check_fusible([exported, imported], tmp_path / f"{number}.onnx", force=False)
+        hashes.add(write_fused(paths, shares, MAP, out).hash)
+    assert len(hashes) == 2
 
 
 def test_what_cannot_be_fused_is_refused(exported: Path, imported: Path, model_path: Path, tmp_path: Path) -> None:

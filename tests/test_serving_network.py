@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from sound_groove.export.folded_fbank import FoldedFbank
-from sound_groove.export.serving_ecapa import ServingEcapa
+from sound_groove.export.serving_ecapa import ServingEcapa, _Layer
+from sound_groove.export.tracing import trace
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from test_ecapa_tdnn import features, lively, reference
 from test_features import SIGNALS, Waveform, exact, heard, kaldi, noise, one_bit_noise, tone
@@ -96,3 +98,16 @@ def test_the_trained_network_stays_as_it_is() -> None:
     for buffer in serving.buffers():
         buffer.fill_(math.nan)
     assert all(torch.equal(tensor, before[name]) for name, tensor in made.state_dict().items())
+
+
+@pytest.mark.slow
+def test_scales_of_both_signs_are_exported_as_they_are_computed() -> None:
+    layer = _Layer(network(negative=True).layer).eval()
+    assert layer.has_ceiling
+    rows = torch.from_numpy(np.random.default_rng(3).standard_normal((7, 400))).float()
+    session = onnxruntime.InferenceSession(trace(layer, rows, "rows", ("batch",)).SerializeToString())
+    (found,) = session.run(None, {"rows": rows.numpy()})
+    expected = layer(rows).detach().numpy()
+    assert np.abs(found - expected).max() < 1e-5
+    layer.has_ceiling = False
+    assert np.abs(found - layer(rows).detach().numpy()).max() > 0.1
