@@ -5,6 +5,7 @@ above it. One that has none fails when it trains, traces, serves or kills, in ev
 """
 
 import functools
+import gc
 import os
 import signal
 import sys
@@ -29,50 +30,50 @@ OF_VERBS = {"train": "slow", "demo": "slow", "export": "slow", "serve": "service
 LONGEST = (
     "test_networks",
     "test_page",
-    "test_training",
     "test_wavlm",
-    "test_importing",
-    "test_export_precision",
+    "test_training",
     "test_by_ear",
-    "test_processes",
     "test_w2v_bert",
-    "test_speechbrain_ecapa",
-    "test_docs",
-    "test_ray",
-    "test_site",
-    "test_level",
+    "test_export_precision",
     "test_calibrating",
+    "test_importing",
+    "test_ray",
+    "test_service_who",
+    "test_service_hostile",
+    "test_docs",
+    "test_level",
+    "test_processes",
+    "test_site",
+    "test_campplus",
+    "test_fusing",
     "test_javascript",
     "test_hub",
-    "test_service_who",
-    "test_fusing",
-    "test_service_hostile",
-    "test_campplus",
-    "test_smaller_file",
-    "test_models",
-    "test_notebooks",
-    "test_export_sherpa",
-    "test_export",
-    "test_export_tensorrt",
-    "test_yaml_bounds",
-    "test_distillation",
-    "test_stages",
-    "test_store",
-    "test_prepare",
-    "test_packing",
-    "test_fine_tuning",
     "test_service",
-    "test_rooms",
-    "test_train_minimal",
-    "test_postgres",
-    "test_several_voices",
-    "test_scorings",
+    "test_distillation",
+    "test_export",
+    "test_speechbrain_ecapa",
+    "test_export_tensorrt",
     "test_diarization",
-    "test_probe",
-    "test_verify",
-    "test_training_precision",
+    "test_notebooks",
+    "test_prepare",
+    "test_export_sherpa",
+    "test_rooms",
+    "test_packing",
+    "test_store",
+    "test_stages",
+    "test_scorings",
+    "test_models",
+    "test_train_minimal",
     "test_service_stop",
-    "test_store_verbs",
+    "test_channels",
+    "test_fine_tuning",
+    "test_postgres",
+    "test_training_precision",
+    "test_client",
+    "test_service_application",
+    "test_media",
+    "test_segmentation",
+    "test_audio",
 )
 
 _running: list[pytest.Item] = []
@@ -93,6 +94,7 @@ def breach(doing: str, *markers: str) -> str:
 
 def pytest_configure() -> None:
     sys.addaudithook(_heed)
+    gc.disable()  # while test files are imported: nothing of them is garbage, and there are a million objects
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -107,6 +109,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Guard the functions of the modules that the chosen tests have loaded."""
+    gc.freeze()
+    gc.enable()
     for name, class_name, function_name in OF_FUNCTIONS:
         owner: Any = sys.modules.get(name)
         owner = getattr(owner, class_name, None) if class_name else owner

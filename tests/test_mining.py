@@ -126,7 +126,7 @@ def test_training_finds_them_anew_for_each_epoch_and_keeps_them_for_a_resumed_on
     found: list[NDArray[np.int64]] = []
 
     def noting(centres: torch.Tensor, count: int) -> NDArray[np.int64]:
-        assert centres.shape == (8, 16)  # of the classes of one speed
+        assert centres.shape == (8, 12)  # of the classes of one speed
         found.append(find_neighbours(centres, count))
         return found[-1]
 

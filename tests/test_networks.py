@@ -169,8 +169,8 @@ def test_files_that_call_the_kind_an_architecture_are_read() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["resnet34", "resnet221", "eres2netv2", "redimnet2 normalised"]
-)  # the plain one is in it
+    "name", ["resnet221", "eres2netv2", "redimnet2 normalised"]
+)  # The plain one is in it; resnet34 is traced where published weights are imported (test_importing.py).
 def test_it_is_exported_for_any_batch_and_length(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One block a stage has all that more of them have, and is traced in a fraction of the time.
     shallow = {depth: (block, (1, 1, 1, 1)) for depth, (block, _) in resnet._LAYOUTS.items()}

@@ -362,7 +362,8 @@ def test_it_is_exported_for_any_batch_and_length(tmp_path: Path) -> None:
 def test_what_an_onnx_file_cannot_hold_is_told_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = saved(built(TINY), TINY, tmp_path / "model.safetensors")
+    fields = {**TINY, "options": {**TINY["options"], "depth": 1}}
+    model = saved(built(fields), fields, tmp_path / "model.safetensors")
     monkeypatch.setattr(onnx_file, "LARGEST_BYTES", 1000)
     assert main(["export", str(model), "--out", str(tmp_path / "model.onnx")]) == 1
     assert "GB, and an ONNX file holds no more than 0.0; take --precision fp16, or --format" in capsys.readouterr().err
