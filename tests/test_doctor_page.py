@@ -206,7 +206,7 @@ def test_it_fits_the_window_in_both_languages(chromium: "Browser", tmp_path: Pat
     page.goto(write_page(tmp_path, recordings, found, "corpus", 0.05).as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     shown = page.locator("h1").inner_text()
-    assert shown == ("What is wrong with corpus" if language == "en-US" else "corpus 里的问题")
+    assert shown == ("What is wrong with “corpus”" if language == "en-US" else "“corpus”里的问题")
     page.locator("#language").click()
     assert page.locator("h1").inner_text() != shown
     page.close()
