@@ -94,7 +94,17 @@ def breach(doing: str, *markers: str) -> str:
 
 def pytest_configure() -> None:
     sys.addaudithook(_heed)
-    gc.disable()  # while test files are imported: nothing of them is garbage, and there are a million objects
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for no garbage while test files are imported: there is none, and there are a million objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -109,8 +119,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Guard the functions of the modules that the chosen tests have loaded."""
-    gc.freeze()
-    gc.enable()
     for name, class_name, function_name in OF_FUNCTIONS:
         owner: Any = sys.modules.get(name)
         owner = getattr(owner, class_name, None) if class_name else owner
