@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 # Test files are shared out among so many processes, each of which computes on one core, and waits for other processes and
-# for clocks much of the time. On two cores the tests take 990 s with four, 1,145 s with three.
+# for clocks much of the time.
 WORKERS ?= 4
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
