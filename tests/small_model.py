@@ -1,6 +1,7 @@
 """A small model of random weights, and one that was trained, for whoever needs any model."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -9,6 +10,9 @@ from sound_groove.networks.checkpoint import CENTRE, NETWORK, CheckpointHeader, 
 from sound_groove.recipe.schema import NetworkConfiguration
 from sound_groove.training.trainer import train
 from training_corpus import TINY_NETWORK, prepare_corpus, tiny_recipe
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def write_model(path: Path) -> None:
@@ -27,6 +31,16 @@ def write_model(path: Path) -> None:
     score_map = {"scale": 10.0, "offset": -3.0, "fitted_on": "nothing: made up"}
     facts = {"epoch": 3, "validation_eer": 0.125, "description": "random weights"}
     save_checkpoint(path, tensors, CheckpointHeader("random", configuration.model_dump(), score_map, facts))
+
+
+def spoil(proto: "onnx.ModelProto") -> None:
+    """Change weights of a network's last layer in its graph, which disagrees with its model then."""
+    import onnx
+
+    weights = next(one for one in proto.graph.initializer if one.name.endswith("embedding.weight"))
+    values = onnx.numpy_helper.to_array(weights).copy()
+    values[0] += 0.5
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
 
 
 def train_model(folder: Path) -> None:
