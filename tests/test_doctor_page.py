@@ -1,6 +1,7 @@
 """The page of doctor: every finding with players and a choice, and a file of choices that training takes."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +197,15 @@ def test_what_is_chosen_is_kept_and_saved_for_training(chromium: "Browser", tmp_
     assert page.locator("[role=status]").inner_text().startswith("0 chosen by you; 3 ")
     assert complaints == []
     context.close()
+
+
+def test_a_label_is_named_beside_what_is_played_unless_it_is_one_recording_alone(tmp_path: Path) -> None:
+    recordings, found = corpus_in(tmp_path)
+    page = write_page(tmp_path, recordings, found, "corpus", 0.05).read_text(encoding="utf-8")
+    named = [re.sub(r'<span lang="zh">.*?</span>|<.*?>', "", one) for one in re.findall("<h3>.*?</h3>", page)]
+    assert named.count("in question: cleo") == 1  # whose label is wrong; that of the unusable one stands above it
+    assert named.count("in question: ben") == 1 and named.count("ben, 3 recordings") == 1  # of one session
+    assert len(named) == 10
 
 
 @pytest.mark.browser
