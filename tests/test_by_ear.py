@@ -71,6 +71,7 @@ def ear_recipe(prepared: Path, teacher: Path, **changes: Any) -> Recipe:
     settings: dict[str, Any] = {
         "data__sampler": {"kind": "shuffled", "batch_size": 4},
         "distillation": {"of": "crop", "teacher": str(teacher), "crops": dict(CROPS)},
+        "optimizer__kind": "muon",
         "training__batches_per_epoch": None,
         "training__epochs": 3,
         "training__moving_average": 0.9,

@@ -137,7 +137,7 @@ def test_with_such_a_head_the_first_batches_are_right_far_more_often_than_by_cha
 
 def test_the_head_learns_at_its_own_rate() -> None:
     network, head = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-    for kind in ("sgd", "adamw"):
+    for kind in ("sgd", "adamw", "muon"):
         settings = OptimizerConfiguration.model_validate({"kind": kind, "head_rate": 10, "weight_decay": 0})
         optimizer = make_optimizer(settings, network, head)
         set_rate(optimizer, settings, 0.001, frozen=False)

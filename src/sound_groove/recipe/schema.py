@@ -506,15 +506,15 @@ class OptimizerConfiguration(Section):
     """The optimiser.
 
     Attributes:
-        kind: "sgd" with momentum, or "adamw".
+        kind: "sgd" with momentum, "adamw", or "muon": orthogonal steps for the network's matrices, AdamW for the rest.
         momentum: for SGD.
         nesterov: for SGD.
-        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW), of biases and normalisation weights too.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW, Muon), of biases and normalisation weights too.
         head_rate: by what the learning rate is multiplied for the class weights; more than 1 lets a new head catch up
             with a network that has been trained before.
     """
 
-    kind: Literal["sgd", "adamw"] = "sgd"
+    kind: Literal["sgd", "adamw", "muon"] = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = True
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4

@@ -14,6 +14,7 @@ from sound_groove.networks.losses import AamSoftmax, SpeakerHead, SphereFace2
 from sound_groove.recipe.schema import OptimizerConfiguration, Recipe
 from sound_groove.training.backbone import freeze_backbone
 from sound_groove.training.distillation import Lesson, Pupil
+from sound_groove.training.muon import Muon
 from sound_groove.training.schedule import risen
 from sound_groove.training.state import Progress
 from sound_groove.types import ModelIdentity
@@ -165,6 +166,8 @@ def make_optimizer(
     groups = [{"params": parameters, "lr": 1.0} for parameters in (trained, beside)]
     if settings.kind == "adamw":
         return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+    if settings.kind == "muon":
+        return Muon([{**groups[0], "matrices": True}, groups[1]], weight_decay=settings.weight_decay)
     nesterov = settings.nesterov and settings.momentum > 0
     return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=nesterov, weight_decay=settings.weight_decay)
 
