@@ -15,7 +15,16 @@ from sound_groove import SpeakerEncoder, compare
 from sound_groove.cli import main
 from sound_groove.encoder.listener import Listener
 from sound_groove.networks.checkpoint import NETWORK, load_checkpoint
-from sound_groove.pretrained import MODEL_CARD, PRETRAINED, WEIGHTS, model_path
+from sound_groove.pretrained import (
+    CONTENTS,
+    EARLIER,
+    MODEL_CARD,
+    PRETRAINED,
+    UNLISTED,
+    WEIGHTS,
+    known_name,
+    model_path,
+)
 from sound_groove.synthesis.voices import made_up_speaker, speak
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +51,13 @@ def test_both_files_are_one_model(encoder: SpeakerEncoder) -> None:
     assert other.trained_speakers == encoder.trained_speakers and len(encoder.trained_speakers) == 1194
     voices = [speak(made_up_speaker(3, number), 0, 1.0 + 3 * number) for number in range(3)]
     assert (encoder.embed(voices) * other.embed(voices)).sum(axis=1).min() > 0.99999
+
+
+def test_a_file_of_an_earlier_version_keeps_its_name() -> None:
+    for content in EARLIER:
+        assert known_name(PRETRAINED, Path("kept.onnx"), content) == PRETRAINED
+    assert known_name(PRETRAINED, Path("kept.onnx"), "0" * 64) == UNLISTED
+    assert not set(EARLIER) & set(CONTENTS.values())
 
 
 def test_it_is_calibrated_on_speakers_that_it_was_not_trained_on(encoder: SpeakerEncoder) -> None:

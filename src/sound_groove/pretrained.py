@@ -1,8 +1,8 @@
 """What a model's name or path means; and the model that the package carries, under the name `pretrained`.
 
-That is there twice: as `pretrained.onnx`, which numpy and onnxruntime suffice for, and as `pretrained.safetensors`,
-from which training can start. Both have the same weights, the same hash and the same calibration; MODEL_CARD.md beside
-them says what they were trained on and what they are worth.
+That is there as `pretrained.onnx`, which numpy and onnxruntime suffice for, and as `pretrained.safetensors`, from which
+training can start; its matrices are read from the other. Both have the same weights, the same hash and the same
+calibration; MODEL_CARD.md beside them says what they were trained on and what they are worth.
 """
 
 import hashlib
@@ -15,9 +15,15 @@ from sound_groove.public_models import is_kept, kept_path, public_models
 PRETRAINED = "pretrained"
 # Of the files in the package, by which they are known, whatever a file says of itself: SHA-256 (`sha256sum`).
 CONTENTS = {
-    "pretrained.onnx": "4126806242d71280c1ece1250866fd77f20ed8391cf641852011800a473eaead",
-    "pretrained.safetensors": "5497e6b579fb3713a048e63c351a3406d17739d373aba70205c7b8cbc8d4fc75",
+    "pretrained.onnx": "350cd3aa478c66ab82fcb18bb97d42b0e74b93ce1e8357f6a727c05c4b2b5bd7",
+    "pretrained.safetensors": "8fc7c107540938fdb6f0622606c2d3a897552918195619d547b62f581b6bbb06",
 }
+# Of those that earlier versions of the package carried: whoever has kept one goes on using it under this name, and its
+# hash tells which model it is. Here are those of 52258cda6fe9, when each file had its matrices to itself.
+EARLIER = (
+    "4126806242d71280c1ece1250866fd77f20ed8391cf641852011800a473eaead",
+    "5497e6b579fb3713a048e63c351a3406d17739d373aba70205c7b8cbc8d4fc75",
+)
 UNLISTED = f"unlisted {PRETRAINED}"  # the name of a file that says that it is this model, and is none of these
 WEIGHTS = Path(__file__).parent / "weights"
 MODEL_CARD = WEIGHTS / "MODEL_CARD.md"
@@ -61,8 +67,8 @@ def known_name(name: str, path: Path, content: str | None = None) -> str:
         content: SHA-256 of the file (hexadecimal), where it is known.
 
     Returns:
-        The name; but UNLISTED where it is that of the model in the package, and the file is none that the package
-        lists: exported or calibrated by somebody, or altered.
+        The name; but UNLISTED where it is that of the model in the package, and the file is none that this package, or
+        an earlier one, carries: exported or calibrated by somebody, or altered.
 
     >>> known_name("mine", Path("mine.onnx")), known_name("pretrained", Path("mine.onnx"), "00")
     ('mine', 'unlisted pretrained')
@@ -72,7 +78,7 @@ def known_name(name: str, path: Path, content: str | None = None) -> str:
     if content is None:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-    return name if content in CONTENTS.values() else UNLISTED
+    return name if content in (*CONTENTS.values(), *EARLIER) else UNLISTED
 
 
 def has_a_name(path: Path) -> bool:

@@ -26,11 +26,11 @@ from sound_groove.export.parity import (
 )
 from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, MOST_LOG_NORM, Precision, store_in_halves
-from sound_groove.export.serving_ecapa import ServingEcapa
+from sound_groove.export.serving_ecapa import ServingEcapa, folded
 from sound_groove.export.speech import draw_pieces
 from sound_groove.export.tracing import OUTPUT, carry_probe, describe, facts, serialised, trace
 from sound_groove.export.waveform_model import TellingModel
-from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
+from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, restore_network
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from sound_groove.networks.features import KaldiFbank
 from sound_groove.networks.probe import probe_signal
@@ -94,7 +94,7 @@ def export_onnx(
     tell("tracing the network ...")
     proto = _trace(checkpoint)
     if precision == "fp16":
-        store_in_halves(proto)
+        store_in_halves(proto, folded_matrices(checkpoint))
     _refuse_beyond_limit(checkpoint, proto)
     calibration = [] if calibrate_on is None else draw_pieces(calibrate_on, CALIBRATION_RECORDINGS)
     if precision == "int8":
@@ -156,6 +156,14 @@ def serving_module(checkpoint: Checkpoint) -> nn.Module:
     if isinstance(module.network, EcapaTdnn) and not module.network.is_speechbrains:
         module.add_module("network", ServingEcapa(module.network))
     return module.eval()
+
+
+def folded_matrices(checkpoint: Checkpoint) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """The matrices of the traced network into which a normalisation went, by name: as trained, and the scale."""
+    network = restore_network(checkpoint)
+    if not isinstance(network, EcapaTdnn) or network.is_speechbrains:
+        return {}
+    return {f"network.{name}": (found.matrix.numpy(), found.scale.numpy()) for name, found in folded(network).items()}
 
 
 def _trace(checkpoint: Checkpoint) -> "onnx.ModelProto":

@@ -1,8 +1,10 @@
 """In how many bits an exported model keeps its weights, and how near to the checkpoint each must come."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import onnx
@@ -21,11 +23,14 @@ MOST_LOG_NORM: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.01, "int8": 0.
 LEAST_PROBE_COSINE: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.9999, "int8": 0.999}
 
 SMALLEST_MATRIX = 4096  # values; smaller tensors would save nothing
+HALF = ".float16"  # behind the name of a matrix that is kept so
 # The front end stays exact: a quiet band beside a loud tone is 100 dB down.
 _FRONT_END = "front_end."
 
 
-def store_in_halves(model: "onnx.ModelProto") -> None:
+def store_in_halves(
+    model: "onnx.ModelProto", folded: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None
+) -> None:
     """Keep the network's matrices as float16 in the file; a runtime makes them float32 again when it loads it.
 
     The computation is that of float32, with weights of 11 significant bits. Nothing is lost in speed: the casts have
@@ -33,18 +38,26 @@ def store_in_halves(model: "onnx.ModelProto") -> None:
 
     Args:
         model: the graph, which is changed.
+        folded: by name, what a matrix of the graph is the product of: the matrix that was trained, and a scale. It is
+            the former that is kept, so that halves of it are those that a checkpoint in halves has.
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    casts = []
+    folded = folded or {}
+    unfolding, stored = [], []
     for tensor in model.graph.initializer:
         is_matrix = tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= SMALLEST_MATRIX
         if not is_matrix or tensor.name.startswith(_FRONT_END):
             continue
-        name, stored = tensor.name, f"{tensor.name}.float16"
-        values = numpy_helper.to_array(tensor).astype(np.float16)
-        tensor.CopyFrom(numpy_helper.from_array(values, stored))
-        casts.append(helper.make_node("Cast", [stored], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
+        name, half = tensor.name, f"{tensor.name}{HALF}"
+        matrix, scale = folded.get(name, (numpy_helper.to_array(tensor), None))
+        tensor.CopyFrom(numpy_helper.from_array(matrix.astype(np.float16), half))
+        whole = name if scale is None else f"{name}.trained"
+        unfolding.append(helper.make_node("Cast", [half], [whole], name=f"{name}.cast", to=TensorProto.FLOAT))
+        if scale is not None:
+            stored.append(numpy_helper.from_array(scale, f"{name}.scale"))
+            unfolding.append(helper.make_node("Mul", [whole, f"{name}.scale"], [name], name=f"{name}.scaled"))
+    model.graph.initializer.extend(stored)
+    nodes = [*unfolding, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

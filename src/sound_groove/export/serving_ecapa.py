@@ -13,11 +13,15 @@ What is not a product goes over the activations once each, and there is less of 
 - the softmax needs no maximum where the weights bound the scores: they are products with values in (-1, 1).
 """
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sound_groove.networks.ecapa_tdnn import ConvReluNorm, EcapaTdnn, SeRes2Block
+from sound_groove.networks.matrices import StoredMatrix
 from sound_groove.networks.pooling import LEAST_VARIANCE, AttentiveStatistics
 
 # Parts of these names belong to products that are made once an utterance, not for each frame.
@@ -58,6 +62,67 @@ class ServingEcapa(nn.Module):
         return embedding
 
 
+class Folded(NamedTuple):
+    """A matrix of the network that the products here have times the scale of a normalisation.
+
+    Attributes:
+        matrix: (C, C') as it was trained, float32, on the right of the rows.
+        scale: (C') of its columns or (C, 1) of its rows, float32.
+    """
+
+    matrix: Tensor
+    scale: Tensor
+
+
+def folded(network: EcapaTdnn) -> dict[str, Folded]:
+    """The matrices into which a normalisation went, by the names that they have in `ServingEcapa`."""
+    found = {}
+    for name, _, layer in _layers(network):
+        scale, _ = _affine(layer.norm)
+        found[f"{name}.product.weight"] = Folded(_flat(layer.conv.weight).T, scale.float())
+    scale, _ = _affine(network.norm)
+    found["embedding.weight"] = Folded(network.embedding.weight.detach().T, scale.float().unsqueeze(1))
+    return found
+
+
+def places(network: EcapaTdnn) -> dict[str, StoredMatrix]:
+    """By name, where each matrix of a network lies in `ServingEcapa`, but for the scales that went into it."""
+    found = {}
+    for name, trained, layer in _layers(network):
+        size, channels, frames = layer.conv.weight.shape
+        found[f"{trained}.conv.weight"] = StoredMatrix((f"{name}.product.weight",), (size, frames, channels), (0, 2, 1))
+    same: dict[str, tuple[str, ...]] = {
+        "aggregation.weight": ("aggregation.weight",),
+        "embedding.weight": ("embedding.weight",),
+        "pooling.hidden.weight": ("pooling.of_frame.weight", "pooling.of_context.weight"),
+        "pooling.scores.weight": ("pooling.scores.weight",),
+    }
+    for number in range(len(network.blocks)):
+        for part in ("squeeze", "excite"):
+            same[f"blocks.{number}.excitation.{part}.weight"] = (f"blocks.{number}.{part}.weight",)
+    shapes = {name: tuple(weight.shape) for name, weight in network.named_parameters()}
+    for name, parts in same.items():
+        found[name] = StoredMatrix(parts, shapes[name], tuple(range(len(shapes[name]))))
+    return found
+
+
+def _layers(network: EcapaTdnn) -> Iterator[tuple[str, str, ConvReluNorm]]:
+    """Convolutions with a normalisation, by the names that they have in `ServingEcapa` and in the network."""
+    yield "layer", "layer", network.layer
+    for number, block in enumerate(block for block in network.blocks if isinstance(block, SeRes2Block)):
+        within = f"blocks.{number}"
+        yield f"{within}.before", f"{within}.before", block.before
+        layers = [layer for layer in block.res2.layers if isinstance(layer, ConvReluNorm)]
+        for place, layer in enumerate(layers):
+            yield f"{within}.res2.{place}", f"{within}.res2.layers.{place}", layer
+        yield f"{within}.after", f"{within}.after", block.after
+
+
+def _flat(weight: Tensor) -> Tensor:
+    """(C', C, K) -> (C', K C): the order in which the frames stand side by side."""
+    return weight.detach().permute(0, 2, 1).flatten(1)
+
+
 class _Product(nn.Module):
     """Rows times a matrix, plus a bias: (N, C) -> (N, C'). `weight` (C', C) and `bias` are given as in `nn.Linear`."""
 
@@ -83,10 +148,9 @@ class _Layer(nn.Module):
     def __init__(self, layer: ConvReluNorm) -> None:
         super().__init__()
         scale, shift = _affine(layer.norm)
-        # (C', C, K) -> (C', K C): the order in which the frames stand side by side
-        weight = layer.conv.weight.double().permute(0, 2, 1).flatten(1)
         assert layer.conv.bias is not None
-        self.product = _Product(scale.unsqueeze(1) * weight, scale * layer.conv.bias + shift)
+        weight = scale.unsqueeze(1) * _flat(layer.conv.weight).double()
+        self.product = _Product(weight, scale * layer.conv.bias + shift)
         infinite = torch.full_like(shift, torch.inf)
         self.register_buffer("floor", torch.where(scale < 0.0, -infinite, shift).float())
         self.register_buffer("ceiling", torch.where(scale < 0.0, shift, infinite).float())

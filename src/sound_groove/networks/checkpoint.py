@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
 from sound_groove.json_reading import parse_json, through_json
+from sound_groove.networks.matrices import StoredMatrix, read_stored, stored_text
 from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import listed_digests
 from sound_groove.pretrained import known_name, model_path
@@ -53,6 +54,7 @@ BEST_NAME = "best.safetensors"
 LAST_NAME = "last.safetensors"
 
 _HEADER_KEY = "sound_groove"
+_ELSEWHERE_KEY = "matrices"
 _FORMAT = "sound-groove checkpoint"
 _VERSION = 1
 _CHECKSUMS = "checksums"
@@ -183,7 +185,12 @@ class Checkpoint:
         return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
 
 
-def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], header: CheckpointHeader) -> None:
+def save_checkpoint(
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    header: CheckpointHeader,
+    elsewhere: Mapping[str, StoredMatrix] | None = None,
+) -> None:
     """Write a model file so that it is either all there or not there at all.
 
     The bytes go to a hidden file in the same folder, reach the disk, and only then take the final name; a kill or a
@@ -194,6 +201,7 @@ def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], header: Che
         path: the file; its folder must exist. An earlier file is replaced.
         tensors: by full name; each starts with the name of its group.
         header: what the file says about itself.
+        elsewhere: those of the tensors that lie in the ONNX file beside it, and not in this one.
 
     Raises:
         CheckpointError: a name without a known prefix, no network tensors, or a header that JSON cannot hold.
@@ -206,7 +214,11 @@ def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], header: Che
     if not any(name.startswith(NETWORK) for name in tensors):
         raise CheckpointError(f"{path}: there is no network tensor to write")
     owned = _own_memory(tensors)
-    content = save(owned, metadata={_HEADER_KEY: _header_json(path, header, _checksums(owned, header.network))})
+    metadata = {_HEADER_KEY: _header_json(path, header, _checksums(owned, header.network))}
+    if elsewhere:
+        metadata[_ELSEWHERE_KEY] = stored_text(elsewhere)
+        owned = {name: tensor for name, tensor in owned.items() if name not in elsewhere}
+    content = save(owned, metadata=metadata)
     partial = path.with_name(f".{path.name}.partial")  # one name, so that a killed writer's leftover is overwritten
     try:
         with partial.open("wb") as file:
@@ -230,7 +242,8 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
 
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, of a newer format, or holds weights that are not
-            finite numbers.
+            finite numbers; or its matrices are in an ONNX file beside it that is missing or another.
+        MissingExtraError: they are there, and the onnx package is not installed.
     """
     path = find_checkpoint(path)
     name = printable(str(path))
@@ -240,10 +253,13 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
             header, checksums = _parse_header(name, file.metadata())
             # clone: the library maps the file, and weights must not change when somebody writes over it
             tensors = {key: file.get_tensor(key).clone() for key in sorted(file.keys()) if key.startswith(wanted)}
+            elsewhere = file.metadata().get(_ELSEWHERE_KEY)
     except SafetensorError as error:
         raise CheckpointError(f"{name}: {_why_not_safetensors(path, str(error))}") from error
     except OSError as error:
         raise CheckpointError(f"{name}: cannot be read: {error.strerror or error}") from error
+    if elsewhere is not None:
+        tensors = dict(sorted((tensors | read_stored(path, elsewhere)).items()))
     embedder = _embedder(tensors)
     if not any(key.startswith(NETWORK) for key in embedder):
         raise CheckpointError(f"{name}: holds no network weights; it is not a whole model file")
