@@ -21,7 +21,7 @@ from sound_groove.inputs.crops.pool import CropPool
 from sound_groove.inputs.crops.visits import EpochVisits
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.campplus import CamPlusPlus
-from sound_groove.networks.checkpoint import GROUPS, NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import GROUPS, HEAD, NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
 from sound_groove.networks.features import KaldiFbank, remove_mean
 from sound_groove.recipe.schema import NetworkConfiguration, Recipe
 from sound_groove.training import log
@@ -29,8 +29,11 @@ from sound_groove.training.averaging import MovingMean
 from sound_groove.training.by_ear import trainer as by_ear_trainer
 from sound_groove.training.by_ear.loss import HearingLoss
 from sound_groove.training.by_ear.maker import make_crops_of
+from sound_groove.training.by_ear.plan import plan_by_ear
 from sound_groove.training.by_ear.teacher import open_hearing_teacher
+from sound_groove.training.run_folder import run_folder
 from sound_groove.training.trainer import check, train
+from sound_groove.types import ModelIdentity
 from training_corpus import TINY_NETWORK, draw_nothing, prepare_corpus, rows, tiny_recipe
 
 CROPS = {
@@ -409,10 +412,18 @@ def test_what_was_trained_starts_another_training(prepared: Path, teacher: Path,
     recipe = in_loop(
         prepared, teacher, training__start_from=str(tmp_path / "base.safetensors"), training__epochs=1,
         network__floor_db=40.0, learning_rate__peak=1e-9, learning_rate__final=1e-9, learning_rate__warmup_epochs=0,
-        training__moving_average=0.0,
+        training__moving_average=0.0, distillation__label_weight=1.0,
     )  # fmt: skip
     trained = load_checkpoint(train(recipe, tmp_path / "run").model)
     for name, tensor in network.state_dict().items():
         if name.endswith("conv.weight"):
             torch.testing.assert_close(trained.tensors[NETWORK + name], tensor)
     assert trained.header.training["start_from"]["name"] == "base"
+    # The new head begins at what the network that it starts from says of the speakers, two files of each.
+    plan = plan_by_ear(recipe, run_folder(recipe, tmp_path / "again"))
+    encoder = SpeakerEncoder.of_network(network.eval(), ModelIdentity("base", ""), 12, 80, floor_db=40.0)
+    heard = [encoder.embed(utterance.paths[0], keep_pauses=True) for utterance in plan.utterances]
+    means = np.stack([np.mean([heard[row] for row in np.flatnonzero(plan.labels == c)], axis=0) for c in range(4)])
+    (head,) = load_checkpoint(tmp_path / "run" / "last.safetensors", (HEAD,)).group(HEAD).values()
+    first = torch.nn.functional.normalize(head[:: len(head) // 4]).numpy()
+    assert (first * means / np.linalg.norm(means, axis=1, keepdims=True)).sum(axis=1).min() > 0.9999

@@ -32,6 +32,7 @@ from sound_groove.training.by_ear.loss import HearingLoss
 from sound_groove.training.by_ear.maker import ShardMaker
 from sound_groove.training.by_ear.plan import ByEarPlan, plan_by_ear
 from sound_groove.training.by_ear.teacher import open_hearing_teacher
+from sound_groove.training.imprinting import class_means, imprint
 from sound_groove.training.log import EpochDone
 from sound_groove.training.model import encoder_around, make_head, make_optimizer, set_rate
 from sound_groove.training.pace import Pace
@@ -103,11 +104,20 @@ class ByEarTrainer(TrainingRun):
         self.pool.begin(self.plan.made_by)
         if (state := self._newest_state(resume)) is not None:
             self._restore(state)
-        else:
-            self._start_from_model(self.model.network)
+        elif self._start_from_model(self.model.network, "" if self.model.head is None else ", with a new head"):
+            self._imprint()
         self._open_folder(resume)
         if state is None:
             self._begin_loss()
+
+    def _imprint(self) -> None:
+        """Let the head, where there is one, begin at what the network that it goes on from says of the speakers."""
+        if self.model.head is None or self.recipe.training.new_head != "means":
+            return
+        known = self.plan.labels >= 0
+        labelled = [utterance for utterance, is_known in zip(self.plan.utterances, known, strict=True) if is_known]
+        encoder = encoder_around(self.model.network.eval(), self.recipe)
+        imprint(self.model.head, class_means(encoder, labelled, self.plan.labels[known], (1.0,), False))
 
     def _train(self) -> None:
         self.pace: Pace | None = None  # from the first epoch on, whose length tells that of the others
