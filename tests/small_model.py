@@ -33,11 +33,11 @@ def write_model(path: Path) -> None:
     save_checkpoint(path, tensors, CheckpointHeader("random", configuration.model_dump(), score_map, facts))
 
 
-def spoil(proto: "onnx.ModelProto") -> None:
-    """Change weights of a network's last layer in its graph, which disagrees with its model then."""
+def spoil(proto: "onnx.ModelProto", matrix: str = "embedding.weight") -> None:
+    """Change a matrix of a network in its graph, by default of the last layer: it disagrees with its model then."""
     import onnx
 
-    weights = next(one for one in proto.graph.initializer if one.name.endswith("embedding.weight"))
+    weights = next(one for one in proto.graph.initializer if one.name.endswith(matrix))
     values = onnx.numpy_helper.to_array(weights).copy()
     values[0] += 0.5
     weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))

@@ -26,12 +26,11 @@ from sound_groove.export.parity import (
 )
 from sound_groove.export.placing import ExportedFile, destination, place
 from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, MOST_LOG_NORM, Precision, store_in_halves
-from sound_groove.export.serving_ecapa import ServingEcapa, folded
+from sound_groove.export.serving_ecapa import ServingEcapa, folded, is_served
 from sound_groove.export.speech import draw_pieces
 from sound_groove.export.tracing import OUTPUT, carry_probe, describe, facts, serialised, trace
 from sound_groove.export.waveform_model import TellingModel
 from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, restore_network
-from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from sound_groove.networks.features import KaldiFbank
 from sound_groove.networks.probe import probe_signal
 from sound_groove.telemetry import import_onnxruntime
@@ -153,15 +152,17 @@ def serving_module(checkpoint: Checkpoint) -> nn.Module:
     module = TellingModel(checkpoint)
     if isinstance(module.front_end, KaldiFbank):
         module.add_module("front_end", FoldedFbank(module.feature_size))
-    if isinstance(module.network, EcapaTdnn) and not module.network.is_speechbrains:
+    if is_served(module.network):
         module.add_module("network", ServingEcapa(module.network))
     return module.eval()
 
 
 def folded_matrices(checkpoint: Checkpoint) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """The matrices of the traced network into which a normalisation went, by name: as trained, and the scale."""
+    if checkpoint.configuration.kind != "ecapa_tdnn":  # of which some take gigabytes to build
+        return {}
     network = restore_network(checkpoint)
-    if not isinstance(network, EcapaTdnn) or network.is_speechbrains:
+    if not is_served(network):
         return {}
     return {f"network.{name}": (found.matrix.numpy(), found.scale.numpy()) for name, found in folded(network).items()}
 

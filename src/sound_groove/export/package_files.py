@@ -13,9 +13,8 @@ from sound_groove.errors import CheckpointError, printable, require_extra
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.placing import check_free
 from sound_groove.export.precision import HALF
-from sound_groove.export.serving_ecapa import places
+from sound_groove.export.serving_ecapa import is_served, places
 from sound_groove.networks.checkpoint import NETWORK, load_checkpoint, restore_network, save_checkpoint
-from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from sound_groove.networks.matrices import StoredMatrix
 
 
@@ -40,7 +39,7 @@ def write_package_files(model: str | Path, folder: Path, force: bool = False) ->
 
     checkpoint = load_checkpoint(model)
     network = restore_network(checkpoint)
-    if not isinstance(network, EcapaTdnn) or network.is_speechbrains:
+    if not is_served(network):
         raise CheckpointError(f"{printable(str(model))}: only our ECAPA-TDNN has the same matrices in both files")
     in_halves = {name for name, tensor in checkpoint.tensors.items() if tensor.dtype == torch.float16}
     if not in_halves:

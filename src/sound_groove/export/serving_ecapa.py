@@ -14,7 +14,7 @@ What is not a product goes over the activations once each, and there is less of 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +72,11 @@ class Folded(NamedTuple):
 
     matrix: Tensor
     scale: Tensor
+
+
+def is_served(network: nn.Module) -> TypeGuard[EcapaTdnn]:
+    """Whether a network is one that `ServingEcapa` computes: SpeechBrain's form of it is not."""
+    return isinstance(network, EcapaTdnn) and not network.is_speechbrains
 
 
 def folded(network: EcapaTdnn) -> dict[str, Folded]:

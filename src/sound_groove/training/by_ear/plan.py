@@ -105,6 +105,11 @@ class ByEarPlan:
         visited = sum(len(self.visits.shards(epoch)) for epoch in range(self.recipe.training.epochs))
         return visited * self.batches_per_shard
 
+    @property
+    def labelled(self) -> list[Utterance]:
+        """The utterances whose speakers are known."""
+        return [utterance for utterance, label in zip(self.utterances, self.labels, strict=True) if label >= 0]
+
     @cached_property
     def speaker_digests(self) -> frozenset[str]:
         """Digests of the names of all whose speech is heard."""

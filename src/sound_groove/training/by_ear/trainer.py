@@ -114,10 +114,9 @@ class ByEarTrainer(TrainingRun):
         """Let the head, where there is one, begin at what the network that it goes on from says of the speakers."""
         if self.model.head is None or self.recipe.training.new_head != "means":
             return
-        known = self.plan.labels >= 0
-        labelled = [utterance for utterance, is_known in zip(self.plan.utterances, known, strict=True) if is_known]
+        labels = self.plan.labels[self.plan.labels >= 0]
         encoder = encoder_around(self.model.network.eval(), self.recipe)
-        imprint(self.model.head, class_means(encoder, labelled, self.plan.labels[known], (1.0,), False))
+        imprint(self.model.head, class_means(encoder, self.plan.labelled, labels, (1.0,), False))
 
     def _train(self) -> None:
         self.pace: Pace | None = None  # from the first epoch on, whose length tells that of the others
@@ -279,9 +278,8 @@ class ByEarTrainer(TrainingRun):
         network.load_state_dict(self.mean.weights, strict=True)
         network.eval()
         encoder = encoder_around(network, self.recipe)
-        settings, labels = self.recipe.validation, self.plan.labels
-        labelled = [utterance for utterance, label in zip(self.plan.utterances, labels, strict=True) if label >= 0]
-        encoder.centre = find_centre(encoder, labelled, settings, False)
+        settings = self.recipe.validation
+        encoder.centre = find_centre(encoder, self.plan.labelled, settings, False)
         if self.plan.lists is None:
             judged = validate(encoder, self.plan.validation, settings, False)
         else:
