@@ -18,6 +18,7 @@ from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.export.network_file import export_network
 from sound_groove.export.package_files import write_package_files
 from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.pretrained import PRETRAINED, UNLISTED
 from sound_groove.synthesis.voices import made_up_speaker, speak
 
 LAYER, STORED = "network.layer.conv.weight", "network.layer.product.weight.float16"
@@ -33,13 +34,14 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 @costs("slow")
 def files(half: Path) -> tuple[Path, Path]:
-    return write_package_files(half, half.parent)
+    return write_package_files(half, half.parent, name="random")
 
 
 def test_the_two_are_the_model_bit_for_bit(half: Path, files: tuple[Path, Path]) -> None:
     exported, rest = files
     assert (exported.name, rest.name) == ("random.onnx", "random.safetensors")
     whole, read = load_checkpoint(half), load_checkpoint(rest)
+    assert (whole.header.name, SpeakerEncoder.load(exported, threads=1).identity.name) == ("random", "random")
     assert list(read.tensors) == list(whole.tensors) and read.hash == whole.hash and read.header == whole.header
     for name, tensor in whole.tensors.items():
         assert read.tensors[name].dtype == tensor.dtype and torch.equal(read.tensors[name], tensor), name
@@ -49,6 +51,18 @@ def test_the_two_are_the_model_bit_for_bit(half: Path, files: tuple[Path, Path])
     assert not in_halves & load_file(rest).keys()
     saved = half.stat().st_size - rest.stat().st_size
     assert saved > 0.9 * sum(whole.tensors[name].nbytes for name in in_halves)
+
+
+@costs("slow")
+def test_another_model_is_written_as_that_of_the_package_and_read_as_unlisted(half: Path, tmp_path: Path) -> None:
+    for file in write_package_files(half, tmp_path):
+        assert file.stem == PRETRAINED
+        said = SpeakerEncoder.load(file, threads=1).identity
+        assert (said.name, said.hash) == (UNLISTED, load_checkpoint(half).hash)
+    with safe_open(str(file), framework="numpy") as tensors:
+        assert json.loads(tensors.metadata()["sound_groove"])["name"] == PRETRAINED
+    stored = {prop.key: prop.value for prop in onnx.load(str(file.with_suffix(".onnx"))).metadata_props}
+    assert stored["name"] == PRETRAINED  # what it is called once its sum is listed
 
 
 def test_both_give_the_embeddings_of_the_model(half: Path, files: tuple[Path, Path]) -> None:
@@ -101,7 +115,7 @@ def test_what_it_says_of_its_matrices_is_not_believed(files: tuple[Path, Path], 
 
 def test_what_it_cannot_do_is_a_sentence(half: Path, files: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is there already"):
-        write_package_files(half, half.parent)
+        write_package_files(half, half.parent, name="random")
     with pytest.raises(CheckpointError, match="is not in halves; export it with --precision fp16 first"):
         write_package_files(half.parent / "whole.safetensors", tmp_path)
     assert not any(tmp_path.iterdir())

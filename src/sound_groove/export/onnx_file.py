@@ -5,6 +5,7 @@ they are given, go through it and through the encoder that serves. Where the emb
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ def export_onnx(
     data: str | None = None,
     licence: str | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    name: str | None = None,
 ) -> ExportedFile:
     """Write a model as one ONNX file.
 
@@ -73,6 +75,7 @@ def export_onnx(
         data: what the model was trained on, in words, where its recipe does not say it.
         licence: of these data.
         tell: is told what is done next, in a line.
+        name: what the model is called in the file; as it is called where it comes from, when None.
 
     Raises:
         MissingExtraError: something that exporting needs is not installed.
@@ -87,6 +90,8 @@ def export_onnx(
     if precision != "int8" and calibrate_on is not None:
         raise UsageError(f"--calibrate-on belongs to int8, not to {precision}; --check-on compares on speech")
     checkpoint = load_checkpoint(model)
+    if name is not None:
+        checkpoint = replace(checkpoint, header=replace(checkpoint.header, name=name))
     path = destination(checkpoint, out, ".onnx", force)
     spoken = check_on or calibrate_on
     recordings = [] if spoken is None else draw_pieces(spoken, CHECKED_RECORDINGS, _CHECK_SEED)
