@@ -1,5 +1,6 @@
 """Distillation by ear: its teacher, its maker of crops, its loss, and a training that goes on exactly."""
 
+import math
 import os
 import signal
 import time
@@ -132,7 +133,7 @@ def test_the_distance_is_worked_by_hand() -> None:
     # From (1, 0.5) and (0, 1) the mean is taken: (1, 0) and (0, 0.5), directions (1, 0) and (0, 1).
     targets = torch.tensor([[1.0, 0.5], [0.0, 1.0]])
     embeddings = torch.tensor([[2.0, 0.0], [3.0, 3.0]])
-    crops, pairs, _ = loss(embeddings, targets)
+    crops, pairs, _, _ = loss(embeddings, targets)
     half = 0.5**0.5
     assert crops.item() == pytest.approx((0.0 + 1.0 - half) / 2, abs=1e-6)
     assert pairs.item() == pytest.approx(half**2, abs=1e-6)  # (1, 0) and (h, h) have the cosine h, the teacher's 0
@@ -154,8 +155,37 @@ def test_the_norm_announces_a_cosine_and_only_it_moves() -> None:
 def test_a_network_that_hears_as_its_teacher_has_no_distance() -> None:
     loss = HearingLoss(6, 6)
     targets = torch.nn.functional.normalize(torch.randn(7, 6, generator=torch.Generator().manual_seed(2)))
-    crops, pairs, _ = loss(4.0 * targets, targets)
+    crops, pairs, _, _ = loss(4.0 * targets, targets)
     assert crops.item() == pytest.approx(0.0, abs=1e-6) and pairs.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_whom_a_crop_resembles_is_worked_by_hand_and_the_newest_are_remembered() -> None:
+    loss = HearingLoss(2, 3, neighbours=3, temperature=0.5)
+    with torch.no_grad():
+        loss.log_sharpness.fill_(math.log(2.0))
+    right, up, left = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([-1.0, 0.0])
+    a, b, c = torch.eye(3)
+    # Two crops have one neighbour each, of which both sides are sure.
+    first = loss.train()(torch.stack([right, up]), torch.stack([a, b])).neighbours
+    assert first.item() == pytest.approx(0.0, abs=1e-6) and loss.remembered == 2
+    # `left` is told to resemble `a`, which is right of it and so its opposite, as surely as exp(2), and b not at all.
+    embeddings = left[None].clone().requires_grad_()
+    second = loss(embeddings, a[None]).neighbours
+    told, said = torch.tensor([2.0, 0.0]).softmax(0), torch.tensor([-2.0, 0.0]).softmax(0)
+    assert second.item() == pytest.approx(float((told * (told / said).log()).sum()), abs=1e-6)
+    second.backward()
+    assert embeddings.grad is not None and embeddings.grad[0, 1].item() != 0.0
+    assert loss.remembered == 3 and loss.earlier.tolist() == [[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    loss.eval()(up[None], c[None])
+    assert loss.remembered == 3 and loss.earlier[0].tolist() == [-1.0, 0.0]
+    loss.train()(torch.stack([up, up]), torch.stack([c, b]))
+    assert loss.earlier.tolist() == [[0.0, 1.0], [0.0, 1.0], [-1.0, 0.0]]
+    assert loss.earlier_targets.tolist() == [c.tolist(), b.tolist(), a.tolist()]
+
+
+def test_a_crop_that_has_nobody_to_be_compared_with_costs_nothing() -> None:
+    loss = HearingLoss(4, 4, neighbours=2).train()
+    assert loss(torch.ones(1, 4), torch.eye(4)[:1]).neighbours.item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_moving_mean_is_worked_by_hand() -> None:
@@ -245,6 +275,8 @@ def test_a_training_that_is_killed_goes_on_exactly(prepared: Path, teacher: Path
         training__epochs=7,
         training__checkpoint_every=3,
         distillation__label_weight=1.0,
+        distillation__neighbour_weight=1.0,
+        distillation__neighbours=10,  # two batches and a half, so that there are some at a kill
         network__floor_db=40.0,
     )
     context = get_context("fork")
@@ -254,7 +286,7 @@ def test_a_training_that_is_killed_goes_on_exactly(prepared: Path, teacher: Path
             process.start()
             process.join(timeout=240)
             assert process.exitcode == (0 if kill_at is None else -signal.SIGKILL)
-    columns = ("step", "loss", "teacher_distance", "norm", "gradient_norm", "learning_rate")
+    columns = ("step", "loss", "teacher_distance", "neighbour_distance", "norm", "gradient_norm", "learning_rate")
     whole, killed = ([[row[c] for c in columns] for row in rows(tmp_path / name)] for name in ("whole", "killed"))
     assert len(whole) > 14 and whole == killed
     states = [load_checkpoint(tmp_path / name / "last.safetensors", GROUPS).tensors for name in ("whole", "killed")]
@@ -372,12 +404,14 @@ def test_trial_lists_judge(prepared: Path, teacher: Path, tmp_path: Path) -> Non
 
 
 def test_mistakes_are_all_found_at_once(prepared: Path, tmp_path: Path) -> None:
-    recipe = tiny_recipe(prepared, distillation={"of": "crop"}, validation__trials=str(tmp_path))
+    unheard = {"of": "crop", "weight": 0, "matrix_weight": 0}
+    recipe = tiny_recipe(prepared, distillation=unheard, validation__trials=str(tmp_path))
     with pytest.raises(ConfigurationError) as caught:
         check(recipe, tmp_path / "run")
     problems = "\n".join(caught.value.problems)
     for said in (
         "distillation.teacher: somebody must say",
+        "distillation.weight: is 0, as are matrix_weight and neighbour_weight",
         "data.sampler.kind: has no place with distillation.of='crop', crops are drawn one by one; let it be 'shuffled'",
         "training.batches_per_epoch: has no place",
         "there are no trial lists",

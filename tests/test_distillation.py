@@ -343,6 +343,7 @@ def test_a_run_with_a_model_as_teacher_is_resumed_exactly_and_asks_it_once(
     [
         ({"teacher": "nowhere.npz"}, "nowhere.npz: there is no such teacher"),
         ({"label_weight": 0}, "distillation.label_weight: is 0 and there is no teacher"),
+        ({"teacher": "{teacher}", "weight": 0}, "distillation.weight: is 0, so nothing would be learnt of the teacher"),
         ({"unlabelled_items": 3}, "distillation.unlabelled: only a teacher speaks of it"),
         ({"teacher": "{teacher}", "unlabelled_items": 3}, "distillation.unlabelled_items go together"),
         (

@@ -480,12 +480,16 @@ class DistillationConfiguration(Section):
             ONNX, a model file of ours, or CAM++'s published state dictionary (.pt).
         centred: whether the mean of the teacher's embeddings is taken from each of them first: what all voices have in
             common is easily learnt, and would be most of what there is to gain.
-        weight: of the distance to the teacher's embeddings.
+        weight: of the distance to the teacher's embeddings; 0 is for "crop" only, where other terms can take its place.
         label_weight: of AAM-Softmax; 0 learns from the teacher alone.
         unlabelled: a prepared folder of more speech, whose speakers need not be known: only the teacher speaks of it.
         unlabelled_items: utterances of it that come with every batch, over all devices; not for "crop", where crops are
             drawn from labelled and unlabelled speech alike, by its duration.
         matrix_weight: for "crop", of the distance between the cosines of all pairs of a batch and those of the teacher.
+        neighbour_weight: for "crop", of how differently network and teacher say whom a crop resembles, of the others of
+            its batch and of the crops before it (Fang et al. 2021, "SEED: self-supervised distillation").
+        neighbour_temperature: by which the teacher's cosines are divided there; the lower, the more its nearest count.
+        neighbours: how many earlier crops a crop is compared with there, beside those of its batch.
         norm_weight: for "crop", of how well the embedding's norm tells its cosine with the teacher's embedding.
         crops: for "crop", what is heard.
     """
@@ -493,11 +497,14 @@ class DistillationConfiguration(Section):
     of: Literal["utterance", "crop"] = "utterance"
     teacher: Path | None = None
     centred: bool = True
-    weight: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    weight: Annotated[float, Field(ge=0, le=1000)] = 10.0
     label_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
     unlabelled: Path | None = None
     unlabelled_items: Annotated[int, Field(ge=0, le=100_000)] = 0
     matrix_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0
+    neighbour_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    neighbour_temperature: Annotated[float, Field(gt=0, le=1)] = 0.04
+    neighbours: Annotated[int, Field(ge=0, le=1_000_000)] = 3072
     norm_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
     crops: CropConfiguration = CropConfiguration()
 

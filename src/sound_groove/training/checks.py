@@ -188,6 +188,10 @@ def _check_crops(recipe: Recipe) -> list[str]:
     ]
     if recipe.training.precision == "fp16":
         problems.append("training.precision: fp16 is not for distillation.of='crop'; use bf16 or fp32")
+    if not any((settings.weight, settings.matrix_weight, settings.neighbour_weight)):
+        problems.append(
+            "distillation.weight: is 0, as are matrix_weight and neighbour_weight; nothing would be learnt of it"
+        )
     return problems
 
 
@@ -201,6 +205,8 @@ def _check_distillation(recipe: Recipe) -> list[str]:
         problems.append("distillation.unlabelled: only a teacher speaks of it; name one with distillation.teacher")
     elif (settings.unlabelled is None) != (settings.unlabelled_items == 0):
         problems.append("distillation.unlabelled: and distillation.unlabelled_items go together; set both or none")
+    if settings.teacher is not None and settings.weight == 0:
+        problems.append("distillation.weight: is 0, so nothing would be learnt of the teacher; leave the teacher out")
     if settings.label_weight == 0 and settings.teacher is None:
         problems.append("distillation.label_weight: is 0 and there is no teacher, so nothing would be learnt")
     if settings.label_weight == 0 and recipe.data.sampler.companions:

@@ -1,11 +1,15 @@
 """How far a network is from its teacher on the same crops, and what its embedding's norm should say.
 
-Three terms:
+Four terms:
 
 - the mean of 1 - cosine with the teacher's embedding, from which the mean of all of the teacher's is taken first: what
   all voices have in common is easily learnt, and would be most of what there is to gain;
 - the mean squared difference between the cosines of all pairs of the batch and those of the teacher (relational
   distillation, Park et al. 2019), which is what trials are decided by;
+- how differently the two say whom a crop resembles, of the others of its batch and of those before it: the
+  Kullback-Leibler divergence between softmaxes of the cosines (SEED, Fang et al. 2021, equations 3 to 6). Most pairs of
+  crops are of strangers, and how far these are from one another hardly matters: the sharper the teacher's softmax, the
+  more its nearest count;
 - how well the norm tells the cosine with the teacher. Cosines do not depend on the norm, so it is free to say how well
   the network hears: the cosine that it announces is that which a von Mises-Fisher distribution of the concentration
   k x norm has with its mean. The announced is drawn to the true one, and by this term only the norm moves.
@@ -19,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _FIRST_COSINE = 0.6  # that the norms announce on average when training begins
+_FIRST_SHARPNESS = 0.6  # of the network's softmax, as a share of the teacher's: about where it settles
+_ITSELF = -1e4  # in the place of a crop's likeness to itself
 
 
 class Distances(NamedTuple):
@@ -27,11 +33,13 @@ class Distances(NamedTuple):
     Attributes:
         crops: 1 - cosine with the teacher's embeddings.
         pairs: squared difference of the cosines of pairs.
+        neighbours: Kullback-Leibler divergence of whom a crop resembles from whom it resembles by the teacher, in nats.
         norms: squared difference of the announced cosine and the true one.
     """
 
     crops: Tensor
     pairs: Tensor
+    neighbours: Tensor
     norms: Tensor
 
 
@@ -41,16 +49,27 @@ class HearingLoss(nn.Module):
     Args:
         embedding_size: D.
         teacher_size: of the teacher's embeddings; where it differs from D, a linear projection is trained along.
+        neighbours: how many earlier crops a crop is compared with, beside those of its batch; they are remembered as
+            they were embedded then.
+        temperature: by which the teacher's cosines are divided before their softmax; the network's own is learnt.
     """
 
     mean: Tensor  # (teacher's D,) of the teacher's unit embeddings
+    earlier: Tensor  # (N, D) unit embeddings of earlier crops, the newest first
+    earlier_targets: Tensor  # (N, teacher's D) the teacher's of the same, centred
+    remembered: Tensor  # () how many of the N rows there are so far
 
-    def __init__(self, embedding_size: int, teacher_size: int) -> None:
+    def __init__(self, embedding_size: int, teacher_size: int, neighbours: int = 0, temperature: float = 0.04) -> None:
         super().__init__()
         same = embedding_size == teacher_size
         self.projection = nn.Identity() if same else nn.Linear(embedding_size, teacher_size, bias=False)
         self.log_concentration = nn.Parameter(torch.zeros(()))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(_FIRST_SHARPNESS / temperature)))
         self.register_buffer("mean", torch.zeros(teacher_size))
+        self.register_buffer("earlier", torch.zeros(neighbours, embedding_size))
+        self.register_buffer("earlier_targets", torch.zeros(neighbours, teacher_size))
+        self.register_buffer("remembered", torch.zeros((), dtype=torch.int64))
+        self._temperature = temperature
         self._half = embedding_size / 2.0
 
     @torch.no_grad()
@@ -61,7 +80,7 @@ class HearingLoss(nn.Module):
         self.log_concentration.fill_(math.log(x * self._half / float(norms.mean().clamp(min=1e-6))))
 
     def forward(self, embeddings: Tensor, targets: Tensor) -> Distances:
-        """In float32, whatever the autocast state.
+        """In float32, whatever the autocast state. In training, the crops are remembered for the batches to come.
 
         Args:
             embeddings: (B, D), of any length.
@@ -76,7 +95,28 @@ class HearingLoss(nn.Module):
             pairs = (directions @ directions.T - wanted @ wanted.T)[apart].square()
             announced = self.announced(torch.linalg.vector_norm(embeddings, dim=1))
             norms = (announced - cosines.detach()).square()
-            return Distances(1.0 - cosines.mean(), pairs.mean(), norms.mean())
+            neighbours = self._neighbours(F.normalize(embeddings, eps=1e-6), wanted)
+            return Distances(1.0 - cosines.mean(), pairs.mean(), neighbours, norms.mean())
+
+    def _neighbours(self, directions: Tensor, wanted: Tensor) -> Tensor:
+        """The divergence of whom crops resemble, by their unit embeddings (B, D) and the teacher's (B, teacher's D)."""
+        known = int(self.remembered)
+        candidates = torch.cat([directions, self.earlier[:known]])
+        teachers = torch.cat([wanted, self.earlier_targets[:known]])
+        itself = torch.zeros(len(directions), len(candidates), device=directions.device)
+        itself.fill_diagonal_(_ITSELF)
+        said = F.log_softmax(directions @ candidates.T * self.log_sharpness.exp() + itself, dim=1)
+        told = F.log_softmax(wanted @ teachers.T / self._temperature + itself, dim=1)
+        if self.training:
+            self._remember(candidates, teachers)
+        return F.kl_div(said, told, reduction="batchmean", log_target=True)
+
+    @torch.no_grad()
+    def _remember(self, embeddings: Tensor, teachers: Tensor) -> None:
+        """Keep the newest, which come first."""
+        known = min(len(embeddings), len(self.earlier))
+        self.earlier[:known], self.earlier_targets[:known] = embeddings[:known], teachers[:known]
+        self.remembered.fill_(known)
 
     def announced(self, norms: Tensor) -> Tensor:
         """The cosine with the teacher that norms (N,) announce: that of von Mises-Fisher, to 1 % (Amos 1974)."""

@@ -241,6 +241,7 @@ class ByEarTrainer(TrainingRun):
         loss = (
             weights.weight * distances.crops
             + weights.matrix_weight * distances.pairs
+            + weights.neighbour_weight * distances.neighbours
             + weights.norm_weight * distances.norms
         )
         margin, labels = 0.0, visit.labels.to(device)
@@ -258,6 +259,7 @@ class ByEarTrainer(TrainingRun):
             "margin": margin,
             "teacher_distance": float(distances.crops.detach()),
             "pair_distance": float(distances.pairs.detach()),
+            "neighbour_distance": float(distances.neighbours.detach()),
             "norm_distance": float(distances.norms.detach()),
             "norm": float(torch.linalg.vector_norm(embeddings.detach().float(), dim=1).mean()),
         }
@@ -344,7 +346,10 @@ def _make_model(recipe: Recipe, classes: int, teacher_size: int) -> ByEarModel:
         torch.default_generator.manual_seed(recipe.seed)
         network = build_network(recipe.network)
         head = make_head(recipe, classes) if classes else None
-        return ByEarModel(network, HearingLoss(recipe.network.embedding_size, teacher_size), head)
+        settings = recipe.distillation
+        neighbours = settings.neighbours if settings.neighbour_weight else 0
+        size = recipe.network.embedding_size
+        return ByEarModel(network, HearingLoss(size, teacher_size, neighbours, settings.neighbour_temperature), head)
 
 
 def _facts(plan: ByEarPlan, command: str) -> dict[str, Any]:
