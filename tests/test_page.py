@@ -17,6 +17,7 @@ import soundfile
 from browser import Visit, find_browser, launch, play_to_microphone
 from costs import costs
 from service_process import EXAMPLES, ServiceProcess
+from sound_groove.encoder.encoder import SpeakerEncoder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Route
@@ -40,6 +41,12 @@ FOCUSED = "node => node === document.activeElement"
 def rejected(name: str) -> str:
     """A script by which no microphone can be had, for this reason."""
     return f"navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '{name}'));"
+
+
+def model() -> str:
+    """The model in the package, as the page names it."""
+    named = SpeakerEncoder.load("pretrained").identity
+    return f"{named.name} ({named.hash[:6]}"
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +175,7 @@ def test_files_of_two_speakers_chosen_and_dropped_are_told_apart(visit: Visit) -
     label = page.locator("#compare-result .scale").get_attribute("aria-label") or ""
     assert "Below 20\xa0% the verdict is 'different', from 80\xa0% on 'same'" in label
     page.get_by_text("The figures behind it").click()
-    assert page.locator("#compare-result dd").all_inner_texts()[-1].startswith("pretrained (52258c")
+    assert page.locator("#compare-result dd").all_inner_texts()[-1].startswith(model())
     page.locator("#compare .clip").first.get_by_role("button", name="Remove").click()
     assert page.locator("#compare-result").inner_text() == ""  # an answer about other clips would mislead
 
@@ -325,7 +332,7 @@ def test_samples_are_tried_without_a_file_and_the_answer_is_copied_and_downloade
     page.get_by_text("Copied.").wait_for()
     lines = page.evaluate("navigator.clipboard.readText()").splitlines()
     assert lines[:2] == ["Clip A (rms-1.flac) and Clip B (slt-1.flac)", "Probably different speakers"]
-    assert "evidence for different speakers" in lines[2] and lines[-1].startswith("Model pretrained (52258c")
+    assert "evidence for different speakers" in lines[2] and lines[-1].startswith(f"Model {model()}")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download (JSON)").click()
     answer = json.loads(download.value.path().read_text(encoding="utf-8"))
