@@ -124,6 +124,9 @@ def _circle(
 # Why an llr and not a cosine
 
 
+LIKE = 0.7  # a cosine that is much for a second, and not much for ten
+
+
 def llr() -> dict[str, str]:
     """What a cosine is worth by the map of the model in the package, and an llr by priors."""
     encoder = SpeakerEncoder.load("pretrained", threads=1)
@@ -138,11 +141,11 @@ def llr() -> dict[str, str]:
         even = float(np.interp(0.0, values, scores))
         left.plot(scores, values, color=colour, label=f"{seconds} s of speech on both sides")
         left.plot(even, 0, "o", color=colour, markersize=5)
-        at = float(score_map.llr(0.6, _measures(score_map, seconds)))
+        at = float(score_map.llr(LIKE, _measures(score_map, seconds)))
         figures |= {f"EVEN_{seconds}": f"{even:.2f}", f"LLR_{seconds}": f"{at:.1f}"}
         figures[f"EVIDENCE_{seconds}"] = strength_of(at)
     left.axhline(0, color=NEUTRAL, linewidth=0.8)
-    left.axvline(0.6, color=NEUTRAL, linewidth=0.8, linestyle=":")
+    left.axvline(LIKE, color=NEUTRAL, linewidth=0.8, linestyle=":")
     left.set(xlabel="cosine of two embeddings", ylabel="log-likelihood ratio", title="what a cosine is worth")
     left.legend(loc="upper left", fontsize=9)
     llrs = np.linspace(-6, 12, 400)

@@ -246,7 +246,7 @@ def test_the_service_says_what_it_is(client: httpx.Client, kim: str) -> None:
     found = client.get("/v1/info").json()
     assert found["model"]["name"] == "pretrained" and found["embedding_size"] == 192 and found["speakers"] >= 1
     assert found["terms"]["licence"].startswith("weights: Apache-2.0") and found["terms"]["use"] == ""
-    assert found["terms"]["trained_on"].startswith("11 h of speech of eleven small public collections")
+    assert found["terms"]["trained_on"].startswith("15 h of speech of small public collections")
     assert found["caller"] == {
         "name": "local", "scope": "admin", "requests_a_minute": None, "audio_s_a_minute": None
     }  # fmt: skip
