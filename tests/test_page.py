@@ -580,6 +580,21 @@ def test_everything_can_be_done_with_the_keyboard(visit: Visit) -> None:
     page.locator("#speakers-result").get_by_text("Nobody is enrolled.").wait_for()
 
 
+@pytest.mark.parametrize("section", ["compare", "identify", "enrol"])
+def test_what_the_service_says_of_a_clip_does_not_move_the_button_below_it(visit: Visit, section: str) -> None:
+    page = visit.open(section)
+    held: list[Route] = []
+    page.route("**/v1/inspect", lambda route: held.append(route))
+    visit.choose(section, 0, RMS)
+    facts = page.locator(f"#{section} .clip-ready > p:not([hidden])").first
+    button = page.locator(f"#{section}-form > button.large")
+    before = button.bounding_box()
+    assert held and facts.inner_text() == ""
+    held[0].continue_()
+    facts.get_by_text("of speech").wait_for()
+    assert button.bounding_box() == before
+
+
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 def test_a_narrow_page_never_scrolls_sideways(browser: "Browser", address: str, locale: str) -> None:
     context = browser.new_context(locale=locale, viewport={"width": 390, "height": 700})
