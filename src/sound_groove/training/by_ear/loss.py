@@ -7,7 +7,7 @@ Four terms:
 - the mean squared difference between the cosines of all pairs of the batch and those of the teacher (relational
   distillation, Park et al. 2019), which is what trials are decided by;
 - how differently the two say whom a crop resembles, of the others of its batch and of those before it: the
-  Kullback-Leibler divergence between softmaxes of the cosines (SEED, Fang et al. 2021, equations 3 to 6). Most pairs of
+  Kullback-Leibler divergence between softmaxes of the cosines (SEED, Fang et al. 2021, section 3). Most pairs of
   crops are of strangers, and how far these are from one another hardly matters: the sharper the teacher's softmax, the
   more its nearest count;
 - how well the norm tells the cosine with the teacher. Cosines do not depend on the norm, so it is free to say how well
