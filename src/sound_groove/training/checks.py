@@ -190,7 +190,8 @@ def _check_crops(recipe: Recipe) -> list[str]:
         problems.append("training.precision: fp16 is not for distillation.of='crop'; use bf16 or fp32")
     if not any((settings.weight, settings.matrix_weight, settings.neighbour_weight)):
         problems.append(
-            "distillation.weight: is 0, as are matrix_weight and neighbour_weight; nothing would be learnt of it"
+            "distillation.weight: is 0, as are matrix_weight and neighbour_weight, so nothing would be learnt of the "
+            "teacher"
         )
     return problems
 
