@@ -130,7 +130,7 @@ class TrainingRun(ABC):
         if self.asked.training.start_from is None:
             return None
         base = start_network(network, self.asked.training.start_from)
-        origin = {"file": str(base.path), "name": base.identity.name, "hash": base.hash}
+        origin = {"file": base.path.name, "name": base.identity.name, "hash": base.hash}
         self.facts = {**self.facts, "start_from": origin}
         self.speakers |= base.trained_speakers
         self.say(f"started from {base.identity.name} ({base.hash[:12]}){aside}")
