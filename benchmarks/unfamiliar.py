@@ -10,8 +10,9 @@ pieces laid over one another and by phases), through GSM twice, in a crowd 5 dB 
 where the speech detector takes them for speech. What calibrations see as well (noise of 0
 to 20 dB, rooms, lines, other pauses) counts a little as familiar.
 
-A line of the table is of a detector that was taught without that collection, and without what was made of it. `same`
-and Cllr are of trials within it: each recording with a stranger's and with its speaker's other ones, one side or both
+A line of the table is of a detector that was taught without that collection, and without what was made of it; what it
+finds of recordings as they are is counted over up to 110 of the collection, with their number. `same` and Cllr are of
+trials within it: each recording with a stranger's and with its speaker's other ones, one side or both
 made unfamiliar, by the model's own score map, before and after the evidence fades. With `--out` the detector of all
 collections is written.
 """
@@ -52,6 +53,7 @@ from sound_groove.synthesis.lines import CODECS, encoded, made_up_music
 from sound_groove.types import Samples
 
 MOST, SPEAKERS = 22, 11  # recordings of a collection, and speakers of the twelve that are judged
+MOST_CLEAR = 110  # recordings as they are that are judged of a collection: 22 cannot show a share of 5 %
 LONGEST_S, SHORTEST_S = 6.0, 0.75
 LEAST_S = (1.5, 6.0)  # to which recordings are joined
 PITCH = 1.6
@@ -94,7 +96,8 @@ def main() -> None:
     taught = list(made(arguments.corpus, taught_recordings(arguments.corpus), mild=True))
     material = Material(judged + taught, len(judged))
     detectors, whole = taught_detectors(material)
-    print(f"{json.dumps(machine(1))}\n\n{material.table(detectors)}\n", flush=True)
+    clear = Material(list(clear_recordings(arguments.corpus)))
+    print(f"{json.dumps(machine(1))}\n\n{material.table(detectors, clear)}\n", flush=True)
     encoder = SpeakerEncoder.load(arguments.model, threads=1)
     print(f"model {encoder.identity.label}\n\n{trials_table(encoder, material, detectors)}")
     if arguments.out is not None:
@@ -116,6 +119,18 @@ def judged_recordings(corpus: Path) -> Iterator[tuple[str, str, Samples]]:
             for start in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)):
                 draw = random.Random(f"{place} {start}")
                 yield rows[0]["corpus"], speakers[place], cut(paths[start:] + paths[:start], draw)
+
+
+def clear_recordings(corpus: Path) -> Iterator[Heard]:
+    """Of the twelve collections, as they are: evenly spaced, speaker after speaker."""
+    for rows in collections(corpus):
+        ordered = sorted(rows, key=lambda row: (row["speaker"], row["path"]))
+        for start in np.unique(np.linspace(0, len(rows) - 1, min(MOST_CLEAR, len(rows))).round().astype(int)):
+            speaker = ordered[start]["speaker"]
+            behind = [row["path"] for row in ordered[start:] + ordered[:start] if row["speaker"] == speaker]
+            samples = cut(behind, random.Random(f"clear {start}"))
+            if len(samples) >= SHORTEST_S * SAMPLE_RATE:
+                yield Heard(rows[0]["corpus"], speaker, int(start), CLEAR, samples)
 
 
 def taught_recordings(corpus: Path) -> Iterator[tuple[str, str, Samples]]:
@@ -254,10 +269,10 @@ class Material:
 
     Args:
         heard: the recordings, and what was made of them.
-        judged: how many of them, from the first on, are of the collections that are judged.
+        judged: how many of them, from the first on, are of the collections that are judged; all by default.
     """
 
-    def __init__(self, heard: Sequence[Heard], judged: int) -> None:
+    def __init__(self, heard: Sequence[Heard], judged: int | None = None) -> None:
         rows, statistics, speech_s = [], [], []
         for place, one in enumerate(tqdm(heard, "listening", disable=None)):
             found = judge_samples(one.samples)
@@ -271,7 +286,7 @@ class Material:
         self.leniency = leniency(speech_s)
         self.kinds = np.array([one.kind for one in self.heard])
         self.collections = np.array([one.collection for one in self.heard])
-        self.is_judged = np.array(rows) < judged
+        self.is_judged = np.array(rows) < (len(heard) if judged is None else judged)
         self.found = {
             kind: (int((self.kinds == kind).sum()), sum(one.kind == kind for one in heard))
             for kind in (CLEAR, MILD, *KINDS, *NOISES)
@@ -318,19 +333,24 @@ class Material:
         """(N,) the recordings of a collection as they are."""
         return np.asarray((self.collections == name) & (self.kinds == CLEAR), dtype=np.bool_)
 
-    def table(self, detectors: dict[str, Detector]) -> str:
-        """How many are found, in percent, in Markdown."""
-        kinds = (CLEAR, *KINDS)
-        lines = [f"| collection, left out | {' | '.join(kinds)} |", f"| --- |{' --: |' * len(kinds)}"]
+    def table(self, detectors: dict[str, Detector], clear: "Material") -> str:
+        """How many are found, in percent, in Markdown; of recordings as they are, those of `clear`."""
+        lines = [f"| collection, left out | {CLEAR} | {' | '.join(KINDS)} |", f"| --- |{' --: |' * (1 + len(KINDS))}"]
         shown = []
         for name, detector in detectors.items():
-            own = self.is_judged & (self.collections == name)
-            found = detector.log_odds(self.statistics) > self.leniency
-            shown.append([100 * found[own & (self.kinds == kind)].mean() for kind in kinds])
-            lines.append(f"| {name} | {' | '.join(f'{share:.0f}' for share in shown[-1])} |")
+            asked = [(clear, clear.clear(name)), *((self, self.judged_of(name, kind)) for kind in KINDS)]
+            found = [detector.log_odds(material.statistics[rows]) > material.leniency[rows] for material, rows in asked]
+            shown.append([100 * share.mean() for share in found])
+            first, *others = shown[-1]
+            cells = " | ".join(f"{share:.0f}" for share in others)
+            lines.append(f"| {name} | {first:.1f} ({found[0].sum()} of {len(found[0])}) | {cells} |")
         lines.append(f"| mean | {' | '.join(f'{share:.1f}' for share in np.mean(shown, axis=0))} |")
         heard = ", ".join(f"{kind} {some:,} of {all_:,}" for kind, (some, all_) in self.found.items())
         return "\n".join([*lines, "", f"with speech enough for a verdict: {heard}"])
+
+    def judged_of(self, name: str, kind: str) -> NDArray[np.bool_]:
+        """(N,) what was made of a collection's judged recordings."""
+        return np.asarray(self.is_judged & (self.collections == name) & (self.kinds == kind), dtype=np.bool_)
 
 
 def taught_detectors(material: Material) -> tuple[dict[str, Detector], Detector]:
