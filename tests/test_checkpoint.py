@@ -61,6 +61,25 @@ def model_with(path: Path, target: Path, header: dict[str, Any] | None = None, *
     return target
 
 
+def test_a_model_that_training_replaces_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, later = tmp_path / "last.safetensors", tmp_path / "later.safetensors"
+    save_checkpoint(path, some_tensors(), HEADER)
+    save_checkpoint(later, {**some_tensors(), "network.weight": torch.ones(4, 3)}, HEADER)
+    expected = load_checkpoint(later).hash
+    opened = torch.UntypedStorage.from_file
+
+    def replaced_first(*words: Any, **named: Any) -> Any:  # the header is read already
+        if later.exists():
+            later.replace(path)
+        return opened(*words, **named)
+
+    monkeypatch.setattr(torch.UntypedStorage, "from_file", staticmethod(replaced_first))
+    assert load_checkpoint(path).hash == expected
+    assert not later.exists()
+
+
 def test_everything_comes_back_bit_for_bit(tmp_path: Path) -> None:
     tensors = some_tensors()
     save_checkpoint(tmp_path / "m.safetensors", tensors, HEADER)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sound_groove.errors import OutputError
-from sound_groove.files import read_json, replaced, replaced_bytes, write_json
+from sound_groove.files import READINGS, read_as_one, read_json, replaced, replaced_bytes, write_json
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -52,3 +52,46 @@ def test_what_cannot_be_read_or_written_is_a_sentence(tmp_path: Path) -> None:
         read_json(tmp_path / "a.json")
     with pytest.raises(OutputError, match=r"nowhere/a\.json: cannot be written: No such file"):
         write_json(tmp_path / "nowhere" / "a.json", {})
+
+
+def put(path: Path, text: str) -> None:
+    """Another file with this text in the place of what is there."""
+    with replaced(path) as file:
+        file.write(text)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, fails: bool) -> None:
+    path = tmp_path / "a.txt"
+    put(path, "old")
+    seen: list[str] = []
+
+    def read() -> tuple[str, str]:
+        seen.append(path.read_text(encoding="utf-8"))
+        if len(seen) == 1:
+            put(path, "new")
+        second = path.read_text(encoding="utf-8")
+        if fails and second != seen[-1]:
+            raise ValueError("halves of two files")
+        return seen[-1], second
+
+    assert read_as_one(path, read) == ("new", "new")
+    assert seen == ["old", "new"]
+
+
+def test_an_error_of_reading_is_told_and_so_is_a_file_that_never_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    put(path, "")
+    readings: list[int] = []
+
+    def read() -> None:
+        readings.append(len(readings))
+        put(path, "x" * len(readings))
+
+    with pytest.raises(OSError, match="again and again"):
+        read_as_one(path, read)
+    assert len(readings) == READINGS
+    with pytest.raises(ZeroDivisionError):
+        read_as_one(path, lambda: 1 // 0)
+    with pytest.raises(FileNotFoundError):
+        read_as_one(tmp_path / "none", lambda: 1)

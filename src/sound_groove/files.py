@@ -1,18 +1,54 @@
 """Writing files in one piece, and by one process at a time: under its final name a file is whole or is not there."""
 
+import errno
 import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from sound_groove.errors import OutputError, printable
 from sound_groove.json_reading import parse_json, read_bounded
 
 CACHE_VARIABLE = "SOUND_GROOVE_CACHE"  # names the folder for what can be made again
+READINGS = 20  # of a file in whose place another is put each time
+
+Read = TypeVar("Read")
+
+
+def read_as_one(path: Path, read: Callable[[], Read]) -> Read:
+    """What is read of a file by a function that opens it more than once, all of the same file.
+
+    Where another file took its place meanwhile, as training does with its checkpoints, it is read again, whatever the
+    first reading came to.
+
+    Args:
+        path: the file.
+        read: reads it.
+
+    Raises:
+        OSError: the file is not there, or is replaced at every reading.
+    """
+    for _ in range(READINGS):
+        before = _identity(path)
+        try:
+            found = read()
+        except Exception:
+            if _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return found
+    raise OSError(errno.EBUSY, "another file takes its place again and again")
+
+
+def _identity(path: Path) -> tuple[int, int, int, int]:
+    """By what a file differs from one that takes its place."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 @contextmanager

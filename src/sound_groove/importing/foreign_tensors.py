@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sound_groove.encoder.onnx_trial import bound_process
 from sound_groove.errors import CheckpointError, printable
+from sound_groove.files import read_as_one
 
 WAITED_S = 300.0
 LEAST_MEMORY = 12 << 30  # bytes of addresses, of which torch takes most before it has read anything
@@ -40,7 +41,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     name = printable(str(path))
     try:
         if path.suffix == ".safetensors":
-            return _own_refused(name, path)
+            return read_as_one(path, lambda: _own_refused(name, path))
         with TemporaryDirectory() as folder:
             out = Path(folder) / "state.safetensors"
             command = [sys.executable, "-m", __name__, str(path.absolute()), str(out)]

@@ -30,6 +30,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
+from sound_groove.files import read_as_one
 from sound_groove.json_reading import parse_json, through_json
 from sound_groove.networks.matrices import StoredMatrix, read_stored, stored_text
 from sound_groove.networks.probe import Probe
@@ -249,16 +250,14 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
     name = printable(str(path))
     wanted = (NETWORK, CENTRE, *prefixes)
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header, checksums = _parse_header(name, file.metadata())
-            # clone: the library maps the file, and weights must not change when somebody writes over it
-            tensors = {key: file.get_tensor(key).clone() for key in sorted(file.keys()) if key.startswith(wanted)}
-            elsewhere = file.metadata().get(_ELSEWHERE_KEY)
+        # The library opens a file twice, for its header and for its tensors.
+        metadata, tensors = read_as_one(path, lambda: _read_file(path, wanted))
+        header, checksums = _parse_header(name, metadata)
     except SafetensorError as error:
         raise CheckpointError(f"{name}: {_why_not_safetensors(path, str(error))}") from error
     except OSError as error:
         raise CheckpointError(f"{name}: cannot be read: {error.strerror or error}") from error
-    if elsewhere is not None:
+    if (elsewhere := metadata.get(_ELSEWHERE_KEY)) is not None:
         tensors = dict(sorted((tensors | read_stored(path, elsewhere)).items()))
     embedder = _embedder(tensors)
     if not any(key.startswith(NETWORK) for key in embedder):
@@ -276,6 +275,14 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
         )
     header = replace(header, name=known_name(header.name, path))
     return Checkpoint(path, header, tensors, found[NETWORK], bool(checksums))
+
+
+def _read_file(path: Path, prefixes: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata of a safetensors file, and its tensors whose names begin so, in the order of their names."""
+    with safe_open(path, framework="pt", device="cpu") as file:
+        # clone: the library maps the file, and weights must not change when somebody writes over it
+        tensors = {key: file.get_tensor(key).clone() for key in sorted(file.keys()) if key.startswith(prefixes)}
+        return file.metadata() or {}, tensors
 
 
 def restore_network(checkpoint: Checkpoint) -> nn.Module:
