@@ -231,6 +231,13 @@ def test_the_order_of_visits_is_a_function_of_seed_and_epoch() -> None:
     assert not all(a.shape == b.shape and a.equal(b) for a, b in zip(first, other, strict=True))
 
 
+def test_padded_batches_have_few_lengths() -> None:
+    settings = CropConfiguration(lengths=2, unheard=UnheardConfiguration(padding_probability=1))
+    visits = [EpochVisits([shard_of(0)], settings, 4, 1, epoch) for epoch in range(40)]
+    found = {visit.batch(index).waveforms.shape[1] for visit in visits for index in range(len(visit))}
+    assert found == {length * (8 + eighths) // 8 for length in (1600, 3200) for eighths in (1, 2, 3, 4)}
+
+
 @pytest.mark.parametrize("visits", [1, 2, 3])
 @pytest.mark.parametrize("kept", [5, 6, 16])
 def test_the_shards_of_a_resumed_epoch_fit_into_what_is_kept(visits: int, kept: int) -> None:

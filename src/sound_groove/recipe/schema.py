@@ -395,7 +395,8 @@ class UnheardConfiguration(Section):
 
     Attributes:
         gate_probability: share of crops whose quiet frames of 20 ms become zeros, or noise at -90 or -70 dB.
-        padding_probability: share of crops with zeros before and behind them, up to half of the crop's length.
+        padding_probability: share of batches with zeros before and behind their crops, of an eighth to half of their
+            length.
         loss_probability: share of crops that lose packets of 20 to 60 ms, which become zeros.
         comfort_probability: share of crops whose pauses are filled with faint noise.
         cut_probability: share of crops whose pauses are cut out; what is left is repeated to the crop's length.
