@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from costs import costs
 from sound_groove.corpora.manifest import Utterance, read_manifest
 from sound_groove.curation.corpus import write_examination
 from sound_groove.curation.examination import examine
@@ -137,7 +136,6 @@ def test_the_plan_says_what_is_doubted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@costs("slow")
 def test_a_run_that_trusts_nothing_loses_nothing(tmp_path: Path) -> None:
     utterances = read_manifest(prepare_corpus(tmp_path))
     file = table(tmp_path, *(f"{one.key}\t0" for one in utterances))

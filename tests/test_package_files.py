@@ -53,7 +53,6 @@ def test_the_two_are_the_model_bit_for_bit(half: Path, files: tuple[Path, Path])
     assert saved > 0.9 * sum(whole.tensors[name].nbytes for name in in_halves)
 
 
-@costs("slow")
 @pytest.mark.slow
 def test_another_model_is_written_as_that_of_the_package_and_read_as_unlisted(half: Path, tmp_path: Path) -> None:
     for file in write_package_files(half, tmp_path):
