@@ -96,7 +96,8 @@ def main() -> None:
     taught = list(made(arguments.corpus, taught_recordings(arguments.corpus), mild=True))
     material = Material(judged + taught, len(judged))
     detectors, whole = taught_detectors(material)
-    clear = Material(list(clear_recordings(arguments.corpus)))
+    as_they_are = list(clear_recordings(arguments.corpus))
+    clear = Material(as_they_are, len(as_they_are))
     print(f"{json.dumps(machine(1))}\n\n{material.table(detectors, clear)}\n", flush=True)
     encoder = SpeakerEncoder.load(arguments.model, threads=1)
     print(f"model {encoder.identity.label}\n\n{trials_table(encoder, material, detectors)}")
@@ -113,24 +114,30 @@ def judged_recordings(corpus: Path) -> Iterator[tuple[str, str, Samples]]:
         for row in rows:
             own[row["speaker"]].append(row["path"])
         speakers = sorted(own)
-        for place in np.unique(np.linspace(0, len(speakers) - 1, min(SPEAKERS, len(speakers))).round().astype(int)):
+        for place in spaced(len(speakers), SPEAKERS):
             paths = own[speakers[place]]
             count = max(2, MOST // min(SPEAKERS, len(speakers)))
-            for start in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)):
+            for start in spaced(len(paths), count):
                 draw = random.Random(f"{place} {start}")
                 yield rows[0]["corpus"], speakers[place], cut(paths[start:] + paths[:start], draw)
+
+
+def spaced(count: int, most: int) -> list[int]:
+    """At most so many places of a row, evenly spaced from the first to the last."""
+    places: list[int] = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
+    return places
 
 
 def clear_recordings(corpus: Path) -> Iterator[Heard]:
     """Of the twelve collections, as they are: evenly spaced, speaker after speaker."""
     for rows in collections(corpus):
         ordered = sorted(rows, key=lambda row: (row["speaker"], row["path"]))
-        for start in np.unique(np.linspace(0, len(rows) - 1, min(MOST_CLEAR, len(rows))).round().astype(int)):
+        for start in spaced(len(rows), MOST_CLEAR):
             speaker = ordered[start]["speaker"]
             behind = [row["path"] for row in ordered[start:] + ordered[:start] if row["speaker"] == speaker]
             samples = cut(behind, random.Random(f"clear {start}"))
             if len(samples) >= SHORTEST_S * SAMPLE_RATE:
-                yield Heard(rows[0]["corpus"], speaker, int(start), CLEAR, samples)
+                yield Heard(rows[0]["corpus"], speaker, start, CLEAR, samples)
 
 
 def taught_recordings(corpus: Path) -> Iterator[tuple[str, str, Samples]]:
@@ -269,10 +276,10 @@ class Material:
 
     Args:
         heard: the recordings, and what was made of them.
-        judged: how many of them, from the first on, are of the collections that are judged; all by default.
+        judged: how many of them, from the first on, are of the collections that are judged.
     """
 
-    def __init__(self, heard: Sequence[Heard], judged: int | None = None) -> None:
+    def __init__(self, heard: Sequence[Heard], judged: int) -> None:
         rows, statistics, speech_s = [], [], []
         for place, one in enumerate(tqdm(heard, "listening", disable=None)):
             found = judge_samples(one.samples)
@@ -286,7 +293,7 @@ class Material:
         self.leniency = leniency(speech_s)
         self.kinds = np.array([one.kind for one in self.heard])
         self.collections = np.array([one.collection for one in self.heard])
-        self.is_judged = np.array(rows) < (len(heard) if judged is None else judged)
+        self.is_judged = np.array(rows) < judged
         self.found = {
             kind: (int((self.kinds == kind).sum()), sum(one.kind == kind for one in heard))
             for kind in (CLEAR, MILD, *KINDS, *NOISES)

@@ -1,4 +1,7 @@
-"""Writing files in one piece, and by one process at a time: under its final name a file is whole or is not there."""
+"""Writing files in one piece, and by one process at a time: under its final name a file is whole or is not there.
+
+And reading one of them as a whole, while another may take its place.
+"""
 
 import errno
 import io
