@@ -29,11 +29,12 @@ def test_a_matrix_keeps_its_singular_vectors_and_all_directions_count_alike(shap
 
 
 @pytest.mark.parametrize("shape", [(24, 40), (40, 24)])
-def test_it_steps_as_torchs_does(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_it_steps_as_torchs_does(shape: tuple[int, int], dtype: torch.dtype) -> None:
     """torch's takes the iterations in bfloat16, which has three digits."""
     start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
-    ended = steps(Muon([{"params": [ours], "lr": 0.02, "matrices": True}], weight_decay=0.1), ours)
+    ended = steps(Muon([{"params": [ours], "lr": 0.02, "matrices": True}], weight_decay=0.1, dtype=dtype), ours)
     expected = steps(torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"), theirs)
     assert float((ended - expected).norm() / (expected - start).norm()) < 0.02
 

@@ -154,12 +154,17 @@ def encoder_around(network: nn.Module, recipe: Recipe) -> SpeakerEncoder:
 
 
 def make_optimizer(
-    settings: OptimizerConfiguration, network: nn.Module, head: nn.Module, pupil: nn.Module | None = None
+    settings: OptimizerConfiguration,
+    network: nn.Module,
+    head: nn.Module,
+    pupil: nn.Module | None = None,
+    precision: str = "fp32",
 ) -> torch.optim.Optimizer:
     """The optimiser of two groups: the network, and what only training needs of it (head and pupil).
 
     `set_rate` sets their learning rates before every step. What is not trained is in neither: an optimiser keeps no
-    state of it, and a state that lacks some is not gone on from.
+    state of it, and a state that lacks some is not gone on from. With a precision of "bf16"
+    Muon takes its products in that too.
     """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     beside = [*head.parameters(), *(() if pupil is None else pupil.parameters())]
@@ -167,7 +172,8 @@ def make_optimizer(
     if settings.kind == "adamw":
         return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
     if settings.kind == "muon":
-        return Muon([{**groups[0], "matrices": True}, groups[1]], weight_decay=settings.weight_decay)
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        return Muon([{**groups[0], "matrices": True}, groups[1]], weight_decay=settings.weight_decay, dtype=dtype)
     nesterov = settings.nesterov and settings.momentum > 0
     return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=nesterov, weight_decay=settings.weight_decay)
 

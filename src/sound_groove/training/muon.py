@@ -19,22 +19,27 @@ BETAS = (0.9, 0.999)  # of AdamW
 EPSILON = 1e-8
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
+def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """A matrix (rows, columns) with its singular values brought to about 1 (0.7 to 1.2), in float32.
+
+    Args:
+        matrix: (rows, columns).
+        dtype: of the products. bfloat16 is enough for a step, and where processors have instructions for it a product
+            of 1536 x 1536 matrices takes a sixth of the time.
 
     >>> singular = torch.linalg.svdvals(orthogonal(torch.tensor([[3.0, 1.0, 0.0], [0.0, 0.1, 0.2]])))
     >>> bool((singular > 0.6).all() and (singular < 1.3).all())
     True
     """
     rows, columns = matrix.shape
-    x: Tensor = matrix.float() / (torch.linalg.matrix_norm(matrix.float()) + 1e-7)
+    x: Tensor = (matrix.float() / (torch.linalg.matrix_norm(matrix.float()) + 1e-7)).to(dtype)
     if rows > columns:
         x = x.T
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         products = x @ x.T
         x = torch.addmm(a * x, torch.addmm(products, products, products, beta=b, alpha=c), x)
-    return x.T if rows > columns else x
+    return (x.T if rows > columns else x).float()
 
 
 def is_matrix(weight: Tensor) -> bool:
@@ -53,10 +58,18 @@ class Muon(torch.optim.Optimizer):
         groups: of parameters, each with `params`, `lr` and `matrices`.
         weight_decay: decoupled, times the learning rate.
         momentum: by which the running mean of the gradient of a matrix is multiplied at each step.
+        dtype: in which matrices are made orthogonal; see `orthogonal`.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], weight_decay: float, momentum: float = 0.95) -> None:
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        weight_decay: float,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__(groups, {"weight_decay": weight_decay, "momentum": momentum, "matrices": False})
+        self._dtype = dtype
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -89,7 +102,7 @@ class Muon(torch.optim.Optimizer):
         mean: Tensor = state["momentum_buffer"]
         mean.lerp_(gradient, 1.0 - group["momentum"])
         ahead = torch.lerp(gradient, mean, group["momentum"])  # Nesterov's
-        moved = orthogonal(ahead.flatten(1))
+        moved = orthogonal(ahead.flatten(1), self._dtype)
         weight.add_(moved.view_as(weight), alpha=-group["lr"] * SCALE * float(max(moved.shape)) ** 0.5)
 
     def _step_of_adamw(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:

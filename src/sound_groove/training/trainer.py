@@ -148,7 +148,7 @@ class Trainer(TrainingRun):
         network, head, pupil = make_modules(plan.recipe, plan.classes, teacher_size)
         if accelerator.num_processes > 1:
             network = share_batch_norm(network, accelerator.device)
-        optimizer = make_optimizer(plan.recipe.optimizer, network, head, pupil)
+        optimizer = make_optimizer(plan.recipe.optimizer, network, head, pupil, plan.precision)
         if plan.recipe.training.compile:
             network.compile()
         self.model = TrainingModel(network, head, pupil)

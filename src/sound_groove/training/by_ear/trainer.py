@@ -91,7 +91,7 @@ class ByEarTrainer(TrainingRun):
             # A graph for each length: crops have few, and one for all of them would be slower.
             self.model.network.compile(dynamic=False)
         beside = nn.ModuleList([self.model.loss] if self.model.head is None else [self.model.loss, self.model.head])
-        self.optimizer = make_optimizer(recipe.optimizer, self.model.network, beside)
+        self.optimizer = make_optimizer(recipe.optimizer, self.model.network, beside, precision=plan.precision)
         size = recipe.network.feature_size
         self.front_end = build_hearing(size).train().to(plan.device)
         self.normalization = build_normalization(size, recipe.network.floor_db).to(plan.device)
