@@ -227,6 +227,21 @@ def test_only_voices_as_they_were_keep_their_labels(prepared: Path, teacher: Pat
     assert seen == {True: 1, False: 2}
 
 
+def test_takes_in_a_row_are_of_one_voice(prepared: Path, teacher: Path, tmp_path: Path) -> None:
+    recipe = ear_recipe(
+        prepared, teacher,
+        data__sampler={"kind": "shuffled", "batch_size": 10},
+        distillation__crops=CROPS | {"takes": 4, "warped": 0.0, "mixed": 0.0, "lengths": 1, "rounds": 4},
+    )  # fmt: skip
+    make_crops_of(recipe, tmp_path, 1)
+    shard = CropPool(tmp_path / "crops", 6).read(0)
+    labels = np.concatenate(list(shard.labels.values())).reshape(4, 10)
+    assert (labels[:, :4] == labels[:, :1]).all() and (labels[:, 4:8] == labels[:, 4:5]).all()
+    assert (labels[:, 8] == labels[:, 9]).all() and len(set(labels[:, ::4].flatten().tolist())) > 1
+    crops = np.concatenate(list(shard.steps.values()))
+    assert len({crop.tobytes() for crop in crops}) == len(crops)
+
+
 @pytest.mark.slow
 def test_training_by_ear_learns_and_its_model_can_be_exported(prepared: Path, teacher: Path, tmp_path: Path) -> None:
     lines: list[str] = []

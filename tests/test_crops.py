@@ -15,7 +15,7 @@ from sound_groove.errors import TrainingError
 from sound_groove.inputs.crops.inaudible import FRAME, gated, padded, unheard, with_losses
 from sound_groove.inputs.crops.pool import CropPool, CropShard
 from sound_groove.inputs.crops.visits import EpochVisits, plan_visits
-from sound_groove.inputs.crops.voices import change_speed, change_tempo, shape_spectrum
+from sound_groove.inputs.crops.voices import Change, change_speed, change_tempo, shape_spectrum
 from sound_groove.recipe.schema import CropConfiguration, UnheardConfiguration
 from sound_groove.synthesis.lines import CODECS, encoded, made_up_music
 from sound_groove.synthesis.voices import made_up_speaker, speak
@@ -93,6 +93,15 @@ def test_formants_move_and_the_pitch_stays(factor: float) -> None:
     assert spacing_hz(after) == pytest.approx(120.0, rel=0.02)
     assert centre_hz(before) == pytest.approx(1500.0, abs=10.0)
     assert centre_hz(after) == pytest.approx(1500.0 * factor, rel=0.05)
+
+
+@pytest.mark.parametrize("pitch", [0.8, 1.25])
+def test_another_mood_of_a_made_voice_has_its_formants(pitch: float) -> None:
+    voice = Change(speed=1.1)
+    plain, moved = (change.of(vowel(120.0, 1500.0)) for change in (voice, voice.spoken(pitch, 1.0, 0.0)))
+    assert spacing_hz(moved) == pytest.approx(spacing_hz(plain) * pitch, rel=0.03)
+    assert centre_hz(moved) == pytest.approx(centre_hz(plain), rel=0.1)
+    assert len(vowel(120.0, 1500.0)[: voice.samples_for(8000)]) / 1.1 >= 8000
 
 
 def test_tilt_is_so_many_decibels_an_octave() -> None:

@@ -427,9 +427,13 @@ class CropConfiguration(Section):
         rounds: batches of each length in a shard.
         visits: how often the network is trained on a crop.
         kept: shards on the disk at most.
-        warped: share of voices that are made other voices, each draw by draw: speed, formants, tempo, tilt.
+        takes: crops in a row that are of one voice, from other utterances of it, in other moods, rooms and noise: that
+            they are one voice is what the teacher has to say.
+        warped: share of voices that are made other voices, by speed and formants; and share of takes that are spoken
+            in another mood, by pitch, tempo and tilt. Each is changed in some of them.
         speed: range of the speed, which moves pitch and formants together.
         formants: range of the factor by which formants are moved apart from the pitch.
+        pitch: range of the factor by which the pitch is moved apart from the formants.
         tempo: range of the tempo, which leaves pitch and formants where they are.
         tilt_db: range of the spectral tilt, in decibels an octave.
         mixed: share of crops with a second voice.
@@ -449,9 +453,11 @@ class CropConfiguration(Section):
     rounds: Annotated[int, Field(ge=1, le=1000)] = 2
     visits: Annotated[int, Field(ge=1, le=3)] = 2
     kept: Annotated[int, Field(ge=5, le=10_000)] = 16
+    takes: Annotated[int, Field(ge=1, le=1000)] = 4
     warped: Probability = 0.5
     speed: PositiveRange = (0.7, 1.4)
     formants: PositiveRange = (0.85, 1.18)
+    pitch: PositiveRange = (0.8, 1.25)
     tempo: PositiveRange = (0.8, 1.25)
     tilt_db: Range = (-3.0, 3.0)
     mixed: Probability = 0.1

@@ -34,6 +34,7 @@ class Draw(IntEnum):
     CROP_SURROUNDINGS = 16
     CROP_ORDER = 17
     UNHEARD = 18
+    CROP_VOICE = 19
 
 
 def generator(seed: int, draw: Draw, *place: int) -> np.random.Generator:

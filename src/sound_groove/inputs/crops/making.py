@@ -1,14 +1,17 @@
 """Making crops: a batch of one length at a time, each a function of (seed, shard, batch, place in the batch).
 
-    utterance -> speed, tempo, formants, tilt -> a second voice -> room -> noise -> telephone band -> music -> clipping
-    -> codec -> level -> 16 bits
+    voice: whose speech it is made of, at what speed, with what formants
+    take of it: utterance -> pitch, tempo, tilt -> a second voice -> room -> noise -> telephone band -> music
+    -> clipping -> codec -> level -> 16 bits
 
-What comes out is what the teacher hears; what no ear should notice is done later, to the network's copy
-(`sound_groove.inputs.crops.inaudible`).
+`takes` crops in a row are of one voice, each of another utterance and in a mood of its own: what there is to learn is
+that they are one. What comes out is what the teacher hears; what no ear should notice is done later, to the network's
+copy (`sound_groove.inputs.crops.inaudible`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +22,7 @@ from sound_groove.corpora.file_work import to_sixteen_bit
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.corpora.shards import Steps
 from sound_groove.inputs.augment import Augmentation
-from sound_groove.inputs.crops.voices import change_speed, change_tempo, shape_spectrum
+from sound_groove.inputs.crops.voices import Change
 from sound_groove.inputs.dataset import read_crop
 from sound_groove.inputs.surroundings import SurroundingsReader
 from sound_groove.recipe.schema import CropConfiguration, Recipe
@@ -57,6 +60,18 @@ def crop_lengths(settings: CropConfiguration) -> list[int]:
     return [round(SAMPLE_RATE * float(s)) for s in np.linspace(low, high, settings.lengths)]
 
 
+class _Voice(NamedTuple):
+    """Somebody whose speech is at hand, or whom warping makes of them.
+
+    Attributes:
+        utterances: places of theirs.
+        warp: what makes another voice of theirs; None = nothing does.
+    """
+
+    utterances: Sequence[int]
+    warp: Change | None
+
+
 class CropMaker:
     """Draws crops of utterances and makes of them what is to be heard.
 
@@ -81,6 +96,9 @@ class CropMaker:
         durations = np.array([utterance.duration_s for utterance in utterances])
         chances = SPOKEN_SHARE * durations / durations.sum() + (1.0 - SPOKEN_SHARE) / len(durations)
         self._until = np.cumsum(chances)
+        self._said_by: dict[str, list[int]] = {}
+        for place, utterance in enumerate(utterances):
+            self._said_by.setdefault(utterance.speaker, []).append(place)
 
     def make(self, shard: int, batch: int, length: int) -> CropBatch:
         """One batch.
@@ -94,7 +112,14 @@ class CropMaker:
             TrainingError, AudioError: a recording cannot be read.
         """
         draws = [generator(self._seed, Draw.CROP, shard, batch, place) for place in range(self._batch)]
-        voices, labels = zip(*(self._voices(length, draw) for draw in draws), strict=True)
+        takes = self._settings.takes
+        voices = [
+            self._voice(generator(self._seed, Draw.CROP_VOICE, shard, batch, number))
+            for number in range(-(-self._batch // takes))
+        ]
+        crops, labels = zip(
+            *(self._voices(voices[place // takes], length, draw) for place, draw in enumerate(draws)), strict=True
+        )
         place = (shard, batch)
         around = None
         if self._surroundings is not None:
@@ -102,42 +127,54 @@ class CropMaker:
             first = batch * self._batch
             around = self._surroundings.read([(shard, first + item) for item in range(self._batch)], length)
         few = BatchDraws.of_whole_batch(torch_seed(self._seed, Draw.CROP_SURROUNDINGS, *place), self._batch)
-        heard = self._augmentation(torch.from_numpy(np.stack(voices)), few, around).numpy()
+        heard = self._augmentation(torch.from_numpy(np.stack(crops)), few, around).numpy()
         steps = np.stack([self._recorded(crop, draw) for crop, draw in zip(heard, draws, strict=True)])
         return CropBatch(steps, np.array(labels, dtype=np.int64))
 
-    def _voices(self, length: int, draw: np.random.Generator) -> tuple[Samples, int]:
-        """One voice or two (samples,), and the class, where it is one voice as it was."""
+    def _voice(self, draw: np.random.Generator) -> _Voice:
+        """Somebody, the more likely the longer they speak, or another voice made of theirs."""
         settings = self._settings
-        voice, label = self._voice(length, draw)
-        if draw.random() >= settings.mixed:
-            return voice, label
-        other, _ = self._voice(length, draw)
-        ratio_db = draw.uniform(*settings.mixed_db)
-        factor = 10.0 ** (-ratio_db / 20.0) * _level(voice) / max(_level(other), LEAST_LEVEL)
-        return voice + np.float32(factor) * other, -1
+        index = min(int(np.searchsorted(self._until, draw.random())), len(self._utterances) - 1)
+        spoken = self._said_by[self._utterances[index].speaker]
+        if draw.random() >= settings.warped:
+            return _Voice(spoken, None)
+        speed = _ratio(draw, settings.speed) if draw.random() < 0.7 else 1.0
+        formants = _ratio(draw, settings.formants) if draw.random() < 0.5 else 1.0
+        return _Voice(spoken, Change(speed, formants))
 
-    def _voice(self, length: int, draw: np.random.Generator) -> tuple[Samples, int]:
-        """A stretch of an utterance, or another voice made of it (samples,); and its class."""
+    def _mood(self, draw: np.random.Generator) -> tuple[float, float, float] | None:
+        """Factors of pitch and tempo, and a tilt in decibels an octave; None = as it was spoken."""
         settings = self._settings
-        is_warped = draw.random() < settings.warped
-        speed = _ratio(draw, settings.speed) if is_warped and draw.random() < 0.7 else 1.0
-        tempo = _ratio(draw, settings.tempo) if is_warped and draw.random() < 0.3 else 1.0
-        formants = _ratio(draw, settings.formants) if is_warped and draw.random() < 0.5 else 1.0
-        tilt_db = draw.uniform(*settings.tilt_db) if is_warped and draw.random() < 0.5 else 0.0
-        wanted = int(length * speed * tempo) + 2
+        if draw.random() >= settings.warped:
+            return None
+        pitch = _ratio(draw, settings.pitch) if draw.random() < 0.6 else 1.0
+        tempo = _ratio(draw, settings.tempo) if draw.random() < 0.4 else 1.0
+        return pitch, tempo, draw.uniform(*settings.tilt_db) if draw.random() < 0.5 else 0.0
+
+    def _voices(self, voice: _Voice, length: int, draw: np.random.Generator) -> tuple[Samples, int]:
+        """A take of a voice, alone or with a second one (samples,), and the class, where it is one voice as it was."""
+        settings = self._settings
+        take, label = self._take(voice, length, draw)
+        if draw.random() >= settings.mixed:
+            return take, label
+        other, _ = self._take(self._voice(draw), length, draw)
+        ratio_db = draw.uniform(*settings.mixed_db)
+        factor = 10.0 ** (-ratio_db / 20.0) * _level(take) / max(_level(other), LEAST_LEVEL)
+        return take + np.float32(factor) * other, -1
+
+    def _take(self, voice: _Voice, length: int, draw: np.random.Generator) -> tuple[Samples, int]:
+        """A stretch of what somebody said, in a mood (samples,), and the class."""
+        mood = self._mood(draw)
+        change = voice.warp or Change()
+        if mood is not None:
+            change = change.spoken(*mood)
         for _ in range(TRIES):
-            index = min(int(np.searchsorted(self._until, draw.random())), len(self._utterances) - 1)
-            voice = read_crop(self._utterances[index], wanted, draw.random())
-            if _level(voice) > LEAST_LEVEL:
+            index = voice.utterances[int(draw.integers(len(voice.utterances)))]
+            take = read_crop(self._utterances[index], change.samples_for(length), draw.random())
+            if _level(take) > LEAST_LEVEL:
                 break
-        if speed != 1.0:
-            voice = change_speed(voice, speed)
-        if tempo != 1.0:
-            voice = change_tempo(voice, tempo)
-        if formants != 1.0 or tilt_db:
-            voice = shape_spectrum(voice, formants, tilt_db)
-        return np.resize(voice, length), -1 if is_warped else int(self._labels[index])
+        is_as_it_was = voice.warp is None and mood is None
+        return np.resize(change.of(take), length), int(self._labels[index]) if is_as_it_was else -1
 
     def _recorded(self, crop: Samples, draw: np.random.Generator) -> Steps:
         """A crop behind music, an overdriven microphone and a codec, at its level, in 16-bit steps (samples,)."""

@@ -3,6 +3,8 @@
 Every function takes and gives samples (samples,) at 16 kHz.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -19,6 +21,44 @@ _TILT_FROM_HZ = 100.0
 _PIECE = 640  # of the tempo's change: 40 ms
 _STEP = _PIECE // 2
 _REACH = 160  # how far a piece may be moved to fit: 10 ms, a period of a low voice
+
+
+class Change(NamedTuple):
+    """What is done to a voice; as it stands here, nothing.
+
+    Attributes:
+        speed: at which it is played, moving pitch and formants together.
+        formants: by which formants are moved besides, the pitch staying where it is.
+        tempo: at which it is spoken.
+        tilt_db: decibels an octave by which its spectrum rises.
+    """
+
+    speed: float = 1.0
+    formants: float = 1.0
+    tempo: float = 1.0
+    tilt_db: float = 0.0
+
+    def samples_for(self, count: int) -> int:
+        """How many samples make at least so many."""
+        return int(count * self.speed * self.tempo) + 2
+
+    def of(self, samples: Samples) -> Samples:
+        """The changed voice (samples,), which is shorter by speed and tempo."""
+        if self.speed != 1.0:
+            samples = change_speed(samples, self.speed)
+        if self.tempo != 1.0:
+            samples = change_tempo(samples, self.tempo)
+        if self.formants != 1.0 or self.tilt_db:
+            samples = shape_spectrum(samples, self.formants, self.tilt_db)
+        return samples
+
+    def spoken(self, pitch: float, tempo: float, tilt_db: float) -> "Change":
+        """The same speaker in another mood: pitch and tempo by factors, the spectrum tilted, the formants as they were.
+
+        >>> Change(speed=1.2, formants=1.1).spoken(pitch=1.25, tempo=1.0, tilt_db=0.0)
+        Change(speed=1.5, formants=0.88, tempo=1.0, tilt_db=0.0)
+        """
+        return Change(self.speed * pitch, self.formants / pitch, self.tempo * tempo, self.tilt_db + tilt_db)
 
 
 def change_speed(samples: Samples, speed: float) -> Samples:
