@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from sound_groove.training.by_ear.loss import HearingLoss
 from sound_groove.training.by_ear.maker import make_crops_of
 from sound_groove.training.by_ear.plan import plan_by_ear
 from sound_groove.training.by_ear.teacher import open_hearing_teacher
+from sound_groove.training.pace import Pace
 from sound_groove.training.run_folder import run_folder
 from sound_groove.training.trainer import check, train
 from sound_groove.types import ModelIdentity
@@ -243,8 +245,17 @@ def test_takes_in_a_row_are_of_one_voice(prepared: Path, teacher: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_training_by_ear_learns_and_its_model_can_be_exported(prepared: Path, teacher: Path, tmp_path: Path) -> None:
+def test_training_by_ear_learns_and_its_model_can_be_exported(
+    prepared: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines: list[str] = []
+    visits_left: list[int] = []
+
+    def pace(visits: int, say: Callable[[str], None], unit: str) -> Pace:
+        visits_left.append(visits)
+        return Pace(visits, say, unit)
+
+    monkeypatch.setattr(by_ear_trainer, "Pace", pace)
     recipe = in_loop(
         prepared, teacher, data__sampler={"kind": "shuffled", "batch_size": 16},
         distillation__crops__coded=0.0,
@@ -258,6 +269,7 @@ def test_training_by_ear_learns_and_its_model_can_be_exported(prepared: Path, te
     distances = [row["teacher_distance"] for row in rows(result.folder)]
     # the first five epochs visit one shard, the others two, of one batch each
     assert len(distances) == result.steps == 5 + 2 * 19
+    assert visits_left == [16 * result.steps]
     assert np.mean(distances[-12:]) < 0.9 * np.mean(distances[:6])
     assert any("% of it the teacher's" in line for line in lines)
     assert CropPool(result.folder / "crops", 8).numbers() == []

@@ -102,7 +102,11 @@ class ByEarPlan:
     @property
     def steps(self) -> int:
         """Optimiser steps in all."""
-        visited = sum(len(self.visits.shards(epoch)) for epoch in range(self.recipe.training.epochs))
+        return self.steps_from(0)
+
+    def steps_from(self, epoch: int) -> int:
+        """Optimiser steps of an epoch and those behind it; the first epochs have no older shards to visit."""
+        visited = sum(len(self.visits.shards(number)) for number in range(epoch, self.recipe.training.epochs))
         return visited * self.batches_per_shard
 
     @property

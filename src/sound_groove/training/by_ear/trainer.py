@@ -142,7 +142,7 @@ class ByEarTrainer(TrainingRun):
         )
         first, total = self.progress.batch, len(visits)
         if self.pace is None:
-            left = (recipe.training.epochs - epoch) * total - first
+            left = self.plan.steps_from(epoch) - first
             self.pace = Pace(left * recipe.data.sampler.total_batch, self.say, "visits")
         self.pace.begin_epoch()
         title = f"epoch {epoch + 1}/{self.recipe.training.epochs}"
