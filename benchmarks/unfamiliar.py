@@ -61,7 +61,8 @@ BABBLE_DB, TALKERS = -5.0, 6
 NOISE_SHARE = 0.15  # of what another kind counts: few sounds of other things than voices pass for speech
 MILD_SHARE = 0.1  # of what speech as it is counts
 STRENGTH = 0.003  # of the fit, a recording: the less, the simpler the detector
-FAMILIAR = 0.975  # of the speech of collections that it was not taught on lies below 0
+FAMILIAR = 0.975  # of the speech of collections that it was not taught on lies below 0, with room to spare:
+TO_SPARE = 0.25  # log odds, since a collection has so few recordings that its share over the limit scatters
 CLEAR, MILD = "as it is", "noise, rooms, lines, pauses"
 MILD_KINDS: tuple[Kind, ...] = ("noisy", "other pauses", "in a room", "over a line")
 WINDOW, HOP = 512, 128
@@ -326,7 +327,7 @@ class Material:
         return Detector(mean, deviation, slopes[:COUNT], products, float(fit.intercept_[0] - slopes @ middle))
 
     def limit(self, log_odds: Mapping[str, NDArray[np.float64]], without: str | None = None) -> float:
-        """What all but 1 - FAMILIAR of clear recordings lie below, collections weighing the same.
+        """What all but 1 - FAMILIAR of clear recordings lie below, collections weighing the same, and TO_SPARE more.
 
         Args:
             log_odds: by collection, of its clear recordings, by a detector that was taught without it.
@@ -334,7 +335,7 @@ class Material:
         """
         asked = [values for name, values in log_odds.items() if name != without]
         weights = np.concatenate([np.full(len(values), 1.0 / len(values)) for values in asked])
-        return weighted_quantile(np.concatenate(asked), weights, FAMILIAR)
+        return weighted_quantile(np.concatenate(asked), weights, FAMILIAR) + TO_SPARE
 
     def clear(self, name: str) -> NDArray[np.bool_]:
         """(N,) the recordings of a collection as they are."""

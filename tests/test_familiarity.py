@@ -105,10 +105,14 @@ def test_evidence_fades_beyond_what_is_familiar() -> None:
     scores = np.array([0.1, 0.4, 0.9])
     for value, left in ((-5.0, 1.0), (-FADES_BEFORE, 1.0), (0.0, 0.548812), (4.0, 0.165299), (math.nan, 1.0)):
         measures = {"unfamiliarity": np.full(3, value)}
-        np.testing.assert_allclose(fading.llr(scores, measures), left * plain.llr(scores), rtol=1e-5)
+        # What speaks for two people, here the first score alone, fades three times as fast.
+        np.testing.assert_allclose(fading.llr(scores, measures), [left**3, left, left] * plain.llr(scores), rtol=1e-5)
         line = fading.line({"unfamiliarity": np.asarray(value)})
-        score = fading.score_of(0.5, line)
-        assert score is not None and float(fading.on_line(score, line)) == pytest.approx(0.5)
+        for llr in (0.5, -0.01):
+            score = fading.score_of(llr, line)
+            assert score is not None and float(fading.on_line(score, line)) == pytest.approx(llr)
+    nothing_left = fading.line({"unfamiliarity": np.asarray(2000.0)})
+    assert fading.score_of(-0.01, nothing_left) is None and float(fading.on_line(0.1, nothing_left)) == 0.0
     assert math.exp(-FADE_RATE * FADES_BEFORE) == pytest.approx(0.548812, abs=1e-6)
     np.testing.assert_array_equal(fading.llr(scores), plain.llr(scores))  # nothing is known of the recordings
     assert fading.is_unfamiliar({"unfamiliarity": [-1.0, 0.0, 0.1, math.nan]}).tolist() == [False, False, True, False]

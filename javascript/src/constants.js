@@ -193,6 +193,7 @@ export const measures = {
 export const calibration = {
   FADES_BEFORE: 2.0,
   FADE_RATE: 0.3,
+  DIFFERENT_FADE_RATE: 0.9,
 };
 
 export const decision = {

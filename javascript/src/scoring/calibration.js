@@ -6,9 +6,9 @@ import { dot } from "../numbers.js";
 
 /** @typedef {import("./measures.js").Measures} Measures */
 /** @typedef {{measure: string, slope: number, offset: number, low: number, high: number, rise: number}} Term */
-/** @typedef {{scale: number, offset: number, rise: number}} Line what a map makes of scores of trials with certain measures */
+/** @typedef {{scale: number, offset: number, rise: number, different: number}} Line what a map makes of scores of trials with certain measures */
 
-const { FADES_BEFORE, FADE_RATE } = calibration;
+const { DIFFERENT_FADE_RATE, FADES_BEFORE, FADE_RATE } = calibration;
 const { MAY_BE_UNKNOWN, UNFAMILIARITY } = measureConstants;
 const LEAST = 2 ** -53; // of a probability
 
@@ -55,7 +55,8 @@ export class ScoreMap {
       rise += term.rise * value;
     }
     const left = this.#evidenceLeft(measures);
-    return { scale: Math.max(scale, 0) * left, offset: offset * left, rise: Math.max(rise, 0) * left };
+    const different = left ** (DIFFERENT_FADE_RATE / FADE_RATE - 1);
+    return { scale: Math.max(scale, 0) * left, offset: offset * left, rise: Math.max(rise, 0) * left, different };
   }
 
   /** Whether one of the two recordings is unlike all that the map was fitted on. @param {Measures} measures */
@@ -63,7 +64,7 @@ export class ScoreMap {
     return this.familiarUpTo !== null && measures[UNFAMILIARITY] > this.familiarUpTo;
   }
 
-  /** What part of the evidence is left, from 1 towards 0 the less familiar. @param {Measures} measures */
+  /** What part of evidence for one speaker is left, from 1 towards 0 the less familiar. @param {Measures} measures */
   #evidenceLeft(measures) {
     const value = measures[UNFAMILIARITY];
     if (this.familiarUpTo === null || Number.isNaN(value)) return 1;
@@ -71,14 +72,19 @@ export class ScoreMap {
   }
 
   /** The log-likelihood ratio of a score. @param {number} score @param {Line} line */
-  onLine(score, { scale, offset, rise }) {
-    const llr = scale * score + offset + rise * Math.max(score - this.risesFrom, 0) ** 2;
+  onLine(score, { scale, offset, rise, different }) {
+    let llr = scale * score + offset + rise * Math.max(score - this.risesFrom, 0) ** 2;
+    if (llr < 0) llr *= different;
     return this.bounds === null ? llr : Math.max(this.bounds[0], Math.min(this.bounds[1], llr));
   }
 
   /** The score that has an llr; null where no score has, or all have. @param {number} llr @param {Line} line */
-  scoreOf(llr, { scale, offset, rise }) {
+  scoreOf(llr, { scale, offset, rise, different }) {
     if (this.bounds !== null && !(this.bounds[0] < llr && llr <= this.bounds[1])) return null;
+    if (llr < 0) {
+      if (different === 0) return null;
+      llr /= different;
+    }
     const above = llr - (scale * this.risesFrom + offset);
     if (rise > 0 && above > 0) return this.risesFrom + (Math.sqrt(scale ** 2 + 4 * rise * above) - scale) / (2 * rise);
     return scale > 0 ? (llr - offset) / scale : null;

@@ -128,7 +128,8 @@ def moved_by_labels(
         llrs: (P,) of the general map, before its bounds and its fading.
         labels: (P,) True = same speaker.
         speakers: how many they are of.
-        evidence_left: (P,) what part of the evidence unfamiliar recordings keep, in (0, 1].
+        evidence_left: (P,) what part of the evidence for one speaker unfamiliar recordings keep, in (0, 1]. That
+            evidence for two fades faster is left out.
         counted: independent pairs to a speaker; 0 leaves the general map as it is.
 
     Raises:

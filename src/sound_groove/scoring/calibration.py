@@ -26,7 +26,10 @@ from sound_groove.scoring.measures import MAY_BE_UNKNOWN, MEASURES, UNFAMILIARIT
 from sound_groove.types import Labels, Scores
 
 FADES_BEFORE = 2.0  # log odds before the limit of what is familiar, where evidence begins to fade
-FADE_RATE = 0.3  # a log odds: at the limit nearly half of the evidence is gone, six beyond it nine tenths
+FADE_RATE = 0.3  # a log odds: at the limit nearly half of the evidence for one speaker is gone, six beyond nine tenths
+# Of evidence for two: a voice that something was done to is unlike itself, so that a low score says little. At this
+# rate trials of a voice that was made higher, on one side, cost no more than no verdict at all (docs/calibration.md).
+DIFFERENT_FADE_RATE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,13 @@ class Line(NamedTuple):
         scale: of the score, at least 0.
         offset: the llr of a score of 0.
         rise: of the square of the score above `ScoreMap.rises_from`, at least 0.
+        different: what an llr below 0 is multiplied by, in [0, 1].
     """
 
     scale: Scores
     offset: Scores
     rise: Scores
+    different: Scores = np.asarray(1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,9 @@ class ScoreMap:
             scale, offset = scale + term.slope * values, offset + term.offset * values
             rise = rise + term.rise * values
         left = self.evidence_left(measures)
-        return Line(np.maximum(scale, 0.0) * left, offset * left, np.maximum(rise, 0.0) * left)  # rounding: -1e-17
+        different = left ** (DIFFERENT_FADE_RATE / FADE_RATE - 1.0)
+        # The maxima are for rounding: -1e-17.
+        return Line(np.maximum(scale, 0.0) * left, offset * left, np.maximum(rise, 0.0) * left, different)
 
     def is_unfamiliar(self, measures: Measures) -> Labels:
         """Whether one of the two recordings of trials with these measures is unlike all that the map was fitted on."""
@@ -197,7 +204,7 @@ class ScoreMap:
         return np.asarray(np.asarray(measures.get(UNFAMILIARITY, math.nan), dtype=np.float64) > limit)
 
     def evidence_left(self, measures: Measures | None) -> Scores:
-        """What part of the evidence is left of trials with these measures, from 1 towards 0 the less familiar."""
+        """What part of evidence for one speaker is left of trials with these measures, from 1 towards 0, unfamiliar."""
         if self.familiar_up_to is None or measures is None or UNFAMILIARITY not in measures:
             return np.asarray(1.0)
         beyond = np.asarray(measures[UNFAMILIARITY], dtype=np.float64) - self.familiar_up_to + FADES_BEFORE
@@ -229,6 +236,7 @@ class ScoreMap:
         """
         values = np.asarray(scores, dtype=np.float64)
         llrs = line.scale * values + line.offset + line.rise * np.maximum(values - self.rises_from, 0.0) ** 2
+        llrs = np.where(llrs < 0.0, llrs * line.different, llrs)
         return np.asarray(llrs if self.bounds is None else np.clip(llrs, *self.bounds), dtype=np.float64)
 
     def score_of(self, llr: float, line: Line) -> float | None:
@@ -238,7 +246,11 @@ class ScoreMap:
         """
         if self.bounds is not None and not self.bounds[0] < llr <= self.bounds[1]:
             return None
-        scale, offset, rise = (float(value) for value in line)
+        scale, offset, rise, different = (float(value) for value in line)
+        if llr < 0.0:
+            if different == 0.0:
+                return None
+            llr /= different
         above = llr - (scale * self.rises_from + offset)
         if rise > 0 and above > 0:
             return self.rises_from + (math.sqrt(scale**2 + 4 * rise * above) - scale) / (2 * rise)
