@@ -3,8 +3,8 @@
     python benchmarks/mean_of_weights.py EARLIER.safetensors LATER.safetensors --name NAME --out MEAN.safetensors
 
 What training further has brought is kept in part, and of what it has cost a part is given back (Wortsman et al. 2022,
-'Robust fine-tuning of zero-shot models', equation 1). The facts of the mean are LATER's, its training speakers those of
-both; it has neither a centre nor a score map: calibrate it.
+'Robust fine-tuning of zero-shot models', equation 1). The facts of the mean are LATER's, licence and data EARLIER's
+where LATER says none, its training speakers those of both; it has neither a centre nor a score map: calibrate it.
 """
 
 import argparse
@@ -38,7 +38,10 @@ def main() -> None:
     if earlier.configuration != later.configuration:
         parser.error(f"{arguments.earlier} and {arguments.later} are different networks")
     speakers = sorted(earlier.trained_speakers | later.trained_speakers)
+    # A run's own weights say neither.
+    terms = {name: earlier.header.training.get(name) for name in ("data", "licence")}
     facts = {
+        **{name: value for name, value in terms.items() if value is not None},
         **later.header.training,
         "speaker_digests": speakers,
         "speakers": len(speakers),
