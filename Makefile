@@ -56,6 +56,8 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev $(VENV)/.docs
 	$(PYTEST)
 
+# These wait for nobody, and each process more imports torch and opens the model once more.
+quick-unit: WORKERS = 2
 quick-unit: $(VENV)/.dev
 	$(PYTEST) -m '$(QUICK)'
 

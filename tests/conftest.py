@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from costs import costs
-from once import Once, embed_once, open_once, trace_once
+from once import Once, embed_once, judge_once, open_once, trace_once
 from sound_groove.files import CACHE_VARIABLE
 
 if TYPE_CHECKING:
@@ -62,10 +62,11 @@ def traced_once(request: pytest.FixtureRequest, once: Once) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def computed_once() -> Iterator[None]:
-    """In a process no model file is opened by onnxruntime twice, nor does one compute the same batch twice."""
+    """In a process no model file is opened by onnxruntime twice, nor a batch computed or a recording judged twice."""
     with pytest.MonkeyPatch.context() as patch:
         open_once(patch)
         embed_once(patch)
+        judge_once(patch)
         yield
 
 

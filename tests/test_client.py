@@ -197,7 +197,7 @@ def script() -> Iterator[Script]:
             """Keep quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     told.address = f"http://127.0.0.1:{server.server_port}"
     yield told
     server.shutdown()

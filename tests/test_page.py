@@ -742,7 +742,7 @@ def test_a_page_of_another_place_reads_answers_once_its_origin_is_named(
     context: "BrowserContext", address: str, tmp_path: Path
 ) -> None:
     elsewhere = ThreadingHTTPServer(("127.0.0.1", 0), ElsewherePage)
-    threading.Thread(target=elsewhere.serve_forever).start()
+    threading.Thread(target=elsewhere.serve_forever, kwargs={"poll_interval": 0.01}).start()
     origin = f"http://127.0.0.1:{elsewhere.server_port}"
     service = ServiceProcess(tmp_path, "--allow-origin", origin)
     program = """async ([address, name]) => {

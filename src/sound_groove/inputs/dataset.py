@@ -311,16 +311,20 @@ def training_batches(
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         )
         batches = iter(loader)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (OSError, EOFError) as error:  # nothing else is read here than what the workers send
-            raise TrainingError(DEAD_WORKER) from error
-        if batch is None:
-            return
-        if isinstance(batch, _Failure):
-            raise TrainingError(batch.message)
-        yield batch
+    try:
+        while True:
+            try:
+                batch = next(batches, None)
+            except (OSError, EOFError) as error:  # nothing else is read here than what the workers send
+                raise TrainingError(DEAD_WORKER) from error
+            if batch is None:
+                return
+            if isinstance(batch, _Failure):
+                raise TrainingError(batch.message)
+            yield batch
+    finally:
+        # An error keeps this frame, and the workers would end when it is forgotten, waited for five seconds.
+        del batches
 
 
 def _batch_items(sampler: Sampler, epochs: range, first_batch: int, rank: int, processes: int) -> Iterator[list[Item]]:
