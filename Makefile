@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 # Test files are shared out among so many processes, each of which computes on one core, and waits for other processes and
 # for clocks much of the time.
-WORKERS ?= 4
+WORKERS ?= 3
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # What pip would do itself, on one core. Some libraries carry files of other versions of Python, which cannot be compiled.
