@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE =
 help:
 	@echo "make demo   the whole way on made-up voices: corpus, training, evaluation, comparison (a few minutes)"
 	@echo "make docs   the documentation as a site of plain files: outputs/site/index.html (half a minute)"
-	@echo "make quick  lint, types, and every test that needs no training, export, server, browser or kill (a minute or two)"
+	@echo "make quick  lint, types, and every test that needs no training, export, server, browser or kill (two or three minutes)"
 	@echo "make test   lint, types and all tests (some minutes)"
 	@echo "make clean  remove the virtual environment, the demo's output and the site"
 
