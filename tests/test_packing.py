@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,7 @@ def test_a_shard_that_is_not_what_it_was_is_named_in_one_sentence(
     batches = training_batches(reader_of([last], 100), ShuffledSampler(1, 1, 0, 1), range(1), workers=workers)
     with pytest.raises(TrainingError) as caught:
         list(batches)
+    assert not active_children()  # although the error is still held, and the generator's frame with it
     message = str(caught.value)
     assert message.startswith(f"{path}: ") and complaint in message and "\n" not in message
     assert message.endswith(f"(utterance {last.key}); run 'sound-groove prepare' again")

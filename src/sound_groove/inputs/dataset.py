@@ -323,7 +323,8 @@ def training_batches(
                 raise TrainingError(batch.message)
             yield batch
     finally:
-        # An error keeps this frame, and the workers would end when it is forgotten, waited for five seconds.
+        # An error keeps this frame alive. Without this the workers would end when it is forgotten, and torch would wait
+        # for each of them for five seconds.
         del batches
 
 
