@@ -188,10 +188,11 @@ def judge_once(patch: pytest.MonkeyPatch) -> None:
     A recording is told by every byte of its samples.
     """
     from sound_groove.audio import quality
+    from sound_groove.audio.familiarity import unfamiliarity
+    from sound_groove.audio.speech import find_speech
 
     found: dict[bytes, Flags] = {}
     log_odds: dict[tuple[bytes, Spans], float | None] = {}
-    find_speech, unfamiliarity = vars(quality)["find_speech"], vars(quality)["unfamiliarity"]
 
     def speech(samples: "Samples", chunks: "ChunkLevels") -> "Flags":
         digest = hashlib.sha256(samples.tobytes()).digest()
