@@ -3,9 +3,11 @@
 import re
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+
+from local_server import QuietHandler, serving
 
 
 @dataclass
@@ -35,12 +37,21 @@ class Place:
 
 @dataclass
 class Asked:
-    """A request: its path, the first byte that was asked for (None = the whole), how many bytes were sent, who asks."""
+    """A request.
+
+    Attributes:
+        path: what was asked for.
+        start: the first byte that was asked for; None = the whole.
+        sent: how many bytes of the body were sent.
+        authorization: who asks.
+        answered: set once all is sent that will be.
+    """
 
     path: str
     start: int | None
     sent: int = 0
     authorization: str = ""
+    answered: threading.Event = field(default_factory=threading.Event)
 
 
 class Mirror:
@@ -48,49 +59,52 @@ class Mirror:
 
     Attributes:
         places: path to what it answers with.
-        asked: all requests so far, in order.
+        requests: all requests so far, in order, that which is being answered included.
+        url: its address, while it runs.
     """
 
     def __init__(self) -> None:
         self.places: dict[str, Place] = {}
-        self.asked: list[Asked] = []
+        self.requests: list[Asked] = []
         self.leaving = threading.Event()
-        mirror = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                _answer(mirror, self)
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.url = ""
+        self._running = ExitStack()
 
     @property
-    def url(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    def asked(self) -> list[Asked]:
+        """All requests so far, in order, once they are answered: who asked has the last byte before it is counted."""
+        for request in self.requests:
+            assert request.answered.wait(5)
+        return self.requests
 
     def __enter__(self) -> "Mirror":
-        self._thread.start()
+        mirror = self
+
+        class Handler(QuietHandler):
+            def do_GET(self) -> None:
+                request = Asked(self.path, _first_byte(self), authorization=self.headers.get("Authorization", ""))
+                mirror.requests.append(request)
+                try:
+                    _answer(mirror, self, request)
+                finally:
+                    request.answered.set()
+
+        self.url = self._running.enter_context(serving(Handler))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leaving.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._running.close()
 
 
-def _answer(mirror: Mirror, handler: BaseHTTPRequestHandler) -> None:
+def _first_byte(handler: QuietHandler) -> int | None:
     match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
-    start_of = int(match[1]) if match else None
-    asked = Asked(handler.path, start_of, authorization=handler.headers.get("Authorization", ""))
-    mirror.asked.append(asked)
+    return int(match[1]) if match else None
+
+
+def _answer(mirror: Mirror, handler: QuietHandler, asked: Asked) -> None:
     place = mirror.places.get(handler.path, Place(status=404))
     if place.status != 200:
         handler.send_error(place.status)
@@ -118,11 +132,12 @@ def _answer(mirror: Mirror, handler: BaseHTTPRequestHandler) -> None:
     asked.sent = len(body[:drop])
     handler.wfile.flush()
     if drop is not None and place.stalls:
+        asked.answered.set()
         mirror.leaving.wait(5)
 
 
 def wait_until_sent(mirror: Mirror, count: int) -> None:
     """Wait until so many bytes of bodies were sent in all."""
     deadline = time.monotonic() + 5
-    while sum(asked.sent for asked in mirror.asked) < count and time.monotonic() < deadline:
+    while sum(request.sent for request in mirror.requests) < count and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,10 +1,8 @@
 """The client for Python: against a running service, and against servers that fail in the middle."""
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import soundfile
 
 import sound_groove.client.records as records
 from costs import costs
+from local_server import QuietHandler, serving
 from processes import modules_after
 from service_process import EXAMPLES, ServiceProcess
 from sound_groove.client import Client
@@ -173,7 +172,7 @@ class Script:
 def script() -> Iterator[Script]:
     told = Script([])
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("content-length", 0)))
             told.asked.append(f"{self.command} {self.path}")
@@ -193,15 +192,8 @@ def script() -> Iterator[Script]:
 
         do_GET = do_POST = do_DELETE = answer
 
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    told.address = f"http://127.0.0.1:{server.server_port}"
-    yield told
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as told.address:
+        yield told
 
 
 def scripted(script: Script, *answers: tuple[int, Any] | None, address: str = "", **options: Any) -> Client:

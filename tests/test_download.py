@@ -204,10 +204,10 @@ def test_an_error_of_a_mirror_leads_to_the_next(mirror: Mirror, get: Get, tmp_pa
 
 def test_where_no_mirror_has_it_each_is_named_with_its_reason(mirror: Mirror, get: Get, tmp_path: Path) -> None:
     mirror.places = {f"/b{PATH}": Place(status=503)}
-    dead = Mirror()  # bound and never served
-    dead._server.server_close()
+    with Mirror() as ended:
+        nobody = ended.url
     with pytest.raises(DownloadError) as failure:
-        download([ARCHIVE], tmp_path, [f"{mirror.url}/a", f"{mirror.url}/b", dead.url], patience=QUICK)
+        download([ARCHIVE], tmp_path, [f"{mirror.url}/a", f"{mirror.url}/b", nobody], patience=QUICK)
     sentence = str(failure.value)
     for part in ("musan.tar.gz: no mirror", f"/a{PATH}: HTTP 404 Not", f"/b{PATH}: HTTP 503 ", "Connection refused"):
         assert part in sentence

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 import yaml
 
 from foreign_models import write_foreign
+from local_server import QuietHandler, serving
 from sound_groove import SpeakerEncoder, cli
 from sound_groove.errors import CheckpointError, DownloadError, MissingExtraError, OutputError, UsageError
 from sound_groove.export.hub_folder import card, export_hub, licence_note
@@ -32,7 +31,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNames
     constants = pytest.importorskip("huggingface_hub.constants")
     shared = SimpleNamespace(files={"README.md": b"a card", "model.onnx": PRETRAINED}, paths=[], url="", card=None)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_HEAD(self) -> None:
             self.do_GET()
 
@@ -68,20 +67,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNames
             if self.command == "GET":
                 self.wfile.write(data)
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    shared.url = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setenv(HUB_VARIABLE, shared.url)
-    yield shared
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as shared.url:
+        monkeypatch.setenv(HUB_VARIABLE, shared.url)
+        yield shared
 
 
 # --- addresses ---

@@ -4,9 +4,7 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ import soundfile
 
 from browser import Visit, find_browser, launch, play_to_microphone
 from costs import costs
+from local_server import QuietHandler, serving
 from service_process import EXAMPLES, ServiceProcess
 from sound_groove.encoder.encoder import SpeakerEncoder
 
@@ -727,36 +726,29 @@ def test_nothing_is_shorter_than_a_finger_needs(visit: Visit) -> None:
     assert len(sizes) > 8 and all(min(width, height) >= 24 for _, width, height in sizes), sizes
 
 
-class ElsewherePage(BaseHTTPRequestHandler):
+class ElsewherePage(QuietHandler):
     """An empty page of another origin."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
 
 def test_a_page_of_another_place_reads_answers_once_its_origin_is_named(
     context: "BrowserContext", address: str, tmp_path: Path
 ) -> None:
-    elsewhere = ThreadingHTTPServer(("127.0.0.1", 0), ElsewherePage)
-    threading.Thread(target=elsewhere.serve_forever, kwargs={"poll_interval": 0.01}).start()
-    origin = f"http://127.0.0.1:{elsewhere.server_port}"
-    service = ServiceProcess(tmp_path, "--allow-origin", origin)
     program = """async ([address, name]) => {
         const method = { method: "DELETE", headers: { Authorization: "Bearer x" } };  // which is asked for first
         const removed = await fetch(`${address}/v1/speakers/${name}`, method).then(r => r.json(), () => "kept out");
         const info = await fetch(`${address}/v1/info`).then(r => r.json(), () => "kept out");
         return [removed.error?.code ?? removed, info.version ? "read" : info];
     }"""
-    try:
-        page = context.new_page()
-        page.goto(origin)
-        assert page.evaluate(program, [service.address, "Kim"]) == ["unknown_speaker", "read"]
-        assert page.evaluate(program, [address, "Kim"]) == ["kept out", "kept out"]
-    finally:
-        service.stop()
-        elsewhere.shutdown()
-        elsewhere.server_close()
+    with serving(ElsewherePage) as origin:
+        service = ServiceProcess(tmp_path, "--allow-origin", origin)
+        try:
+            page = context.new_page()
+            page.goto(origin)
+            assert page.evaluate(program, [service.address, "Kim"]) == ["unknown_speaker", "read"]
+            assert page.evaluate(program, [address, "Kim"]) == ["kept out", "kept out"]
+        finally:
+            service.stop()

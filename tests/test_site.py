@@ -6,11 +6,10 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 import sound_groove
 from browser import find_browser
 from costs import costs
+from local_server import QuietHandler, serving
 from once import Once
 from test_page_files import contrast
 
@@ -161,15 +161,11 @@ def served(site: Path) -> Iterator[str]:
     if not (site / "assets/compare/index.html").is_file():
         pytest.skip("the site was built without the npm package: npm ci in javascript/")
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
+    class Files(QuietHandler, SimpleHTTPRequestHandler):
+        """The site's files."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(partial(Files, directory=str(site))) as address:
+        yield address
 
 
 @pytest.mark.browser
