@@ -28,7 +28,8 @@ import numpy as np
 import soundfile
 from corpus_trials import LISTS, TRAINING_NOISE, degrade, degraded_path, noise_recordings, read_lists, recordings_of
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.files import read_json, write_json

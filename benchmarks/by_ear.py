@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import repeated
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.corpora.file_work import to_sixteen_bit
 from sound_groove.networks.checkpoint import load_checkpoint, restore_network
 from sound_groove.networks.features import KaldiFbank, Normalization

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from sound_groove.audio.channels import Mixdown
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.types import Samples
 
 LONGEST, SHORTEST = 10 * SAMPLE_RATE, 3 * SAMPLE_RATE

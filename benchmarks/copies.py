@@ -32,8 +32,9 @@ from scipy.signal import butter, fftconvolve, istft, sosfilt, stft
 from tqdm import tqdm
 
 from sound_groove.audio.filterbank import mel, mel_edges
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.comparison import compare
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener

@@ -12,7 +12,8 @@ import soundfile
 from scipy.signal import fftconvolve
 from tqdm import tqdm
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.errors import CorpusError, printable, require_extra
 from sound_groove.evaluation.trials.trial_list import TrialList, read_trials
 from sound_groove.types import Samples

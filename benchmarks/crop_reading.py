@@ -25,7 +25,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.corpora.layouts import Folder
 from sound_groove.corpora.manifest import Utterance, read_manifest
 from sound_groove.corpora.preparation import prepare

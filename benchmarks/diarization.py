@@ -31,7 +31,8 @@ import numpy as np
 import soundfile
 from made_up_talks import conversations, people_of
 
-from sound_groove.audio.reading import SAMPLE_RATE, open_recording
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import open_recording
 from sound_groove.diarization.answer import Diarization
 from sound_groove.diarization.hearing import hear_windows
 from sound_groove.diarization.segmentation import Segmentation

@@ -30,8 +30,9 @@ from sound_groove.archive.finding import Stretch, find
 from sound_groove.archive.index_file import IndexedRecording, IndexFacts, IndexFile
 from sound_groove.archive.indexing import index_archive
 from sound_groove.archive.recordings import open_archive
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import AudioFacts
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.diarization.windows import SHIFT, WINDOW
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.provenance import machine

@@ -17,11 +17,13 @@ import torch
 from tqdm import tqdm
 from verdicts import joined, read_rows
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.export.precision import LEAST_PROBE_COSINE
-from sound_groove.networks.checkpoint import CENTRE, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.networks.probe import Probe, probe_signal
+from sound_groove.networks.tensor_groups import CENTRE
 from sound_groove.networks.trained_speakers import speaker_digest
 from sound_groove.types import Embeddings, Samples
 

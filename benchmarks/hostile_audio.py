@@ -15,7 +15,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from sound_groove.audio.formats.container import ogg_checksum
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SECONDS = 2

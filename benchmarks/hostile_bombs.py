@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 from hostile_audio import encoded, with_checksums
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 
 FLAC_BLOCK = 65_535  # samples in a frame, the most that the format allows
 WHOLE_UPLOAD = 24_000_000  # bytes

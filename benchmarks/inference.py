@@ -32,24 +32,19 @@ import torch
 from network_step import matrix_product, network_macs
 from torch import nn
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.export.folded_fbank import FoldedFbank
 from sound_groove.export.onnx_file import INPUT, serving_module
 from sound_groove.export.quantization import quantised
 from sound_groove.export.tracing import describe, trace
 from sound_groove.export.waveform_model import WaveformModel
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import (
-    NETWORK,
-    Checkpoint,
-    CheckpointHeader,
-    load_checkpoint,
-    restore_network,
-    save_checkpoint,
-)
+from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, restore_network, save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
 from sound_groove.networks.features import KaldiFbank, frame_count, remove_mean
+from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.provenance import processor
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.telemetry import import_onnxruntime
 from sound_groove.types import Samples

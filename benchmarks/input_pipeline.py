@@ -41,7 +41,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.corpora.layouts import Folder
 from sound_groove.corpora.preparation import prepare
 from sound_groove.corpora.preparation_report import PreparationOptions

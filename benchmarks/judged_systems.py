@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.embedding_file import EMBEDDINGS, MODEL, PATHS, read_embedding_file, unit_rows
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CorpusError, printable

@@ -27,12 +27,14 @@ import onnx
 import soundfile
 import torch
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.cli import main as run_command
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
+from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.provenance import machine
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.synthesis.voices import made_up_speaker, speak
 
 SPEAKERS, RECORDINGS, SECONDS = 12, 3, 2.5

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from made_up_talks import Person, people_of
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.live.listening import LiveEvent, LiveListener
 from sound_groove.live.promise import fallen_limit, reached_limit

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.audio.speech import speech_in
 from sound_groove.errors import CorpusError
 from sound_groove.synthesis.batch_draws import BatchDraws

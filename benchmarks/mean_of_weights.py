@@ -14,7 +14,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sound_groove.networks.checkpoint import NETWORK, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.pretrained import model_path
 
 

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from verdicts import read_table
 
 from sound_groove.audio import music
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.provenance import processor
 from sound_groove.types import Samples
 

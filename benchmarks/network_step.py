@@ -21,7 +21,7 @@ from sound_groove.cli.allocator import keep_freed_memory
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.losses import AamSoftmax
 from sound_groove.provenance import processor
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
 
 FRAMES = 200  # 2 s
 SPEAKERS = 1000

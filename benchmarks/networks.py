@@ -25,10 +25,12 @@ from sound_groove.audio.filterbank import samples_of
 from sound_groove.export.onnx_file import INPUT, serving_module
 from sound_groove.export.tracing import trace
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
+from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.provenance import processor
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.recipe.network_sizes import REDIMNET2
-from sound_groove.recipe.schema import NetworkConfiguration
 from sound_groove.telemetry import import_onnxruntime
 
 FRAMES_OF_3_S, FRAMES_OF_2_S = 298, 198

@@ -33,7 +33,8 @@ from corpus_trials import noise_recordings
 from tqdm import tqdm
 from verdicts import read_table
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.audio.speech import speech_in
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.inputs.crops.voices import change_speed

@@ -16,7 +16,7 @@ from pathlib import Path
 import soundfile
 from several_voices import ONE, TWO, recordings, sessions_of
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.pretrained import PRETRAINED
 from sound_groove.provenance import processor
 

@@ -19,8 +19,9 @@ import soundfile
 import soxr
 
 from sound_groove.audio.fingerprint import fingerprint, landmarks
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import AudioFacts, HeardRecording
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.curation.copies import find_copies
 from sound_groove.curation.heard import heard_corpus
 from sound_groove.provenance import processor

@@ -49,7 +49,8 @@ import numpy as np
 import psutil
 import soundfile
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.comparison import compare
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.provenance import available_cores, machine

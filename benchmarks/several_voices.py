@@ -28,9 +28,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording, judge_samples
 from sound_groove.audio.pieces import Span
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.audio.speech import speech_in
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener

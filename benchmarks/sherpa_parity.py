@@ -15,7 +15,8 @@ import numpy as np
 import sherpa_onnx
 from numpy.typing import NDArray
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.export.sherpa_file import export_sherpa
 from sound_groove.provenance import processor

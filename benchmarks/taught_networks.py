@@ -25,7 +25,8 @@ from networks import NETWORKS
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.files import read_json, write_json
 from sound_groove.provenance import processor
-from sound_groove.recipe.schema import NetworkConfiguration, ValidationConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
+from sound_groove.recipe.schema import ValidationConfiguration
 from sound_groove.training.by_ear.judging import JudgingLists, read_judging_lists
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "corpus" / "ablation.yaml"

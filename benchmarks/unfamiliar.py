@@ -36,9 +36,10 @@ from unseen_collections import collections
 from verdicts import read_table
 
 from sound_groove.audio.familiarity import FARTHEST, Detector, leniency, speech_of
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import MINIMUM_SPEECH_S, judge_samples
 from sound_groove.audio.pieces import repeated
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.audio.sound_statistics import COUNT, sound_statistics
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener

@@ -24,9 +24,9 @@ import numpy as np
 import soundfile
 
 from sound_groove import SpeakerEncoder, compare, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pauses import without_pauses
 from sound_groove.audio.quality import assess
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.provenance import machine
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import Samples

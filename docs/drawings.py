@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sound_groove import SpeakerEncoder, load_audio
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.evaluation.intervals import SpeakerBootstrap, bounds
 from sound_groove.networks.losses import AamSoftmax
 from sound_groove.scoring.calibration import ScoreMap, logit, sigmoid

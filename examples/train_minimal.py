@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.inputs.sampler import PkSampler
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from sound_groove.networks.features import KaldiFbank, remove_mean

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 TARGET = HERE / "src" / "constants.js"
 MODULES = (
     "audio.limits",
-    "audio.reading",
+    "audio.sample_checks",
     "audio.channels",
     "audio.speech",
     "audio.pauses",

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.synthesis.batch_draws import BatchDraws
 
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import CENTRE, NETWORK, CheckpointHeader, save_checkpoint
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.networks.checkpoint import save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
+from sound_groove.networks.tensor_groups import CENTRE, NETWORK
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.training.trainer import train
 from training_corpus import TINY_NETWORK, prepare_corpus, tiny_recipe
 

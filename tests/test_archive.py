@@ -24,8 +24,9 @@ from sound_groove.archive.playlist import write_playlist
 from sound_groove.archive.promise import TAIL, alarm_llr, alarm_share
 from sound_groove.archive.recordings import Archive, ArchivedRecording, open_archive
 from sound_groove.archive.text import summary
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import AudioFacts
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import ArchiveError, AudioError, OtherModelError, OutputError, SoundGrooveError, UsageError
 from sound_groove.scoring.calibration import ScoreMap

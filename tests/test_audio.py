@@ -14,18 +14,12 @@ import scipy.signal
 import soundfile
 
 from broken_audio import FORMATS, RATE, encode, hum, write_broken_files
+from sound_groove.audio.blocks import AudioHeader
 from sound_groove.audio.formats.container import ogg_checksum
 from sound_groove.audio.formats.mpeg import frame_length
-from sound_groove.audio.reading import (
-    MAXIMUM_CHANNELS,
-    MAXIMUM_DURATION_S,
-    AudioHeader,
-    check_samples,
-    load_audio,
-    probe,
-    read_recording,
-    read_segment,
-)
+from sound_groove.audio.limits import MAXIMUM_CHANNELS, MAXIMUM_DURATION_S
+from sound_groove.audio.reading import load_audio, probe, read_recording, read_segment
+from sound_groove.audio.sample_checks import check_samples
 from sound_groove.errors import AudioError, ForeignFormatError
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"

@@ -10,9 +10,9 @@ from scipy.signal import fftconvolve
 from torch import Tensor
 
 from signals import batch_draws, draws, tone
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.inputs.augment import Augmentation
-from sound_groove.recipe.schema import AugmentationConfiguration
+from sound_groove.recipe.material import AugmentationConfiguration
 from sound_groove.synthesis.effects import babble, coloured_noise, limit_band, mix, reverberate, room_responses
 
 EVERYTHING: dict[str, Any] = {

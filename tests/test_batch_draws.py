@@ -11,7 +11,7 @@ from signals import batch_draws, draws
 from sound_groove.inputs.augment import Augmentation
 from sound_groove.inputs.masking import mask_features
 from sound_groove.inputs.surroundings import Surroundings
-from sound_groove.recipe.schema import AugmentationConfiguration, MaskingConfiguration, NoiseConfiguration
+from sound_groove.recipe.material import AugmentationConfiguration, MaskingConfiguration, NoiseConfiguration
 from sound_groove.synthesis.batch_draws import BatchDraws, SharedBatch
 from sound_groove.synthesis.draws import Draw
 

@@ -23,9 +23,12 @@ from sound_groove.inputs.crops.pool import CropPool
 from sound_groove.inputs.crops.visits import EpochVisits
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.campplus import CamPlusPlus
-from sound_groove.networks.checkpoint import GROUPS, HEAD, NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
 from sound_groove.networks.features import KaldiFbank, remove_mean
-from sound_groove.recipe.schema import NetworkConfiguration, Recipe
+from sound_groove.networks.tensor_groups import GROUPS, HEAD, NETWORK
+from sound_groove.recipe.network import NetworkConfiguration
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training import log
 from sound_groove.training.averaging import MovingMean
 from sound_groove.training.by_ear import trainer as by_ear_trainer

@@ -13,7 +13,7 @@ import soundfile
 
 from evaluation_inputs import SpectrumEncoder
 from sound_groove import SpeakerEncoder, compare
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.cli import main
 from sound_groove.cli.calibrate import summary
 from sound_groove.encoder.onnx_content import CHECKSUM
@@ -29,7 +29,8 @@ from sound_groove.evaluation.trials.trial_sets import (
 )
 from sound_groove.evaluation.versions import Condition, conditions, drawn_conditions, make_versions
 from sound_groove.export.calibrated_file import check_destination, write_calibrated
-from sound_groove.networks.checkpoint import GROUPS, load_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.networks.tensor_groups import GROUPS
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.synthesis.voices import made_up_speaker, speak

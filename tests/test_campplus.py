@@ -18,9 +18,11 @@ from sound_groove.export.onnx_file import export_onnx
 from sound_groove.networks import campplus
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.campplus import CamPlusPlus, ContextMask
-from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, save_checkpoint
+from sound_groove.networks.checkpoint import save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
 from sound_groove.networks.features import KaldiFbank, remove_mean
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.networks.tensor_groups import NETWORK
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.scoring.metrics import eer
 
 # The first eight of 192 values that 3D-Speaker's class (its last ReLU left out) gives of `clip` in float64

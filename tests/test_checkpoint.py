@@ -19,16 +19,15 @@ from safetensors.torch import load_file, save_file
 from sound_groove.errors import CheckpointError, OutputError
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import (
-    GROUPS,
-    CheckpointHeader,
     describe_checkpoint,
     find_checkpoint,
     load_checkpoint,
-    network_hash,
     restore_network,
     save_checkpoint,
 )
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.networks.checkpoint_header import CheckpointHeader
+from sound_groove.networks.tensor_groups import GROUPS, network_hash
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.scoring.calibration import ScoreMap
 
 HEADER = CheckpointHeader("a name, 名字", {"channels": 16}, None, {"epoch": 3, "validation_eer": 0.1})

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.errors import TrainingError
 from sound_groove.inputs.crops.inaudible import FRAME, gated, padded, unheard, with_losses
 from sound_groove.inputs.crops.pool import CropPool, CropShard
 from sound_groove.inputs.crops.visits import EpochVisits, plan_visits
 from sound_groove.inputs.crops.voices import Change, change_speed, change_tempo, shape_spectrum
-from sound_groove.recipe.schema import CropConfiguration, UnheardConfiguration
+from sound_groove.recipe.distillation import CropConfiguration, UnheardConfiguration
 from sound_groove.synthesis.lines import CODECS, encoded, made_up_music
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import Samples

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from sound_groove import cli
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio, open_recording
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio, open_recording
 from sound_groove.diarization import hearing
 from sound_groove.diarization.answer import Diarization
 from sound_groove.diarization.clustering import SpeakerCount

@@ -21,9 +21,10 @@ from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import ConfigurationError, TrainingError
 from sound_groove.inputs.dataset import Batch, CropReader, read_crop
 from sound_groove.inputs.sampler import MixedSampler, ShuffledSampler, shard
-from sound_groove.networks.checkpoint import GROUPS, PUPIL, load_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.networks.features import KaldiFbank, remove_mean
 from sound_groove.networks.losses import AamSoftmax
+from sound_groove.networks.tensor_groups import GROUPS, PUPIL
 from sound_groove.synthesis.draws import Draw
 from sound_groove.training.distillation import Lesson, Pupil, Teaching
 from sound_groove.training.model import Shares, TrainingModel

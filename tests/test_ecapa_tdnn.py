@@ -11,7 +11,7 @@ from sound_groove.errors import ConfigurationError
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn, Res2Conv, SqueezeExcitation
 from sound_groove.networks.pooling import AttentiveStatistics
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
 
 
 def lively(network: nn.Module, seed: int = 1) -> nn.Module:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.quality import assess
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CLIPS = sorted(EXAMPLES.glob("*.flac"))

@@ -12,7 +12,8 @@ from sound_groove.errors import OutputError, UsageError
 from sound_groove.export import shared_facts
 from sound_groove.export.network_file import export_network
 from sound_groove.export.precision import SMALLEST_MATRIX
-from sound_groove.networks.checkpoint import CENTRE, GROUPS, HEAD, NETWORK, load_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.networks.tensor_groups import CENTRE, GROUPS, HEAD, NETWORK
 
 
 def test_it_holds_the_network_and_nothing_of_its_training(tiny_run: Path, tmp_path: Path) -> None:

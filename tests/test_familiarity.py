@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sound_groove.audio.familiarity import DETECTOR, LENIENCY, LONGEST_S, USUAL_S, log_odds, speech_of, unfamiliarity
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import AudioFacts, joint_facts
 from sound_groove.audio.quality import Quality, joint_quality
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.audio.sound_statistics import COUNT, GROUPS, Statistics, sound_statistics
 from sound_groove.comparison import Judge
 from sound_groove.errors import MetricError

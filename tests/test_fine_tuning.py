@@ -16,8 +16,9 @@ from sound_groove.corpora.manifest import read_manifest
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import ConfigurationError
 from sound_groove.inputs.speed import change_speed
-from sound_groove.networks.checkpoint import HEAD, NETWORK, load_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.networks.losses import AamSoftmax
+from sound_groove.networks.tensor_groups import HEAD, NETWORK
 from sound_groove.recipe.loading import dump_recipe
 from sound_groove.recipe.schema import OptimizerConfiguration, Recipe
 from sound_groove.training.imprinting import class_means, imprint

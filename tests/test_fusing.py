@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from evaluation_inputs import SpectrumEncoder
 from foreign_models import write_foreign
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, MetricError, OutputError, TrialError, UsageError

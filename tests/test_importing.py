@@ -32,7 +32,7 @@ from sound_groove.networks.architectures import build_network
 from sound_groove.networks.campplus import CamPlusPlus
 from sound_groove.networks.front_ends import build_front_end
 from sound_groove.public_models import public_models
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import Samples
 from test_campplus import PUBLISHED

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CorpusError
 from sound_groove.scoring.metrics import eer

@@ -28,8 +28,9 @@ from sound_groove.errors import EnrolmentError, OtherModelError, UsageError
 from sound_groove.export.network_file import export_network
 from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.sherpa_file import export_sherpa
-from sound_groove.networks.checkpoint import HEAD, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
 from sound_groove.networks.features import KaldiFbank, Normalization, find_levels, frame_count, remove_mean
+from sound_groove.networks.tensor_groups import HEAD
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples
 from sound_groove.voiceprints.enrolment import enroll, re_embed

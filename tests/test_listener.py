@@ -14,9 +14,9 @@ import soundfile
 from evaluation_inputs import SpectrumEncoder
 from sound_groove import compare, enroll, identify, open_gallery, open_store, verify_speaker
 from sound_groove.audio import listening, voices
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording, hear
 from sound_groove.audio.quality import Quality, joint_quality
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.cli import main
 from sound_groove.encoder import bulk
 from sound_groove.encoder import listener as listener_module

@@ -18,7 +18,8 @@ import soundfile
 import soxr
 
 from sound_groove import cli
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.audio.speech import CHUNK, find_speech
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import AudioError, MissingExtraError, OtherModelError, UsageError

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from signals import batch_draws
 from sound_groove.inputs.masking import hidden, mask_features
-from sound_groove.recipe.schema import MaskingConfiguration
+from sound_groove.recipe.material import MaskingConfiguration
 
 BOTH = MaskingConfiguration(time_masks=2, time_mask_frames=20, frequency_masks=1, frequency_mask_bins=10)
 

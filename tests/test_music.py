@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sound_groove.audio.content import Content, content_of
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.music import activations, music_spans
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.synthesis.lines import made_up_music
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import Samples

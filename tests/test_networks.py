@@ -18,17 +18,12 @@ from sound_groove.export import onnx_file
 from sound_groove.export.parity import worst_cosine
 from sound_groove.networks import eres2netv2, redimnet2, resnet
 from sound_groove.networks.architectures import ARCHITECTURES, build_network
-from sound_groove.networks.checkpoint import (
-    NETWORK,
-    CheckpointHeader,
-    load_checkpoint,
-    network_hash,
-    restore_network,
-    save_checkpoint,
-)
+from sound_groove.networks.checkpoint import load_checkpoint, restore_network, save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
 from sound_groove.networks.redimnet2 import GroupNorm, WeightedMean
+from sound_groove.networks.tensor_groups import NETWORK, network_hash
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.recipe.network_sizes import REDIMNET2, SIZES
-from sound_groove.recipe.schema import NetworkConfiguration
 from sound_groove.training.trainer import train
 from training_corpus import prepare_corpus, tiny_recipe, train_until_interrupted
 

@@ -16,16 +16,12 @@ from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, ConfigurationError
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import (
-    NETWORK,
-    CheckpointHeader,
-    load_checkpoint,
-    restore_network,
-    save_checkpoint,
-)
+from sound_groove.networks.checkpoint import load_checkpoint, restore_network, save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
 from sound_groove.networks.own import VARIABLE, allow_modules, allowed_modules
+from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.recipe.loading import dump_recipe
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.training.checks import check_own_network
 from training_corpus import prepare_corpus, tiny_recipe
 

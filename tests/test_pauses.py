@@ -9,14 +9,14 @@ import torch
 from pydantic import ValidationError
 
 from sound_groove.audio import voices
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import hear
 from sound_groove.audio.pauses import AROUND_S, assembled, joined, kept_spans, within, without_pauses
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import network_hash
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.networks.tensor_groups import network_hash
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.synthesis.voices import made_up_speaker, speak
 from sound_groove.types import CropAveraging, ModelIdentity, Samples
 

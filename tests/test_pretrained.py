@@ -14,7 +14,8 @@ import pytest
 from sound_groove import SpeakerEncoder, compare
 from sound_groove.cli import main
 from sound_groove.encoder.listener import Listener
-from sound_groove.networks.checkpoint import NETWORK, load_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.pretrained import (
     CONTENTS,
     EARLIER,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sound_groove.corpora.manifest import read_manifest
 from sound_groove.files import read_json
-from sound_groove.networks.checkpoint import GROUPS, load_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint
+from sound_groove.networks.tensor_groups import GROUPS
 from sound_groove.recipe.loading import dump_recipe, load_recipe
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.model import make_modules

@@ -17,8 +17,8 @@ from published_layouts import Layout, digest, ecapa_tdnn, redimnet2
 from sound_groove.errors import CheckpointError
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.published import read_published
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.recipe.network_sizes import REDIMNET2, SIZES
-from sound_groove.recipe.schema import NetworkConfiguration
 
 # What builds a network here, and the names and shapes of its tensors as they are published.
 Case = tuple[NetworkConfiguration, Callable[[], Layout]]

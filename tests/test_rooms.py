@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 import sound_groove.cli as cli
 from signals import draws
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.errors import OutputError, UsageError
 from sound_groove.inputs.surroundings import find_rooms, find_surroundings
-from sound_groove.recipe.schema import AugmentationConfiguration
+from sound_groove.recipe.material import AugmentationConfiguration
 from sound_groove.synthesis import rooms
 from sound_groove.synthesis.effects import reverberate
 from sound_groove.synthesis.rooms import DELAY_SAMPLES, Room, draw_room, measured_rt60_s, room_response, simulate_rooms

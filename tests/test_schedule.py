@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sound_groove.networks.losses import AamSoftmax
-from sound_groove.recipe.schema import LearningRateConfiguration, LossConfiguration, MarginConfiguration
+from sound_groove.recipe.loss import LossConfiguration, MarginConfiguration
+from sound_groove.recipe.schema import LearningRateConfiguration
 from sound_groove.training.schedule import adapted_way, learning_rate, risen
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sound_groove import cli
-from sound_groove.audio.reading import SAMPLE_RATE, open_recording
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import open_recording
 from sound_groove.diarization import segmentation
 from sound_groove.diarization.overlap import alone, matched, overlap_s, with_overlap
 from sound_groove.diarization.segmentation import SETS, WINDOW, LocalActivity, Segmentation, window_starts

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from broken_audio import encode
 from service_process import EXAMPLES, ServiceProcess, clip, until
-from sound_groove.audio.reading import SAMPLE_RATE, HeldRecording, load_audio, open_recording
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import HeldRecording, load_audio, open_recording
 from sound_groove.diarization.segmentation import Segmentation
 from sound_groove.diarization.who import who
 from sound_groove.encoder.encoder import SpeakerEncoder

@@ -13,8 +13,9 @@ import soundfile
 
 from sound_groove import cli, compare, enroll, open_store
 from sound_groove.audio.apart import farthest_parts
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording, judge_samples
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.encoder import several_voices
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener

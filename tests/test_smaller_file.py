@@ -17,7 +17,7 @@ from sound_groove.export.quantization import largest_pair
 from sound_groove.export.smaller_file import export_smaller
 from sound_groove.importing.importer import import_model
 from sound_groove.networks.architectures import build_network
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.synthesis.voices import made_up_speaker, speak
 
 

@@ -15,7 +15,8 @@ from sound_groove.corpora.manifest import read_manifest
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError
 from sound_groove.export.onnx_file import export_onnx
-from sound_groove.networks.checkpoint import GROUPS, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.networks.tensor_groups import GROUPS
 from sound_groove.networks.trained_speakers import check_unheard, listed_digests, speaker_digest, speaker_digests
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder

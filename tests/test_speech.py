@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sound_groove.audio import speech
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import MINIMUM_SPEECH_S, heard_of
 from sound_groove.audio.quality import Quality, assess, clipped_share
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.audio.speech import CHUNK, CONTEXT, DETECTOR, STATE, Flags, find_speech, speech_spans
 from sound_groove.export.speech_detector import detector_graph, silero_weights
 from sound_groove.synthesis.voices import made_up_speaker, speak

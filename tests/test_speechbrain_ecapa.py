@@ -20,12 +20,14 @@ from sound_groove.importing.importer import import_model
 from sound_groove.importing.sources import open_source
 from sound_groove.networks import masks
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
 from sound_groove.networks.ecapa_tdnn import EcapaTdnn
 from sound_groove.networks.front_ends import build_front_end
 from sound_groove.networks.masks import mirrored
 from sound_groove.networks.published import read_published
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.networks.tensor_groups import NETWORK
+from sound_groove.recipe.network import NetworkConfiguration
 
 SMALL = speechbrain_ecapa(32, 48, 24)
 OPTIONS: dict[str, bool | int | float | str] = {"speechbrain": True, "pooled": 48}

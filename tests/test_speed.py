@@ -9,7 +9,7 @@ import torch
 from scipy.signal import butter, sosfiltfilt
 
 from signals import tone
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.inputs.speed import change_speed, play, source_samples
 
 SPEEDS = [0.5, 0.9, 0.95, 1.1, 1.25, 2.0]

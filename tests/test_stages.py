@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sound_groove.errors import CheckpointError, ConfigurationError
 from sound_groove.inputs.sampler import ShuffledSampler
-from sound_groove.networks.checkpoint import HEAD, NETWORK, Checkpoint, load_checkpoint
+from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint
+from sound_groove.networks.tensor_groups import HEAD, NETWORK
 from sound_groove.recipe.loading import dump_recipe, load_recipe, parse_recipe, stage_recipes
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.averaging import WeightMean
@@ -248,7 +249,8 @@ def test_a_mean_is_that_of_numbers_and_the_last_of_counters() -> None:
 
 @pytest.mark.slow
 def test_a_state_without_the_mean_that_it_should_have_is_refused(prepared: Path, tmp_path: Path) -> None:
-    from sound_groove.networks.checkpoint import OPTIMIZER, save_checkpoint
+    from sound_groove.networks.checkpoint import save_checkpoint
+    from sound_groove.networks.tensor_groups import OPTIMIZER
 
     recipe = tiny_recipe(prepared, training__epochs=2, training__average_epochs=2)
     train(recipe, tmp_path / "run")

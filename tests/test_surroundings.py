@@ -23,7 +23,7 @@ from sound_groove.inputs.surroundings import (
     find_rooms,
     find_surroundings,
 )
-from sound_groove.recipe.schema import AugmentationConfiguration, NoiseConfiguration
+from sound_groove.recipe.material import AugmentationConfiguration, NoiseConfiguration
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.trainer import train

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.quality import assess
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.errors import CorpusError
 from sound_groove.scoring.metrics import eer
 from sound_groove.synthesis.voices import Voice, made_up_speaker, speak, write_corpus

@@ -35,7 +35,8 @@ from sound_groove.errors import CheckpointError, ConfigurationError, OutputError
 from sound_groove.files import locked_folder
 from sound_groove.inputs.augment import Augmentation
 from sound_groove.inputs.dataset import Batch
-from sound_groove.networks.checkpoint import GROUPS, HEAD, NETWORK, OPTIMIZER, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.networks.tensor_groups import GROUPS, HEAD, NETWORK, OPTIMIZER
 from sound_groove.provenance import instruction_set
 from sound_groove.recipe.loading import dump_recipe, load_recipe
 from sound_groove.recipe.schema import Recipe, ValidationConfiguration

@@ -23,11 +23,14 @@ from sound_groove.export import onnx_file
 from sound_groove.export.parity import worst_cosine
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.backbone import BackboneSizes, WeightedLayers
-from sound_groove.networks.checkpoint import NETWORK, CheckpointHeader, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
 from sound_groove.networks.features import KaldiFbank, Normalization
 from sound_groove.networks.pretrained_backbone import load_backbone
+from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.networks.w2v_bert import W2vBert
-from sound_groove.recipe.schema import NetworkConfiguration, Recipe
+from sound_groove.recipe.network import NetworkConfiguration
+from sound_groove.recipe.schema import Recipe
 from sound_groove.training.trainer import train
 from training_corpus import prepare_corpus, tiny_recipe, train_until_interrupted
 

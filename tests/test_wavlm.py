@@ -25,12 +25,13 @@ from sound_groove.export.parity import worst_cosine
 from sound_groove.networks import hearing
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.backbone import BackboneSizes
-from sound_groove.networks.checkpoint import NETWORK, load_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.networks.features import KaldiFbank, Normalization
 from sound_groove.networks.hearing import Unchanged, Waveform, build_hearing, build_normalization
 from sound_groove.networks.pretrained_backbone import load_backbone
+from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.networks.wavlm import WavLM
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.training.checks import check_batches, check_own_network
 from sound_groove.training.trainer import train
 from test_w2v_bert import needs_transformers, recipe_of, saved

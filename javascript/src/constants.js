@@ -8,11 +8,10 @@ export const limits = {
   SAMPLE_RATES: [4000, 768000],
 };
 
-export const reading = {
+export const sample_checks = {
   SILENCE_RANGE: 2e-06,
   CANCELLED_SHARE: 0.03162277660168379,
   MAXIMUM_LEVEL: 2147483648.0,
-  BLOCK_VALUES: 65536,
 };
 
 export const channels = {

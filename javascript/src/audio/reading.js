@@ -1,6 +1,6 @@
 /** Recordings to mono float32 at 16 kHz, or one clear sentence why not. */
 
-import { limits, reading } from "../constants.js";
+import { limits, sample_checks } from "../constants.js";
 import { AudioError } from "../errors.js";
 import { withCommas } from "../numbers.js";
 import { average, channelFacts } from "./channels.js";
@@ -13,7 +13,7 @@ import { resampled } from "./resampling.js";
  */
 
 const { SAMPLE_RATE, SAMPLE_RATES, MINIMUM_DURATION_S, MAXIMUM_DURATION_S, MAXIMUM_CHANNELS } = limits;
-const { SILENCE_RANGE, CANCELLED_SHARE, MAXIMUM_LEVEL } = reading;
+const { SILENCE_RANGE, CANCELLED_SHARE, MAXIMUM_LEVEL } = sample_checks;
 
 /**
  * @param {import("./given.js").AnyRecording} recording

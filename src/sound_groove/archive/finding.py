@@ -20,8 +20,8 @@ from sound_groove.archive.promise import alarm_llr, alarm_share
 from sound_groove.archive.recordings import Archive, open_archive
 from sound_groove.arguments import check_integer, check_kind, check_number
 from sound_groove.audio.given import AnyRecording
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.comparison import Judge
 from sound_groove.encoder.encoder import SpeakerEncoder, default_model
 from sound_groove.errors import OtherModelError, UsageError, printable

@@ -7,7 +7,7 @@ sound and behind the last is padding and says nothing.
 
 import numpy as np
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.types import QualityWarning, Samples
 
 LEAST_RUN_S = 0.1

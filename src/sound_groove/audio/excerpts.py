@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sound_groove.audio.reading import SAMPLE_RATE, probe, read_segment
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import probe, read_segment
 from sound_groove.types import Samples
 
 EXCERPT_S = 10.0

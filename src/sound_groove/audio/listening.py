@@ -11,9 +11,10 @@ import numpy as np
 from sound_groove.audio.content import Content
 from sound_groove.audio.fingerprint import Landmarks
 from sound_groove.audio.given import STANDARD_INPUT, AnyRecording
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.quality import Quality, assess, seconds_text
-from sound_groove.audio.reading import SAMPLE_RATE, read_recording
+from sound_groove.audio.reading import read_recording
 from sound_groove.errors import AudioError, printable
 from sound_groove.types import ChannelFacts, Embeddings, ModelIdentity, QualityWarning, Recording, Samples
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from sound_groove.audio.digital_silence import find_digital_silence
 from sound_groove.audio.familiarity import unfamiliarity
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import Span
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.audio.speech import CHUNK, ChunkLevels, Flags, Values, find_speech, runs, speech_spans, tables_of
 from sound_groove.percentages import rate_text
 from sound_groove.types import QualityWarning, Samples

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio.level import frame_energies, level_of, level_spans
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pauses import assembled, kept_spans, within
 from sound_groove.audio.pieces import Array, Span, repeated
-from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording
+from sound_groove.audio.reading import OpenRecording
 from sound_groove.audio.speech import speech_in
 from sound_groove.types import Samples
 

@@ -120,7 +120,7 @@ def pieces(arguments: argparse.Namespace) -> "Iterator[Samples]":
     """
     import sys
 
-    from sound_groove.audio.reading import SAMPLE_RATE
+    from sound_groove.audio.limits import SAMPLE_RATE
     from sound_groove.live.sources import audio_stream, microphone
 
     if arguments.microphone:

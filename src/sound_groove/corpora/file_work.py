@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio, probe, read_recording
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio, probe, read_recording
 from sound_groove.errors import AudioError
 from sound_groove.files import replaced_bytes
 from sound_groove.types import Samples

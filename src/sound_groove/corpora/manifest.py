@@ -12,7 +12,7 @@ from pathlib import Path
 from sys import intern
 from typing import Any, Literal
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.errors import CorpusError
 from sound_groove.files import replaced
 from sound_groove.json_reading import bounded_lines, parse_json

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sound_groove.audio.channels import mixed_notes, with_channel
 from sound_groove.audio.given import split_name
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.corpora.file_work import (
     CHANGED,
     CopyJob,

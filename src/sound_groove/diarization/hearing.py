@@ -11,10 +11,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import AudioFacts, facts_of
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.quality import Quality, assess, joint_quality
-from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording
+from sound_groove.audio.reading import OpenRecording
 from sound_groove.audio.voices import LISTENED_SAMPLES
 from sound_groove.diarization.windows import windows_in
 from sound_groove.encoder.encoder import SpeakerEncoder

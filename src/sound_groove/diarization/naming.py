@@ -12,10 +12,11 @@ from itertools import groupby
 
 import numpy as np
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import NO_VERDICT, HeardRecording, digest_of
 from sound_groove.audio.pauses import joined
 from sound_groove.audio.pieces import Span
-from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording
+from sound_groove.audio.reading import OpenRecording
 from sound_groove.diarization.hearing import HeardWindows
 from sound_groove.diarization.turns import Spoken
 from sound_groove.scoring.decision import DecisionRule

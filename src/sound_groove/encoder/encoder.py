@@ -37,9 +37,10 @@ from sound_groove.audio.channels import check_chosen
 from sound_groove.audio.filterbank import FRAME_SHIFT, samples_of
 from sound_groove.audio.given import AnyRecording, described, is_recording, list_of
 from sound_groove.audio.level import level_of_features, level_of_samples
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pauses import with_silence, without_pauses
 from sound_groove.audio.pieces import Array, Span, batches, repeated, spans
-from sound_groove.audio.reading import SAMPLE_RATE, open_recording
+from sound_groove.audio.reading import open_recording
 from sound_groove.audio.voices import LongVoice, Piece, Voice, is_long, long_voice
 from sound_groove.encoder.proof import Place, Proof, prove
 from sound_groove.encoder.runtimes import ONNXRUNTIME, OPENVINO

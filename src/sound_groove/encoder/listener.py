@@ -19,11 +19,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from sound_groove.audio.given import AnyRecording
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording, called, facts_of, hear, judge, warnings_of
 from sound_groove.audio.pauses import without_pauses
 from sound_groove.audio.pieces import Span
 from sound_groove.audio.quality import Quality, assess, joint_quality
-from sound_groove.audio.reading import SAMPLE_RATE, OpenRecording, open_recording
+from sound_groove.audio.reading import OpenRecording, open_recording
 from sound_groove.audio.voices import Voice, is_long, long_voice
 from sound_groove.errors import AudioError, OtherModelError
 from sound_groove.types import CropAveraging, Embeddings, ModelIdentity, Samples, VoiceEmbeddings

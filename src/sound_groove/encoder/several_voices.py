@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio.apart import farthest_parts
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording, judge
 from sound_groove.audio.pauses import joined, kept_spans, within
 from sound_groove.audio.pieces import Span
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.measures import side_of, trial_measures

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from sound_groove.audio.filterbank import samples_of
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import repeated
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.encoder import HELD_SECONDS, MINIMUM_FRAMES, SpeakerEncoder
 from sound_groove.errors import UsageError
 from sound_groove.provenance import available_cores, host, now

@@ -11,8 +11,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording, judge
-from sound_groove.audio.reading import SAMPLE_RATE, open_recording
+from sound_groove.audio.reading import open_recording
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError
 from sound_groove.evaluation.calibration_material import BATCH_S, Versions

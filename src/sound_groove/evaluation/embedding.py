@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import HeardRecording, decode, judge
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder import listener
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError, printable

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.errors import TrialError, printable
 from sound_groove.evaluation.embedding import EmbeddedRecordings, Encoder, describe, embed_recordings
 from sound_groove.evaluation.trials.sources import Recording

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import repeated
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.synthesis.batch_draws import BatchDraws
 from sound_groove.synthesis.effects import babble, coloured_noise, limit_band, mix, reverberate, room_responses
 from sound_groove.synthesis.lines import CODECS, encoded

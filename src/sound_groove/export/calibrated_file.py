@@ -8,7 +8,8 @@ from sound_groove.errors import OutputError, printable, require_extra
 from sound_groove.export.placing import check_free, refuse_packaged
 from sound_groove.export.tracing import serialised
 from sound_groove.files import replaced_bytes, writing
-from sound_groove.networks.checkpoint import GROUPS, find_checkpoint, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from sound_groove.networks.tensor_groups import GROUPS
 from sound_groove.pretrained import model_path
 from sound_groove.scoring.calibration import ScoreMap
 

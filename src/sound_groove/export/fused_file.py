@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from sound_groove._version import __version__
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import repeated
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.onnx_content import read_onnx
 from sound_groove.encoder.onnx_model import is_own_file

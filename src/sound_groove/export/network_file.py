@@ -17,8 +17,9 @@ from sound_groove.export.placing import ExportedFile, destination
 from sound_groove.export.precision import LEAST_COSINE, LEAST_PROBE_COSINE, SMALLEST_MATRIX, Precision
 from sound_groove.export.shared_facts import shared_facts
 from sound_groove.export.waveform_model import WaveformModel
-from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, network_hash, save_checkpoint
+from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sound_groove.networks.probe import Probe, probe_signal
+from sound_groove.networks.tensor_groups import network_hash
 from sound_groove.types import Embeddings, Samples
 
 SUFFIX = ".network.safetensors"

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.encoder.runtimes import NORM
 from sound_groove.errors import CheckpointError, UsageError, require_extra
 from sound_groove.export.folded_fbank import FoldedFbank

@@ -15,8 +15,9 @@ from sound_groove.export.onnx_file import export_onnx
 from sound_groove.export.placing import check_free
 from sound_groove.export.precision import HALF
 from sound_groove.export.serving_ecapa import is_served, places
-from sound_groove.networks.checkpoint import NETWORK, load_checkpoint, restore_network, save_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint, restore_network, save_checkpoint
 from sound_groove.networks.matrices import StoredMatrix
+from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.pretrained import PRETRAINED
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio.filterbank import samples_of
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pauses import with_silence
 from sound_groove.audio.pieces import repeated
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.encoder import MINIMUM_FRAMES, SpeakerEncoder
 from sound_groove.errors import CheckpointError, printable
 from sound_groove.progress import ProgressBar

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import repeated
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.audio.suffixes import is_audio
 from sound_groove.corpora.layouts.listing import listed_paths
 from sound_groove.errors import AudioError, UsageError, printable

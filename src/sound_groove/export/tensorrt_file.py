@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.errors import CheckpointError, UsageError, printable, require_extra
 from sound_groove.export.parity import CHECKED_S, SHORTEST_SAMPLES, demand, worst_cosine
 from sound_groove.export.placing import ExportedFile, destination, place

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sound_groove._version import __version__
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.encoder.onnx_content import CHECKSUM, NO_CHECKSUM, with_checksum
 from sound_groove.encoder.onnx_model import PROBE_KEY
 from sound_groove.encoder.runtimes import LEVEL

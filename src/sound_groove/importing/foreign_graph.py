@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sound_groove.audio.front_end import FrontEnd
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.encoder.foreign_files import ForeignFile
 from sound_groove.encoder.runtimes import NORM, complaint
 from sound_groove.errors import CheckpointError, printable

@@ -12,8 +12,8 @@ import torch
 
 from sound_groove._version import __version__
 from sound_groove.audio.front_end import Floor, FrontEnd, parsed_front_end
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import repeated
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.encoder.onnx_model import UNIT_WITHIN
 from sound_groove.errors import CheckpointError, UsageError, printable
 from sound_groove.export.onnx_file import running

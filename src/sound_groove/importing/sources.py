@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sound_groove.audio.front_end import Family, FrontEnd, of_family
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.encoder.foreign_files import recognise
 from sound_groove.encoder.onnx_content import read_onnx
 from sound_groove.encoder.onnx_model import is_own_file

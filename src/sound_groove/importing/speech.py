@@ -8,8 +8,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import repeated
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio
+from sound_groove.audio.reading import load_audio
 from sound_groove.corpora.layouts.folder import Folder
 from sound_groove.errors import AudioError, UsageError, printable
 from sound_groove.synthesis.voices import made_up_speaker, speak

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sound_groove.inputs.surroundings import Surroundings
-from sound_groove.recipe.schema import AugmentationConfiguration
+from sound_groove.recipe.material import AugmentationConfiguration
 from sound_groove.synthesis.batch_draws import BatchDraws
 from sound_groove.synthesis.effects import babble, coloured_noise, limit_band, mix, reverberate, room_responses
 

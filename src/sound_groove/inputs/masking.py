@@ -7,7 +7,7 @@ matter least.
 import torch
 from torch import Tensor
 
-from sound_groove.recipe.schema import MaskingConfiguration
+from sound_groove.recipe.material import MaskingConfiguration
 from sound_groove.synthesis.batch_draws import BatchDraws
 
 

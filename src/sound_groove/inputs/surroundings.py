@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sound_groove.audio.reading import SAMPLE_RATE, load_audio, probe, read_segment
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import load_audio, probe, read_segment
 from sound_groove.corpora.file_work import to_sixteen_bit
 from sound_groove.corpora.layouts.listing import audio_below
 from sound_groove.corpora.shards import Steps, to_float
 from sound_groove.errors import CorpusError, SoundGrooveError, TrainingError
-from sound_groove.recipe.schema import AugmentationConfiguration, NoiseConfiguration
+from sound_groove.recipe.material import AugmentationConfiguration, NoiseConfiguration
 from sound_groove.synthesis.draws import Draw, generator, uniform
 from sound_groove.types import Samples
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from sound_groove.arguments import check_number
 from sound_groove.audio.familiarity import unfamiliarity
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import AudioFacts
 from sound_groove.audio.pauses import without_pauses
 from sound_groove.audio.quality import signal_to_noise_db
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.audio.speech import ChunkLevels
 from sound_groove.comparison import DEFAULT_PRIOR, Judge
 from sound_groove.encoder.encoder import SpeakerEncoder

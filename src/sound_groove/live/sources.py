@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import soxr
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.errors import AudioError, UsageError, require_extra
 from sound_groove.types import Samples
 

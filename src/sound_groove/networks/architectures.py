@@ -22,7 +22,7 @@ from sound_groove.networks.w2v_bert import W2vBert
 from sound_groove.networks.wavlm import CONVOLUTION, FORMS, WavLM
 
 if TYPE_CHECKING:
-    from sound_groove.recipe.schema import NetworkConfiguration
+    from sound_groove.recipe.network import NetworkConfiguration
 
 _WORDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number such as 0.5", str: "a word"}
 

@@ -1,10 +1,6 @@
 """Model files: one safetensors file that knows how to build its own network.
 
-The tensors are grouped by the first word of their names: `network.` (always there), `head.` (the class weights, when
-kept), and, only in the state from which training resumes, `optimizer.`, `mean.` (sums of weights to be averaged, or by
-ear their running mean), `mining.` (which speakers are confused with which) and `pupil.` (the projection into a
-teacher's embeddings, and what else is learnt for its sake).
-`centre.` holds what is subtracted from embeddings, when something is.
+The tensors are grouped by the first word of their names (`tensor_groups`).
 The file's header carries, as JSON under one key, the network's configuration, the model's name, the map from score to
 log-likelihood ratio, the facts of its training, and checksums of itself and of each group of tensors, which are
 compared when they are read: bits that a disk or a copy turned are not taken for weights.
@@ -13,12 +9,10 @@ Nothing is ever unpickled, and loading a file runs no code from it.
 """
 
 import errno
-import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,53 +25,26 @@ from torch import Tensor, nn
 
 from sound_groove.errors import CheckpointError, ConfigurationError, MetricError, OutputError, printable
 from sound_groove.files import read_as_one
-from sound_groove.json_reading import parse_json, through_json
+from sound_groove.networks.checkpoint_header import HEADER_KEY, CheckpointHeader, header_text, read_header
 from sound_groove.networks.matrices import StoredMatrix, read_stored, stored_text
 from sound_groove.networks.probe import Probe
+from sound_groove.networks.tensor_groups import (
+    CENTRE,
+    GROUPS,
+    NETWORK,
+    checksums_of,
+    embedder_tensors,
+)
 from sound_groove.networks.trained_speakers import listed_digests
 from sound_groove.pretrained import known_name, model_path
-from sound_groove.recipe.schema import NetworkConfiguration
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.types import Embeddings, ModelIdentity
-
-NETWORK = "network."
-HEAD = "head."
-OPTIMIZER = "optimizer."
-MEAN = "mean."
-MINING = "mining."
-PUPIL = "pupil."
-CENTRE = "centre."
-FRONT_END_OPTIONS = ("floor_db", "silence_share")  # fields of the network's configuration that no tensor shows
-
-GROUPS = (NETWORK, CENTRE, HEAD, OPTIMIZER, MEAN, MINING, PUPIL)
 
 BEST_NAME = "best.safetensors"
 LAST_NAME = "last.safetensors"
 
-_HEADER_KEY = "sound_groove"
 _ELSEWHERE_KEY = "matrices"
-_FORMAT = "sound-groove checkpoint"
-_VERSION = 1
-_CHECKSUMS = "checksums"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointHeader:
-    """What a model file says about itself; every value can be written as JSON.
-
-    Attributes:
-        name: the model's name, usually the run's.
-        network: the fields of the `NetworkConfiguration` that builds it.
-        score_map: the fields of the `ScoreMap` (score -> log-likelihood ratio), or None when none was fitted.
-        training: the facts of its training: recipe, epoch, step, validation EER, data and its licence, versions.
-        probe: the fields of the `Probe` by which it proves itself where it is loaded; None in files without one.
-    """
-
-    name: str
-    network: dict[str, Any]
-    score_map: dict[str, Any] | None = None
-    training: dict[str, Any] = field(default_factory=dict)
-    probe: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +182,7 @@ def save_checkpoint(
     if not any(name.startswith(NETWORK) for name in tensors):
         raise CheckpointError(f"{path}: there is no network tensor to write")
     owned = _own_memory(tensors)
-    metadata = {_HEADER_KEY: _header_json(path, header, _checksums(owned, header.network))}
+    metadata = {HEADER_KEY: header_text(path, header, checksums_of(owned, header.network))}
     if elsewhere:
         metadata[_ELSEWHERE_KEY] = stored_text(elsewhere)
         owned = {name: tensor for name, tensor in owned.items() if name not in elsewhere}
@@ -252,20 +219,20 @@ def load_checkpoint(path: str | Path, prefixes: Iterable[str] = (NETWORK,)) -> C
     try:
         # The library opens a file twice, for its header and for its tensors.
         metadata, tensors = read_as_one(path, lambda: _read_file(path, wanted))
-        header, checksums = _parse_header(name, metadata)
+        header, checksums = read_header(name, metadata)
     except SafetensorError as error:
         raise CheckpointError(f"{name}: {_why_not_safetensors(path, str(error))}") from error
     except OSError as error:
         raise CheckpointError(f"{name}: cannot be read: {error.strerror or error}") from error
     if (elsewhere := metadata.get(_ELSEWHERE_KEY)) is not None:
         tensors = dict(sorted((tensors | read_stored(path, elsewhere)).items()))
-    embedder = _embedder(tensors)
+    embedder = embedder_tensors(tensors)
     if not any(key.startswith(NETWORK) for key in embedder):
         raise CheckpointError(f"{name}: holds no network weights; it is not a whole model file")
     for key, tensor in embedder.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name}: weight '{printable(key)}' holds values that are not finite numbers")
-    found = _checksums(tensors, header.network)
+    found = checksums_of(tensors, header.network)
     # Of the groups that were read; one that is gone altogether is for whoever needs it to miss.
     damaged = [group for group, checksum in found.items() if checksums and checksums.get(group) != checksum]
     if damaged:
@@ -352,45 +319,6 @@ def find_checkpoint(path: str | Path) -> Path:
     return path
 
 
-def network_hash(tensors: Mapping[str, Tensor], network: Mapping[str, Any] | None = None) -> str:
-    """SHA-256 of what makes embeddings: the tensors and, as far as they are set, the options of front end and network.
-
-    It names the model, not the file: renaming it, dropping the optimiser's state or fitting another calibration changes
-    nothing. Where no option is set it is that of the tensors: their names, types, shapes and bytes, in the order of
-    their names.
-
-    Args:
-        tensors: of network and centre, by full name.
-        network: the fields of the network's configuration.
-    """
-    digest = hashlib.sha256()
-    for option in FRONT_END_OPTIONS:
-        value = (network or {}).get(option)
-        if value is not None:
-            digest.update(f"{option}\0{float(value)!r}\0".encode())
-    if options := (network or {}).get("options"):
-        digest.update(f"options\0{json.dumps(options, sort_keys=True)}\0".encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _embedder(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those that make embeddings."""
-    return {key: tensor for key, tensor in tensors.items() if key.startswith((NETWORK, CENTRE))}
-
-
-def _checksums(tensors: Mapping[str, Tensor], network: Mapping[str, Any]) -> dict[str, str]:
-    """Of each group of tensors that is there; network and centre have one together, which is the model's hash."""
-    checksums = {NETWORK: network_hash(_embedder(tensors), network)}
-    for group in (HEAD, OPTIMIZER, MEAN, MINING, PUPIL):
-        members = {key: tensor for key, tensor in tensors.items() if key.startswith(group)}
-        if members:
-            checksums[group] = network_hash(members)
-    return checksums
-
-
 def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors on the CPU, contiguous, no two of them sharing memory (safetensors refuses those that do)."""
     owned: dict[str, Tensor] = {}
@@ -403,65 +331,6 @@ def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         seen.add(storage)
         owned[name] = tensor
     return owned
-
-
-def _header_json(path: Path, header: CheckpointHeader, checksums: Mapping[str, str]) -> str:
-    document: dict[str, Any] = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "name": header.name,
-        "network": header.network,
-        "score_map": header.score_map,
-        "training": header.training,
-        "probe": header.probe,
-    }
-    try:
-        document = through_json(document)
-        document[_CHECKSUMS] = {**checksums, _HEADER_KEY: _document_hash(document)}
-        return json.dumps(document, ensure_ascii=True, allow_nan=False, sort_keys=True)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: the header cannot be written as JSON: {error}") from error
-
-
-def _document_hash(document: Mapping[str, Any]) -> str:
-    """SHA-256 of a header's values, but for its checksums."""
-    values = {key: value for key, value in document.items() if key != _CHECKSUMS}
-    return hashlib.sha256(json.dumps(values, ensure_ascii=True, sort_keys=True).encode()).hexdigest()
-
-
-def _parse_header(name: str, metadata: Mapping[str, str] | None) -> tuple[CheckpointHeader, dict[str, Any]]:
-    """What a file says of itself, and the checksums of its groups of tensors (none in files of earlier versions)."""
-    if not metadata or _HEADER_KEY not in metadata:
-        raise CheckpointError(
-            f"{name}: is a safetensors file, but not one that Sound-Groove wrote (its header is missing)"
-        )
-    try:
-        document = parse_json(metadata[_HEADER_KEY])
-    except ValueError as error:
-        raise CheckpointError(f"{name}: its header is damaged: {error}") from None
-    if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise CheckpointError(f"{name}: its header is not that of a Sound-Groove model")
-    version = document.get("version")
-    if version != _VERSION:
-        raise CheckpointError(
-            f"{name}: has format version {version!r}, and this Sound-Groove reads {_VERSION}; upgrade Sound-Groove"
-        )
-    expected: tuple[tuple[str, tuple[type, ...]], ...] = (
-        ("name", (str,)),
-        ("network", (dict,)),
-        ("score_map", (dict, type(None))),
-        ("training", (dict,)),
-    )
-    for key, types in expected:
-        if key not in document or not isinstance(document[key], types):
-            raise CheckpointError(f"{name}: its header is damaged: '{key}' is missing or of the wrong type")
-    checksums = document.get(_CHECKSUMS, {})
-    if not isinstance(checksums, dict) or (checksums and checksums.get(_HEADER_KEY) != _document_hash(document)):
-        raise CheckpointError(f"{name}: its header is damaged: it is not what was written; restore it from a copy")
-    header = CheckpointHeader(
-        document["name"], document["network"], document["score_map"], document["training"], document.get("probe")
-    )
-    return header, checksums
 
 
 def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

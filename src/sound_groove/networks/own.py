@@ -20,7 +20,7 @@ from sound_groove.errors import ConfigurationError, printable
 if TYPE_CHECKING:
     from torch import nn
 
-    from sound_groove.recipe.schema import NetworkConfiguration
+    from sound_groove.recipe.network import NetworkConfiguration
 
 # Names of modules, or paths of files, joined as in PATH. A variable, so that processes of this one's own have it too.
 VARIABLE = "SOUND_GROOVE_MODULES"

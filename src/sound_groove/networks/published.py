@@ -18,8 +18,8 @@ from torch import Tensor
 from sound_groove.errors import CheckpointError, ConfigurationError
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import mismatch
+from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.recipe.network_sizes import REDIMNET2
-from sound_groove.recipe.schema import NetworkConfiguration
 
 # Beside the network: class weights (WeSpeaker, 3D-Speaker), and mel filters and windows (ReDimNet2).
 _BESIDE = ("projection.", "classifier.", "spec.")

@@ -22,9 +22,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.media.ffmpeg import has_media, import_media
 from sound_groove.audio.quality import assess
-from sound_groove.audio.reading import SAMPLE_RATE, read_recording
+from sound_groove.audio.reading import read_recording
 from sound_groove.errors import AudioError
 from sound_groove.json_reading import parse_json
 

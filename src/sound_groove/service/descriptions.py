@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from sound_groove.archive.finding import PER_HOUR
-from sound_groove.audio.reading import MAXIMUM_CHANNELS
+from sound_groove.audio.limits import MAXIMUM_CHANNELS
 from sound_groove.client.records import ErrorAnswer
 from sound_groove.scoring.decision import DEFAULT_COSTS
 from sound_groove.service.uploads import FALSE, TRUE, FormShape

@@ -9,8 +9,8 @@ from urllib.parse import unquote
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 
+from sound_groove.audio.limits import MAXIMUM_CHANNELS
 from sound_groove.audio.listening import HeardRecording
-from sound_groove.audio.reading import MAXIMUM_CHANNELS
 from sound_groove.client.records import Scope
 from sound_groove.comparison import DEFAULT_PRIOR, Judge
 from sound_groove.scoring.decision import DecisionRule

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.synthesis.batch_draws import BatchDraws
 
 BABBLE_TALKERS = (3, 7)  # as in the MUSAN recipes of Snyder et al. 2018, section 3.3

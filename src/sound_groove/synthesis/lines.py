@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.types import Samples
 
 _NARROW_BAND = 8000

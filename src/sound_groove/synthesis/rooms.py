@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.reading import MINIMUM_DURATION_S, SAMPLE_RATE, load_audio
+from sound_groove.audio.limits import MINIMUM_DURATION_S, SAMPLE_RATE
+from sound_groove.audio.reading import load_audio
 from sound_groove.corpora.worker_pool import spread
 from sound_groove.errors import OutputError, UsageError, require_extra
 from sound_groove.files import read_json, replaced_bytes, write_json, writing

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.speech import speech_in
 from sound_groove.types import Samples
 

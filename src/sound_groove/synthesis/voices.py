@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.errors import CorpusError
 from sound_groove.progress import ProgressBar
 from sound_groove.types import Samples

@@ -5,8 +5,8 @@ from torch import nn
 from sound_groove.errors import SoundGrooveError
 from sound_groove.networks.architectures import build_network
 from sound_groove.networks.backbone import BackboneNetwork
-from sound_groove.networks.checkpoint import NETWORK, network_hash
 from sound_groove.networks.pretrained_backbone import load_backbone, misfits
+from sound_groove.networks.tensor_groups import NETWORK, network_hash
 from sound_groove.networks.w2v_bert import W2vBert
 from sound_groove.networks.wavlm import WavLM
 from sound_groove.recipe.schema import Recipe

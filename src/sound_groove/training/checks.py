@@ -6,14 +6,15 @@ from collections.abc import Sequence
 import torch
 
 from sound_groove.audio.given import split_name
-from sound_groove.audio.reading import MINIMUM_DURATION_S, SAMPLE_RATE
+from sound_groove.audio.limits import MINIMUM_DURATION_S, SAMPLE_RATE
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.corpora.shards import damaged_shards
 from sound_groove.errors import ConfigurationError, SoundGrooveError, printable
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import FRONT_END_OPTIONS, load_checkpoint
+from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.networks.hearing import SAMPLES
 from sound_groove.networks.own import is_own
+from sound_groove.networks.tensor_groups import FRONT_END_OPTIONS
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.device import choose_device
 from sound_groove.training.run_folder import RunFolder

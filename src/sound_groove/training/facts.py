@@ -9,7 +9,7 @@ from torch import nn
 
 from sound_groove.errors import printable
 from sound_groove.inputs.dataset import Batch
-from sound_groove.networks.checkpoint import CheckpointHeader
+from sound_groove.networks.checkpoint_header import CheckpointHeader
 from sound_groove.networks.probe import Probe
 from sound_groove.networks.trained_speakers import DIGESTS_KEY
 from sound_groove.provenance import code_hash

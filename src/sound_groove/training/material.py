@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.errors import SoundGrooveError
 from sound_groove.inputs.dataset import read_crop

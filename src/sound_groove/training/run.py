@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import OutputError, TrainingError, printable
 from sound_groove.files import locked_folder, read_json, writing
-from sound_groove.networks.checkpoint import GROUPS, Checkpoint, CheckpointHeader, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sound_groove.networks.checkpoint_header import CheckpointHeader
 from sound_groove.networks.probe import LEAST_TRAINED_COSINE, Probe, probe_signal
+from sound_groove.networks.tensor_groups import GROUPS
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.backbone import start_backbone
 from sound_groove.training.facts import changed_software, model_header

@@ -2,7 +2,8 @@
 
 import math
 
-from sound_groove.recipe.schema import LearningRateConfiguration, RiseConfiguration
+from sound_groove.recipe.loss import RiseConfiguration
+from sound_groove.recipe.schema import LearningRateConfiguration
 
 
 def learning_rate(settings: LearningRateConfiguration, epoch: float, epochs: int, total_batch: int) -> float:

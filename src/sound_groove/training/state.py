@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sound_groove.errors import CheckpointError
-from sound_groove.networks.checkpoint import CENTRE, HEAD, MEAN, MINING, NETWORK, OPTIMIZER, PUPIL, Checkpoint
-from sound_groove.recipe.schema import LossConfiguration, RiseConfiguration
+from sound_groove.networks.checkpoint import Checkpoint
+from sound_groove.networks.tensor_groups import CENTRE, HEAD, MEAN, MINING, NETWORK, OPTIMIZER, PUPIL
+from sound_groove.recipe.loss import LossConfiguration, RiseConfiguration
 from sound_groove.training.averaging import WeightMean
 from sound_groove.training.schedule import adapted_way
 from sound_groove.types import Embeddings

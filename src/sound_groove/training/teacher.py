@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.encoder.embedding_file import EMBEDDINGS, PATHS, read_embedding_file, unit_rows
 from sound_groove.encoder.encoder import SpeakerEncoder

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import TrainingError

@@ -20,9 +20,9 @@ import soundfile
 
 from sound_groove.arguments import check_has, check_integer, check_kind
 from sound_groove.audio.given import AnyRecording, list_of
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import MINIMUM_SPEECH_S, NO_VERDICT, AudioFacts, HeardRecording, hear, joint_facts
 from sound_groove.audio.quality import LITTLE_SPEECH_S, seconds_text
-from sound_groove.audio.reading import SAMPLE_RATE
 from sound_groove.comparison import Judge, measures_of
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener

@@ -7,9 +7,9 @@ was is what the network should say of it so.
 import numpy as np
 from numpy.typing import NDArray
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pauses import without_pauses
-from sound_groove.audio.reading import SAMPLE_RATE
-from sound_groove.recipe.schema import UnheardConfiguration
+from sound_groove.recipe.distillation import UnheardConfiguration
 from sound_groove.types import Samples
 
 FRAME = SAMPLE_RATE // 50  # 20 ms

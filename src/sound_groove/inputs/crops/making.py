@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.corpora.file_work import to_sixteen_bit
 from sound_groove.corpora.manifest import Utterance
 from sound_groove.corpora.shards import Steps
@@ -25,7 +25,8 @@ from sound_groove.inputs.augment import Augmentation
 from sound_groove.inputs.crops.voices import Change
 from sound_groove.inputs.dataset import read_crop
 from sound_groove.inputs.surroundings import SurroundingsReader
-from sound_groove.recipe.schema import CropConfiguration, Recipe
+from sound_groove.recipe.distillation import CropConfiguration
+from sound_groove.recipe.schema import Recipe
 from sound_groove.synthesis.batch_draws import BatchDraws
 from sound_groove.synthesis.draws import Draw, generator, torch_seed
 from sound_groove.synthesis.lines import CODECS, clipped, encoded, made_up_music

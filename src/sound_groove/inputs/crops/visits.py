@@ -16,7 +16,7 @@ from sound_groove.audio.pauses import with_silence
 from sound_groove.corpora.shards import to_float
 from sound_groove.inputs.crops.inaudible import unheard
 from sound_groove.inputs.crops.pool import CropShard
-from sound_groove.recipe.schema import CropConfiguration
+from sound_groove.recipe.distillation import CropConfiguration
 from sound_groove.synthesis.draws import Draw, generator
 
 LONGEST_PADDING = 0.5  # of a crop's length

@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from sound_groove.audio.reading import SAMPLE_RATE
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.types import Samples
 
 _WINDOW = 512  # of the short-time spectrum: 32 ms

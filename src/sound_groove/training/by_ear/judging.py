@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sound_groove.audio.reading import SAMPLE_RATE, probe, read_segment
+from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.audio.reading import probe, read_segment
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import SoundGrooveError, TrainingError
 from sound_groove.evaluation.trials.trial_list import TrialList, read_trials

@@ -21,9 +21,10 @@ from sound_groove.errors import CheckpointError, TrainingError
 from sound_groove.inputs.crops.pool import CropPool, CropShard
 from sound_groove.inputs.crops.visits import EpochVisits, Visit
 from sound_groove.networks.architectures import build_network
-from sound_groove.networks.checkpoint import MEAN, NETWORK, Checkpoint
+from sound_groove.networks.checkpoint import Checkpoint
 from sound_groove.networks.hearing import build_hearing, build_normalization
 from sound_groove.networks.losses import SpeakerHead
+from sound_groove.networks.tensor_groups import MEAN, NETWORK
 from sound_groove.progress import ProgressBar
 from sound_groove.provenance import code_hash, host
 from sound_groove.recipe.schema import Recipe
