@@ -31,8 +31,9 @@ from sound_groove.evaluation.adapting import (
     with_labels,
 )
 from sound_groove.evaluation.calibrating import calibrate_on
-from sound_groove.evaluation.calibration_material import CalibrationSettings, Material, pairs_alike
+from sound_groove.evaluation.calibration_material import CalibrationSettings, Material
 from sound_groove.evaluation.domain_clusters import clustered_pairs
+from sound_groove.evaluation.version_pairs import pairs_alike
 from sound_groove.evaluation.versions import AS_IT_IS, conditions
 from sound_groove.provenance import machine
 from sound_groove.scoring.adaptation import Moved

@@ -16,7 +16,6 @@ from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, MetricError, TrialError
 from sound_groove.evaluation.adapting import adapt_map, general_map, labelled_pairs, with_clusters
-from sound_groove.evaluation.calibration_material import Pairs, Versions
 from sound_groove.evaluation.domain_clusters import (
     SURER,
     Clusters,
@@ -35,6 +34,7 @@ from sound_groove.evaluation.domain_material import (
     hear_changed,
     hear_domain,
 )
+from sound_groove.evaluation.version_pairs import Pairs, Versions
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.scoring.adaptation import (
     DEVIATIONS,

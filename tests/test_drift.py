@@ -14,8 +14,9 @@ from sound_groove.audio.listening import AudioFacts, HeardRecording
 from sound_groove.cli import main
 from sound_groove.errors import CheckpointError, MetricError
 from sound_groove.evaluation.baselines import baseline_of
-from sound_groove.evaluation.calibration_material import CalibrationSettings, Judge, Material, Pairs, Versions
+from sound_groove.evaluation.calibration_material import CalibrationSettings, Judge, Material
 from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.evaluation.version_pairs import Pairs, Versions
 from sound_groove.evaluation.versions import AS_IT_IS, Condition, conditions
 from sound_groove.monitoring import BINS, Monitor, drift, drift_text
 from sound_groove.scoring.baseline import CHANCE, EVIDENCE, FEWEST, Baseline, Distribution, Evidence, Quantity

@@ -14,8 +14,9 @@ from sound_groove.audio.quality import Quality, joint_quality
 from sound_groove.audio.sound_statistics import COUNT, GROUPS, Statistics, sound_statistics
 from sound_groove.comparison import Judge
 from sound_groove.errors import MetricError
-from sound_groove.evaluation.calibration_material import CalibrationSettings, Material, Pairs, Versions
+from sound_groove.evaluation.calibration_material import CalibrationSettings, Material
 from sound_groove.evaluation.trials.trial_list import TrialList
+from sound_groove.evaluation.version_pairs import Pairs, Versions
 from sound_groove.scoring.calibration import FADE_RATE, FADES_BEFORE, ScoreMap
 from sound_groove.scoring.measures import trial_measures
 from sound_groove.types import ModelIdentity, Samples

@@ -18,10 +18,11 @@ from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, MetricError, OutputError, TrialError, UsageError
 from sound_groove.evaluation import calibration_material
-from sound_groove.evaluation.calibration_material import CalibrationSettings, Material, Pairs, Versions
+from sound_groove.evaluation.calibration_material import CalibrationSettings, Material
 from sound_groove.evaluation.fusing import Fused, calibrate_fused, found_shares, fused_material
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
+from sound_groove.evaluation.version_pairs import Pairs, Versions
 from sound_groove.export.fused_file import check_fusible, write_fused
 from sound_groove.importing.importer import import_model
 from sound_groove.scoring.calibration import ScoreMap

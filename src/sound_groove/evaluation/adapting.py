@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.errors import CheckpointError, MetricError, TrialError, printable
-from sound_groove.evaluation.calibration_material import Pairs, Versions
 from sound_groove.evaluation.domain_clusters import Clusters, clustered_pairs, find_clusters, pairs_of
 from sound_groove.evaluation.domain_material import WHOLE, DomainMaterial
 from sound_groove.evaluation.embedding import Encoder
+from sound_groove.evaluation.version_pairs import Pairs, Versions
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.scoring.adaptation import (
     COUNTED,

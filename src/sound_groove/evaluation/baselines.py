@@ -5,13 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sound_groove.evaluation.calibration_material import (
-    CalibrationSettings,
-    Judge,
-    Material,
-    pairs_alike,
-    weighted_quantile,
-)
+from sound_groove.evaluation.calibration_material import CalibrationSettings, Judge, Material, weighted_quantile
+from sound_groove.evaluation.version_pairs import pairs_alike
 from sound_groove.scoring.baseline import (
     FEWEST,
     LEAST_TOLERANCE,

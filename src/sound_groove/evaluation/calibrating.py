@@ -13,7 +13,7 @@ import numpy as np
 
 from sound_groove.errors import CheckpointError, MetricError, printable
 from sound_groove.evaluation.baselines import baseline_of
-from sound_groove.evaluation.calibration_material import CalibrationSettings, Judge, Material, Pairs, pairs_alike
+from sound_groove.evaluation.calibration_material import CalibrationSettings, Judge, Material
 from sound_groove.evaluation.embedding import Encoder
 from sound_groove.evaluation.figures import measure
 from sound_groove.evaluation.intervals import bounds
@@ -21,6 +21,7 @@ from sound_groove.evaluation.judged import JudgedList
 from sound_groove.evaluation.reliability import measure_reliability
 from sound_groove.evaluation.trials.trial_list import TrialList
 from sound_groove.evaluation.trials.trial_sets import TrialSet
+from sound_groove.evaluation.version_pairs import Pairs, pairs_alike
 from sound_groove.evaluation.versions import AS_IT_IS, conditions
 from sound_groove.scoring.calibration import ScoreMap
 from sound_groove.scoring.decision import DecisionRule

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from sound_groove.evaluation.calibration_material import Pairs
+from sound_groove.evaluation.version_pairs import Pairs
 from sound_groove.scoring.calibration import sigmoid
 from sound_groove.types import Scores
 

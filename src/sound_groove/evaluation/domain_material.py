@@ -16,8 +16,9 @@ from sound_groove.audio.listening import HeardRecording, judge
 from sound_groove.audio.reading import open_recording
 from sound_groove.encoder.listener import Listener
 from sound_groove.errors import AudioError
-from sound_groove.evaluation.calibration_material import BATCH_S, Versions
+from sound_groove.evaluation.calibration_material import BATCH_S
 from sound_groove.evaluation.embedding import Encoder
+from sound_groove.evaluation.version_pairs import Versions
 from sound_groove.evaluation.versions import AS_IT_IS, KINDS, conditions, drawn_conditions, make_versions
 from sound_groove.progress import ProgressBar
 from sound_groove.types import Recording, Samples
