@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
@@ -17,7 +18,7 @@ import torch
 from sound_groove.audio.reading import load_audio
 from sound_groove.corpora.manifest import Utterance, write_manifest
 from sound_groove.networks.features import KaldiFbank
-from sound_groove.recipe.loading import parse_recipe
+from sound_groove.recipe.loading import dump_recipe, parse_recipe
 from sound_groove.recipe.schema import Recipe
 from sound_groove.synthesis.voices import write_corpus
 from sound_groove.training import log, trainer, validation
@@ -26,6 +27,20 @@ from sound_groove.training.run_folder import read_rows
 # Two groups of channels and not eight: a third of the operations, in training and when it is traced. And few channels
 # to be pooled: of 1,536 an epoch takes five times as long. What has this form is traced once in a run of the tests.
 TINY_NETWORK = {"channels": 16, "embedding_size": 12, "options": {"scale": 2, "pooled": 64}}
+
+RANDOM_PARTS: dict[str, Any] = {  # everything that draws
+    "augmentation": {
+        "noise_probability": 0.5,
+        "snr_db": [0, 15],
+        "reverberation_probability": 0.5,
+        "rt60_s": [0.1, 0.2],
+        "telephone_probability": 0.3,
+        "gain_db": [-3, 3],
+        "masking": {"time_masks": 1, "frequency_masks": 1},
+    },
+    "training__dither": 1.0,
+    "training__gradient_clip": 1.0,
+}
 
 
 def prepare_corpus(
@@ -123,6 +138,29 @@ def tiny_recipe(prepared: Path, **changes: Any) -> Recipe:
 def rows(folder: Path, name: str = "steps") -> list[dict[str, Any]]:
     """The lines of a run's log."""
     return list(read_rows(folder / f"{name}.jsonl"))
+
+
+@contextmanager
+def training_quickly() -> Iterator[None]:
+    """One thread, as the processes that are killed have (tiny batches are slower on several), and no pictures."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "draw_curves", draw_nothing)
+        yield
+    torch.set_num_threads(threads)
+
+
+def steps_text(folder: Path) -> str:
+    """The log of a run's steps, as it lies there."""
+    return (folder / "steps.jsonl").read_text(encoding="utf-8")
+
+
+def recipe_file(recipe: Recipe, folder: Path) -> Path:
+    """A recipe written into a folder."""
+    path = folder / "tiny.yaml"
+    path.write_text(dump_recipe(recipe), encoding="utf-8")
+    return path
 
 
 def draw_nothing(path: Path, steps: list[Any], epochs: list[Any], title: str) -> None:
