@@ -164,7 +164,7 @@ WRITERS = {
     "service/logs.py": "writes JSON, escaped",
     "encoder/onnx_trial.py": "writes JSON in ASCII to the process that started it",
     "importing/foreign_tensors.py": "says to the process that started it why it refuses a file",
-    "voiceprints/store/sqlite.py": "writes zeros into the file that it reserves",
+    "voiceprints/store/sqlite.py": "writes zeros into the file that it reserves, where no call does that",
 }
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
 

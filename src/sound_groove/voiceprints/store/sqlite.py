@@ -232,10 +232,12 @@ class SqliteStore(TableStore):
                 return
             descriptor = os.open(self._reserve, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
             try:
-                lacking = RESERVE_BYTES - os.fstat(descriptor).st_size
-                if lacking > 0:
+                size = os.fstat(descriptor).st_size
+                if size < RESERVE_BYTES and hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(descriptor, 0, RESERVE_BYTES)  # the room without a byte written: no wait for it
+                elif size < RESERVE_BYTES:
                     os.lseek(descriptor, 0, os.SEEK_END)
-                    os.write(descriptor, bytes(lacking))
+                    os.write(descriptor, bytes(RESERVE_BYTES - size))
             finally:
                 os.close(descriptor)
 
