@@ -17,7 +17,7 @@ from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.cli import main
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.errors import CheckpointError, MetricError, OutputError, TrialError, UsageError
-from sound_groove.evaluation import calibration_material
+from sound_groove.evaluation import version_pairs
 from sound_groove.evaluation.calibration_material import CalibrationSettings, Material
 from sound_groove.evaluation.fusing import Fused, calibrate_fused, found_shares, fused_material
 from sound_groove.evaluation.trials.trial_list import TrialList
@@ -235,7 +235,7 @@ def test_one_command_makes_one_model_of_two(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(calibration_material, "PAIRS", 4_000)
+    monkeypatch.setattr(version_pairs, "PAIRS", 4_000)
     out, listed = tmp_path / "both.onnx", ["--val-meta", str(voices / "val_meta.jsonl"), "--durations", "1"]
     assert main(["calibrate", str(exported), str(imported), *listed, "--out", str(out)]) == 0
     shown = capsys.readouterr().out
