@@ -1,5 +1,6 @@
 """Voiceprints are kept whole, apart, in order and only as long as wanted, in a file and on a server alike."""
 
+import errno
 import math
 import os
 import random
@@ -27,7 +28,7 @@ from sound_groove.errors import (
     UsageError,
 )
 from sound_groove.scoring.cosine import mean_embedding
-from sound_groove.voiceprints.store import tables
+from sound_groove.voiceprints.store import sqlite, tables
 from sound_groove.voiceprints.store.interface import VoiceprintStore
 from sound_groove.voiceprints.store.opening import default_store, open_store
 from sound_groove.voiceprints.store.records import Centroid, EnrolledRecording
@@ -572,6 +573,11 @@ def test_a_folder_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
             SqlitePlace(path).open(create=False)
 
 
+def refuse(descriptor: int, first: int, count: int) -> None:
+    """What takes no room on the disk, as on a file system that knows no such thing."""
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps rights in another way")
 def test_a_file_of_voiceprints_is_its_owners_alone(tmp_path: Path) -> None:
     umask = os.umask(0)
@@ -583,6 +589,22 @@ def test_a_file_of_voiceprints_is_its_owners_alone(tmp_path: Path) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == dict.fromkeys([f"voiceprints.db{end}" for end in ("", "-wal", "-shm", "-reserve")], 0o600)
     store.close()
+
+
+@pytest.mark.parametrize("call", ["as it is", "refuses", "missing"])
+def test_room_is_reserved_also_where_no_call_does_that(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if call == "refuses":
+        monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    elif call == "missing":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    reserve = tmp_path / "voiceprints.db-reserve"
+    SqlitePlace(tmp_path / "voiceprints.db").open().close()
+    assert reserve.stat().st_size == sqlite.RESERVE_BYTES <= 512 * reserve.stat().st_blocks
+    os.truncate(reserve, 1000)  # as a removal on a full disk that was killed may leave it
+    SqlitePlace(tmp_path / "voiceprints.db").open().close()
+    assert reserve.stat().st_size == sqlite.RESERVE_BYTES
 
 
 def test_a_file_that_was_cut_short_is_an_error_in_a_sentence(tmp_path: Path) -> None:

@@ -233,11 +233,8 @@ class SqliteStore(TableStore):
             descriptor = os.open(self._reserve, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
             try:
                 size = os.fstat(descriptor).st_size
-                if size < RESERVE_BYTES and hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(descriptor, 0, RESERVE_BYTES)  # the room without a byte written: no wait for it
-                elif size < RESERVE_BYTES:
-                    os.lseek(descriptor, 0, os.SEEK_END)
-                    os.write(descriptor, bytes(RESERVE_BYTES - size))
+                if size < RESERVE_BYTES:
+                    _extend(descriptor, size)
             finally:
                 os.close(descriptor)
 
@@ -322,6 +319,15 @@ class SqliteStore(TableStore):
             if "not a database" in str(error):
                 raise StoreError(f"{self.location}: is not a store of voiceprints") from error
             raise StoreError(f"{self.location}: {error}") from error
+
+
+def _extend(descriptor: int, size: int) -> None:
+    """Make a file of this size as large as the reserve: without a byte written, where system and file system can."""
+    try:
+        os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+    except (AttributeError, OSError):
+        os.lseek(descriptor, 0, os.SEEK_END)
+        os.write(descriptor, bytes(RESERVE_BYTES - size))
 
 
 def _for_want_of_room(error: StoreError) -> bool:
