@@ -112,6 +112,22 @@ def tiny_run(once: Once) -> Path:
     return once.folder("tiny", train_model) / "run"
 
 
+@pytest.fixture(scope="module")
+def quick_training() -> Iterator[None]:
+    """One thread, as the processes that are killed have (tiny batches are slower on several), and no pictures."""
+    import torch
+
+    from sound_groove.training import log
+    from training_corpus import draw_nothing
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "draw_curves", draw_nothing)
+        yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 @costs("slow")
 def exported(model_path: Path, once: Once) -> Path:

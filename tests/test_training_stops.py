@@ -4,7 +4,6 @@ import json
 import math
 import multiprocessing
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,15 +32,10 @@ from training_corpus import (
     rows,
     steps_text,
     tiny_recipe,
-    training_quickly,
     write_prepared,
 )
 
-
-@pytest.fixture(autouse=True, scope="module")
-def quick() -> Iterator[None]:
-    with training_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
@@ -138,17 +137,6 @@ def tiny_recipe(prepared: Path, **changes: Any) -> Recipe:
 def rows(folder: Path, name: str = "steps") -> list[dict[str, Any]]:
     """The lines of a run's log."""
     return list(read_rows(folder / f"{name}.jsonl"))
-
-
-@contextmanager
-def training_quickly() -> Iterator[None]:
-    """One thread, as the processes that are killed have (tiny batches are slower on several), and no pictures."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log, "draw_curves", draw_nothing)
-        yield
-    torch.set_num_threads(threads)
 
 
 def steps_text(folder: Path) -> str:
