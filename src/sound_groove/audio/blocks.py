@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
 from sound_groove.audio.channels import Mixdown, check_channel, check_chosen
-from sound_groove.audio.decoders import UNKNOWN_FRAMES, Decoder, DecodingError, as_array, decoder_of
+from sound_groove.audio.decoders import UNKNOWN_FRAMES, Decoder, DecodingError, Frames, as_array, decoder_of
 from sound_groove.audio.given import AnyRecording, opened, with_rate
 from sound_groove.audio.limits import MAXIMUM_DURATION_S, SAMPLE_RATE, check_form, check_length, too_long
 from sound_groove.audio.opening import open_decoder
@@ -63,121 +62,168 @@ class AudioHeader:
 
 
 @contextmanager
-def opened_header(
+def opened_recording(
     recording: AnyRecording,
     channel: int | None = None,
     longest_s: float = MAXIMUM_DURATION_S,
     needed_s: float = math.inf,
-) -> Iterator[tuple[Path | None, Decoder, AudioHeader, int | None]]:
-    """A recording's name, its decoder, its header, and the channel that is wanted.
+) -> Iterator["RecordingDecoder"]:
+    """A recording at its beginning, within the limits as far as its header says how long it is.
 
-    The header is within the limits as far as it says how long the recording is, and has that channel.
+    Args:
+        recording: as in `reading.load_audio`.
+        channel: which one is wanted, counted from 1, where the name does not say; None averages all.
+        longest_s: what lasts longer is refused.
+        needed_s: how much of it will be read.
+
+    Raises:
+        AudioError: it cannot be opened, is beyond the limits, or has no such channel.
+        UsageError: the channel is not a whole number from 1 on.
     """
     check_channel(channel)
     with ExitStack() as stack:
         name: Path | None = None
         try:
             if (found := with_rate(recording)) is not None:
-                source: Decoder = decoder_of(*found)
+                decoder: Decoder = decoder_of(*found)
             elif hasattr(recording, "dtype") and hasattr(recording, "ndim"):  # an array, or another library's tensor
-                source = decoder_of(check_samples(as_array(recording)), SAMPLE_RATE)
+                decoder = decoder_of(check_samples(as_array(recording)), SAMPLE_RATE)
             else:
                 content = stack.enter_context(opened(recording))
                 name, channel = content.name, channel if content.channel is None else content.channel
-                source = open_decoder(content, needed_s, longest_s)
-            stack.callback(source.close)
-            header = _read_header(name, source, longest_s)
-            check_chosen(name, channel, header.channels)
+                decoder = open_decoder(content, needed_s, longest_s)
+            stack.callback(decoder.close)
+            source = RecordingDecoder(name, decoder, channel, longest_s)
         except OSError as error:
             path = Path(os.fsdecode(recording)) if isinstance(recording, str | os.PathLike) else name
             raise AudioError(path, _explain(error)) from error
-        yield name, source, header, channel
+        yield source
 
 
-def _read_header(path: Path | None, source: Decoder, longest_s: float) -> AudioHeader:
-    """The header of an opened file, within the limits."""
-    header = AudioHeader(source.sample_rate, source.channels, source.frames, source.warnings)
-    check_form(path, header.sample_rate, header.channels)
-    if source.declared_frames != UNKNOWN_FRAMES:
-        check_length(path, source.declared_frames / header.sample_rate, longest_s)
-    return header
+class RecordingDecoder:
+    """An opened recording, from which samples come block by block.
+
+    Args:
+        path: its name; None for what came from memory.
+        source: its decoder, at its beginning.
+        channel: which one is wanted, counted from 1; None averages all.
+        longest_s: what lasts longer is refused, at the latest when that much has been decoded.
+
+    Attributes:
+        path: its name.
+        header: what its header says.
+        channel: which one is wanted.
+        enters_exactly: after `seek` the samples are the same as on the way from the beginning.
+
+    Raises:
+        AudioError: it is beyond the limits, or has no such channel.
+    """
+
+    def __init__(self, path: Path | None, source: Decoder, channel: int | None, longest_s: float) -> None:
+        self.path, self.channel, self._source, self._longest_s = path, channel, source, longest_s
+        self.header = AudioHeader(source.sample_rate, source.channels, source.frames, source.warnings)
+        self.enters_exactly = source.enters_exactly
+        check_form(path, self.header.sample_rate, self.header.channels)
+        if source.declared_frames != UNKNOWN_FRAMES:
+            check_length(path, source.declared_frames / self.header.sample_rate, longest_s)
+        check_chosen(path, channel, self.header.channels)
+
+    @property
+    def knows_length(self) -> bool:
+        """Whether the header says how many frames there are."""
+        return self.header.frames != UNKNOWN_FRAMES
+
+    def count_frames(self) -> None:
+        """Count them by decoding, where the header does not say how many there are.
+
+        Raises:
+            AudioError: it is damaged or too long.
+        """
+        if not self.knows_length:
+            frames = sum(map(len, self._blocks(UNKNOWN_FRAMES)))
+            self.seek(0)
+            self.header = replace(self.header, frames=frames)
+
+    def seek(self, frame: int) -> None:
+        """Go on from another frame: any where `enters_exactly`, else only from 0.
+
+        Raises:
+            AudioError: it is damaged there.
+        """
+        try:
+            self._source.seek(frame)
+        except DecodingError as error:
+            raise AudioError(self.path, f"is damaged: {error}; copy it again", code="damaged") from error
+
+    def mixdown(self, compared: bool = True) -> Mixdown:
+        """What makes one channel of its channels; `compared` finds out whether they carry the same sound."""
+        return Mixdown(self.path, self.header.sample_rate, self.header.channels, self.channel, compared)
+
+    def samples(
+        self, spread: SampleRange, mixdown: Mixdown, first: int = 0, wanted: int | None = None
+    ) -> Iterator[Samples]:
+        """Blocks (samples,), mono, at 16 kHz; every one of the promised frames must come.
+
+        Args:
+            spread: learns the smallest and the largest sample.
+            mixdown: makes one channel of several.
+            first: the frame at which the decoder stands, at the file's own rate.
+            wanted: how many frames; None for all that follow.
+
+        Raises:
+            AudioError: it is damaged or too long.
+        """
+        frames = self._blocks(self.header.frames - first if wanted is None else wanted)
+        yield from _resampled(_mono(frames, spread, mixdown), self.header.sample_rate)
+
+    def _blocks(self, wanted: int) -> Iterator[Frames]:
+        """Decoded blocks (T, C): as many frames as are wanted, or all there are where nobody knows how many that is."""
+        is_known = self.knows_length
+        block_frames = BLOCK_VALUES // self.header.channels
+        remaining, rate = wanted, self.header.sample_rate
+        while remaining > 0:
+            complaint = "the samples end there"
+            try:
+                frames = self._source.read(min(block_frames, remaining))  # (T, C)
+            except DecodingError as error:
+                frames, complaint = np.empty((0, self.header.channels), np.float32), str(error)
+                is_known = True  # it ends, and not where it should
+            if len(frames) == 0:
+                if not is_known:
+                    check_length(self.path, (wanted - remaining) / rate, self._longest_s)
+                    return
+                raise AudioError(
+                    self.path,
+                    f"is truncated or damaged: decoding stopped after {self._stopped(wanted, remaining)} s "
+                    f"({complaint}); copy it again",
+                    code="damaged",
+                )
+            remaining -= len(frames)
+            if not is_known and wanted - remaining > self._longest_s * rate:
+                longest_s = self._longest_s
+                raise too_long(
+                    self.path, f"lasts more than the {longest_s:g} s allowed here; cut it into parts", longest_s
+                )
+            yield frames
+
+    def _stopped(self, wanted: int, remaining: int) -> str:
+        """Where decoding stopped, in seconds, and of how many if that is known."""
+        header = self.header
+        if not self.knows_length:
+            return f"{(wanted - remaining) / header.sample_rate:.2f}"
+        return f"{(header.frames - remaining) / header.sample_rate:.2f} of {header.duration_s:.2f}"
 
 
-def counted(
-    path: Path | None, source: Decoder, header: AudioHeader, longest_s: float = MAXIMUM_DURATION_S
-) -> AudioHeader:
-    """The header, with its frames counted by decoding where it does not say how many there are."""
-    if header.frames != UNKNOWN_FRAMES:
-        return header
-    frames = sum(map(len, _blocks(path, source, header, UNKNOWN_FRAMES, longest_s)))
-    seek(path, source, 0)
-    return replace(header, frames=frames)
-
-
-def seek(path: Path | None, source: Decoder, frame: int) -> None:
-    """Go on from another frame."""
-    try:
-        source.seek(frame)
-    except DecodingError as error:
-        raise AudioError(path, f"is damaged: {error}; copy it again", code="damaged") from error
-
-
-def mono_blocks(
-    path: Path | None,
-    source: Decoder,
-    header: AudioHeader,
-    spread: SampleRange,
-    mixdown: Mixdown,
-    first: int = 0,
-    wanted: int | None = None,
-    longest_s: float = MAXIMUM_DURATION_S,
-) -> Iterator[Samples]:
-    """Decoded blocks, as mono, at the file's own rate; every one of the promised frames must come."""
-    for frames in _blocks(path, source, header, header.frames - first if wanted is None else wanted, longest_s):
+def _mono(blocks: Iterator[Frames], spread: SampleRange, mixdown: Mixdown) -> Iterator[Samples]:
+    """Decoded blocks (T, C) as one channel."""
+    for frames in blocks:
         selected = mixdown.select(frames)
         mono = mixdown.mono(selected)
         spread.add(mono, selected)
         yield mono
 
 
-def _blocks(
-    path: Path | None, source: Decoder, header: AudioHeader, wanted: int, longest_s: float
-) -> Iterator[NDArray[np.float32]]:
-    """Decoded blocks (T, C): as many frames as are wanted, or all there are where nobody knows how many that is."""
-    is_known = header.frames != UNKNOWN_FRAMES
-    block_frames = BLOCK_VALUES // header.channels
-    remaining, rate = wanted, header.sample_rate
-    while remaining > 0:
-        complaint = "the samples end there"
-        try:
-            frames = source.read(min(block_frames, remaining))  # (T, C)
-        except DecodingError as error:
-            frames, complaint = np.empty((0, header.channels), np.float32), str(error)
-            is_known = True  # it ends, and not where it should
-        if len(frames) == 0:
-            if not is_known:
-                check_length(path, (wanted - remaining) / rate, longest_s)
-                return
-            raise AudioError(
-                path,
-                f"is truncated or damaged: decoding stopped after {_stopped(header, wanted, remaining)} s "
-                f"({complaint}); copy it again",
-                code="damaged",
-            )
-        remaining -= len(frames)
-        if not is_known and wanted - remaining > longest_s * rate:
-            raise too_long(path, f"lasts more than the {longest_s:g} s allowed here; cut it into parts", longest_s)
-        yield frames
-
-
-def _stopped(header: AudioHeader, wanted: int, remaining: int) -> str:
-    """Where decoding stopped, in seconds, and of how many if that is known."""
-    if header.frames == UNKNOWN_FRAMES:
-        return f"{(wanted - remaining) / header.sample_rate:.2f}"
-    return f"{(header.frames - remaining) / header.sample_rate:.2f} of {header.duration_s:.2f}"
-
-
-def resampled(blocks: Iterator[Samples], sample_rate: int) -> Iterator[Samples]:
+def _resampled(blocks: Iterator[Samples], sample_rate: int) -> Iterator[Samples]:
     """Blocks at 16 kHz. The result does not depend on where the blocks were cut."""
     if sample_rate == SAMPLE_RATE:
         yield from blocks

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sound_groove.audio.blocks import AudioHeader, counted, mono_blocks, opened_header, resampled, seek
-from sound_groove.audio.channels import Mixdown
-from sound_groove.audio.decoders import UNKNOWN_FRAMES, Decoder
+from sound_groove.audio.blocks import AudioHeader, RecordingDecoder, opened_recording
 from sound_groove.audio.given import AnyRecording, PathLike
 from sound_groove.audio.limits import MAXIMUM_DURATION_S, SAMPLE_RATE
 from sound_groove.audio.plain_wav import read_plain
@@ -58,13 +56,13 @@ def read_recording(
     Raises:
         AudioError, UsageError: as in `load_audio`.
     """
-    with opened_header(recording, channel, longest_s) as (path, source, header, chosen):
-        spread, mixdown = SampleRange(path), Mixdown(path, header.sample_rate, header.channels, chosen)
-        mono = mono_blocks(path, source, header, spread, mixdown, longest_s=longest_s)
-        blocks = list(resampled(mono, header.sample_rate))
+    with opened_recording(recording, channel, longest_s) as source:
+        spread, mixdown = SampleRange(source.path), source.mixdown()
+        blocks = list(source.samples(spread, mixdown))
         channels = mixdown.facts()
         spread.check(channels.cancel)
-        return Recording(path, np.concatenate(blocks), header.sample_rate, channels, header.warnings)
+        header = source.header
+        return Recording(source.path, np.concatenate(blocks), header.sample_rate, channels, header.warnings)
 
 
 def read_segment(path: PathLike, start: int, count: int) -> Samples:
@@ -91,18 +89,16 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     if (plain := read_plain(Path(path), start, count)) is not None:
         return plain
     end = start + count
-    with opened_header(path, needed_s=end / SAMPLE_RATE) as (name, source, header, chosen):
-        mixdown = Mixdown(name, header.sample_rate, header.channels, chosen, compared=False)
-        is_known = header.frames != UNKNOWN_FRAMES
-        if is_known and end > header.samples:
+    with opened_recording(path, needed_s=end / SAMPLE_RATE) as source:
+        header, name = source.header, source.path
+        if source.knows_length and end > header.samples:
             raise _too_short(name, header.samples, end)
         first = start if header.sample_rate == SAMPLE_RATE and source.enters_exactly else 0
         if first:
-            seek(name, source, first)
-        wanted = header.frames if header.sample_rate != SAMPLE_RATE or not is_known else end - first
+            source.seek(first)
+        wanted = header.frames if header.sample_rate != SAMPLE_RATE or not source.knows_length else end - first
         blocks, length = [], 0
-        mono = mono_blocks(name, source, header, SampleRange(name), mixdown, first, wanted)
-        for block in resampled(mono, header.sample_rate):
+        for block in source.samples(SampleRange(name), source.mixdown(compared=False), first, wanted):
             blocks.append(block)
             length += len(block)
             if first + length >= end:
@@ -157,8 +153,9 @@ def open_recording(
     Raises:
         AudioError, UsageError: as in `load_audio`.
     """
-    with opened_header(recording, channel, longest_s) as (path, source, header, chosen):
-        yield OpenRecording(path, source, counted(path, source, header, longest_s), chosen, compared, longest_s)
+    with opened_recording(recording, channel, longest_s) as source:
+        source.count_frames()
+        yield OpenRecording(source, compared)
 
 
 class OpenRecording:
@@ -172,20 +169,11 @@ class OpenRecording:
         channels: the file's own, and, once it was read, what became of them.
     """
 
-    def __init__(
-        self,
-        path: Path | None,
-        source: Decoder,
-        header: AudioHeader,
-        chosen: int | None,
-        compared: bool,
-        longest_s: float = MAXIMUM_DURATION_S,
-    ) -> None:
-        self.path, self.samples = path, header.samples
-        self.source_sample_rate, self.warnings = header.sample_rate, header.warnings
-        self.channels = ChannelFacts(header.channels, chosen)
-        self._source, self._header = source, header
-        self._chosen, self._compared, self._longest_s = chosen, compared, longest_s
+    def __init__(self, source: RecordingDecoder, compared: bool) -> None:
+        self.path, self.samples = source.path, source.header.samples
+        self.source_sample_rate, self.warnings = source.header.sample_rate, source.header.warnings
+        self.channels = ChannelFacts(source.header.channels, source.channel)
+        self._source, self._compared = source, compared
         self._is_new = True
 
     def whole(self) -> Recording:
@@ -197,14 +185,13 @@ class OpenRecording:
         """Parts in one pass; arguments and errors are those of `read_spans`."""
         compared = self._compared and self._is_new
         if not self._is_new:
-            seek(self.path, self._source, 0)
+            self._source.seek(0)
         self._is_new = False
         spread = SampleRange(self.path)
-        mixdown = Mixdown(self.path, self.source_sample_rate, self.channels.count, self._chosen, compared)
+        mixdown = self._source.mixdown(compared)
         waiting = deque(spans)
         held, first = np.empty(0, np.float32), 0  # the samples from `first` on
-        blocks = mono_blocks(self.path, self._source, self._header, spread, mixdown, longest_s=self._longest_s)
-        for block in resampled(blocks, self._header.sample_rate):
+        for block in self._source.samples(spread, mixdown):
             held = np.concatenate((held, block))
             while waiting and waiting[0][1] <= first + len(held):
                 start, end = waiting.popleft()
@@ -250,5 +237,6 @@ def probe(recording: AnyRecording, channel: int | None = None) -> AudioHeader:
     Raises:
         AudioError: the recording cannot be used.
     """
-    with opened_header(recording, channel) as (path, source, header, _):
-        return counted(path, source, header)
+    with opened_recording(recording, channel) as source:
+        source.count_frames()
+        return source.header
