@@ -62,7 +62,7 @@ class AudioHeader:
 
 
 @contextmanager
-def opened_recording(
+def decoding(
     recording: AnyRecording,
     channel: int | None = None,
     longest_s: float = MAXIMUM_DURATION_S,
@@ -159,21 +159,19 @@ class RecordingDecoder:
         """What makes one channel of its channels; `compared` finds out whether they carry the same sound."""
         return Mixdown(self.path, self.header.sample_rate, self.header.channels, self.channel, compared)
 
-    def samples(
-        self, spread: SampleRange, mixdown: Mixdown, first: int = 0, wanted: int | None = None
-    ) -> Iterator[Samples]:
+    def samples(self, spread: SampleRange, mixdown: Mixdown, wanted: int | None = None) -> Iterator[Samples]:
         """Blocks (samples,), mono, at 16 kHz; every one of the promised frames must come.
 
         Args:
             spread: learns the smallest and the largest sample.
             mixdown: makes one channel of several.
-            first: the frame at which the decoder stands, at the file's own rate.
-            wanted: how many frames; None for all that follow.
+            wanted: how many frames, at the file's own rate, from where the decoder stands; None for all of a recording
+                at its beginning.
 
         Raises:
             AudioError: it is damaged or too long.
         """
-        frames = self._blocks(self.header.frames - first if wanted is None else wanted)
+        frames = self._blocks(self.header.frames if wanted is None else wanted)
         yield from _resampled(_mono(frames, spread, mixdown), self.header.sample_rate)
 
     def _blocks(self, wanted: int) -> Iterator[Frames]:

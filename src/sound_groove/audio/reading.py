@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sound_groove.audio.blocks import AudioHeader, RecordingDecoder, opened_recording
+from sound_groove.audio.blocks import AudioHeader, RecordingDecoder, decoding
 from sound_groove.audio.given import AnyRecording, PathLike
 from sound_groove.audio.limits import MAXIMUM_DURATION_S, SAMPLE_RATE
 from sound_groove.audio.plain_wav import read_plain
@@ -56,7 +56,7 @@ def read_recording(
     Raises:
         AudioError, UsageError: as in `load_audio`.
     """
-    with opened_recording(recording, channel, longest_s) as source:
+    with decoding(recording, channel, longest_s) as source:
         spread, mixdown = SampleRange(source.path), source.mixdown()
         blocks = list(source.samples(spread, mixdown))
         channels = mixdown.facts()
@@ -89,7 +89,7 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
     if (plain := read_plain(Path(path), start, count)) is not None:
         return plain
     end = start + count
-    with opened_recording(path, needed_s=end / SAMPLE_RATE) as source:
+    with decoding(path, needed_s=end / SAMPLE_RATE) as source:
         header, name = source.header, source.path
         if source.knows_length and end > header.samples:
             raise _too_short(name, header.samples, end)
@@ -98,7 +98,7 @@ def read_segment(path: PathLike, start: int, count: int) -> Samples:
             source.seek(first)
         wanted = header.frames if header.sample_rate != SAMPLE_RATE or not source.knows_length else end - first
         blocks, length = [], 0
-        for block in source.samples(SampleRange(name), source.mixdown(compared=False), first, wanted):
+        for block in source.samples(SampleRange(name), source.mixdown(compared=False), wanted):
             blocks.append(block)
             length += len(block)
             if first + length >= end:
@@ -153,7 +153,7 @@ def open_recording(
     Raises:
         AudioError, UsageError: as in `load_audio`.
     """
-    with opened_recording(recording, channel, longest_s) as source:
+    with decoding(recording, channel, longest_s) as source:
         source.count_frames()
         yield OpenRecording(source, compared)
 
@@ -237,6 +237,6 @@ def probe(recording: AnyRecording, channel: int | None = None) -> AudioHeader:
     Raises:
         AudioError: the recording cannot be used.
     """
-    with opened_recording(recording, channel) as source:
+    with decoding(recording, channel) as source:
         source.count_frames()
         return source.header

@@ -134,7 +134,7 @@ function enrolled(name, { added, speaker, warnings }, given, names) {
     return { kind, words: clip ? about(clip, words) : words };
   });
   startAnew();
-  refreshPeople();
+  refreshPeople().then(sayWhetherKnown); // the next name may be typed already
   const values = { name, added: String(added), recordings: String(speaker.recordings) };
   return [make("div", { className: "answer same" },
     make("h3", { className: "verdict same", words: { text: "enrolled", values } }),
