@@ -1,14 +1,13 @@
 """Fit a model's last layer so that its embedding stays where it is while the voice does not change.
 
-    python benchmarks/steady_last_layer.py data/corpus MODEL.safetensors --noise data/noise --name NAME --out OUT
+    python benchmarks/steady_last_layer.py recipes/corpus/by-ear.yaml MODEL.safetensors --name NAME --out OUT
 
-An utterance of each training speaker is heard whole, cut to a second or two, and cut and spoken at another tempo, or
-behind noise, a room, a line, or several of these. Two things are done with what the last layer takes of them, (2C,)
-values each:
+An utterance of each training speaker is heard whole, and parts of it are heard: a second or two, some at another tempo,
+some in the recipe's rooms, noise, telephone band and codecs, some with other pauses. Two things are done with what the
+last layer takes of them, (2C,) values each:
 
-- where the differences from the whole one vary most, two directions of each of the three kinds, nothing is left of the
-  embedding (nuisance attribute projection; Solomonoff, Campbell and Boardman 2005, 'Advances in channel compensation
-  for SVM speaker recognition');
+- where tempo, length and pauses move the embedding most, nothing is left of it (nuisance attribute projection;
+  Solomonoff, Campbell and Boardman 2005, 'Advances in channel compensation for SVM speaker recognition');
 - the layer is then trained so that the embedding of every version has a cosine of 1 with that of the whole utterance,
   as it was after the projection.
 
@@ -30,30 +29,40 @@ from tqdm import tqdm
 
 from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.listening import judge_samples
-from sound_groove.audio.reading import load_audio
+from sound_groove.audio.pieces import repeated
 from sound_groove.corpora.manifest import Utterance, read_manifest
 from sound_groove.encoder.encoder import SpeakerEncoder
 from sound_groove.encoder.listener import Listener
-from sound_groove.evaluation.versions import Condition, Kind, make_versions
+from sound_groove.inputs.augment import Augmentation
 from sound_groove.inputs.crops.voices import change_tempo
 from sound_groove.inputs.dataset import read_crop
+from sound_groove.inputs.surroundings import find_surroundings
 from sound_groove.networks.checkpoint import load_checkpoint, restore_network, save_checkpoint
 from sound_groove.networks.tensor_groups import NETWORK
 from sound_groove.pretrained import model_path
-from sound_groove.synthesis.effects import mix
+from sound_groove.recipe.loading import load_recipe
+from sound_groove.recipe.schema import Recipe
+from sound_groove.synthesis.batch_draws import BatchDraws
+from sound_groove.synthesis.lines import CODECS, encoded
+from sound_groove.synthesis.treated_pauses import TREATMENTS, treated
 from sound_groove.types import Samples
 
 LONGEST_S = 6.0
 LEAST_S = 1.2
 UTTERANCES = 1  # of each speaker
-TEMPO = (0.7, 1.4)
-CUTS_S = {"tempo": (2.5, 5.0), "pieces": (1.0, 2.0), "surroundings": (1.5, 4.0)}  # what is left of the whole
-SURROUNDINGS: tuple[tuple[Kind, float], ...] = (("in a room", 0.5), ("noisy", 0.6), ("over a line", 0.4))  # and shares
-RECORDED_SHARE = 0.6  # of the noise, where there are recordings of noise; the rest is coloured noise or babble
-SNR_DB = (0.0, 20.0)
+CHANGES = (  # more of the recipe's than training hears
+    "distillation.crops.tempo=[0.7, 1.4]",
+    "augmentation.noise_probability=0.6",
+    "augmentation.reverberation_probability=0.5",
+    "augmentation.telephone_probability=0.25",
+    "distillation.crops.coded=0.4",
+)
 OTHERS = 4  # people whose speech may be the babble
-WHOLE, TEMPI, PIECES, SURROUNDED = range(4)
-NUISANCES = {TEMPI: "tempo", PIECES: "pieces", SURROUNDED: "surroundings"}
+WHOLE, TEMPI, PIECES, SURROUNDED, PAUSES = range(5)
+NAMES = {TEMPI: "tempo", PIECES: "pieces", SURROUNDED: "surroundings", PAUSES: "pauses"}
+DIRECTIONS = {TEMPI: 2, PIECES: 2, SURROUNDED: 0, PAUSES: 1}  # that are taken away
+# Seconds of the whole that are left of it.
+CUTS_S = {TEMPI: (2.5, 5.0), PIECES: (1.0, 2.0), SURROUNDED: (1.5, 4.0), PAUSES: (2.5, 5.0)}
 STEPS, BATCH, RATE = 400, 768, 3e-4
 
 
@@ -63,7 +72,7 @@ class Material:
 
     Attributes:
         inputs: (N, 2C) what it takes.
-        kinds: (N,) WHOLE, TEMPI, PIECES or SURROUNDED.
+        kinds: (N,) WHOLE, or what was done to it.
         wholes: (N,) the row of the whole utterance that each is a version of.
     """
 
@@ -75,12 +84,11 @@ class Material:
 def main() -> None:
     """Write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prepared", type=Path, help="folder that `prepare` made")
+    parser.add_argument("recipe", help="whose corpus, noise, rooms and codecs are heard")
     parser.add_argument("model", type=Path)
-    parser.add_argument("--noise", type=Path, help="folder of recorded noise; without one, noise is coloured or babble")
-    parser.add_argument("--directions", type=int, default=2, help="taken away, of each kind (default: 2)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", required=True)
+    parser.add_argument("--description", help="one sentence (default: MODEL's)")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.out.exists():
@@ -89,8 +97,8 @@ def main() -> None:
     network = restore_network(checkpoint).eval()
     layer = network.get_submodule("embedding")
     assert isinstance(layer, nn.Linear)
-    noise = sorted(path for path in arguments.noise.iterdir() if path.is_file()) if arguments.noise else []
-    utterances = some_of_each_speaker(read_manifest(arguments.prepared), arguments.seed)
+    recipe = load_recipe(arguments.recipe, [*CHANGES, f"seed={arguments.seed}"])
+    utterances = some_of_each_speaker(read_manifest(recipe.data.prepared), arguments.seed)
     settings = checkpoint.configuration
     encoder = SpeakerEncoder.of_network(
         network,
@@ -100,12 +108,18 @@ def main() -> None:
         floor_db=settings.floor_db,
         silence_share=settings.silence_share,
     )
-    material = heard(Listener(encoder), layer, utterances, noise, arguments.seed)
-    weight, bias = projected(layer.weight.detach(), layer.bias.detach(), material, arguments.directions)
+    material = heard(Listener(encoder), layer, utterances, VersionMaker(recipe))
+    weight, bias = projected(layer.weight.detach(), layer.bias.detach(), material)
     weight, bias = steadied(weight, bias, material, arguments.seed)
     tensors = {NETWORK + name: tensor for name, tensor in checkpoint.group(NETWORK).items()}
     tensors |= {f"{NETWORK}embedding.weight": weight.contiguous(), f"{NETWORK}embedding.bias": bias}
-    save_checkpoint(arguments.out, tensors, replace(checkpoint.header, name=arguments.name, score_map=None, probe=None))
+    facts = {
+        **checkpoint.header.training,
+        "last_layer_of": {"name": checkpoint.header.name, "hash": checkpoint.hash},
+        **({"description": arguments.description} if arguments.description else {}),
+    }
+    header = replace(checkpoint.header, name=arguments.name, training=facts, score_map=None, probe=None)
+    save_checkpoint(arguments.out, tensors, header)
     print(f"{arguments.out}: model {load_checkpoint(arguments.out).hash}")
 
 
@@ -121,68 +135,74 @@ def some_of_each_speaker(utterances: Sequence[Utterance], seed: int) -> list[Utt
     return [utterance for of_speaker in chosen.values() for utterance in of_speaker]
 
 
-def heard(
-    listener: Listener, layer: nn.Linear, utterances: Sequence[Utterance], noise: Sequence[Path], seed: int
-) -> Material:
+class VersionMaker:
+    """Makes other recordings of utterances.
+
+    Args:
+        recipe: the tempi, noise, rooms and codecs, and the seed of every draw.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._crops, self._seed = recipe.distillation.crops, recipe.seed
+        self._augmentation = Augmentation(recipe.augmentation)
+        self._surroundings = find_surroundings(recipe.augmentation, recipe.seed)
+        self._others = list[Samples]()
+
+    def versions(self, whole: Samples, number: int) -> Iterator[tuple[int, Samples]]:
+        """The utterance of a number, whole, and its versions: what was done to each, and its samples."""
+        rng = np.random.default_rng((self._seed, number))
+        yield WHOLE, whole
+        yield TEMPI, change_tempo(cut(whole, TEMPI, rng), float(np.exp(rng.uniform(*np.log(self._crops.tempo)))))
+        yield PIECES, cut(whole, PIECES, rng)
+        yield SURROUNDED, self._surrounded(cut(whole, SURROUNDED, rng), number, rng)
+        yield PAUSES, treated(cut(whole, PAUSES, rng), TREATMENTS[rng.integers(len(TREATMENTS))], rng)
+        self._others = [*self._others[1 - OTHERS :], whole]
+
+    def _surrounded(self, samples: Samples, number: int, rng: np.random.Generator) -> Samples:
+        """A recording in a room, in noise, over a line, or in several of these."""
+        count = len(samples)
+        batch = torch.from_numpy(np.stack([repeated(other, count)[:count] for other in (samples, *self._others)]))
+        draws = BatchDraws.of_whole_batch(int(rng.integers(2**62)), len(batch))
+        around = None if self._surroundings is None else self._surroundings.read([(0, number)], count)
+        augmented = self._augmentation(batch, draws, around)[0].numpy()
+        samples = np.asarray(augmented / max(float(np.abs(augmented).max()), 1.0), dtype=np.float32)
+        if rng.random() >= self._crops.coded:
+            return samples
+        return encoded(samples, list(CODECS.values())[rng.integers(len(CODECS))], float(rng.random()))
+
+
+def cut(samples: Samples, kind: int, rng: np.random.Generator) -> Samples:
+    """A part of a length and at a place of its own, or all where there is no more."""
+    count = min(round(rng.uniform(*CUTS_S[kind]) * SAMPLE_RATE), len(samples))
+    start = int(rng.integers(len(samples) - count + 1))
+    return samples[start : start + count]
+
+
+def heard(listener: Listener, layer: nn.Linear, utterances: Sequence[Utterance], maker: VersionMaker) -> Material:
     """What the last layer is given of every version of every utterance."""
     inputs, kinds, wholes = list[Tensor](), list[int](), list[int]()
     layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0][0].clone()))
-    others = list[Samples]()
     for number, utterance in enumerate(tqdm(utterances, unit="utterance", disable=None)):
         whole = read_crop(utterance, min(sum(utterance.samples), round(LONGEST_S * SAMPLE_RATE)), 0.5)
         first = len(inputs)
-        for kind, version in versions(whole, others, noise, np.random.default_rng((seed, number))):
+        for kind, version in maker.versions(whole, number):
             listener.hear(judge_samples(version))
             kinds.append(kind)
             wholes.append(first)
-        others = [*others[1 - OTHERS :], whole]
     if len(inputs) != len(kinds):
         raise SystemExit("a version was heard in several pieces")
     return Material(torch.stack(inputs), np.array(kinds), np.array(wholes))
 
 
-def versions(
-    samples: Samples, others: Sequence[Samples], noise: Sequence[Path], rng: np.random.Generator
-) -> Iterator[tuple[int, Samples]]:
-    """The whole, and parts of it: at another tempo, as it is, and behind one or more of its surroundings."""
-    yield WHOLE, samples
-    yield TEMPI, change_tempo(cut(samples, "tempo", rng), float(np.exp(rng.uniform(*np.log(TEMPO)))))
-    yield PIECES, cut(samples, "pieces", rng)
-    samples = cut(samples, "surroundings", rng)
-    drawn = [kind for kind, share in SURROUNDINGS if rng.random() < share]
-    for kind in drawn or ["in a room"]:
-        if kind == "noisy" and noise and rng.random() < RECORDED_SHARE:
-            samples = in_recorded_noise(samples, noise[int(rng.integers(len(noise)))], rng)
-        else:
-            ((_, samples),) = make_versions(samples, [Condition(None, kind)], others, int(rng.integers(2**31)))
-    yield SURROUNDED, samples
-
-
-def cut(samples: Samples, name: str, rng: np.random.Generator) -> Samples:
-    """A part of a length and at a place of its own, or all where there is no more."""
-    count = min(round(rng.uniform(*CUTS_S[name]) * SAMPLE_RATE), len(samples))
-    start = int(rng.integers(len(samples) - count + 1))
-    return samples[start : start + count]
-
-
-def in_recorded_noise(samples: Samples, path: Path, rng: np.random.Generator) -> Samples:
-    """A recording with recorded noise from a place of its own, turned down where it would be beyond full scale."""
-    noise = load_audio(path)
-    noise = np.resize(np.roll(noise, -int(rng.integers(len(noise)))), len(samples))
-    ratio = torch.tensor([rng.uniform(*SNR_DB)])
-    mixed = mix(torch.from_numpy(samples)[None], torch.from_numpy(noise)[None], ratio)[0].numpy()
-    return np.asarray(mixed / max(float(np.abs(mixed).max()), 1.0), dtype=np.float32)
-
-
-def projected(weight: Tensor, bias: Tensor, material: Material, count: int) -> tuple[Tensor, Tensor]:
+def projected(weight: Tensor, bias: Tensor, material: Material) -> tuple[Tensor, Tensor]:
     """The layer without the directions in which versions of a kind differ most from the whole."""
     embeddings = nn.functional.normalize(linear(material.inputs, weight, bias), dim=1).double().numpy()
     directions = []
-    for kind, name in NUISANCES.items():
+    for kind, name in NAMES.items():
         rows = np.flatnonzero(material.kinds == kind)
         differences = embeddings[rows] - embeddings[material.wholes[rows]]
         values, vectors = np.linalg.eigh(differences.T @ differences)
-        directions.append(vectors[:, ::-1][:, :count])
+        directions.append(vectors[:, ::-1][:, : DIRECTIONS[kind]])
         cosine = np.einsum("ij,ij->i", embeddings[rows], embeddings[material.wholes[rows]]).mean()
         shares = ", ".join(f"{share:.1%}" for share in values[::-1][:4] / values.sum())
         print(f"{name}: cosine {cosine:.3f} with the whole; the first directions of {len(rows)} differences: {shares}")
