@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sound_groove.cli.calibrate import _made_of
 from sound_groove.errors import MetricError
-from sound_groove.evaluation.map_fitting import Fitting, Making, ScoredPairs
+from sound_groove.evaluation.map_fitting import LEAST_GAIN, Fitting, Making, ScoredPairs
 from sound_groove.scoring.calibration import ScoreMap, Term
 from sound_groove.scoring.map_regression import fit_score_map
 from sound_groove.scoring.measures import trial_measures
@@ -98,6 +98,17 @@ def test_a_map_rises_with_the_square_where_scores_of_one_speaker_spread_more() -
         expected = np.log(0.2 / 0.3) - (score - 0.5) ** 2 / (2 * 0.3**2) + score**2 / (2 * 0.2**2)
         assert abs(found.llr(score) - expected) < 0.15 * expected
     assert straight.llr(0.7) < 0.75 * expected
+
+
+def test_a_rise_need_not_gain_what_a_measure_must() -> None:
+    fitting = Fitting(gaussian(0.24), PARTS, True, 0.5, 0)
+    assert 0 < fitting._cost(Making()) - fitting._cost(Making((), rises=True)) < LEAST_GAIN
+    found = fitting.fit("drawn").score_map
+    # At the end, which Cllr hardly weighs: the logarithm of the ratio of the densities, from their definition.
+    expected = np.log(0.2 / 0.24) - (0.9 - 0.5) ** 2 / (2 * 0.24**2) + 0.9**2 / (2 * 0.2**2)
+    straight = fit_score_map(fitting.pairs.scores, fitting.pairs.labels, "")
+    assert found.llr(0.9) == pytest.approx(expected, abs=0.5)
+    assert straight.llr(0.9) < expected - 1.5
 
 
 def test_a_map_is_straight_where_that_serves_as_well() -> None:
