@@ -21,8 +21,8 @@ def record_from(kind: type[Record], value: Any) -> Record:
         ValueError: something is missing, or of another kind; the message is a clause.
 
     >>> from sound_groove.types import ModelIdentity
-    >>> record_from(ModelIdentity, {"name": "pretrained", "hash": "71259c", "colour": "blue"})
-    ModelIdentity(name='pretrained', hash='71259c')
+    >>> record_from(ModelIdentity, {"name": "pretrained", "hash": "c2adbd", "colour": "blue"})
+    ModelIdentity(name='pretrained', hash='c2adbd')
     """
     record: Record = _record(kind, value, kind.__name__)
     return record
