@@ -486,7 +486,7 @@ def test_who_speaks_when_is_shown_played_corrected_and_enrolled(visit: Visit, ta
     # Now that this voice is enrolled, it is named.
     page.get_by_role("button", name="Find out").click()
     page.locator("#who .lane .speaker").get_by_text("Zoë <i>").wait_for()
-    assert "probability 99.74" in lanes.nth(0).inner_text()
+    assert "probability 99.97" in lanes.nth(0).inner_text()
     remove(visit, "Zoë <i>")
 
 
