@@ -95,8 +95,9 @@ def main() -> None:
         parser.error(f"{arguments.out} is there already")
     checkpoint = load_checkpoint(model_path(arguments.model, ".safetensors"))
     network = restore_network(checkpoint).eval()
-    layer = network.get_submodule("embedding")
-    assert isinstance(layer, nn.Linear)
+    layer = dict(network.named_modules()).get("embedding")
+    if not isinstance(layer, nn.Linear):
+        parser.error(f"{arguments.model}: has no linear layer at its end, as ECAPA-TDNN has")
     recipe = load_recipe(arguments.recipe, [*CHANGES, f"seed={arguments.seed}"])
     utterances = some_of_each_speaker(read_manifest(recipe.data.prepared), arguments.seed)
     settings = checkpoint.configuration
