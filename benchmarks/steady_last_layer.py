@@ -43,7 +43,8 @@ from sound_groove.pretrained import model_path
 from sound_groove.recipe.loading import load_recipe
 from sound_groove.recipe.schema import Recipe
 from sound_groove.synthesis.batch_draws import BatchDraws
-from sound_groove.synthesis.lines import CODECS, encoded
+from sound_groove.synthesis.draws import log_uniform
+from sound_groove.synthesis.lines import encoded_somehow, within_scale
 from sound_groove.synthesis.treated_pauses import TREATMENTS, treated
 from sound_groove.types import Samples
 
@@ -153,7 +154,7 @@ class VersionMaker:
         """The utterance of a number, whole, and its versions: what was done to each, and its samples."""
         rng = np.random.default_rng((self._seed, number))
         yield WHOLE, whole
-        yield TEMPI, change_tempo(cut(whole, TEMPI, rng), float(np.exp(rng.uniform(*np.log(self._crops.tempo)))))
+        yield TEMPI, change_tempo(cut(whole, TEMPI, rng), log_uniform(rng, self._crops.tempo))
         yield PIECES, cut(whole, PIECES, rng)
         yield SURROUNDED, self._surrounded(cut(whole, SURROUNDED, rng), number, rng)
         yield PAUSES, treated(cut(whole, PAUSES, rng), TREATMENTS[rng.integers(len(TREATMENTS))], rng)
@@ -166,10 +167,8 @@ class VersionMaker:
         draws = BatchDraws.of_whole_batch(int(rng.integers(2**62)), len(batch))
         around = None if self._surroundings is None else self._surroundings.read([(0, number)], count)
         augmented = self._augmentation(batch, draws, around)[0].numpy()
-        samples = np.asarray(augmented / max(float(np.abs(augmented).max()), 1.0), dtype=np.float32)
-        if rng.random() >= self._crops.coded:
-            return samples
-        return encoded(samples, list(CODECS.values())[rng.integers(len(CODECS))], float(rng.random()))
+        samples = within_scale(augmented)
+        return encoded_somehow(samples, rng) if rng.random() < self._crops.coded else samples
 
 
 def cut(samples: Samples, kind: int, rng: np.random.Generator) -> Samples:

@@ -19,7 +19,7 @@ from sound_groove.scoring.metrics import cllr
 from sound_groove.types import Labels, Scores
 
 LEAST_GAIN = 0.001  # bits of Cllr, in the mean over the parts left out, that a measure must be worth
-NOTHING_LOST = 5e-4  # bits by which a rise or wider bounds may be worse and are still taken: MOST_COMPARED tell no less
+NOTHING_LOST = 5e-4  # bits by which a rise or wider bounds may be worse and still be taken; the pairs tell no less
 LOWEST_LLRS = tuple(-np.arange(1.5, 10.01, 0.5))
 HIGHEST_LLRS = tuple(np.arange(3.0, 12.01, 0.5))
 CLOSENESS = "closeness"  # the measure that depends on what a map is fitted on

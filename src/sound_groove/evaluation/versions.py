@@ -17,7 +17,7 @@ from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pieces import repeated
 from sound_groove.synthesis.batch_draws import BatchDraws
 from sound_groove.synthesis.effects import babble, coloured_noise, limit_band, mix, reverberate, room_responses
-from sound_groove.synthesis.lines import CODECS, encoded
+from sound_groove.synthesis.lines import CODECS, encoded, within_scale
 from sound_groove.synthesis.treated_pauses import TREATMENTS, treated
 from sound_groove.types import Samples
 
@@ -110,14 +110,14 @@ def _noisy(samples: Samples, others: Sequence[Samples], rng: np.random.Generator
     draws, first = BatchDraws.of_whole_batch(int(rng.integers(2**62)), len(batch)), torch.tensor([0])
     is_babble = bool(others) and rng.random() < BABBLE_SHARE
     noise = babble(batch, first, draws) if is_babble else coloured_noise(first, len(samples), draws)
-    return _within_scale(mix(batch[:1], noise, torch.tensor([rng.uniform(*SNR_DB)])))
+    return within_scale(mix(batch[:1], noise, torch.tensor([rng.uniform(*SNR_DB)]))[0].numpy())
 
 
 def _in_a_room(samples: Samples, rng: np.random.Generator) -> Samples:
     """The recording with the decaying sound of a room."""
     draws, first = BatchDraws.of_whole_batch(int(rng.integers(2**62)), 1), torch.tensor([0])
     responses = room_responses(torch.tensor([rng.uniform(*RT60_S)]), first, draws, RT60_S[1])
-    return _within_scale(reverberate(torch.from_numpy(samples)[None], responses))
+    return within_scale(reverberate(torch.from_numpy(samples)[None], responses)[0].numpy())
 
 
 def _over_a_line(samples: Samples, rng: np.random.Generator) -> Samples:
@@ -126,11 +126,6 @@ def _over_a_line(samples: Samples, rng: np.random.Generator) -> Samples:
     if rng.random() < TELEPHONE_SHARE:
         low_hz, high_hz = (float(rng.uniform(*ends)) for ends in TELEPHONE_HZ)
         codec = CODECS[TELEPHONE_CODECS[rng.integers(len(TELEPHONE_CODECS))]]
-        return encoded(_within_scale(limit_band(torch.from_numpy(samples)[None], low_hz, high_hz)), codec, strength)
+        in_band = limit_band(torch.from_numpy(samples)[None], low_hz, high_hz)[0].numpy()
+        return encoded(within_scale(in_band), codec, strength)
     return encoded(samples, CODECS[WIDE_CODECS[rng.integers(len(WIDE_CODECS))]], strength)
-
-
-def _within_scale(waveform: torch.Tensor) -> Samples:
-    """(1, samples) -> (samples,), turned down where it is louder than full scale, which would count as clipped."""
-    samples = waveform[0].numpy()
-    return np.asarray(samples / max(float(np.abs(samples).max()), 1.0), dtype=np.float32)

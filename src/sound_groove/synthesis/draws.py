@@ -72,6 +72,11 @@ def _block(seed: int, draw: Draw, *place: int) -> NDArray[np.float64]:
     return generator(seed, draw, *place).random(BLOCK)
 
 
+def log_uniform(draw: np.random.Generator, bounds: tuple[float, float]) -> float:
+    """A factor between two bounds, doubling as likely as halving."""
+    return float(np.exp(draw.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
 def torch_seed(seed: int, draw: Draw, *place: int) -> int:
     """A seed for a torch generator, 0 to 2^63 - 1; arguments as for `generator`."""
     state = np.random.SeedSequence((seed, int(draw), *place)).generate_state(1, np.uint64)

@@ -74,6 +74,21 @@ def encoded(samples: Samples, codec: Codec, strength: float) -> Samples:
     return fitted
 
 
+def encoded_somehow(samples: Samples, draw: np.random.Generator) -> Samples:
+    """The same through any of the codecs, at any strength."""
+    codec = list(CODECS.values())[int(draw.integers(len(CODECS)))]
+    return encoded(samples, codec, draw.random())
+
+
+def within_scale(samples: Samples) -> Samples:
+    """Turned down where it is louder than full scale, which would count as clipped.
+
+    >>> within_scale(np.array([0.5, -2.0], dtype=np.float32)).tolist()
+    [0.25, -1.0]
+    """
+    return np.asarray(samples / max(float(np.abs(samples).max()), 1.0), dtype=np.float32)
+
+
 def clipped(samples: Samples, share: float, is_soft: bool) -> Samples:
     """Overdriven by a share of its samples: cut off, or bent as an amplifier bends it.
 

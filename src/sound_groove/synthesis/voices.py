@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.errors import CorpusError
 from sound_groove.progress import ProgressBar
+from sound_groove.synthesis.draws import log_uniform
 from sound_groove.types import Samples
 
 Track = NDArray[np.float64]  # (frames,) or (frames, formants): control values, one row every HOP samples
@@ -151,10 +152,10 @@ def made_up_speaker(seed: int, index: int) -> Voice:
         articulation=float(rng.uniform(0.75, 1.1)),
         open_quotient=float(rng.uniform(0.45, 0.85)),
         closing_share=float(rng.uniform(0.2, 0.45)),
-        tilt_hz=float(np.exp(rng.uniform(np.log(700.0), np.log(4000.0)))),
+        tilt_hz=log_uniform(rng, (700.0, 4000.0)),
         jitter=float(rng.uniform(0.003, 0.02)),
         shimmer=float(rng.uniform(0.02, 0.12)),
-        breath=float(np.exp(rng.uniform(np.log(0.003), np.log(0.06)))),
+        breath=log_uniform(rng, (0.003, 0.06)),
         sibilance=float(np.exp(rng.normal(0.0, 0.08))),
         syllable_s=float(rng.uniform(0.15, 0.26)),
         pause_s=float(rng.uniform(0.15, 0.4)),

@@ -28,8 +28,8 @@ from sound_groove.inputs.surroundings import SurroundingsReader
 from sound_groove.recipe.distillation import CropConfiguration
 from sound_groove.recipe.schema import Recipe
 from sound_groove.synthesis.batch_draws import BatchDraws
-from sound_groove.synthesis.draws import Draw, generator, torch_seed
-from sound_groove.synthesis.lines import CODECS, clipped, encoded, made_up_music
+from sound_groove.synthesis.draws import Draw, generator, log_uniform, torch_seed
+from sound_groove.synthesis.lines import clipped, encoded_somehow, made_up_music
 from sound_groove.types import Samples
 
 LEAST_LEVEL = 1e-4  # RMS below which a stretch of an utterance holds no voice, -80 dB: another stretch is drawn
@@ -139,8 +139,8 @@ class CropMaker:
         spoken = self._said_by[self._utterances[index].speaker]
         if draw.random() >= settings.warped:
             return _Voice(spoken, None)
-        speed = _ratio(draw, settings.speed) if draw.random() < 0.7 else 1.0
-        formants = _ratio(draw, settings.formants) if draw.random() < 0.5 else 1.0
+        speed = log_uniform(draw, settings.speed) if draw.random() < 0.7 else 1.0
+        formants = log_uniform(draw, settings.formants) if draw.random() < 0.5 else 1.0
         return _Voice(spoken, Change(speed, formants))
 
     def _mood(self, draw: np.random.Generator) -> tuple[float, float, float] | None:
@@ -148,8 +148,8 @@ class CropMaker:
         settings = self._settings
         if draw.random() >= settings.warped:
             return None
-        pitch = _ratio(draw, settings.pitch) if draw.random() < 0.6 else 1.0
-        tempo = _ratio(draw, settings.tempo) if draw.random() < 0.4 else 1.0
+        pitch = log_uniform(draw, settings.pitch) if draw.random() < 0.6 else 1.0
+        tempo = log_uniform(draw, settings.tempo) if draw.random() < 0.4 else 1.0
         return pitch, tempo, draw.uniform(*settings.tilt_db) if draw.random() < 0.5 else 0.0
 
     def _voices(self, voice: _Voice, length: int, draw: np.random.Generator) -> tuple[Samples, int]:
@@ -189,14 +189,8 @@ class CropMaker:
         level_db = draw.uniform(*settings.level_db)
         crop = _at_level(crop, level_db)
         if draw.random() < settings.coded:
-            name = list(CODECS)[int(draw.integers(len(CODECS)))]
-            crop = encoded(crop, CODECS[name], draw.random())
+            crop = encoded_somehow(crop, draw)
         return to_sixteen_bit(np.clip(crop, -1.0, 1.0 - 2.0**-15))
-
-
-def _ratio(draw: np.random.Generator, bounds: tuple[float, float]) -> float:
-    """A factor between two bounds, doubling as likely as halving."""
-    return float(np.exp(draw.uniform(np.log(bounds[0]), np.log(bounds[1]))))
 
 
 def _level(samples: Samples) -> float:
