@@ -193,8 +193,9 @@ class _Preparation:
         self, work: Callable[[Job], FileOutcome], jobs: Iterator[Job], waiting: int, total: int, verb: str
     ) -> Iterator[tuple[Job, FileOutcome]]:
         if waiting:
+            loaded = ("sound_groove.networks.features",) if self.options.features else ()
             with ProgressBar(total=total, initial=total - waiting, desc=verb, unit="file", disable=None) as bar:
-                for done in spread(work, jobs, min(self.workers, waiting), crashed):
+                for done in spread(work, jobs, min(self.workers, waiting), crashed, loaded=loaded):
                     bar.update()
                     yield done
 

@@ -1,16 +1,18 @@
 """Work spread over processes that outlives its workers: a bad file may kill a process, but not the night's run."""
 
+import gc
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_handles
+from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 from sound_groove.errors import SoundGrooveError
@@ -28,6 +30,7 @@ def spread(
     workers: int,
     crashed: Callable[[Item], Result],
     batch: int = BATCH,
+    loaded: Sequence[str] = (),
 ) -> Iterator[tuple[Item, Result]]:
     """Do one thing to many items in several processes.
 
@@ -40,6 +43,8 @@ def spread(
         workers: number of processes, at least 1.
         crashed: gives the result of an item that kills its process.
         batch: items a task; 1 where an item is work for seconds.
+        loaded: names of modules that `work` imports while it runs. They are loaded once for all workers, before the
+            first one is forked, as is the module of `work`; where processes are not forked, each worker loads them.
 
     Yields:
         Each item with its result, in no particular order.
@@ -47,21 +52,45 @@ def spread(
     Raises:
         SoundGrooveError: processes die before they were given anything.
     """
-    batches = _batches(items, batch)
+    batches, context = _batches(items, batch), _context((work.__module__, *loaded))
     while True:
         suspects: list[Item] = []
-        yield from _until_broken(work, batches, workers, suspects)
+        yield from _until_broken(work, batches, context, workers, suspects)
         if not suspects:
             return
-        yield from _one_at_a_time(work, suspects, crashed)
+        yield from _one_at_a_time(work, suspects, context, crashed)
+
+
+def _context(modules: Sequence[str]) -> BaseContext:
+    """What starts the workers, with these modules loaded.
+
+    Not fork: the parent may hold threads (progress bar, torch), and a fork would copy their locks as they are.
+    """
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *modules])  # does nothing where the process that forks is there already
+    # It inherits that Ctrl-C is held back, and so is not interrupted while it loads; workers leave it to their parent.
+    held_back = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
+    return context
 
 
 def _until_broken(
-    work: Callable[[Item], Result], batches: Iterator[list[Item]], workers: int, suspects: list[Item]
+    work: Callable[[Item], Result],
+    batches: Iterator[list[Item]],
+    context: BaseContext,
+    workers: int,
+    suspects: list[Item],
 ) -> Iterator[tuple[Item, Result]]:
     """Do the batches; where a worker dies, leave the items that were in flight in `suspects` and end."""
     pending: dict[Future[list[Result]], list[Item]] = {}
-    with _Pool(workers) as pool:
+    with _Pool(context, workers) as pool:
         while True:
             for batch in islice(batches, workers * AHEAD - len(pending)):
                 pending[pool.submit(work, batch)] = batch
@@ -88,11 +117,11 @@ def _until_broken(
 
 
 def _one_at_a_time(
-    work: Callable[[Item], Result], items: list[Item], crashed: Callable[[Item], Result]
+    work: Callable[[Item], Result], items: list[Item], context: BaseContext, crashed: Callable[[Item], Result]
 ) -> Iterator[tuple[Item, Result]]:
     remaining = iter(items)
     while (item := next(remaining, None)) is not None:
-        with _Pool(1) as pool:
+        with _Pool(context, 1) as pool:
             if isinstance(pool.submit(_nothing, [None]).exception(), BrokenProcessPool):
                 raise SoundGrooveError(
                     "the worker processes die before they are given anything; free some memory or use fewer workers; "
@@ -114,9 +143,7 @@ class _Pool:
     only when it is whole.
     """
 
-    def __init__(self, workers: int) -> None:
-        # Not fork: the parent may hold threads (progress bar, torch), and a fork would copy their locks as they are.
-        context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    def __init__(self, context: BaseContext, workers: int) -> None:
         # Nothing is ever sent: the workers' end is ready to be read when this one is closed.
         self._theirs, self._ours = context.Pipe(duplex=False)
         self._executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(self._theirs,))
@@ -156,6 +183,7 @@ def _nothing(_: None) -> None:
 
 def _begin(wanted: Connection) -> None:
     """Make a fresh worker leave Ctrl-C to its parent, and end when the parent is killed or wants nothing any more."""
+    gc.freeze()  # what it was forked with is no garbage, and to look through it would copy it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(wanted,), daemon=True).start()
 

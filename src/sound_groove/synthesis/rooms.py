@@ -227,7 +227,8 @@ def simulate_rooms(
     _open_folder(folder, about, force)
     jobs = [RoomJob(str(folder), seed, room.number) for room in rooms if not (folder / room.file).exists()]
     with ProgressBar(total=count, initial=count - len(jobs), desc="simulating", unit="room", disable=None) as bar:
-        for _, failure in spread(_write_room, jobs, min(workers or available_cores(), max(len(jobs), 1)), _crashed):
+        at_once = min(workers or available_cores(), max(len(jobs), 1))
+        for _, failure in spread(_write_room, jobs, at_once, _crashed, loaded=("pyroomacoustics", "scipy.io.wavfile")):
             if failure:
                 raise OutputError(failure)
             bar.update()
