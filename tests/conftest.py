@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from costs import costs
-from once import Once, embed_once, judge_once, open_once, trace_once
+from once import SPOKEN, Once, embed_once, judge_once, load_once, open_once, speak_once, trace_once, train_quickly
 from sound_groove.files import CACHE_VARIABLE
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ settings.load_profile("steady")
 
 # Tests import onnxruntime themselves, and need no network.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+SPOKEN.remember()
 
 # A white point, as a PNG file.
 POINT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==")
@@ -53,17 +55,37 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 @pytest.fixture(scope="session", autouse=True)
 def traced_once(request: pytest.FixtureRequest, once: Once) -> Iterator[None]:
-    """Networks that are built alike are traced once in a run, but for the tests that ask for `traced_anew`."""
+    """Networks that are built alike are traced once in a run, but for the tests that ask for `traced_anew`.
+
+    And trainings do what they are tested for, and little else.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        if any(item.get_closest_marker("slow") for item in request.session.items):
+        if _any_slow(request):
             trace_once(once, patch)
+            train_quickly(patch)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
-def computed_once() -> Iterator[None]:
-    """In a process no model file is opened by onnxruntime twice, nor a batch computed or a recording judged twice."""
+def loaded_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Processes that are forked begin with what they use loaded."""
     with pytest.MonkeyPatch.context() as patch:
+        load_once(patch, trains=_any_slow(request))
+        yield
+
+
+def _any_slow(request: pytest.FixtureRequest) -> bool:
+    return any(item.get_closest_marker("slow") for item in request.session.items)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def computed_once(once: Once) -> Iterator[None]:
+    """In a process no model file is opened by onnxruntime twice, nor a batch computed or a recording judged twice.
+
+    And in a run no made-up voice says the same twice.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        speak_once(once, patch)
         open_once(patch)
         embed_once(patch)
         judge_once(patch)
@@ -76,6 +98,12 @@ def computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     from sound_groove.encoder import runtimes
 
     monkeypatch.setattr(runtimes, "_in_onnxruntime", vars(runtimes._in_onnxruntime)["__wrapped__"])
+
+
+@pytest.fixture
+def spoken_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let made-up voices speak: the test is about them."""
+    monkeypatch.setattr(SPOKEN, "folder", None)
 
 
 @pytest.fixture
@@ -112,19 +140,14 @@ def tiny_run(once: Once) -> Path:
     return once.folder("tiny", train_model) / "run"
 
 
-@pytest.fixture(scope="module")
-def quick_training() -> Iterator[None]:
-    """One thread, as the processes that are killed have (tiny batches are slower on several), and no pictures."""
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread, as the processes that are killed have; tiny batches are slower on several."""
     import torch
-
-    from sound_groove.training import log
-    from training_corpus import draw_nothing
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log, "draw_curves", draw_nothing)
-        yield
+    yield
     torch.set_num_threads(threads)
 
 

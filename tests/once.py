@@ -3,7 +3,9 @@
 import fcntl
 import functools
 import hashlib
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +82,15 @@ def trace_once(once: Once, patch: pytest.MonkeyPatch) -> None:
         return graph if same else trace(module, example, *others, **named)
 
     let_all_trace_by(remembered, patch)
+    _read_operators_once(patch)
+
+
+def _read_operators_once(patch: pytest.MonkeyPatch) -> None:
+    """Let a process read the sources of all of onnxscript's operators once, and not for each trace."""
+    from torch.onnx._internal import _lazy_import
+
+    apis: Any = vars(_lazy_import)["onnxscript_apis"]
+    patch.setattr(apis, "get_torchlib_ops", functools.cache(apis.get_torchlib_ops))
 
 
 def let_all_trace_by(trace: "Callable[..., onnx.ModelProto]", patch: pytest.MonkeyPatch) -> None:
@@ -131,6 +142,82 @@ def _with_weights(graph: "onnx.ModelProto", old: "Tensors", new: "Tensors") -> b
     for name, tensor in kept.items():
         tensor.CopyFrom(onnx.numpy_helper.from_array(new[name].numpy(), name))
     return True
+
+
+def speak_once(once: Once, patch: pytest.MonkeyPatch) -> None:
+    """Let no made-up voice say the same thing twice in a run: many tests hear the same few voices.
+
+    Test files take `speak` from its module before this is called, so it stands in its place from the start (see
+    `SPOKEN`). A test that is about the voices themselves must ask for the fixture `spoken_anew`.
+    """
+    folder = once.root / "spoken"
+    folder.mkdir(exist_ok=True)
+    patch.setattr(SPOKEN, "folder", folder)
+
+
+class Spoken:
+    """What made-up voices have said.
+
+    Attributes:
+        folder: where it lies; with None everything is said anew.
+    """
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+
+    def remember(self) -> None:
+        """Take the place of `speak`, before anybody imports it."""
+        from sound_groove.synthesis import voices
+
+        speaking = voices.speak
+
+        @functools.wraps(speaking)
+        def remembered(voice: "voices.Voice", seed: int, duration_s: float) -> "Samples":
+            if self.folder is None:
+                return speaking(voice, seed, duration_s)
+            path = self.folder / f"{hashlib.sha256(repr((voice, seed, duration_s)).encode()).hexdigest()}.npy"
+            if not path.exists():
+                partial = path.with_name(f"{path.stem}.{os.getpid()}.{threading.get_ident()}")
+                with partial.open("wb") as file:
+                    np.save(file, speaking(voice, seed, duration_s))
+                partial.replace(path)
+            samples: Samples = np.load(path)
+            return samples
+
+        voices.speak = remembered
+
+
+SPOKEN = Spoken()
+
+
+def train_quickly(patch: pytest.MonkeyPatch) -> None:
+    """Let a training draw no curves, and not look through all objects for garbage when it has ended.
+
+    Either takes longer than everything else in a tiny training. A test that is about the picture patches `draw_curves`.
+    """
+    from accelerate.utils import memory
+
+    from sound_groove.training import log
+    from training_corpus import draw_nothing
+
+    patch.setattr(log, "draw_curves", draw_nothing)
+    patch.setattr(memory, "clear_device_cache", lambda garbage_collection=False: None)
+
+
+def load_once(patch: pytest.MonkeyPatch, trains: bool) -> None:
+    """Let the process from which workers are forked load all that any of them use: they begin with it loaded.
+
+    Args:
+        patch: holds until the tests have ended.
+        trains: some of them train, or trace a network.
+    """
+    from multiprocessing import forkserver
+
+    used = ["sound_groove.corpora.shards", "sound_groove.networks.features", "pyroomacoustics", "scipy.io.wavfile"]
+    if trains:  # an optimiser loads torch._dynamo at its first step
+        used += ["sound_groove.training.trainer", "torch._dynamo"]
+    forkserver.set_forkserver_preload(used)
+    patch.setattr(forkserver, "set_forkserver_preload", lambda names: None)
 
 
 def open_once(patch: pytest.MonkeyPatch) -> None:

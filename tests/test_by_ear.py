@@ -71,11 +71,6 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _quick_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "draw_curves", draw_nothing)
-
-
 def ear_recipe(prepared: Path, teacher: Path, **changes: Any) -> Recipe:
     settings: dict[str, Any] = {
         "data__sampler": {"kind": "shuffled", "batch_size": 4},

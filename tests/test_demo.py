@@ -19,6 +19,8 @@ from sound_groove.cli.threads import spin_briefly
 from sound_groove.corpora.manifest import read_manifest
 from sound_groove.demo import NAME, DemoFolder, DemoResult, DemoSize, demo, recipe
 from sound_groove.errors import OutputError
+from sound_groove.training import log
+from sound_groove.training.curves import draw_curves
 
 TINY = DemoSize(
     training_speakers=4,
@@ -44,7 +46,10 @@ def told() -> list[str]:
 @costs("slow")
 def result(tmp_path_factory: pytest.TempPathFactory, told: list[str]) -> DemoResult:
     """A demo of the smallest size, in a folder whose name a shell would split."""
-    return demo(tmp_path_factory.mktemp("demo") / "made up", seed=3, size=TINY, command="the test", say=told.append)
+    folder = tmp_path_factory.mktemp("demo") / "made up"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "draw_curves", draw_curves)
+        return demo(folder, seed=3, size=TINY, command="the test", say=told.append)
 
 
 def test_every_step_leaves_what_it_should(result: DemoResult) -> None:
@@ -149,6 +154,7 @@ def test_an_interrupted_demo_does_not_claim_to_be_finished_and_force_begins_anew
     assert beside.exists()  # what the demo did not write stays
 
 
+@pytest.mark.usefixtures("spoken_anew")
 def test_the_corpus_is_a_function_of_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stop(Exception):
         pass

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from sound_groove.training.distillation import Lesson, Pupil, Teaching
 from sound_groove.training.model import Shares, TrainingModel
 from sound_groove.training.teacher import StoredTeacher, centred, open_teacher, read_embeddings
 from sound_groove.training.trainer import train
-from training_corpus import prepare_corpus, rows, tiny_recipe, train_until_killed, training_processes
+from training_corpus import prepare_corpus, rows, tiny_recipe, train_until_killed
 
 WEIGHTS = np.random.default_rng(5).normal(size=(80, 12)).astype(np.float32)
 
@@ -323,7 +324,7 @@ def test_a_run_with_a_model_as_teacher_is_resumed_exactly_and_asks_it_once(
     )
     # All in processes of their own, with one thread each: on several, sums are rounded in another order.
     for folder, resume, moment in (("whole", False, "never"), ("run", False, "step"), ("run", True, "never")):
-        process = training_processes().Process(
+        process = get_context("forkserver").Process(
             target=train_until_killed, args=(recipe, str(tmp_path / folder), resume, moment, 7)
         )
         process.start()

@@ -35,11 +35,10 @@ from sound_groove.corpora.worker_pool import spread
 from sound_groove.errors import ConfigurationError, TrainingError
 from sound_groove.inputs.dataset import CropReader, read_crop, training_batches
 from sound_groove.inputs.sampler import ShuffledSampler, speaker_labels
-from sound_groove.training import log
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.trainer import train
-from training_corpus import draw_nothing, prepare_corpus, tiny_recipe
+from training_corpus import prepare_corpus, tiny_recipe
 
 LAST = 1.0 - 2.0**-53  # the largest number below 1 that a generator gives
 LISTS = ("manifest.jsonl", "val_meta.jsonl", "report.json", "skipped.tsv")
@@ -68,15 +67,6 @@ def write_speakers(root: Path, speakers: int = 4, utterances: int = 4) -> Path:
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second each, so that a corpus of seconds has many."""
     monkeypatch.setattr(packing, "SHARD_SAMPLES", 8000)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Tiny batches are slower on several."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -425,7 +415,6 @@ def test_a_damaged_shard_is_found_before_training_and_mended_by_preparing_again(
 def test_training_on_a_packed_corpus_gives_the_losses_of_its_wav_copies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log, "draw_curves", draw_nothing)
     audio = prepare_corpus(tmp_path, training=6, validation=2, utterances=4).parent / "audio"
     logs: list[list[list[dict[str, Any]]]] = []
     for name in ("wav", "pack"):

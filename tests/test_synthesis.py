@@ -17,6 +17,8 @@ from sound_groove.scoring.metrics import eer
 from sound_groove.synthesis.voices import Voice, made_up_speaker, speak, write_corpus
 from sound_groove.types import Samples
 
+pytestmark = pytest.mark.usefixtures("spoken_anew")
+
 
 def steady(pitch_hz: float, tract_cm: float = 17.5) -> Voice:
     """A voice without melody, jitter or breath, whose pitch and formants can be read off."""

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,10 @@ from training_corpus import (
     steps_text,
     tiny_recipe,
     train_until_killed,
-    training_processes,
     write_prepared,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_training")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -389,7 +389,7 @@ def test_a_run_that_was_killed_many_times_gives_the_losses_of_one_that_was_not(
 ) -> None:
     recipe = tiny_recipe(prepared, **RANDOM_PARTS, **changes, training__checkpoint_every=3)
     whole = train(recipe, tmp_path / "whole")
-    context = training_processes()
+    context = get_context("forkserver")
     folder = tmp_path / "killed"
     for moment, count in (*moments, ("never", 1)):
         process = context.Process(

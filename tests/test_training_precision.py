@@ -11,19 +11,14 @@ from sound_groove.errors import ConfigurationError, TrainingError
 from sound_groove.networks.checkpoint import load_checkpoint
 from sound_groove.recipe.loading import load_recipe
 from sound_groove.recipe.schema import Recipe, TrainingConfiguration
-from sound_groove.training import device, log
+from sound_groove.training import device
 from sound_groove.training.device import check_agreement, choose_precision, computes_bf16, cpu_computes_bf16
 from sound_groove.training.facts import run_facts
 from sound_groove.training.plan import TrainingPlan
 from sound_groove.training.preflight import preflight
 from sound_groove.training.run_folder import RunFolder
 from sound_groove.training.trainer import train
-from training_corpus import draw_nothing, prepare_corpus, rows, tiny_recipe
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "draw_curves", draw_nothing)
+from training_corpus import prepare_corpus, rows, tiny_recipe
 
 
 @pytest.fixture(scope="module")

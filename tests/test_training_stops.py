@@ -35,7 +35,7 @@ from training_corpus import (
     write_prepared,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_training")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

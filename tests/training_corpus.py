@@ -5,8 +5,6 @@ import os
 import signal
 from collections.abc import Callable
 from copy import deepcopy
-from multiprocessing import get_context
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -156,14 +154,6 @@ def draw_nothing(path: Path, steps: list[Any], epochs: list[Any], title: str) ->
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(b"not a picture")
     partial.replace(path)
-
-
-def training_processes() -> ForkServerContext:
-    """What starts processes that train: they begin with everything loaded, which takes longer than a tiny training."""
-    context = get_context("forkserver")
-    # an optimiser loads torch._dynamo at its first step
-    context.set_forkserver_preload(["sound_groove.training.trainer", "torch._dynamo"])
-    return context
 
 
 def train_until_interrupted(recipe: Recipe, folder: Path, steps: int) -> None:
