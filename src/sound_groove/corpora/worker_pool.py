@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_handles
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import TypeVar
 
 from sound_groove.errors import SoundGrooveError
@@ -61,30 +61,35 @@ def spread(
         yield from _one_at_a_time(work, suspects, context, crashed)
 
 
-def _context(modules: Sequence[str]) -> BaseContext:
+def _context(modules: Sequence[str]) -> SpawnContext | ForkServerContext:
     """What starts the workers, with these modules loaded.
 
     Not fork: the parent may hold threads (progress bar, torch), and a fork would copy their locks as they are.
     """
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", *modules])  # does nothing where the process that forks is there already
+    resource_tracker.ensure_running()  # would let Ctrl-C through again, were it started with what follows
     # It inherits that Ctrl-C is held back, and so is not interrupted while it loads; workers leave it to their parent.
     held_back = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
+    # Until it has loaded, Ctrl-C would leave it workers to fork that find nothing of their parent any more.
+    first = context.Process(target=_nothing, args=(None,), daemon=True)
+    first.start()
+    first.join()
     return context
 
 
 def _until_broken(
     work: Callable[[Item], Result],
     batches: Iterator[list[Item]],
-    context: BaseContext,
+    context: SpawnContext | ForkServerContext,
     workers: int,
     suspects: list[Item],
 ) -> Iterator[tuple[Item, Result]]:
@@ -117,7 +122,7 @@ def _until_broken(
 
 
 def _one_at_a_time(
-    work: Callable[[Item], Result], items: list[Item], context: BaseContext, crashed: Callable[[Item], Result]
+    work: Callable[[Item], Result], items: list[Item], context: SpawnContext | ForkServerContext, crashed: Callable[[Item], Result]
 ) -> Iterator[tuple[Item, Result]]:
     remaining = iter(items)
     while (item := next(remaining, None)) is not None:
@@ -143,7 +148,7 @@ class _Pool:
     only when it is whole.
     """
 
-    def __init__(self, context: BaseContext, workers: int) -> None:
+    def __init__(self, context: SpawnContext | ForkServerContext, workers: int) -> None:
         # Nothing is ever sent: the workers' end is ready to be read when this one is closed.
         self._theirs, self._ours = context.Pipe(duplex=False)
         self._executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(self._theirs,))
