@@ -585,9 +585,9 @@ def busy(tmp_path: Path) -> list[str]:
     return [sys.executable, str(script), "prepare", "folder", str(tmp_path / "speech"), "--workers", "2", "--out"]
 
 
-def start_and_wait(command: list[str], out: Path) -> "subprocess.Popen[str]":
-    """Start a preparation and come back when it has done some of its files."""
-    process = subprocess.Popen(
+def start(command: list[str], out: Path) -> "subprocess.Popen[str]":
+    """Run a command in a session of its own."""
+    return subprocess.Popen(
         [*command, str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -595,6 +595,11 @@ def start_and_wait(command: list[str], out: Path) -> "subprocess.Popen[str]":
         start_new_session=True,
         preexec_fn=heed_interrupts,
     )
+
+
+def start_and_wait(command: list[str], out: Path) -> "subprocess.Popen[str]":
+    """Start a preparation and come back when it has done some of its files."""
+    process = start(command, out)
     journal = out / "journal.jsonl"
     deadline = time.monotonic() + 200
     while not journal.exists() or journal.read_bytes().count(b"\n") < 20:
@@ -645,6 +650,25 @@ def test_ctrl_c_ends_without_a_traceback_and_keeps_what_was_done(busy: list[str]
     assert out == ""
     assert err.splitlines() == ["what was done is kept: the same command goes on from here", "interrupted"]
     assert len(records_of(tmp_path / "out")) >= 20
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("running", [2, 3, 4, 5])
+def test_ctrl_c_while_workers_are_started_ends_without_a_traceback(
+    running: int, busy: list[str], tmp_path: Path
+) -> None:
+    """With the first of them the shared things are tracked, with the next modules are loaded, with the rest workers."""
+    process = start(busy, tmp_path / "out")
+    deadline = time.monotonic() + 100
+    while len(session_of(process)) < running:
+        assert process.poll() is None and time.monotonic() < deadline
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 128 + signal.SIGINT and out == ""
+    assert set(err.splitlines()) <= {"what was done is kept: the same command goes on from here", "interrupted"}
+    while session_of(process):
+        assert time.monotonic() < deadline, "processes outlive their interrupted parent"
+        time.sleep(0.02)
 
 
 def test_two_preparations_do_not_write_one_folder_at_once(busy: list[str], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_handles
@@ -168,11 +169,28 @@ class _Pool:
 
     def submit(self, work: Callable[[Item], Result], batch: list[Item]) -> Future[list[Result]]:
         try:
-            return self._executor.submit(_do, work, batch)
+            with _undisturbed():  # it may start a worker
+                return self._executor.submit(_do, work, batch)
         except BrokenProcessPool as error:  # it died between two calls
             future: Future[list[Result]] = Future()
             future.set_exception(error)
             return future
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put Ctrl-C off until what is done here has ended: of a parent that has gone, a worker prints a traceback."""
+    if threading.current_thread() is not threading.main_thread():  # where Ctrl-C never arrives
+        yield
+        return
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
