@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_handles
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 from sound_groove.errors import SoundGrooveError
@@ -62,7 +62,7 @@ def spread(
         yield from _one_at_a_time(work, suspects, context, crashed)
 
 
-def _context(modules: Sequence[str]) -> SpawnContext | ForkServerContext:
+def _context(modules: Sequence[str]) -> BaseContext:
     """What starts the workers, with these modules loaded.
 
     Not fork: the parent may hold threads (progress bar, torch), and a fork would copy their locks as they are.
@@ -90,7 +90,7 @@ def _context(modules: Sequence[str]) -> SpawnContext | ForkServerContext:
 def _until_broken(
     work: Callable[[Item], Result],
     batches: Iterator[list[Item]],
-    context: SpawnContext | ForkServerContext,
+    context: BaseContext,
     workers: int,
     suspects: list[Item],
 ) -> Iterator[tuple[Item, Result]]:
@@ -125,7 +125,7 @@ def _until_broken(
 def _one_at_a_time(
     work: Callable[[Item], Result],
     items: list[Item],
-    context: SpawnContext | ForkServerContext,
+    context: BaseContext,
     crashed: Callable[[Item], Result],
 ) -> Iterator[tuple[Item, Result]]:
     remaining = iter(items)
@@ -152,7 +152,7 @@ class _Pool:
     only when it is whole.
     """
 
-    def __init__(self, context: SpawnContext | ForkServerContext, workers: int) -> None:
+    def __init__(self, context: BaseContext, workers: int) -> None:
         # Nothing is ever sent: the workers' end is ready to be read when this one is closed.
         self._theirs, self._ours = context.Pipe(duplex=False)
         self._executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(self._theirs,))
