@@ -54,7 +54,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def traced_once(request: pytest.FixtureRequest, once: Once) -> Iterator[None]:
+def slow_work_once(request: pytest.FixtureRequest, once: Once) -> Iterator[None]:
     """Networks that are built alike are traced once in a run, but for the tests that ask for `traced_anew`.
 
     And trainings do what they are tested for, and little else.
@@ -103,7 +103,7 @@ def computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def spoken_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let made-up voices speak: the test is about them."""
-    monkeypatch.setattr(SPOKEN, "folder", None)
+    monkeypatch.setattr(SPOKEN, "once", None)
 
 
 @pytest.fixture

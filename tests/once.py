@@ -3,9 +3,7 @@
 import fcntl
 import functools
 import hashlib
-import os
 import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,20 +148,18 @@ def speak_once(once: Once, patch: pytest.MonkeyPatch) -> None:
     Test files take `speak` from its module before this is called, so it stands in its place from the start (see
     `SPOKEN`). A test that is about the voices themselves must ask for the fixture `spoken_anew`.
     """
-    folder = once.root / "spoken"
-    folder.mkdir(exist_ok=True)
-    patch.setattr(SPOKEN, "folder", folder)
+    patch.setattr(SPOKEN, "once", once)
 
 
 class Spoken:
     """What made-up voices have said.
 
     Attributes:
-        folder: where it lies; with None everything is said anew.
+        once: where it is kept; with None everything is said anew.
     """
 
     def __init__(self) -> None:
-        self.folder: Path | None = None
+        self.once: Once | None = None
 
     def remember(self) -> None:
         """Take the place of `speak`, before anybody imports it."""
@@ -173,15 +169,13 @@ class Spoken:
 
         @functools.wraps(speaking)
         def remembered(voice: "voices.Voice", seed: int, duration_s: float) -> "Samples":
-            if self.folder is None:
+            if self.once is None:
                 return speaking(voice, seed, duration_s)
-            path = self.folder / f"{hashlib.sha256(repr((voice, seed, duration_s)).encode()).hexdigest()}.npy"
-            if not path.exists():
-                partial = path.with_name(f"{path.stem}.{os.getpid()}.{threading.get_ident()}")
-                with partial.open("wb") as file:
-                    np.save(file, speaking(voice, seed, duration_s))
-                partial.replace(path)
-            samples: Samples = np.load(path)
+            key = hashlib.sha256(repr((voice, seed, duration_s)).encode()).hexdigest()
+            folder = self.once.folder(
+                f"spoken-{key}", lambda made: np.save(made / "samples.npy", speaking(voice, seed, duration_s))
+            )
+            samples: Samples = np.load(folder / "samples.npy")
             return samples
 
         voices.speak = remembered

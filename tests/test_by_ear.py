@@ -29,7 +29,6 @@ from sound_groove.networks.features import KaldiFbank, remove_mean
 from sound_groove.networks.tensor_groups import GROUPS, HEAD, NETWORK
 from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.recipe.schema import Recipe
-from sound_groove.training import log
 from sound_groove.training.averaging import MovingMean
 from sound_groove.training.by_ear import trainer as by_ear_trainer
 from sound_groove.training.by_ear.loss import HearingLoss
@@ -40,7 +39,7 @@ from sound_groove.training.pace import Pace
 from sound_groove.training.run_folder import run_folder
 from sound_groove.training.trainer import check, train
 from sound_groove.types import ModelIdentity
-from training_corpus import TINY_NETWORK, draw_nothing, prepare_corpus, rows, tiny_recipe
+from training_corpus import TINY_NETWORK, prepare_corpus, rows, tiny_recipe
 
 CROPS = {
     "seconds": [0.5, 1.0],
@@ -279,7 +278,6 @@ def test_training_by_ear_learns_and_its_model_can_be_exported(
 def _train(recipe: Recipe, folder: Path, resume: bool, kill_at: int | None) -> None:
     """Train, and kill this process after so many steps."""
     torch.set_num_threads(1)
-    log.draw_curves = draw_nothing  # type: ignore[attr-defined]
     step = by_ear_trainer.ByEarTrainer._step
 
     def deadly(trainer: Any, *arguments: Any) -> Any:
