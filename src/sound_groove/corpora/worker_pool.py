@@ -123,10 +123,7 @@ def _until_broken(
 
 
 def _one_at_a_time(
-    work: Callable[[Item], Result],
-    items: list[Item],
-    context: BaseContext,
-    crashed: Callable[[Item], Result],
+    work: Callable[[Item], Result], items: list[Item], context: BaseContext, crashed: Callable[[Item], Result]
 ) -> Iterator[tuple[Item, Result]]:
     remaining = iter(items)
     while (item := next(remaining, None)) is not None:
