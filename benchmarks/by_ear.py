@@ -79,7 +79,7 @@ def main() -> None:
     missing = [index for index, path in enumerate(lists.paths) if path not in known]
     teacher = open_hearing_teacher(arguments.teacher, torch.device("cpu"))
     for number, index in enumerate(missing, 1):
-        known[lists.paths[index]] = teacher.embed(to_sixteen_bit(heard[index])[None])[0]
+        known[lists.paths[index]] = teacher.hear(to_sixteen_bit(heard[index])[None]).embeddings[0]
         if number % 200 == 0 or number == len(missing):
             arguments.kept.parent.mkdir(parents=True, exist_ok=True)
             np.savez(arguments.kept, path=np.array(list(known)), emb=np.array(list(known.values())))

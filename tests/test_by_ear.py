@@ -31,7 +31,7 @@ from sound_groove.recipe.network import NetworkConfiguration
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.averaging import MovingMean
 from sound_groove.training.by_ear import trainer as by_ear_trainer
-from sound_groove.training.by_ear.loss import HearingLoss
+from sound_groove.training.by_ear.loss import FrameDistance, HearingLoss
 from sound_groove.training.by_ear.maker import make_crops_of
 from sound_groove.training.by_ear.plan import plan_by_ear
 from sound_groove.training.by_ear.teacher import open_hearing_teacher
@@ -102,14 +102,29 @@ def test_the_teacher_is_fed_as_its_makers_feed_it(
     with torch.no_grad():
         expected = torch.nn.functional.normalize(network(remove_mean(KaldiFbank().eval()(waveforms))))
     assert heard.embedding_size == 10
-    assert np.allclose(heard.embed(steps), expected.numpy(), atol=0.02 if has_bf16 else 1e-5)
+    assert np.allclose(heard.hear(steps).embeddings, expected.numpy(), atol=0.02 if has_bf16 else 1e-5)
+
+
+def test_what_the_teacher_pools_is_what_its_embedding_is_made_of(teacher: Path) -> None:
+    heard = open_hearing_teacher(teacher, torch.device("cpu"))
+    steps = np.random.default_rng(1).integers(-3000, 3000, (3, 8000)).astype(np.int16)
+    embeddings, frames = heard.hear(steps)
+    # 48 filterbanks, of which every second has a frame.
+    assert frames is not None and frames.shape == (3, 16, 24) and heard.pooled_size == 16
+    network = CamPlusPlus(channels=16, embedding_size=10).eval()
+    network.load_state_dict(torch.load(teacher, weights_only=True), strict=True)
+    pooled = torch.from_numpy(frames).float()
+    with torch.no_grad():
+        again = network.xvector.dense(torch.cat([pooled.mean(dim=2), pooled.std(dim=2)], dim=1))
+    assert torch.nn.functional.cosine_similarity(again, torch.from_numpy(embeddings)).min() > 0.99
 
 
 def test_a_model_of_ours_teaches_too(model_path: Path) -> None:
     heard = open_hearing_teacher(model_path, torch.device("cpu"))
     steps = np.random.default_rng(1).integers(-3000, 3000, (2, 40_000)).astype(np.int16)
     expected = SpeakerEncoder.load(model_path).embed(list((steps / SIXTEEN_BIT).astype(np.float32)))
-    assert np.allclose(heard.embed(steps), expected, atol=1e-5)
+    assert np.allclose(heard.hear(steps).embeddings, expected, atol=1e-5)
+    assert heard.pooled_size is None and heard.hear(steps).frames is None
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", b"PK\x03\x04"])
@@ -182,6 +197,29 @@ def test_whom_a_crop_resembles_is_worked_by_hand_and_the_newest_are_remembered()
     assert loss.earlier_targets.tolist() == [c.tolist(), b.tolist(), a.tolist()]
 
 
+def test_the_distance_of_frames_is_worked_by_hand() -> None:
+    distance = FrameDistance(2, 2, stride=1)
+    distance.variance.copy_(torch.tensor([1.0, 4.0]))
+    # The network has a frame for every 10 ms, the teacher for every 20: from sample 320 on these are frames 2 and 4.
+    frames = torch.arange(6.0).expand(3, 2, 6)
+    told = torch.tensor([[[2.0, 5.0], [0.0, 4.0]], [[0.0, 2.0], [0.0, 2.0]], [[9.0, 9.0], [9.0, 9.0]]])
+    first = (0.0 + 1.0 + (4.0 + 0.0) / 4.0) / 4.0  # channel 0 misses 0 and 1, channel 1 misses 2 and 0
+    assert distance(frames, told, torch.tensor([320, 0, -1])).item() == pytest.approx(first / 2)
+    assert distance(frames, told, torch.tensor([-1, -1, -1])).item() == 0.0
+    as_often = FrameDistance(2, 2, stride=2)  # a frame for every 20 ms: from sample 320 on these are frames 1 and 2
+    by_hand = (0.0 + 4.0 + 4.0 + 1.0) / 4.0  # channel 0 misses 1 - 1 and 2 - 4, channel 1 misses 1 + 1 and 2 - 3
+    assert as_often(frames, told - 1.0, torch.tensor([320, -1, -1])).item() == pytest.approx(by_hand)
+
+
+def test_a_distance_of_frames_begins_with_the_variance_of_the_teachers() -> None:
+    distance = FrameDistance(3, 2, stride=1)
+    told = torch.randn(4, 2, 50, generator=torch.Generator().manual_seed(3)) * torch.tensor([1.0, 3.0])[:, None]
+    distance.begin([told[:2].half(), told[2:, :, :20].half()])
+    whole = torch.cat([told[:2].transpose(1, 2).flatten(0, 1), told[2:, :, :20].transpose(1, 2).flatten(0, 1)])
+    assert torch.allclose(distance.variance, whole.var(dim=0), rtol=0.01)
+    assert distance.projection.weight.shape == (2, 3, 1)  # other sizes are met through a projection
+
+
 def test_a_crop_that_has_nobody_to_be_compared_with_costs_nothing() -> None:
     loss = HearingLoss(4, 4, neighbours=2).train()
     assert loss(torch.ones(1, 4), torch.eye(4)[:1]).neighbours.item() == pytest.approx(0.0, abs=1e-6)
@@ -210,7 +248,7 @@ def test_a_shard_is_a_function_of_its_number(prepared: Path, teacher: Path, tmp_
     assert {length: steps.shape for length, steps in shard.steps.items()} == {8000: (4, 8000), 16000: (4, 16000)}
     heard = open_hearing_teacher(teacher, torch.device("cpu"))
     for length, steps in shard.steps.items():  # the teacher heard what is in the shard
-        assert np.allclose(heard.embed(steps), shard.targets[length], atol=2e-3)
+        assert np.allclose(heard.hear(steps).embeddings, shard.targets[length], atol=2e-3)
         assert np.abs(steps).max(axis=1).min() > 10
 
 
@@ -258,6 +296,7 @@ def test_training_by_ear_learns_and_its_model_can_be_exported(
         distillation__crops__coded=0.0,
         distillation__crops__music=0.0,
         distillation__crops__clipped=0.0,
+        distillation__frame_weight=1.0,
         training__epochs=24, distillation__crops__kept=8, distillation__crops__lengths=1,
         distillation__crops__warped=0.0, distillation__crops__mixed=0.0, learning_rate__peak=0.02,
         learning_rate__per_batch=16,
@@ -268,6 +307,8 @@ def test_training_by_ear_learns_and_its_model_can_be_exported(
     assert len(distances) == result.steps == 5 + 2 * 19
     assert visits_left == [16 * result.steps]
     assert np.mean(distances[-12:]) < 0.9 * np.mean(distances[:6])
+    of_frames = [row["frame_distance"] for row in rows(result.folder)]
+    assert np.mean(of_frames[-12:]) < 0.9 * np.mean(of_frames[:6])
     assert any("% of it the teacher's" in line for line in lines)
     assert CropPool(result.folder / "crops", 8).numbers() == []
     checkpoint = load_checkpoint(result.model)
@@ -299,6 +340,7 @@ def test_a_training_that_is_killed_goes_on_exactly(prepared: Path, teacher: Path
         training__checkpoint_every=3,
         distillation__label_weight=1.0,
         distillation__neighbour_weight=1.0,
+        distillation__frame_weight=0.5,
         distillation__neighbours=10,  # two batches and a half, so that there are some at a kill
         network__floor_db=40.0,
     )
@@ -309,7 +351,8 @@ def test_a_training_that_is_killed_goes_on_exactly(prepared: Path, teacher: Path
             process.start()
             process.join(timeout=240)
             assert process.exitcode == (0 if kill_at is None else -signal.SIGKILL)
-    columns = ("step", "loss", "teacher_distance", "neighbour_distance", "norm", "gradient_norm", "learning_rate")
+    distances = ("teacher_distance", "neighbour_distance", "frame_distance")
+    columns = ("step", "loss", *distances, "norm", "gradient_norm", "learning_rate")
     whole, killed = ([[row[c] for c in columns] for row in rows(tmp_path / name)] for name in ("whole", "killed"))
     assert len(whole) > 14 and whole == killed
     states = [load_checkpoint(tmp_path / name / "last.safetensors", GROUPS).tensors for name in ("whole", "killed")]
@@ -440,6 +483,24 @@ def test_mistakes_are_all_found_at_once(prepared: Path, tmp_path: Path) -> None:
         "there are no trial lists",
     ):
         assert said in problems
+
+
+def test_frames_are_asked_for_where_they_are_told(prepared: Path, model_path: Path, tmp_path: Path) -> None:
+    recipe = ear_recipe(prepared, model_path, network={"kind": "resnet34"}, distillation__frame_weight=1.0)
+    with pytest.raises(ConfigurationError) as caught:
+        check(recipe, tmp_path / "run")
+    assert caught.value.problems == (
+        f"distillation.frame_weight: {model_path.name} does not tell what it pools over time, as CAM++'s published "
+        "state dictionary (.pt) does; let it be 0",
+        "distillation.frame_weight: resnet34 does not tell what it pools over time, as ecapa_tdnn and campplus do; let "
+        "it be 0",
+    )
+
+
+def test_crops_without_frames_are_not_for_a_training_with_them(prepared: Path, teacher: Path, tmp_path: Path) -> None:
+    make_crops_of(ear_recipe(prepared, teacher), tmp_path / "run", 1)
+    with pytest.raises(TrainingError, match=r"made with another distillation\.frame_weight; remove the folder"):
+        make_crops_of(ear_recipe(prepared, teacher, distillation__frame_weight=1.0), tmp_path / "run", 1)
 
 
 def test_other_crops_than_those_of_the_recipe_are_refused(prepared: Path, teacher: Path, tmp_path: Path) -> None:

@@ -4,21 +4,26 @@ import itertools
 import os
 import signal
 import time
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sound_groove.audio.limits import SAMPLE_RATE
+from sound_groove.corpora.shards import to_float
 from sound_groove.errors import TrainingError
 from sound_groove.inputs.crops.inaudible import FRAME, gated, padded, unheard, with_losses
-from sound_groove.inputs.crops.pool import CropPool, CropShard
+from sound_groove.inputs.crops.pool import FRAME_SAMPLES, CropPool, CropShard
 from sound_groove.inputs.crops.visits import EpochVisits, plan_visits
 from sound_groove.inputs.crops.voices import Change, change_speed, change_tempo, shape_spectrum
+from sound_groove.networks.features import KaldiFbank
 from sound_groove.recipe.distillation import CropConfiguration, UnheardConfiguration
 from sound_groove.synthesis.lines import CODECS, encoded, made_up_music
 from sound_groove.synthesis.voices import made_up_speaker, speak
+from sound_groove.training.by_ear.loss import FrameDistance
 from sound_groove.types import Samples
 
 TIME_S = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
@@ -169,8 +174,8 @@ def test_padding_is_zeros_around_or_the_crop_repeated() -> None:
     samples = np.arange(1, 101, dtype=np.float32)
     seen = set()
     for seed in range(20):
-        longer = padded(samples, 160, np.random.default_rng(seed))
-        assert longer.shape == (160,)
+        longer, start = padded(samples, 160, np.random.default_rng(seed))
+        assert longer.shape == (160,) and start == 0
         if (longer == 0).any():
             assert np.array_equal(longer[longer != 0], samples)
             seen.add("zeros")
@@ -180,18 +185,30 @@ def test_padding_is_zeros_around_or_the_crop_repeated() -> None:
     assert seen == {"zeros", "repeated"}
 
 
+def test_a_padded_crop_begins_where_it_says() -> None:
+    samples = np.arange(1, 3201, dtype=np.float32)
+    starts = set()
+    for seed in range(40):
+        longer, start = padded(samples, 4800, np.random.default_rng(seed))
+        assert np.array_equal(longer[start : start + 3200], samples)
+        starts.add(start)
+    assert starts == set(range(0, 1601, FRAME_SAMPLES))
+
+
 def test_pauses_that_are_cut_out_are_gone_and_the_speech_fills_the_crop() -> None:
     only_cut = OFF.model_copy(update={"cut_probability": 1.0})
     speech = voice()
     samples = np.concatenate((speech, np.zeros(3 * SAMPLE_RATE, np.float32)))
-    cut = unheard(samples, only_cut, np.random.default_rng(3))
+    cut, start = unheard(samples, only_cut, np.random.default_rng(3))
+    assert start is None
     assert cut.shape == samples.shape
     assert np.abs(cut[-SAMPLE_RATE:]).max() > 0.1 * np.abs(speech).max()  # where there were zeros
 
 
 def test_what_is_off_changes_nothing() -> None:
     samples = voice()
-    assert np.array_equal(unheard(samples, OFF, np.random.default_rng(3)), samples)
+    copy = unheard(samples, OFF, np.random.default_rng(3))
+    assert np.array_equal(copy.samples, samples) and copy.start == 0
 
 
 def shard_of(number: int, crops: int = 8) -> CropShard:
@@ -247,6 +264,38 @@ def test_padded_batches_have_few_lengths() -> None:
     assert found == {length * (8 + eighths) // 8 for length in (1600, 3200) for eighths in (1, 2, 3, 4)}
 
 
+def test_frames_of_a_crop_are_found_where_the_network_hears_them() -> None:
+    settings = CropConfiguration(
+        lengths=2,
+        unheard=UnheardConfiguration(
+            gate_probability=0, padding_probability=0.7, loss_probability=0, comfort_probability=0, gain_db=(0, 0),
+            cut_probability=0.3,
+        ),
+    )  # fmt: skip
+    noise, front_end = np.random.default_rng(5), KaldiFbank().eval()
+    steps = {n: noise.integers(-3000, 3000, (12, n)).astype(np.int16) for n in (8000, 9600)}
+    # What the "teacher" pools are filterbanks of the crop, every second of them: a frame for every 20 ms.
+    told = {n: front_end(torch.from_numpy(to_float(crops)))[:, ::2].transpose(1, 2) for n, crops in steps.items()}
+    shard = CropShard(
+        steps,
+        {n: np.eye(12, 6, dtype=np.float32) for n in steps},
+        {n: np.zeros(12, dtype=np.int64) for n in steps},
+        {n: frames.numpy().astype(np.float16) for n, frames in told.items()},
+    )
+    distance, seen = FrameDistance(80, 80, stride=1), set()
+    for epoch in range(6):
+        visits = EpochVisits([shard], settings, 4, 1, epoch, silence_share=0.5)
+        for visit in (visits.batch(number) for number in range(len(visits))):
+            assert visit.frames is not None
+            heard = front_end(visit.waveforms).transpose(1, 2)
+            assert distance(heard, visit.frames, visit.starts) < 1e-4
+            seen |= set(visit.starts.tolist())
+            placed = torch.where(visit.starts >= 0, visit.starts + FRAME_SAMPLES, -1)
+            if (placed >= 0).any():
+                assert distance(heard, visit.frames, placed) > 0.1
+    assert {-1, 0, FRAME_SAMPLES} < seen
+
+
 @pytest.mark.parametrize("visits", [1, 2, 3])
 @pytest.mark.parametrize("kept", [5, 6, 16])
 def test_the_shards_of_a_resumed_epoch_fit_into_what_is_kept(visits: int, kept: int) -> None:
@@ -290,6 +339,10 @@ def test_a_shard_comes_back_as_it_was(tmp_path: Path) -> None:
         assert np.array_equal(back.labels[length], shard.labels[length])
         norms = np.linalg.norm(shard.targets[length], axis=1, keepdims=True)
         assert np.allclose(back.targets[length], shard.targets[length] / norms, atol=1e-3)
+    assert back.frames == {}
+    frames = {length: np.full((8, 3, 2), length, dtype=np.float16) for length in (1600, 3200)}
+    pool.write(8, replace(shard, frames=frames))
+    assert all(np.array_equal(pool.read(8).frames[length], frames[length]) for length in frames)
     pool.path(7).write_bytes(pool.path(7).read_bytes()[:1000])
     with pytest.raises(TrainingError, match=r"00000007\.safetensors: the crops cannot be read .* it is made again"):
         pool.read(7)

@@ -22,6 +22,7 @@ from sound_groove.networks.resnet import BasicBlock
 
 _BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers and dilation of each dense block
 _GROWTH = 16  # the share of C, as its divisor, that each dense layer adds
+_STRIDE = 2  # of the time-delay layers
 _WIDENING = 4  # bottleneck of a dense layer, in growths; also the channels that enter the first block
 _SEGMENT = 100  # frames, of 20 ms each, that have a context of their own
 _FREQUENCY_STRIDE = 8  # of the head
@@ -40,12 +41,18 @@ class CamPlusPlus(nn.Module):
         embedding_size: D.
         epsilon: is added to the variances that are pooled: 1e-7 in WeSpeaker's version of the network.
 
+    Attributes:
+        pooled_size: C.
+        pooled_stride: 2, a frame of every 20 ms is pooled.
+
     Raises:
         ConfigurationError: channels is not a multiple of 16, or feature_size not one of 8.
 
     >>> CamPlusPlus(channels=16, embedding_size=4).eval()(torch.zeros(2, 50, 80)).shape
     torch.Size([2, 4])
     """
+
+    pooled_stride = _STRIDE
 
     def __init__(
         self, feature_size: int = 80, channels: int = 512, embedding_size: int = 192, epsilon: float = 0.0
@@ -58,6 +65,7 @@ class CamPlusPlus(nn.Module):
             problems.append(f"feature_size: {feature_size} is not a multiple of {_FREQUENCY_STRIDE}")
         if problems:
             raise ConfigurationError("network", problems)
+        self.pooled_size = channels
         growth = channels // _GROWTH
         self.head = ConvolutionHead(growth)
         self.xvector = DenseTimeDelay(growth * feature_size // _FREQUENCY_STRIDE, growth, embedding_size, epsilon)
@@ -79,9 +87,13 @@ class CamPlusPlus(nn.Module):
         Returns:
             (B, D), not normalised.
         """
+        return self.embed_and_tell(features, lengths)[0]
+
+    def embed_and_tell(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, D), and the frames that they are pooled from (B, C, T / 2); arguments as for `forward`."""
         mask = real_frames(lengths, features.shape[1])  # (B, 1, T)
-        embedding: Tensor = self.xvector(self.head(features.transpose(1, 2), mask), mask)
-        return embedding
+        found: tuple[Tensor, Tensor] = self.xvector(self.head(features.transpose(1, 2), mask), mask)
+        return found
 
 
 class ConvolutionHead(nn.Module):
@@ -106,7 +118,7 @@ class ConvolutionHead(nn.Module):
 
 
 class DenseTimeDelay(nn.Module):
-    """From the frames that the head leaves to an embedding, at half the frame rate: (B, C', T) -> (B, D)."""
+    """From the frames that the head leaves to an embedding, at half the frame rate."""
 
     def __init__(self, channels_in: int, growth: int, embedding_size: int, epsilon: float) -> None:
         super().__init__()
@@ -121,15 +133,15 @@ class DenseTimeDelay(nn.Module):
         self.out_nonlinear = NormRelu(channels)
         self.dense = EmbeddingLayer(2 * channels, embedding_size)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, C', T) and the mask (B, 1, T) of the real frames -> (B, D)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, C', T) and the mask (B, 1, T) of the real frames -> (B, D), and what is pooled (B, C, T / 2)."""
         x = self.tdnn(masked(x, mask))  # (B, C, T / 2)
-        mask = strided(mask, 2)
+        mask = strided(mask, _STRIDE)
         for number in range(1, len(_BLOCKS) + 1):
             x = self.get_submodule(f"block{number}")(x, mask)
             x = self.get_submodule(f"transit{number}")(x)
-        embedding: Tensor = self.dense(_statistics(self.out_nonlinear(x), mask, self.epsilon))
-        return embedding
+        x = self.out_nonlinear(x)
+        return self.dense(_statistics(x, mask, self.epsilon)), x
 
 
 class NormRelu(nn.Module):
@@ -149,7 +161,7 @@ class TimeDelayLayer(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.linear = nn.Conv1d(channels_in, channels_out, 5, stride=2, padding=2, bias=False)
+        self.linear = nn.Conv1d(channels_in, channels_out, 5, stride=_STRIDE, padding=2, bias=False)
         self.nonlinear = NormRelu(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -40,10 +40,14 @@ class EcapaTdnn(nn.Module):
 
     Attributes:
         is_speechbrains: whether it is as SpeechBrain has it.
+        pooled_size: channels behind the aggregation.
+        pooled_stride: 1, every filterbank frame is pooled.
 
     Raises:
         ConfigurationError: channels is not a multiple of the scale, or the scale is 1.
     """
+
+    pooled_stride = 1
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class EcapaTdnn(nn.Module):
             raise ConfigurationError("network", [f"options.scale: must be at least 2, given {scale}"])
         if channels % scale:
             raise ConfigurationError("network", [f"channels: {channels} is not a multiple of {scale}"])
-        self.is_speechbrains = speechbrain
+        self.is_speechbrains, self.pooled_size = speechbrain, pooled
         self.layer = ConvReluNorm(feature_size, channels, kernel_size=5, mirrors=speechbrain)
         self.blocks = nn.ModuleList(SeRes2Block(channels, dilation, scale, speechbrain) for dilation in (2, 3, 4))
         self.aggregation = nn.Conv1d(3 * channels, pooled, kernel_size=1)
@@ -82,6 +86,10 @@ class EcapaTdnn(nn.Module):
         Returns:
             (B, D), not normalised.
         """
+        return self.embed_and_tell(features, lengths)[0]
+
+    def embed_and_tell(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, D), and the frames that they are pooled from (B, pooled, T); arguments as for `forward`."""
         mask = real_frames(lengths, features.shape[1])  # (B, 1, T)
         x = self.layer(features.transpose(1, 2), mask)  # (B, C, T)
         outputs = []
@@ -89,8 +97,7 @@ class EcapaTdnn(nn.Module):
             x = block(x, mask)
             outputs.append(x)
         x = self.aggregation_norm(F.relu(self.aggregation(torch.cat(outputs, dim=1))))  # (B, pooled, T)
-        embedding: Tensor = self.embedding(self.norm(self.pooling(x, mask)))
-        return embedding
+        return self.embedding(self.norm(self.pooling(x, mask))), x
 
 
 class ConvReluNorm(nn.Module):

@@ -4,6 +4,8 @@ All of them are computed in float32 at least, since squares lose what half preci
 the square of a mean far from zero would swallow a small variance. Frames of padding count for nothing.
 """
 
+from typing import Protocol, runtime_checkable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,30 @@ from sound_groove.networks.masks import masked
 # Below this a variance counts as zero: its root's gradient would grow without bound.
 LEAST_VARIANCE = 1e-7
 _ATTENTION_SIZE = 128  # width of the attention bottleneck
+
+
+@runtime_checkable
+class TellsFrames(Protocol):
+    """A network that tells what it pools over time, so that it can teach that and be taught it.
+
+    Attributes:
+        pooled_size: C, channels that are pooled.
+        pooled_stride: filterbank frames from one pooled frame to the next.
+    """
+
+    pooled_size: int
+    pooled_stride: int
+
+    def embed_and_tell(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, D), as the network gives them, and the frames that they are pooled from (B, C, T / stride).
+
+        Frame i is of what is around filterbank frame i x stride.
+
+        Args:
+            features: (B, T, F), each utterance's mean removed.
+            lengths: (B,) filterbank frames of each utterance that are real; all when None.
+        """
+        ...
 
 
 class TemporalStatistics(nn.Module):

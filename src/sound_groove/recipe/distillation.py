@@ -115,6 +115,10 @@ class DistillationConfiguration(Section):
             its batch and of the crops before it (Fang et al. 2021, "SEED: self-supervised distillation").
         neighbour_temperature: by which the teacher's cosines are divided there; the lower, the more its nearest count.
         neighbours: how many earlier crops a crop is compared with there, beside those of its batch.
+        frame_weight: for "crop", of the distance between what the network pools over time and what the teacher pools,
+            at every frame of 20 ms (Romero et al. 2015, "FitNets: hints for thin deep nets"). The teacher must be
+            CAM++'s published state dictionary, and the network ecapa_tdnn or campplus. Shards are three times as large
+            with it.
         norm_weight: for "crop", of how well the embedding's norm tells its cosine with the teacher's embedding.
         crops: for "crop", what is heard.
     """
@@ -130,5 +134,6 @@ class DistillationConfiguration(Section):
     neighbour_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
     neighbour_temperature: Annotated[float, Field(gt=0, le=1)] = 0.04
     neighbours: Annotated[int, Field(ge=0, le=1_000_000)] = 3072
+    frame_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
     norm_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
     crops: CropConfiguration = CropConfiguration()

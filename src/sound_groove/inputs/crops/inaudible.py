@@ -4,11 +4,14 @@ It is done to the network's copy of a crop alone: the teacher is fooled by it to
 was is what the network should say of it so.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.audio.pauses import without_pauses
+from sound_groove.inputs.crops.pool import FRAME_SAMPLES
 from sound_groove.recipe.distillation import UnheardConfiguration
 from sound_groove.types import Samples
 
@@ -21,9 +24,22 @@ COMFORT_DB = (-70.0, -50.0)
 CUT_S = (0.0, 0.1)  # left around speech where pauses are cut out
 
 
+class NetworksCopy(NamedTuple):
+    """A crop as the network hears it.
+
+    Attributes:
+        samples: (samples,).
+        start: the sample at which the crop begins, a multiple of `FRAME_SAMPLES`; None where pauses are cut out, so
+            that hardly anything lies where it lay.
+    """
+
+    samples: Samples
+    start: int | None
+
+
 def unheard(
     samples: Samples, settings: UnheardConfiguration, draw: np.random.Generator, padded_to: int | None = None
-) -> Samples:
+) -> NetworksCopy:
     """A crop as a gate, an editor, a network or another gain would leave it.
 
     Args:
@@ -31,12 +47,10 @@ def unheard(
         settings: how often each of these happens.
         draw: source of every draw.
         padded_to: length of the result, where the batch is padded; the crop's own when None.
-
-    Returns:
-        (padded_to or samples,).
     """
     out = samples.astype(np.float32)  # a copy
-    if draw.random() < settings.cut_probability:
+    is_cut = draw.random() < settings.cut_probability
+    if is_cut:
         out = np.resize(without_pauses(out, around_s=draw.uniform(*CUT_S)), len(out))  # np.resize repeats
     if draw.random() < settings.gate_probability:
         out = gated(out, draw.uniform(*GATE_SHARE), FLOORS_DB[int(draw.integers(len(FLOORS_DB)))], draw)
@@ -45,7 +59,10 @@ def unheard(
     if draw.random() < settings.loss_probability:
         out = with_losses(out, draw)
     out *= np.float32(10.0 ** (draw.uniform(*settings.gain_db) / 20.0))
-    return out if padded_to is None else padded(out, padded_to, draw)
+    start = 0
+    if padded_to is not None:
+        out, start = padded(out, padded_to, draw)
+    return NetworksCopy(out, None if is_cut else start)
 
 
 def gated(samples: Samples, share: float, floor_db: float | None, draw: np.random.Generator) -> Samples:
@@ -75,14 +92,17 @@ def with_losses(samples: Samples, draw: np.random.Generator) -> Samples:
     return np.where(np.repeat(lost, packet)[: len(samples)], np.float32(0.0), samples)
 
 
-def padded(samples: Samples, length: int, draw: np.random.Generator) -> Samples:
-    """A crop in a longer recording: zeros before and behind it for half of the crops, repeated for the others."""
+def padded(samples: Samples, length: int, draw: np.random.Generator) -> tuple[Samples, int]:
+    """A crop in a longer recording (length,), and where it begins there, a multiple of `FRAME_SAMPLES`.
+
+    There are zeros before and behind it for half of the crops; the others are repeated.
+    """
     if draw.random() < 0.5:
-        return np.resize(samples, length)  # np.resize repeats
+        return np.resize(samples, length), 0  # np.resize repeats
     out = np.zeros(length, dtype=np.float32)
-    start = int(draw.integers(length - len(samples) + 1))
+    start = FRAME_SAMPLES * int(draw.integers((length - len(samples)) // FRAME_SAMPLES + 1))
     out[start : start + len(samples)] = samples
-    return out
+    return out, start
 
 
 def _floor(count: int, level_db: float | None, draw: np.random.Generator) -> NDArray[np.float32]:

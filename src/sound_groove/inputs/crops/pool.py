@@ -2,7 +2,7 @@
 
     crops.json              what the crops are made by: other crops never come between them
     needed.json             the number of the oldest shard that training may still ask for; `last` = the last it will
-    00000017.safetensors    a shard: crops, the teacher's embeddings of them, and classes
+    00000017.safetensors    a shard: crops, the teacher's embeddings of them (and what it pools over time), and classes
 
 Shards are numbered. The maker makes those that are missing among the `kept` that follow the oldest needed one, so there
 are never more; each is a function of its number, so whoever was killed makes the same again. A file gets its name when
@@ -10,7 +10,7 @@ it is whole.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from sound_groove.audio.limits import SAMPLE_RATE
 from sound_groove.corpora.shards import Steps
 from sound_groove.errors import OutputError, TrainingError, printable
 from sound_groove.files import read_json, replaced_bytes, write_json, writing
@@ -29,6 +30,9 @@ from sound_groove.types import Embeddings
 CROPS_NAME = "crops.json"
 NEEDED_NAME = "needed.json"
 SUFFIX = ".safetensors"
+FRAME_SAMPLES = SAMPLE_RATE // 50  # from one of a teacher's frames to the next
+
+Frames = NDArray[np.float16]  # (N, C, T) what a teacher pools over time
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,13 @@ class CropShard:
         steps: by length in samples, (N, samples) in 16-bit steps.
         targets: by length, (N, D) the teacher's embeddings, of unit length.
         labels: by length, (N,) classes, -1 = none.
+        frames: by length, (N, C, T) what the teacher pools over time; empty where it is not asked for.
     """
 
     steps: Mapping[int, Steps]
     targets: Mapping[int, Embeddings]
     labels: Mapping[int, NDArray[np.int64]]
+    frames: Mapping[int, Frames] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Crops in it."""
@@ -131,6 +137,8 @@ class CropPool:
             tensors[f"steps.{length}"] = np.ascontiguousarray(steps)
             tensors[f"targets.{length}"] = shard.targets[length].astype(np.float16)
             tensors[f"labels.{length}"] = shard.labels[length]
+            if length in shard.frames:
+                tensors[f"frames.{length}"] = shard.frames[length]
         path = self.path(number)
         with writing(path), replaced_bytes(path) as file:
             file.write(save(tensors))
@@ -149,6 +157,7 @@ class CropPool:
                 {length: tensors[f"steps.{length}"] for length in lengths},
                 {length: _unit(tensors[f"targets.{length}"].astype(np.float32)) for length in lengths},
                 {length: tensors[f"labels.{length}"] for length in lengths},
+                {length: tensors[f"frames.{length}"] for length in lengths if f"frames.{length}" in tensors},
             )
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise TrainingError(

@@ -70,11 +70,16 @@ class Visit:
         waveforms: (B, samples).
         targets: (B, teacher's D) of unit length.
         labels: (B,) classes, -1 = none.
+        frames: (B, C, T) what the teacher pools over time; None where it is not asked for.
+        starts: (B,) the sample of the waveform at which the crop that the teacher heard begins; -1 where nothing lies
+            where it lay.
     """
 
     waveforms: Tensor
     targets: Tensor
     labels: Tensor
+    frames: Tensor | None
+    starts: Tensor
 
 
 class EpochVisits:
@@ -121,20 +126,26 @@ class EpochVisits:
         # Crops of a batch have one length, or the normalisation would see other padding than the network does.
         if common.random() < self._settings.padding_probability:
             padded_to = length + int(LONGEST_PADDING * length * common.integers(1, PADDINGS + 1) / PADDINGS)
-        waveforms = np.stack(
-            [
-                with_silence(
-                    unheard(
-                        to_float(self._shards[part].steps[length][row]),
-                        self._settings,
-                        generator(self._seed, Draw.UNHEARD, self._epoch, number, 1 + place),
-                        padded_to,
-                    ),
-                    self._silence_share,
-                )
-                for place, (part, row) in enumerate(rows)
-            ]
-        )
+        copies = [
+            unheard(
+                to_float(self._shards[part].steps[length][row]),
+                self._settings,
+                generator(self._seed, Draw.UNHEARD, self._epoch, number, 1 + place),
+                padded_to,
+            )
+            for place, (part, row) in enumerate(rows)
+        ]
+        waveforms = np.stack([with_silence(copy.samples, self._silence_share) for copy in copies])
+        starts = np.array([-1 if copy.start is None else copy.start for copy in copies])
         targets = np.stack([self._shards[part].targets[length][row] for part, row in rows])
         labels = np.array([self._shards[part].labels[length][row] for part, row in rows])
-        return Visit(torch.from_numpy(waveforms), torch.from_numpy(targets), torch.from_numpy(labels))
+        frames = None
+        if all(length in self._shards[part].frames for part, _ in rows):
+            frames = torch.from_numpy(np.stack([self._shards[part].frames[length][row] for part, row in rows]))
+        return Visit(
+            torch.from_numpy(waveforms),
+            torch.from_numpy(targets),
+            torch.from_numpy(labels),
+            frames,
+            torch.from_numpy(starts),
+        )

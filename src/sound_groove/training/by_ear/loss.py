@@ -1,6 +1,6 @@
 """How far a network is from its teacher on the same crops, and what its embedding's norm should say.
 
-Four terms:
+Terms that a batch's embeddings are measured by:
 
 - the mean of 1 - cosine with the teacher's embedding, from which the mean of all of the teacher's is taken first: what
   all voices have in common is easily learnt, and would be most of what there is to gain;
@@ -13,18 +13,26 @@ Four terms:
 - how well the norm tells the cosine with the teacher. Cosines do not depend on the norm, so it is free to say how well
   the network hears: the cosine that it announces is that which a von Mises-Fisher distribution of the concentration
   k x norm has with its mean. The announced is drawn to the true one, and by this term only the norm moves.
+
+And one by what they are pooled from (`FrameDistance`): of a crop of 2.5 s the teacher gives one embedding, and 125
+frames.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sound_groove.audio.filterbank import FRAME_SHIFT
+from sound_groove.inputs.crops.pool import FRAME_SAMPLES
+
 _FIRST_COSINE = 0.6  # that the norms announce on average when training begins
 _FIRST_SHARPNESS = 0.6  # of the network's softmax, as a share of the teacher's: about where it settles
 _ITSELF = -1e4  # in the place of a crop's likeness to itself
+_LEAST_VARIANCE = 1e-3  # of a channel that the teacher pools: below it hardly anything is said
 
 
 class Distances(NamedTuple):
@@ -43,6 +51,53 @@ class Distances(NamedTuple):
     norms: Tensor
 
 
+class FrameDistance(nn.Module):
+    """How far what the network pools over time is from what its teacher pools ("hints", Romero et al. 2015, "FitNets").
+
+    It is the mean squared difference, each channel in units of its variance in the teacher, over the crops in which the
+    teacher's frames have their places.
+
+    Args:
+        pooled_size: C, channels that the network pools.
+        teacher_size: P, those that the teacher pools; where it differs from C, a linear projection of each frame is
+            trained along.
+        stride: filterbank frames from one of the network's frames to the next.
+    """
+
+    variance: Tensor  # (P,) of the teacher's channels
+
+    def __init__(self, pooled_size: int, teacher_size: int, stride: int) -> None:
+        super().__init__()
+        same = pooled_size == teacher_size
+        self.projection = nn.Identity() if same else nn.Conv1d(pooled_size, teacher_size, 1)
+        self.register_buffer("variance", torch.ones(teacher_size))
+        self._hop = FRAME_SHIFT * stride
+
+    @torch.no_grad()
+    def begin(self, told: Sequence[Tensor]) -> None:
+        """Let it know how much the teacher's channels vary, from frames of it, each (B, P, T)."""
+        whole = torch.cat([frames.float().transpose(1, 2).flatten(0, 1) for frames in told])  # (frames, P)
+        self.variance.copy_(whole.var(dim=0) + _LEAST_VARIANCE)
+
+    def forward(self, frames: Tensor, told: Tensor, starts: Tensor) -> Tensor:
+        """The mean over the crops, in float32, whatever the autocast state; 0 where no crop has its place.
+
+        Args:
+            frames: (B, C, T) that the network pools, one every stride.
+            told: (B, P, K) that the teacher pools, one every `FRAME_SAMPLES`.
+            starts: (B,) the sample at which the teacher's crop begins in the network's, a multiple of `FRAME_SAMPLES`;
+                -1 = nowhere.
+        """
+        with torch.autocast(device_type=frames.device.type, enabled=False):
+            every = torch.arange(told.shape[2], device=frames.device) * (FRAME_SAMPLES // self._hop)  # (K,)
+            places = starts.clamp(min=0)[:, None] // self._hop + every  # (B, K)
+            there = frames.gather(2, places[:, None].expand(-1, frames.shape[1], -1)).float()  # (B, C, K)
+            squares = (self.projection(there) - told.float()).square() / self.variance[:, None]
+            has_place = starts >= 0
+            of_crops = torch.where(has_place, squares.mean(dim=(1, 2)), 0.0)
+            return of_crops.sum() / has_place.sum().clamp(min=1)
+
+
 class HearingLoss(nn.Module):
     """The distances of a batch from the teacher.
 
@@ -52,6 +107,7 @@ class HearingLoss(nn.Module):
         neighbours: how many earlier crops a crop is compared with, beside those of its batch; they are remembered as
             they were embedded then.
         temperature: by which the teacher's cosines are divided before their softmax; the network's own is learnt.
+        frames: compares what is pooled over time, where that is asked for.
     """
 
     mean: Tensor  # (teacher's D,) of the teacher's unit embeddings
@@ -59,8 +115,16 @@ class HearingLoss(nn.Module):
     earlier_targets: Tensor  # (N, teacher's D) the teacher's of the same, centred
     remembered: Tensor  # () how many of the N rows there are so far
 
-    def __init__(self, embedding_size: int, teacher_size: int, neighbours: int = 0, temperature: float = 0.04) -> None:
+    def __init__(
+        self,
+        embedding_size: int,
+        teacher_size: int,
+        neighbours: int = 0,
+        temperature: float = 0.04,
+        frames: FrameDistance | None = None,
+    ) -> None:
         super().__init__()
+        self.frames = frames
         same = embedding_size == teacher_size
         self.projection = nn.Identity() if same else nn.Linear(embedding_size, teacher_size, bias=False)
         self.log_concentration = nn.Parameter(torch.zeros(()))

@@ -57,6 +57,7 @@ class ShardMaker:
     def __init__(self, plan: ByEarPlan, teacher: HearingTeacher) -> None:
         recipe = plan.recipe
         self._settings, self._teacher = recipe.distillation.crops, teacher
+        self._keeps_frames = recipe.distillation.frame_weight > 0.0
         self._maker = CropMaker(recipe, plan.utterances, plan.labels, plan.surroundings)
 
     def make(self, number: int) -> tuple[CropShard, MadeShard]:
@@ -65,7 +66,7 @@ class ShardMaker:
         Raises:
             TrainingError, AudioError: a recording cannot be read, or the teacher fails.
         """
-        steps, targets, labels = {}, {}, {}
+        steps, targets, labels, frames = {}, {}, {}, {}
         making_s = teaching_s = 0.0
         for index, length in enumerate(crop_lengths(self._settings)):
             rounds = self._settings.rounds
@@ -74,9 +75,12 @@ class ShardMaker:
             steps[length] = np.concatenate([batch.steps for batch in batches])
             labels[length] = np.concatenate([batch.labels for batch in batches])
             made = time.monotonic()
-            targets[length] = self._teacher.embed(steps[length])
+            targets[length], told = self._teacher.hear(steps[length])
+            if self._keeps_frames:
+                assert told is not None, "the plan checks that the teacher tells them"
+                frames[length] = told
             making_s, teaching_s = making_s + made - started, teaching_s + time.monotonic() - made
-        shard = CropShard(steps, targets, labels)
+        shard = CropShard(steps, targets, labels, frames)
         return shard, MadeShard(number, len(shard), making_s, teaching_s)
 
 

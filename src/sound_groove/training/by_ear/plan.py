@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from sound_groove.corpora.manifest import Utterance, manifest_hash, read_manifest
 from sound_groove.errors import ConfigurationError, TrainingError, printable
@@ -17,10 +18,12 @@ from sound_groove.inputs.exclusion import Excluded, with_new_speakers
 from sound_groove.inputs.sampler import speaker_labels
 from sound_groove.inputs.surroundings import SurroundingsReader, find_surroundings
 from sound_groove.networks.architectures import build_network
+from sound_groove.networks.pooling import TellsFrames
 from sound_groove.networks.trained_speakers import speaker_digests
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.backbone import check_backbone
 from sound_groove.training.by_ear.judging import JudgingLists, read_judging_lists
+from sound_groove.training.by_ear.teacher import is_published
 from sound_groove.training.checks import (
     check_batches,
     check_device,
@@ -127,8 +130,11 @@ class ByEarPlan:
             mode="json", exclude={"folder", "maker", "visits", "kept", "unheard"}
         )
         augmentation = self.recipe.augmentation.model_dump(mode="json", exclude={"masking", "speeds", "gain_db"})
+        has_frames = self.recipe.distillation.frame_weight > 0.0
         return {
             "seed": self.recipe.seed,
+            # None where there are none, as where the crops were made before they could have any.
+            "distillation.frame_weight": has_frames or None,
             "data.sampler.batch_size": self.recipe.data.sampler.total_batch,
             "data.prepared": self.manifest_sha256,
             **{setting_of(name): sha256 for name, sha256 in self.other_sha256.items()},
@@ -225,7 +231,8 @@ def plan_by_ear(
     if resumes:
         problems += check_resumption(run, recipe, manifest_sha256 or None, other)
     surroundings = collect(problems, lambda: find_surroundings(recipe.augmentation, recipe.seed), None)
-    parameters = collect(problems, lambda: _count_parameters(recipe), 0, "network.")
+    network = collect(problems, lambda: _without_memory(recipe), None, "network.")
+    problems += _check_frames(recipe, network)
     labels = collect(problems, lambda: speaker_labels([u.speaker for u in known], ids), np.empty(0, np.int64))
     if problems:
         raise ConfigurationError(recipe.name, list(dict.fromkeys(problems)))
@@ -241,7 +248,7 @@ def plan_by_ear(
         validation=validation,
         manifest_sha256=manifest_sha256,
         other_sha256=other,
-        network_parameters=parameters,
+        network_parameters=0 if network is None else sum(parameter.numel() for parameter in network.parameters()),
         device=device,
         precision=precision,
         resumes=resumes,
@@ -266,7 +273,25 @@ def _other_hashes(recipe: Recipe) -> dict[str, str]:
     return hashes
 
 
-def _count_parameters(recipe: Recipe) -> int:
-    """Parameters of the network, counted without taking memory for them."""
+def _check_frames(recipe: Recipe, network: nn.Module | None) -> list[str]:
+    """Whether teacher and network tell what they pool over time, where the one is to learn the other's."""
+    settings, problems = recipe.distillation, []
+    if not settings.frame_weight:
+        return []
+    if settings.teacher is not None and not is_published(settings.teacher):
+        problems.append(
+            f"distillation.frame_weight: {printable(settings.teacher.name)} does not tell what it pools over time, as "
+            "CAM++'s published state dictionary (.pt) does; let it be 0"
+        )
+    if network is not None and not isinstance(network, TellsFrames):
+        problems.append(
+            f"distillation.frame_weight: {recipe.network.kind} does not tell what it pools over time, as ecapa_tdnn "
+            "and campplus do; let it be 0"
+        )
+    return problems
+
+
+def _without_memory(recipe: Recipe) -> nn.Module:
+    """The network, without taking memory for its parameters."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_network(recipe.network).parameters())
+        return build_network(recipe.network)

@@ -24,15 +24,16 @@ from sound_groove.networks.architectures import build_network
 from sound_groove.networks.checkpoint import Checkpoint
 from sound_groove.networks.hearing import build_hearing, build_normalization
 from sound_groove.networks.losses import SpeakerHead
+from sound_groove.networks.pooling import TellsFrames
 from sound_groove.networks.tensor_groups import MEAN, NETWORK
 from sound_groove.progress import ProgressBar
 from sound_groove.provenance import code_hash, host
 from sound_groove.recipe.schema import Recipe
 from sound_groove.training.averaging import MovingMean
-from sound_groove.training.by_ear.loss import HearingLoss
+from sound_groove.training.by_ear.loss import FrameDistance, HearingLoss
 from sound_groove.training.by_ear.maker import ShardMaker
 from sound_groove.training.by_ear.plan import ByEarPlan, plan_by_ear
-from sound_groove.training.by_ear.teacher import open_hearing_teacher
+from sound_groove.training.by_ear.teacher import HearingTeacher, open_hearing_teacher
 from sound_groove.training.imprinting import class_means, imprint
 from sound_groove.training.log import EpochDone
 from sound_groove.training.model import encoder_around, make_head, make_optimizer, set_rate
@@ -55,7 +56,7 @@ class ByEarModel(nn.Module):
     """The network and what only its training needs.
 
     Args:
-        network: (B, T, F) -> (B, D).
+        network: (B, T, F) -> (B, D); one that tells its frames, where the loss compares them.
         loss: embeddings and the teacher's -> distances.
         head: embeddings and labels -> AAM-Softmax, where labels count too.
     """
@@ -63,6 +64,13 @@ class ByEarModel(nn.Module):
     def __init__(self, network: nn.Module, loss: HearingLoss, head: SpeakerHead | None) -> None:
         super().__init__()
         self.network, self.loss, self.head = network, loss, head
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, T, F) -> embeddings (B, D), and the frames that they are pooled from (B, C, T'), where they count."""
+        if self.loss.frames is None:
+            return self.network(features), None
+        assert isinstance(self.network, TellsFrames), "the plan checks it"
+        return self.network.embed_and_tell(features)
 
 
 def train_by_ear(
@@ -87,10 +95,10 @@ class ByEarTrainer(TrainingRun):
         super().__init__(recipe, folder, _facts(plan, command), plan.speaker_digests, say)
         self.plan, self.recipe = plan, recipe
         self.pool = CropPool(plan.crops_folder, recipe.distillation.crops.kept)
-        self.model = _make_model(recipe, plan.classes, self._teacher_size()).to(plan.device)
+        self.model = _make_model(recipe, plan.classes, _open_teacher(recipe, torch.device("cpu"))).to(plan.device)
         if recipe.training.compile:
             # A graph for each length: crops have few, and one for all of them would be slower.
-            self.model.network.compile(dynamic=False)
+            self.model.compile(dynamic=False)
         beside = nn.ModuleList([self.model.loss] if self.model.head is None else [self.model.loss, self.model.head])
         self.optimizer = make_optimizer(recipe.optimizer, self.model.network, beside, precision=plan.precision)
         size = recipe.network.feature_size
@@ -194,9 +202,7 @@ class ByEarTrainer(TrainingRun):
     def _make(self, number: int) -> None:
         """Make a shard here, with the teacher on the training device."""
         if self.maker is None:
-            assert self.recipe.distillation.teacher is not None
-            teacher = open_hearing_teacher(self.recipe.distillation.teacher, self.plan.device)
-            self.maker = ShardMaker(self.plan, teacher)
+            self.maker = ShardMaker(self.plan, _open_teacher(self.recipe, self.plan.device))
         shard, cost = self.maker.make(number)
         self.pool.write(number, shard)
         self.say(str(cost))
@@ -237,7 +243,7 @@ class ByEarTrainer(TrainingRun):
     def _loss(self, visit: Visit, place: float) -> tuple[Tensor, dict[str, Any]]:
         """The loss of a batch, and what it is made of, for the log."""
         weights, device = self.recipe.distillation, self.plan.device
-        embeddings = self._embeddings(visit.waveforms.to(device))
+        embeddings, frames = self._hear(visit.waveforms.to(device))
         distances = self.model.loss(embeddings, visit.targets.to(device))
         loss = (
             weights.weight * distances.crops
@@ -245,6 +251,11 @@ class ByEarTrainer(TrainingRun):
             + weights.neighbour_weight * distances.neighbours
             + weights.norm_weight * distances.norms
         )
+        of_frames = None
+        if self.model.loss.frames is not None:
+            assert frames is not None and visit.frames is not None, "the network and the shards have them then"
+            of_frames = self.model.loss.frames(frames, visit.frames.to(device), visit.starts.to(device))
+            loss = loss + weights.frame_weight * of_frames
         margin, labels = 0.0, visit.labels.to(device)
         known = labels >= 0
         if self.model.head is not None and bool(known.any()):
@@ -262,18 +273,19 @@ class ByEarTrainer(TrainingRun):
             "pair_distance": float(distances.pairs.detach()),
             "neighbour_distance": float(distances.neighbours.detach()),
             "norm_distance": float(distances.norms.detach()),
+            "frame_distance": None if of_frames is None else float(of_frames.detach()),
             "norm": float(torch.linalg.vector_norm(embeddings.detach().float(), dim=1).mean()),
         }
         return loss, row
 
-    def _embeddings(self, waveforms: Tensor) -> Tensor:
-        """(B, samples) -> (B, D)."""
+    def _hear(self, waveforms: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, samples) -> embeddings (B, D), and the frames that they are pooled from, where they count."""
         with torch.no_grad():
             features = self.normalization(self.front_end(waveforms))
         is_half = self.plan.precision == "bf16"
         with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=is_half):
-            embeddings: Tensor = self.model.network(features)
-        return embeddings
+            found: tuple[Tensor, Tensor | None] = self.model(features)
+        return found
 
     def _judge(self) -> Validation:
         """Judge the mean of the weights, and keep it if it is the best so far."""
@@ -329,19 +341,23 @@ class ByEarTrainer(TrainingRun):
         visit = EpochVisits([shard], crops, self.recipe.data.sampler.total_batch, self.recipe.seed, 0, share).batch(0)
         self.model.eval()
         with torch.no_grad():
-            norms = torch.linalg.vector_norm(self._embeddings(visit.waveforms.to(self.plan.device)).float(), dim=1)
+            embeddings, _ = self._hear(visit.waveforms.to(self.plan.device))
+        norms = torch.linalg.vector_norm(embeddings.float(), dim=1)
         mean = targets.mean(dim=0) if self.recipe.distillation.centred else torch.zeros(targets.shape[1])
         self.model.loss.begin(mean.to(self.plan.device), norms)
+        if self.model.loss.frames is not None:
+            told = (torch.from_numpy(frames).to(self.plan.device) for frames in shard.frames.values())
+            self.model.loss.frames.begin(list(told))
         self.mean.follow(self.model.network, 0)
 
-    def _teacher_size(self) -> int:
-        """Values in an embedding of the teacher's."""
-        path = self.recipe.distillation.teacher
-        assert path is not None
-        return open_hearing_teacher(path, torch.device("cpu")).embedding_size
+
+def _open_teacher(recipe: Recipe, device: torch.device) -> HearingTeacher:
+    """The teacher that a recipe names."""
+    assert recipe.distillation.teacher is not None, "the plan checks it"
+    return open_hearing_teacher(recipe.distillation.teacher, device)
 
 
-def _make_model(recipe: Recipe, classes: int, teacher_size: int) -> ByEarModel:
+def _make_model(recipe: Recipe, classes: int, teacher: HearingTeacher) -> ByEarModel:
     """The first weights are a function of the recipe's seed and of nothing else."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
@@ -349,8 +365,13 @@ def _make_model(recipe: Recipe, classes: int, teacher_size: int) -> ByEarModel:
         head = make_head(recipe, classes) if classes else None
         settings = recipe.distillation
         neighbours = settings.neighbours if settings.neighbour_weight else 0
-        size = recipe.network.embedding_size
-        return ByEarModel(network, HearingLoss(size, teacher_size, neighbours, settings.neighbour_temperature), head)
+        frames = None
+        if settings.frame_weight:
+            assert isinstance(network, TellsFrames) and teacher.pooled_size is not None, "the plan checks it"
+            frames = FrameDistance(network.pooled_size, teacher.pooled_size, network.pooled_stride)
+        size, temperature = recipe.network.embedding_size, settings.neighbour_temperature
+        loss = HearingLoss(size, teacher.embedding_size, neighbours, temperature, frames)
+        return ByEarModel(network, loss, head)
 
 
 def _facts(plan: ByEarPlan, command: str) -> dict[str, Any]:
